@@ -1,0 +1,87 @@
+"""The native build. Static metadata lives in pyproject.toml.
+
+Environment:
+  SYNCLINE_DEBUG=1      every check on (bounds, None, wraparound, overflow), live-object counters, -O0 -g3
+  SYNCLINE_SANITIZE=1   the debug build plus AddressSanitizer; run Python with libasan preloaded
+  SYNCLINE_ANNOTATE=1   write Cython's HTML annotation beside the C files
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+os.chdir(ROOT)
+
+SANITIZE = os.environ.get("SYNCLINE_SANITIZE") == "1"
+DEBUG = SANITIZE or os.environ.get("SYNCLINE_DEBUG") == "1"
+FLAVOUR = "asan" if SANITIZE else "debug" if DEBUG else "release"
+
+# Cython, mypy and pyright find `syncline.core.x` by path, and Cython silently ignores each module's own
+# .pxd when it cannot: this link gives the import package its real name (ARCHITECTURE.md, "Build").
+TYPING = ROOT / "build" / "typing"
+TYPING.mkdir(parents=True, exist_ok=True)
+LINK = TYPING / "syncline"
+if not LINK.is_symlink():
+    LINK.symlink_to(Path("..") / ".." / "src", target_is_directory=True)
+
+if DEBUG:
+    compile_args = ["-O0", "-g3", "-UNDEBUG", "-Wall", "-Wno-unused-function"]
+    link_args: list[str] = []
+    if SANITIZE:
+        compile_args += ["-fsanitize=address", "-fno-omit-frame-pointer"]
+        link_args += ["-fsanitize=address"]
+else:
+    compile_args = ["-O3", "-DNDEBUG", "-Wall", "-Wno-unused-function"]
+    link_args = []
+
+directives = {
+    "language_level": 3,
+    "embedsignature": True,
+    "binding": True,
+    # Off only inside measured loops, where a module says so itself; the debug build forces them on.
+    "boundscheck": True,
+    "wraparound": DEBUG,
+    "nonecheck": DEBUG,
+    "overflowcheck": DEBUG,
+    "initializedcheck": DEBUG,
+    "cdivision": not DEBUG,
+}
+
+extensions = [
+    Extension(
+        "syncline." + ".".join(source.relative_to("src").with_suffix("").parts),
+        [str(source)],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+    for source in sorted(Path("src").rglob("*.pyx"))
+]
+
+setup(
+    package_dir={"syncline": "src"},
+    packages=["syncline", *("syncline." + name for name in find_packages("src"))],
+    package_data={
+        "syncline": ["py.typed"],
+        "syncline.core": ["*.pyi", "*.pxd"],
+        "syncline.server": ["*.pyi", "*.pxd"],
+        "syncline.client": ["browser/*"],
+        "syncline.server.pages": ["*.html", "*.css", "*.js", "*.svg"],
+    },
+    ext_modules=cythonize(
+        extensions,
+        # Debug and release need folders of their own: cythonize compares time stamps, not directives.
+        build_dir=f"build/cython-{FLAVOUR}",
+        include_path=[str(TYPING)],
+        compiler_directives=directives,
+        compile_time_env=None,
+        annotate=os.environ.get("SYNCLINE_ANNOTATE") == "1",
+        nthreads=int(os.environ.get("SYNCLINE_JOBS", "0")),
+        quiet=True,
+    ),
+    options={"build_ext": {"parallel": os.cpu_count()}},
+)

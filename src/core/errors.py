@@ -1,0 +1,95 @@
+"""What can go wrong, in two tables: ``Error`` answers one request, ``Disconnect`` ends a connection.
+
+The codes are the API (docs/protocol.md lists them); the texts are free. Internals never reach the peer: an unexpected
+exception becomes ``INTERNAL`` and goes to the log with its cause.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class ErrorCode(StrEnum):
+    """Stable codes that answer a request."""
+
+    MALFORMED_FRAME = "malformed_frame"
+    UNKNOWN_EVENT = "unknown_event"
+    INVALID_DATA = "invalid_data"
+    UNAUTHENTICATED = "unauthenticated"
+    ALREADY_AUTHENTICATED = "already_authenticated"
+    TOKEN_INVALID = "token_invalid"
+    TOKEN_EXPIRED = "token_expired"
+    FORBIDDEN = "forbidden"
+    ROOM_NOT_FOUND = "room_not_found"
+    ROOM_EXISTS = "room_exists"
+    NOT_A_MEMBER = "not_a_member"
+    PASSWORD_REQUIRED = "password_required"
+    PASSWORD_WRONG = "password_wrong"
+    DOCUMENT_NOT_FOUND = "document_not_found"
+    DOCUMENT_EXISTS = "document_exists"
+    NOT_JOINED = "not_joined"
+    CLIENT_TAKEN = "client_taken"
+    DOCUMENT_UNAVAILABLE = "document_unavailable"
+    DOCUMENT_TOO_LARGE = "document_too_large"
+    OPERATION_INVALID = "operation_invalid"
+    OPERATION_OUT_OF_RANGE = "operation_out_of_range"
+    REVISION_UNKNOWN = "revision_unknown"
+    SEQUENCE_CONFLICT = "sequence_conflict"
+    MESSAGE_TOO_LARGE = "message_too_large"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+
+class SynclineError(Exception):
+    """Answers one request. ``code`` is stable, ``message`` is for people and is sent to the client."""
+
+    def __init__(self, code: ErrorCode, message: str = "") -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message or code.value.replace("_", " ")
+
+    def __str__(self) -> str:
+        return f"{self.code.value}: {self.message}"
+
+
+class OutdatedRevision(Exception):
+    """An operation's base revision lies before the window: load the history from ``floor`` down to it and try again.
+
+    Never reaches a client; the document pipeline catches it.
+    """
+
+    def __init__(self, base: int, floor: int) -> None:
+        super().__init__(base, floor)
+        self.base = base
+        self.floor = floor
+
+
+class Disconnect(NamedTuple):
+    """Ends a connection. ``code`` is the WebSocket close code: 4000-4499 reconnect, 4500-4999 do not."""
+
+    code: int
+    reason: str
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether a client should come back by itself."""
+        if self.code >= 4000:
+            return self.code < 4500
+        return self.code in {1001, 1006, 1011, 1012, 1013}
+
+
+NORMAL = Disconnect(1000, "")
+DRAIN = Disconnect(4000, "drain")
+SLOW_CONSUMER = Disconnect(4001, "slow_consumer")
+PING_TIMEOUT = Disconnect(4002, "ping_timeout")
+INTERNAL = Disconnect(4003, "internal")
+TOKEN_EXPIRED = Disconnect(4006, "token_expired")
+AUTHENTICATION_TIMEOUT = Disconnect(4500, "authentication_timeout")
+TOKEN_INVALID = Disconnect(4501, "token_invalid")
+MISBEHAVING = Disconnect(4502, "misbehaving")
+REMOVED = Disconnect(4503, "removed")
+PROTOCOL_ERROR = Disconnect(1002, "protocol_error")
+INVALID_TEXT = Disconnect(1007, "invalid_utf8")
+MESSAGE_TOO_LARGE = Disconnect(1009, "message_too_large")

@@ -1,0 +1,58 @@
+"""Text operations: normalise, apply, compose, transform, invert, map a cursor. See ot.pyx."""
+
+from typing import Literal
+
+Unit = Literal["utf-16", "unicode"]
+Side = Literal["left", "right"]
+Components = list[int | str]
+
+class Operation:
+    """An immutable, canonical list of components: retain n, insert text, delete n. Lengths count ``unit``.
+
+    Canonical: no empty component, no equal neighbours, no trailing retain. The order of inserts and deletes within
+    the operation is kept (collaboration.md, fact 4).
+    """
+
+    unit: Unit
+    def __init__(self, components: Components, unit: Unit = "utf-16") -> None:
+        """Raises SynclineError(operation_invalid): wrong types, zero or too large lengths, lone surrogates."""
+    @staticmethod
+    def parse(value: object, unit: Unit = "utf-16") -> Operation:
+        """A list of components, or the single form {type, position, content, length}. Same errors."""
+    @property
+    def components(self) -> Components: ...
+    @property
+    def base_length(self) -> int:
+        """How much of the text it names; the text must be at least this long."""
+    @property
+    def delta(self) -> int:
+        """Length after minus length before."""
+    @property
+    def is_identity(self) -> bool: ...
+    @property
+    def has_astral(self) -> bool:
+        """Whether an inserted text has a character above U+FFFF."""
+    @property
+    def end(self) -> int:
+        """Offset, after applying, of the end of the last insert or delete; the author's cursor. 0 for the identity."""
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def apply(text: str, operation: Operation) -> str:
+    """Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair)."""
+
+def compose(first: Operation, second: Operation) -> Operation: ...
+def transform(operation: Operation, other: Operation, side: Side) -> Operation:
+    """``operation`` as it must be applied after ``other``. ``side``: "left" wins ties (inserts before other's)."""
+
+def invert(operation: Operation, text: str) -> Operation:
+    """The operation that undoes it; ``text`` is the one before it."""
+
+def map_position(position: int, operation: Operation, stick: Side = "right") -> int:
+    """Where a cursor goes. An insert exactly at the cursor pushes it on with "right", leaves it with "left"."""
+
+def to_unit(operation: Operation, text: str, unit: Unit) -> Operation:
+    """The same operation counted in ``unit``; ``text`` is the one it applies to."""
+
+def diff(before: str, after: str, unit: Unit = "utf-16") -> Operation:
+    """A single splice (common prefix and suffix kept, never inside a surrogate pair)."""

@@ -1,0 +1,23 @@
+"""Document text: UTF-16 with a count of astral characters; edits in place, offsets both ways. See text.pyx."""
+
+from .ot import Operation, Unit
+
+class Text:
+    """Mutable text. Offsets are UTF-16 code units unless a unit is given."""
+
+    def __init__(self, text: str = "") -> None: ...
+    def __str__(self) -> str: ...
+    def __len__(self) -> int:
+        """In UTF-16 code units."""
+    @property
+    def astral(self) -> int:
+        """How many characters lie above U+FFFF; zero makes the two units the same."""
+    def length(self, unit: Unit) -> int: ...
+    def splice(self, position: int, deleted: int, inserted: str) -> None: ...
+    def slice(self, start: int, end: int) -> str: ...
+    def apply(self, operation: Operation) -> None:
+        """All or nothing. ``operation`` counts utf-16. Raises as ``ot.apply``."""
+    def invert(self, operation: Operation) -> Operation: ...
+    def to_unit(self, operation: Operation, unit: Unit) -> Operation:
+        """``operation``, which applies to this text, counted in ``unit``."""
+    def offset_to(self, position: int, source: Unit, target: Unit) -> int: ...

@@ -1,0 +1,363 @@
+"""The contracts between the server and what it stands on. A backend implements one of them in one file.
+
+Each contract says what is guaranteed, in what order, what is atomic, who may block and what empty means. The suites in
+``syncline.testing`` test exactly these sentences; every backend passes them, the memory ones first.
+
+Two kinds of call:
+
+* ``async def``: may wait for a disk or a network. Used where a request may wait (join, load, create).
+* with ``done``: the hot path. The call returns at once; the backend batches everything submitted in one turn of the
+  event loop and calls ``done(result, error)`` on the loop's thread when it is durable, exactly once, in the order of
+  submission per key. Exactly one of the two arguments is None. A memory backend calls ``done`` before it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from ..core.room import Position, Publication
+
+T = TypeVar("T")
+Done = Callable[[T | None, Exception | None], None]
+
+
+class Conflict(Exception):
+    """Somebody else holds what was to be written: the name is taken, or another writer committed this revision."""
+
+
+class Unavailable(Exception):
+    """The backend did not answer. Nothing is known of the write's fate; reads changed nothing."""
+
+
+class Unrecoverable(Exception):
+    """The history no longer reaches back to the position asked for, or belongs to another epoch."""
+
+
+# --------------------------------------------------------------------------------------------------------------- Broker
+
+
+@dataclass(slots=True, frozen=True)
+class History:
+    """``publications`` in offset order; ``position`` is the newest one of the room, also when the list is empty."""
+
+    publications: list[Publication]
+    position: Position
+
+
+class BrokerEvents(Protocol):
+    """What a broker calls: the node, handed down at start."""
+
+    def on_publication(self, publication: Publication) -> None:
+        """A publication of a subscribed room, in offset order within the room. Must not block."""
+
+    def on_ephemeral(self, room: str, event: str, payload: bytes) -> None:
+        """An event without position, at most once. Must not block."""
+
+
+class Broker(Protocol):
+    """Carries publications to every node that subscribed the room, and keeps their history.
+
+    Ordered within a room, unordered across rooms. Offsets are 1, 2, 3, ... without gaps within an epoch; a broker
+    that lost history starts a new epoch. ``on_publication`` runs for every subscribed room, also for what this node
+    published itself, and before ``done`` of that publish.
+    """
+
+    async def start(self, events: BrokerEvents) -> None: ...
+
+    async def close(self) -> None:
+        """Finishes what was submitted, then stops. Idempotent."""
+
+    async def subscribe(self, room: str) -> Position:
+        """Idempotent. Returns when effective: every publication after the returned position will be delivered.
+
+        A room without history is at offset 0 of its epoch.
+        """
+
+    async def unsubscribe(self, room: str) -> None:
+        """Idempotent. No delivery after it has returned."""
+
+    def publish(self, publication: Publication, done: Done[Position]) -> None:
+        """Gives the publication its position, appends it to the history and sends it, atomically.
+
+        ``publication.offset`` and ``.epoch`` are set by the broker. Durable before ``done`` where the backend is
+        durable. Fails with ``Unavailable``.
+        """
+
+    def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:
+        """At most once, no position, no history."""
+
+    async def history(self, room: str, since: Position | None, limit: int) -> History:
+        """With ``since``: exactly what follows it, at most ``limit`` (the oldest first), or ``Unrecoverable``.
+
+        Without: the last ``limit`` ones. ``limit`` 0 gives just the position. ``Unrecoverable`` also when more than
+        ``limit`` publications follow ``since``.
+        """
+
+    async def forget(self, room: str) -> None:
+        """Drops the room's history; the next publication opens a new epoch."""
+
+
+# ---------------------------------------------------------------------------------------------------------------- Store
+
+
+@dataclass(slots=True, frozen=True)
+class UserRecord:
+    id: str
+    name: str = ""
+    guest: bool = False
+    created_at: float = 0.0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class RoomRecord:
+    """``default_role`` None: only who was granted a role may join. ``password``: an argon2id hash, or None."""
+
+    name: str
+    owner: str
+    default_role: str | None = "member"
+    password: str | None = None
+    created_at: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class DocumentRecord:
+    id: str
+    generation: str
+    owner: str
+    default_role: str | None = "editor"
+    created_at: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class DocumentSnapshot:
+    """``body`` is what ``core.document`` wrote: text and the clients' sequence numbers at ``revision``."""
+
+    revision: int
+    body: bytes
+
+
+@dataclass(slots=True, frozen=True)
+class Turn:
+    """The operations of one turn of the event loop: ``count`` of them, making revisions ``base`` + 1 ... + count."""
+
+    base: int
+    count: int
+    body: bytes
+    created_at: float = 0.0
+
+
+@dataclass(slots=True, frozen=True)
+class StoredDocument:
+    """What a load needs: the newest snapshot (None: the empty text at revision 0) and every turn after it, in order."""
+
+    record: DocumentRecord
+    snapshot: DocumentSnapshot | None
+    turns: list[Turn]
+
+
+class Store(Protocol):
+    """State that is queried: users, rooms and their members, documents. What was acknowledged is durable.
+
+    Reads see every write that was acknowledged before them. Absent things are None or empty, never an error; a
+    failure to read is ``Unavailable``, so that a failed load can never pass for an empty document.
+    """
+
+    async def start(self) -> None:
+        """Opens and migrates. Raises ``Unavailable`` with the reason; a newer schema than known is refused."""
+
+    async def close(self) -> None:
+        """Finishes what was submitted, then closes. Idempotent."""
+
+    async def ping(self) -> None:
+        """Returns when the store answers; ``Unavailable`` otherwise. For readiness."""
+
+    async def setting(self, key: str, default: Callable[[], str]) -> str:
+        """The stored value of ``key``; on first use ``default()`` is stored and returned, atomically."""
+
+    # Users ---------------------------------------------------------------------------------------------------
+    async def user(self, user: str) -> UserRecord | None: ...
+
+    async def put_user(self, record: UserRecord) -> None:
+        """Creates or replaces; ``created_at`` of an existing one is kept."""
+
+    async def users(self, after: str = "", limit: int = 100) -> list[UserRecord]:
+        """By id, those greater than ``after``."""
+
+    # Rooms ---------------------------------------------------------------------------------------------------
+    async def room(self, name: str) -> RoomRecord | None: ...
+
+    async def create_room(self, record: RoomRecord) -> bool:
+        """False when the name is taken. The owner becomes a member with the role ``owner``, atomically."""
+
+    async def room_role(self, room: str, user: str) -> str | None: ...
+
+    async def set_room_role(self, room: str, user: str, role: str | None) -> None:
+        """Creates, replaces or (None) removes a membership."""
+
+    async def room_members(self, room: str) -> dict[str, str]:
+        """user -> role."""
+
+    # Documents -----------------------------------------------------------------------------------------------
+    async def document(self, document: str) -> DocumentRecord | None: ...
+
+    async def create_document(self, record: DocumentRecord, snapshot: DocumentSnapshot | None = None) -> bool:
+        """False when the id is taken. The owner gets the role ``owner``, atomically."""
+
+    async def load_document(self, document: str) -> StoredDocument | None:
+        """Consistent: record, snapshot and turns of one moment."""
+
+    async def turns(self, document: str, since: int, until: int) -> list[Turn]:
+        """The turns that together hold revisions ``since`` + 1 ... ``until``, in order; the first may begin earlier
+        and the last end later. Fewer when they are not (or no longer) stored."""
+
+    def append(self, document: str, turn: Turn, done: Done[int]) -> None:
+        """Commits one turn; ``done`` gets the new revision. Durable before ``done``.
+
+        The key (document, revision) is the fence: fails with ``Conflict`` unless the document's last revision is
+        exactly ``turn.base``; nothing is written then. One failing append does not fail others of the same batch.
+        """
+
+    async def save_snapshot(self, document: str, generation: str, snapshot: DocumentSnapshot) -> None:
+        """Replaces an older snapshot. A snapshot older than the stored one, ahead of the log, or of another
+        generation is ignored."""
+
+    async def document_role(self, document: str, user: str) -> str | None: ...
+
+    async def set_document_role(self, document: str, user: str, role: str | None) -> None: ...
+
+    async def document_roles(self, document: str) -> dict[str, str]: ...
+
+    async def delete_document(self, document: str) -> bool:
+        """Record, roles, snapshot and turns, atomically. False when there was none."""
+
+
+# ------------------------------------------------------------------------------------------------------------- EventLog
+
+
+@dataclass(slots=True, frozen=True)
+class LoggedEvent:
+    """``sequence`` grows within the log, with no promise of being gapless. ``key`` keeps order per room or document."""
+
+    sequence: int
+    key: str
+    kind: str
+    body: bytes
+    created_at: float
+
+
+class EventLog(Protocol):
+    """Append-only record for other systems: in order per key, at least once, durable before ``done``."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def append(self, key: str, kind: str, body: bytes, done: Done[int]) -> None:
+        """``done`` gets the sequence number."""
+
+    async def read(self, after: int, limit: int) -> Sequence[LoggedEvent]:
+        """Events with a sequence greater than ``after``, oldest first."""
+
+    async def trim(self, keep: int) -> int:
+        """Drops all but the newest ``keep`` events; returns how many went. The bound of the log."""
+
+
+# ------------------------------------------------------------------------------------------------------------- Presence
+
+
+@dataclass(slots=True, frozen=True)
+class PresenceEntry:
+    """One connection of a user in a room. ``metadata`` is a raw JSON value or None; times are Unix seconds."""
+
+    user: str
+    connection: str
+    name: str
+    status: str
+    last_seen: float
+    metadata: bytes | None = None
+
+
+class Presence(Protocol):
+    """Who is in a room, over all nodes. An entry lives ``ttl`` seconds past its last touch unless dropped."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def touch(self, room: str, entry: PresenceEntry, ttl: float) -> None:
+        """Creates or replaces the entry of (room, connection)."""
+
+    async def drop(self, room: str, connection: str) -> None:
+        """Idempotent. What is left of the user is when it was last seen."""
+
+    async def list(self, room: str) -> list[PresenceEntry]:
+        """Live entries, by (user, connection)."""
+
+    async def last_seen(self, room: str, users: Sequence[str]) -> dict[str, float]:
+        """Of those users that were ever here: the newest ``last_seen``, live or dropped."""
+
+
+# ----------------------------------------------------------------------------------------------------------------- Auth
+
+
+@dataclass(slots=True, frozen=True)
+class Credentials:
+    """Who a token speaks for. ``expires_at`` in Unix seconds; None: does not expire."""
+
+    user: str
+    name: str
+    expires_at: float | None = None
+    guest: bool = False
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Auth(Protocol):
+    """Turns tokens into credentials. CPU only: does not wait, so the handshake can call it."""
+
+    guests: bool
+
+    def authenticate(self, token: str) -> Credentials:
+        """Raises ``SynclineError`` with ``token_invalid`` or ``token_expired``."""
+
+    def issue(self, user: str, name: str, *, ttl: float | None = None, guest: bool = False) -> str:
+        """A token this server accepts. Raises ``SynclineError(forbidden)`` when it holds no signing key."""
+
+
+# ------------------------------------------------------------------------------------------------- Transport and Clock
+
+
+class Transport(Protocol):
+    """One socket as a connection sees it. Never blocks, never awaits."""
+
+    def write(self, data: bytes) -> None:
+        """Bytes that are framed already."""
+
+    def buffered(self) -> int:
+        """Bytes accepted by ``write`` that the kernel has not taken yet."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Sends the closing frame of the protocol, then closes; aborts when the peer does not follow in time."""
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Time, injected so that tests need no sleeps."""
+
+    def time(self) -> float:
+        """Unix seconds."""
+
+    def monotonic(self) -> float: ...
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer: ...
