@@ -80,6 +80,7 @@ class RoomsConfig:
 
 @dataclass(frozen=True, slots=True)
 class PresenceConfig:
+    backend: str = setting("memory", "Where presence lives.", choices=("memory", "sqlite"))
     grace_seconds: float = setting(5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once")
     metadata_bytes: int = setting(4096, "Largest presence metadata.", unit="bytes", low=0, high=65_536, zero="no metadata")
     ttl_seconds: float = setting(60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400)
@@ -113,11 +114,6 @@ class BrokerConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PresenceBackendConfig:
-    backend: str = setting("memory", "Where presence lives.", choices=("memory", "sqlite"))
-
-
-@dataclass(frozen=True, slots=True)
 class EventsConfig:
     backend: str = setting("none", "Where messages are also logged for other systems.", choices=("none", "memory", "sqlite"))
     keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)
@@ -144,7 +140,6 @@ class Config:
     documents: DocumentsConfig = field(default_factory=DocumentsConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
     broker: BrokerConfig = field(default_factory=BrokerConfig)
-    presence_backend: PresenceBackendConfig = field(default_factory=PresenceBackendConfig)
     events: EventsConfig = field(default_factory=EventsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
