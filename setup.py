@@ -4,18 +4,25 @@ Environment:
   SYNCLINE_DEBUG=1      every check on (bounds, None, wraparound, overflow), live-object counters, -O0 -g3
   SYNCLINE_SANITIZE=1   the debug build plus AddressSanitizer; run Python with libasan preloaded
   SYNCLINE_ANNOTATE=1   write Cython's HTML annotation beside the C files
+  SYNCLINE_JOBS=n       processes that translate Cython to C (0: this one)
+  SYNCLINE_REQUIRE_BUNDLE=1  a wheel without the demo page's editor is an error, not a warning
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 os.chdir(ROOT)
+sys.path.insert(0, str(ROOT / "tools"))
+from build_backend import bundle  # noqa: E402  (found through the line above)
 
 SANITIZE = os.environ.get("SYNCLINE_SANITIZE") == "1"
 DEBUG = SANITIZE or os.environ.get("SYNCLINE_DEBUG") == "1"
@@ -58,27 +65,44 @@ extensions = [
         [str(source)],
         extra_compile_args=compile_args,
         extra_link_args=link_args,
+        define_macros=[("SYNCLINE_DEBUG", str(int(DEBUG)))],
     )
     for source in sorted(Path("src").rglob("*.pyx"))
 ]
 
+
+class BundledBuildPy(build_py):
+    """Collects Python files and data; the editor's bundle is part of the data."""
+
+    def finalize_options(self) -> None:
+        bundle()
+        super().finalize_options()
+
+
+class BundledSdist(sdist):
+    """An sdist carries the bundle, so that a wheel built from it needs neither Node nor npm."""
+
+    def run(self) -> None:
+        bundle()
+        super().run()
+
+
 setup(
     package_dir={"syncline": "src"},
     packages=["syncline", *("syncline." + name for name in find_packages("src"))],
+    # No sources in wheels: *.pyx and *.c are not listed, and include-package-data is off.
     package_data={
-        "syncline": ["py.typed"],
-        "syncline.core": ["*.pyi", "*.pxd"],
-        "syncline.server": ["*.pyi", "*.pxd"],
-        "syncline.client": ["browser/*"],
-        "syncline.server.pages": ["*.html", "*.css", "*.js", "*.svg"],
+        "": ["py.typed", "*.pyi", "*.pxd"],
+        "syncline.client": ["browser/*.js", "browser/*.ts"],
+        "syncline.server.pages": ["*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest"],
     },
+    cmdclass={"build_py": BundledBuildPy, "sdist": BundledSdist},
     ext_modules=cythonize(
         extensions,
         # Debug and release need folders of their own: cythonize compares time stamps, not directives.
         build_dir=f"build/cython-{FLAVOUR}",
         include_path=[str(TYPING)],
         compiler_directives=directives,
-        compile_time_env=None,
         annotate=os.environ.get("SYNCLINE_ANNOTATE") == "1",
         nthreads=int(os.environ.get("SYNCLINE_JOBS", "0")),
         quiet=True,

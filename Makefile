@@ -1,0 +1,143 @@
+# Everything one does with a checkout. `make` lists the targets. Each step leaves a stamp, so that the next call skips what is done.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMPS := $(VENV)/.stamps
+
+# Variables of the targets, e.g. `make run PORT=9000 CONFIG=syncline.toml`, `make test ARGS='-k room'`.
+CONFIG ?=
+PORT   ?=
+ARGS   ?=
+
+PYX     := $(shell find src -name '*.pyx')
+NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
+MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
+CODE    := src tests tools bench examples loadtests setup.py
+
+.PHONY: help setup run test test-core lint format types debug asan bench fuzz wheel clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- set-up -----------------------------------------------------------------------------------------------------------
+
+setup: $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle ## everything that `run` and `test` need, once
+
+$(STAMPS)/venv: tools/setup.sh
+	@tools/setup.sh venv
+	@mkdir -p $(@D) && touch $@
+
+# pip 25.1 is the first that reads dependency groups.
+$(STAMPS)/dev: $(STAMPS)/venv pyproject.toml
+	@echo "==> installing build, lint and test tools into $(VENV)"
+	@$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(PY) -m pip install --quiet --group dev
+	@touch $@
+
+# A changed setup.py may change compiler flags or Cython directives, which the time stamps of sources do not show.
+$(STAMPS)/flags: $(STAMPS)/venv setup.py
+	@rm -rf build/cython-release
+	@find src -name '*.so' -delete
+	@touch $@
+
+$(STAMPS)/install: $(STAMPS)/dev $(STAMPS)/flags pyproject.toml
+	@echo "==> installing syncline (editable) and what it needs, building its $(words $(PYX)) native modules in place"
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --no-build-isolation --editable .
+	@touch $@ $(STAMPS)/native
+
+$(STAMPS)/native: $(STAMPS)/install $(NATIVE)
+	@echo "==> building the native modules that changed"
+	@$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+# build.py takes Node from the machine, or else installs one from PyPI into .venv.
+$(STAMPS)/bundle: $(STAMPS)/dev $(wildcard tools/browser/*.*)
+	@echo "==> bundling the demo page's editor (CodeMirror)"
+	@$(PY) tools/browser/build.py
+	@touch $@
+
+$(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json)
+	@tools/setup.sh chromium
+	@echo "==> installing what the browser tests need (npm ci in tests/browser)"
+	@node=$$($(PY) tools/browser/build.py --node) && cd tests/browser && \
+	  PATH="$$(dirname "$$node"):$$PATH" npm ci --ignore-scripts --no-fund --no-audit --loglevel=error >/dev/null
+	@touch $@
+
+# -- daily ------------------------------------------------------------------------------------------------------------
+
+run: setup ## start the server with the demo page on http://127.0.0.1:8000/ (CONFIG=file PORT=number)
+	@echo "==> syncline serve: http://127.0.0.1:$(or $(PORT),8000)/ unless the configuration says otherwise; Ctrl-C stops it"
+	@$(if $(PORT),SYNCLINE_SERVER__PORT=$(PORT)) exec $(VENV)/bin/syncline serve $(if $(CONFIG),--config $(CONFIG))
+
+test: setup $(STAMPS)/browser-tests ## the whole test suite (ARGS='-k room -x' goes to pytest)
+	@echo "==> running the tests"
+	@$(PY) -m pytest $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "no test was collected" >&2; exit $$code; }
+
+test-core: setup ## only the tests of src/core, quick
+	@$(PY) -m pytest tests/core $(ARGS)
+
+lint: $(STAMPS)/dev ## ruff: rules and formatting
+	@echo "==> ruff check, ruff format --check"
+	@$(PY) -m ruff check $(CODE)
+	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run 'make format'" >&2; exit 1; }
+
+format: $(STAMPS)/dev ## rewrite the Python files in the one format
+	@$(PY) -m ruff check --fix --quiet $(CODE) || true
+	@$(PY) -m ruff format $(CODE)
+
+types: setup ## mypy strict; stubtest: the native modules are what their .pyi say
+	@echo "==> mypy --strict"
+	@$(PY) -m mypy
+	@echo "==> stubtest $(MODULES)"
+	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))
+
+# -- native code with every check -------------------------------------------------------------------------------------
+
+# A complete copy of the package in a folder of its own: the release modules in src/ stay as they are.
+define flavoured_build
+	@echo "==> building the $(1) flavour into build/$(1)"
+	@rm -rf build/$(1)/lib
+	@$(2) $(PY) setup.py --quiet build --build-base build/$(1) --build-lib build/$(1)/lib
+endef
+
+debug: setup ## build with every check on (bounds, None, overflow, counters), run the core tests in it
+	$(call flavoured_build,debug,SYNCLINE_DEBUG=1)
+	@echo "==> core tests in the debug build"
+	@PYTHONPATH=build/debug/lib $(PY) -X dev -m pytest tests/core $(ARGS)
+
+# The sanitizer must be loaded before Python; Python itself leaks at exit by design, so leak detection is off, and its
+# own allocator is replaced so that every object is seen.
+asan: setup ## the core tests under AddressSanitizer
+	$(call flavoured_build,asan,SYNCLINE_SANITIZE=1)
+	@echo "==> core tests under AddressSanitizer"
+	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  PYTHONPATH=build/asan/lib $(PY) -m pytest tests/core -p no:cacheprovider $(ARGS)
+
+bench: setup ## benchmarks; each asserts its result first
+	@echo "==> benchmarks"
+	@$(PY) -m pytest bench -p no:xdist --benchmark-only --override-ini='python_files=bench_*.py' $(ARGS)
+
+fuzz: setup ## a longer round of the property and fuzz tests
+	@echo "==> fuzzing (HYPOTHESIS_PROFILE=fuzz)"
+	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m fuzz --timeout=0 $(ARGS)
+
+wheel: $(STAMPS)/dev ## a wheel in dist/
+	@echo "==> building dist/*.whl (in an isolated environment)"
+	@rm -rf build/lib.* build/bdist.*
+	@SYNCLINE_REQUIRE_BUNDLE=1 $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls -l dist/*.whl
+
+clean: ## remove what was built (not .venv)
+	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -f src/server/pages/codemirror.js $(STAMPS)/flags $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle
+	find src -name '*.so' -delete
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv and node_modules too
+	rm -rf .venv tools/browser/node_modules tests/browser/node_modules
