@@ -1,7 +1,9 @@
 """Rooms: positions, publications, a history ring, and the fan-out to members. See room.pyx."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from .wire import Push
 
 class Position(NamedTuple):
     offset: int
@@ -28,13 +30,20 @@ class Publication:
     def position(self) -> Position: ...
     @property
     def size(self) -> int: ...
+    def as_data(self, codec: str) -> dict[str, Any]:
+        """What `message:received` carries, for an encoder of ``codec``: a dict with the payload as msgspec.Raw."""
     def frame(self, codec: str) -> bytes: ...
 
 class HistoryRing:
     """The newest publications of one room, bounded by count and bytes. Append and ``since`` are O(1) + result."""
 
-    position: Position
     size_bytes: int
+    max_count: int
+    max_bytes: int
+    epoch: str
+    offset: int
+    @property
+    def position(self) -> Position: ...
     def __init__(self, epoch: str, offset: int = 0, max_count: int = 1000, max_bytes: int = 1048576) -> None: ...
     def __len__(self) -> int: ...
     def append(self, publication: Publication) -> None: ...
@@ -45,6 +54,7 @@ class Member:
     """What a room needs from whoever sits in it."""
 
     kind: str
+    def __init__(self, kind: str = "json") -> None: ...
     def deliver(self, frame: bytes) -> int: ...
 
 class Room:
@@ -59,4 +69,4 @@ class Room:
     def add(self, member: Member) -> bool: ...
     def discard(self, member: Member) -> bool: ...
     def publish(self, publication: Publication) -> int: ...
-    def broadcast(self, frames: dict[str, bytes], skip: Member | None = None) -> int: ...
+    def broadcast(self, push: Push, skip: Member | None = None) -> int: ...

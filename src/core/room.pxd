@@ -1,0 +1,46 @@
+from .wire cimport Push
+
+
+cdef class Publication:
+    cdef:
+        readonly str room
+        public long long offset       # set once, by the broker
+        public str epoch
+        readonly str user
+        readonly str name
+        readonly double time          # Unix seconds
+        readonly str codec            # of data
+        readonly bytes data
+        Push _push                    # the built frames; None until somebody receives it
+
+    cpdef bytes frame(self, str codec)
+
+
+cdef class HistoryRing:
+    cdef:
+        readonly Py_ssize_t max_count
+        readonly Py_ssize_t max_bytes
+        readonly Py_ssize_t size_bytes
+        readonly str epoch
+        readonly long long offset     # of the newest publication
+        object _items                 #: deque of Publication, consecutive offsets, the last one at ``offset``
+
+    cpdef int append(self, Publication publication) except -1
+
+
+cdef class Member:
+    cdef:
+        readonly str kind
+        object __weakref__
+
+    cpdef int deliver(self, bytes frame) except -1
+
+
+cdef class Room:
+    cdef:
+        readonly str name
+        readonly HistoryRing history
+        dict _members                 #: Member -> None, in order of arrival
+
+    cpdef Py_ssize_t publish(self, Publication publication) except -1
+    cpdef Py_ssize_t broadcast(self, Push push, Member skip=*) except -1

@@ -1,0 +1,236 @@
+# cython: language_level=3
+"""Rooms: positions, publications, a history ring, and the fan-out to members.
+
+Invariants: offsets of one epoch are 1, 2, 3, ... without gaps; a ring holds the newest ones, consecutive, and knows the position
+of the newest even when it holds none; a publication is encoded at most once per codec, whoever and how many receive it.
+
+Complexity: append O(1) amortised; ``since`` and ``last`` O(result); ``publish`` and ``broadcast`` O(members), no copy per member.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+
+import msgspec
+
+from .wire cimport Push
+from .wire import transcode
+
+
+class Position(NamedTuple):
+    """Where a publication stands in its room."""
+
+    offset: int
+    epoch: str
+
+
+cdef class Publication:
+    """One message with a position. ``data`` is the raw payload in ``codec``, never re-encoded for members of that codec."""
+
+    def __init__(
+        self,
+        str room not None,
+        str user not None,
+        str name not None,
+        double time,
+        str codec not None,
+        bytes data not None,
+        long long offset=0,
+        str epoch not None="",
+    ):
+        self.room = room
+        self.user = user
+        self.name = name
+        self.time = time
+        self.codec = codec
+        self.data = data
+        self.offset = offset
+        self.epoch = epoch
+        self._push = None
+
+    @property
+    def position(self):
+        return Position(self.offset, self.epoch)
+
+    @property
+    def size(self):
+        """Bytes of the payload and the names."""
+        return PyBytes_GET_SIZE(self.data) + len(self.room) + len(self.user) + len(self.name)
+
+    def as_data(self, str codec not None):
+        """What `message:received` carries, for an encoder of ``codec``: a dict with the payload raw."""
+        cdef bytes payload
+        if codec == self.codec:
+            payload = self.data
+        else:
+            try:
+                payload = transcode(self.data, self.codec, codec)
+            except ValueError:
+                payload = b"null" if codec == "json" else b"\xc0"  # docs/protocol.md, Envelopes
+        return {
+            "room": self.room,
+            "offset": self.offset,
+            "epoch": self.epoch,
+            "user": self.user,
+            "name": self.name,
+            "time": self.time,
+            "data": msgspec.Raw(payload),
+        }
+
+    cpdef bytes frame(self, str codec):
+        """The `message:received` push as one WebSocket frame. Built once per codec."""
+        if self._push is None:
+            self._push = Push("message:received", self.as_data(self.codec), self.codec)
+        return self._push.frame(codec)
+
+
+cdef class HistoryRing:
+    """The newest publications of one room, bounded by count and bytes; the oldest go first."""
+
+    def __init__(self, str epoch not None, long long offset=0, Py_ssize_t max_count=1000, Py_ssize_t max_bytes=1048576):
+        if offset < 0 or max_count < 0 or max_bytes < 0:
+            raise ValueError("offset and bounds must not be negative")
+        self.epoch = epoch
+        self.offset = offset
+        self.max_count = max_count
+        self.max_bytes = max_bytes
+        self.size_bytes = 0
+        self._items = deque()
+
+    def __len__(self):
+        return len(self._items)
+
+    @property
+    def position(self):
+        """Of the newest publication, held or not."""
+        return Position(self.offset, self.epoch)
+
+    cpdef int append(self, Publication publication) except -1:
+        """Adds the next publication. One of another epoch, or after a gap, starts the ring anew.
+
+        Raises ValueError for an offset that is not above the newest one.
+        """
+        if publication is None:
+            raise TypeError("publication must not be None")
+        if publication.epoch != self.epoch:
+            self._items.clear()
+            self.size_bytes = 0
+            self.epoch = publication.epoch
+        elif publication.offset <= self.offset:
+            raise ValueError(f"offset {publication.offset} after {self.offset}")
+        elif publication.offset != self.offset + 1:
+            self._items.clear()
+            self.size_bytes = 0
+        self.offset = publication.offset
+        self._items.append(publication)
+        self.size_bytes += publication.size
+        while self._items and (len(self._items) > self.max_count or self.size_bytes > self.max_bytes):
+            self.size_bytes -= self._items.popleft().size
+        return 0
+
+    def since(self, long long offset, str epoch not None):
+        """Exactly what follows (offset, epoch), oldest first; None when that cannot be told from here."""
+        cdef Py_ssize_t missing, held
+        if epoch != self.epoch or offset > self.offset or offset < 0:
+            return None
+        missing = <Py_ssize_t>(self.offset - offset)
+        held = len(self._items)
+        if missing > held:
+            return None
+        return self._tail(missing)
+
+    def last(self, Py_ssize_t count):
+        """The newest ``count``, or all that are held, oldest first."""
+        if count < 0:
+            raise ValueError("count must not be negative")
+        return self._tail(min(count, <Py_ssize_t>len(self._items)))
+
+    def _tail(self, Py_ssize_t count):
+        # A deque is indexed from both ends: walking back costs the result, not the ring.
+        cdef list newest = []
+        if count == 0:
+            return newest
+        for publication in reversed(self._items):
+            newest.append(publication)
+            if len(newest) == count:
+                break
+        newest.reverse()
+        return newest
+
+
+cdef class Member:
+    """What a room needs from whoever sits in it: ``kind`` (its codec) and ``deliver``."""
+
+    def __init__(self, str kind not None="json"):
+        self.kind = kind
+
+    cpdef int deliver(self, bytes frame) except -1:
+        """Takes one whole frame; must not block. Returns 1, or 0 when it takes no more."""
+        raise NotImplementedError("a member says how it takes frames")
+
+
+cdef class Room:
+    """A named fan-out group with the history that this node has seen of it."""
+
+    def __init__(self, str name not None, HistoryRing history not None):
+        self.name = name
+        self.history = history
+        self._members = {}
+
+    def __len__(self):
+        return len(self._members)
+
+    def __contains__(self, member):
+        return member in self._members
+
+    def __iter__(self):
+        return iter(list(self._members))
+
+    def add(self, Member member not None):
+        """Whether it was not in the room before."""
+        if member in self._members:
+            return False
+        self._members[member] = None
+        return True
+
+    def discard(self, Member member not None):
+        """Whether it was in the room."""
+        if member not in self._members:
+            return False
+        del self._members[member]
+        return True
+
+    cpdef Py_ssize_t publish(self, Publication publication) except -1:
+        """Appends to the history and delivers to every member; returns how many took it."""
+        cdef Py_ssize_t taken = 0
+        cdef bytes json = None
+        cdef bytes msgpack = None
+        cdef Member member
+        if publication is None:
+            raise TypeError("publication must not be None")
+        self.history.append(publication)
+        # A copy: a member that is too slow is closed by its own delivery, and may leave meanwhile.
+        for item in list(self._members):
+            member = <Member>item
+            if member.kind == "json":
+                if json is None:
+                    json = publication.frame("json")
+                taken += member.deliver(json)
+            else:
+                if msgpack is None:
+                    msgpack = publication.frame("msgpack")
+                taken += member.deliver(msgpack)
+        return taken
+
+    cpdef Py_ssize_t broadcast(self, Push push, Member skip=None) except -1:
+        """Delivers a push without position to every member but ``skip``; returns how many took it."""
+        cdef Py_ssize_t taken = 0
+        cdef Member member
+        if push is None:
+            raise TypeError("push must not be None")
+        for item in list(self._members):
+            member = <Member>item
+            if member is not skip:
+                taken += member.deliver(push.frame(member.kind))
+        return taken

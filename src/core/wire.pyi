@@ -1,0 +1,46 @@
+"""Envelopes <-> bytes, JSON and MessagePack. See wire.pyx."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+Codec = Literal["json", "msgpack"]
+JSON: Final[Codec]
+MSGPACK: Final[Codec]
+SUBPROTOCOLS: Final[dict[str, Codec]]
+
+class Envelope(msgspec.Struct):
+    """A request. ``data`` is not decoded."""
+
+    event: str
+    data: msgspec.Raw
+    id: int | None
+
+class Push:
+    """One push, encoded at most once per codec and shared by all receivers.
+
+    ``data`` may hold ``msgspec.Raw`` values that are in ``codec``. ``skip``: the connection that must not get it.
+    """
+
+    event: str
+    skip: str
+    def __init__(self, event: str, data: Any, codec: Codec = "json", skip: str = "") -> None: ...
+    @staticmethod
+    def unpack(event: str, payload: bytes) -> Push:
+        """The inverse of ``pack``. Raises ValueError."""
+    def pack(self) -> bytes:
+        """For other nodes: codec, skip and body, without the event."""
+    def body(self, codec: Codec) -> bytes: ...
+    def frame(self, codec: Codec) -> bytes:
+        """The whole WebSocket frame for members that speak ``codec``."""
+
+def decode(codec: Codec, message: bytes, max_batch: int) -> list[Envelope]:
+    """One envelope or an array of them. Raises SynclineError(malformed_frame, limit_exceeded), nothing else."""
+
+def reply_frame(codec: Codec, id: int, event: str, result: Any) -> bytes: ...
+def error_frame(codec: Codec, id: int | None, code: str, message: str, context: dict[str, Any] | None = None) -> bytes:
+    """The error reply to ``id``, or the `error` push, which also carries ``context``."""
+
+def push_frame(codec: Codec, event: str, data: Any) -> bytes: ...
+def transcode(raw: bytes, source: Codec, target: Codec) -> bytes:
+    """The same value in the other encoding. Raises ValueError when it has none."""

@@ -1,0 +1,194 @@
+# cython: language_level=3
+"""Envelopes <-> bytes (docs/protocol.md), JSON and MessagePack; only the routing fields are decoded.
+
+The typing and the encoding are msgspec's. Payloads stay raw: a ``msgspec.Raw`` in a push is copied as it is; it is converted to
+the other encoding at most once per push, when the first member of that kind asks for it.
+"""
+
+import json as _stdlib_json
+from typing import Annotated
+
+import msgspec
+
+from .errors import ErrorCode, SynclineError
+from .frames cimport encode_frame
+
+JSON = "json"
+MSGPACK = "msgpack"
+SUBPROTOCOLS = {"syncline.v1.json": JSON, "syncline.v1.msgpack": MSGPACK}
+
+cdef int _TEXT = 0x1
+cdef int _BINARY = 0x2
+
+cdef object _json_encode = msgspec.json.Encoder().encode
+cdef object _msgpack_encode = msgspec.msgpack.Encoder().encode
+cdef object _Raw = msgspec.Raw
+
+
+class Envelope(msgspec.Struct):
+    """A request. ``data`` is not decoded."""
+
+    event: Annotated[str, msgspec.Meta(max_length=64)]
+    data: msgspec.Raw = msgspec.Raw(b"")
+    id: Annotated[int, msgspec.Meta(ge=0, le=9007199254740991)] | None = None
+
+
+cdef object _json_one = msgspec.json.Decoder(Envelope).decode
+cdef object _json_many = msgspec.json.Decoder(list[Envelope]).decode
+cdef object _msgpack_one = msgspec.msgpack.Decoder(Envelope).decode
+cdef object _msgpack_many = msgspec.msgpack.Decoder(list[Envelope]).decode
+cdef object _json_any = msgspec.json.Decoder().decode
+cdef object _msgpack_any = msgspec.msgpack.Decoder().decode
+
+
+cdef bytes _encode(str codec, object value):
+    if codec == "json":
+        return <bytes>_json_encode(value)
+    if codec == "msgpack":
+        return <bytes>_msgpack_encode(value)
+    raise ValueError("unknown codec")
+
+
+cdef bytes _framed(str codec, bytes envelope):
+    return encode_frame(_TEXT if codec == "json" else _BINARY, envelope)
+
+
+cdef bint _is_array(str codec, bytes message) except -1:
+    cdef bytes head
+    if codec == "json":
+        head = message[:64].lstrip(b" \t\r\n")[:1] or message.lstrip(b" \t\r\n")[:1]
+        return head == b"["
+    if not message:
+        return False
+    return 0x90 <= message[0] <= 0x9F or message[0] == 0xDC or message[0] == 0xDD
+
+
+def decode(str codec not None, bytes message not None, Py_ssize_t max_batch):
+    """One envelope or an array of them, as a list. Raises SynclineError(malformed_frame, limit_exceeded)."""
+    cdef bint many = _is_array(codec, message)
+    try:
+        if codec == "json":
+            envelopes = _json_many(message) if many else [_json_one(message)]
+        else:
+            envelopes = _msgpack_many(message) if many else [_msgpack_one(message)]
+    except (ValueError, RecursionError) as error:
+        # msgspec's errors and UnicodeDecodeError are ValueErrors. Their texts name fields and byte positions of the peer's own
+        # input, nothing of ours.
+        raise SynclineError(ErrorCode.MALFORMED_FRAME, _reason(error)) from error
+    if len(envelopes) > max_batch:
+        raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {max_batch} envelopes in one frame")
+    return envelopes
+
+
+cdef str _reason(object error):
+    if isinstance(error, msgspec.DecodeError):
+        return str(error)
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    return "not UTF-8"
+
+
+def reply_frame(str codec not None, object id, str event not None, object result):
+    """The reply to the request ``id`` as one WebSocket frame."""
+    return _framed(codec, _encode(codec, {"id": id, "event": event, "result": result}))
+
+
+def error_frame(str codec not None, object id, str code not None, str message not None, dict context=None):
+    """The error reply to ``id``, or without id the `error` push, which also carries ``context``."""
+    error = {"code": code, "message": message}
+    if id is not None:
+        return _framed(codec, _encode(codec, {"id": id, "event": "error", "error": error}))
+    if context:
+        error.update(context)
+    return _framed(codec, _encode(codec, {"event": "error", "data": error}))
+
+
+def push_frame(str codec not None, str event not None, object data):
+    """A push to one connection as one WebSocket frame."""
+    return _framed(codec, _encode(codec, {"event": event, "data": data}))
+
+
+def transcode(bytes raw not None, str source not None, str target not None):
+    """The same value in the other encoding. Raises ValueError when it has none (MessagePack extension types, say)."""
+    if source == target:
+        return raw
+    try:
+        value = _json_any(raw) if source == "json" else _msgpack_any(raw)
+        return _encode(target, value)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        if source != "json":
+            raise ValueError("the payload cannot be converted to JSON") from error
+    # JSON that msgspec or MessagePack cannot hold: integers over 64 bits, numbers over 1e308, unpaired \ud800 escapes.
+    try:
+        value = _stdlib_json.loads(raw)
+        return _encode(target, _representable(value))
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError("the payload cannot be converted to MessagePack") from error
+
+
+cdef object _representable(object value):
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+        return float(value)
+    if isinstance(value, list):
+        return [_representable(item) for item in value]
+    if isinstance(value, dict):
+        return {_representable(key): _representable(item) for key, item in value.items()}
+    return value
+
+
+cdef class Push:
+    """One push, encoded at most once per codec and shared by all receivers."""
+
+    def __init__(self, str event not None, object data, str codec not None = "json", str skip not None = ""):
+        self.event = event
+        self.skip = skip
+        self._codec = codec
+        self._body = _encode(codec, data)
+        self._json = None
+        self._msgpack = None
+
+    @staticmethod
+    def unpack(str event not None, bytes payload not None):
+        """The inverse of ``pack``. Raises ValueError."""
+        cdef Push push
+        cdef Py_ssize_t length
+        if len(payload) < 2 or payload[:1] not in (b"j", b"m"):
+            raise ValueError("not a packed push")
+        length = payload[1]
+        push = Push.__new__(Push)
+        push.event = event
+        push.skip = payload[2:2 + length].decode("utf-8")
+        push._codec = "json" if payload[:1] == b"j" else "msgpack"
+        push._body = payload[2 + length:]
+        return push
+
+    cpdef bytes pack(self):
+        """For other nodes: codec, skip and body, without the event."""
+        cdef bytes skip = self.skip.encode("utf-8")
+        if len(skip) > 255:
+            raise ValueError("skip is too long")
+        return (b"j" if self._codec == "json" else b"m") + bytes((len(skip),)) + skip + self._body
+
+    cpdef bytes body(self, str codec):
+        """The encoded `data`."""
+        if codec == self._codec:
+            return self._body
+        try:
+            return transcode(self._body, self._codec, codec)
+        except ValueError:
+            # A payload without a counterpart arrives as null rather than not at all (docs/protocol.md, Envelopes).
+            return _encode(codec, None)
+
+    cpdef bytes frame(self, str codec):
+        """The whole WebSocket frame for members that speak ``codec``."""
+        if codec == "json":
+            if self._json is None:
+                self._json = encode_frame(_TEXT, b'{"event":%b,"data":%b}' % (_json_encode(self.event), self.body("json")))
+            return self._json
+        if self._msgpack is None:
+            self._msgpack = encode_frame(
+                _BINARY, <bytes>_msgpack_encode({"event": self.event, "data": _Raw(self.body("msgpack"))})
+            )
+        return self._msgpack

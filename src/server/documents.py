@@ -1,0 +1,236 @@
+"""The documents that are loaded on this node: loading, joining, unloading.
+
+A document is loaded once, however many ask at the same time. One that cannot be loaded is an error for whoever asked, never an
+empty text. Bound: ``documents.loaded``; an idle document makes place, else joins are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from ..core.document import Document, Entry, decode_entries, new_text_snapshot
+from ..core.errors import ErrorCode, SynclineError
+from .events import DocumentJoin
+from .live_document import ENTRIES_PER_FRAME, Collaborator, LiveDocument, describe
+from .seams import DocumentRecord, DocumentSnapshot, StoredDocument
+from .session import Request, Session
+
+if TYPE_CHECKING:
+    from .node import Node
+
+log = logging.getLogger("syncline.documents")
+
+
+class Documents:
+    """Registry of loaded documents, by id."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._config = node.config.documents
+        self.live: dict[str, LiveDocument] = {}
+        self._loading: dict[str, asyncio.Task[LiveDocument]] = {}
+
+    # Creating and loading ------------------------------------------------------------------------------------
+
+    async def create(self, document: str, owner: str, text: str, default_role: str | None) -> DocumentRecord | None:
+        """None when the name is taken. Raises SynclineError(document_too_large, operation_invalid)."""
+        if len(text.encode("utf-16-le")) // 2 > self._config.max_length:
+            raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {self._config.max_length} UTF-16 code units")
+        record = DocumentRecord(document, self._node.new_id(), owner, default_role, self._node.clock.time())
+        snapshot = DocumentSnapshot(0, new_text_snapshot(text)) if text else None
+        return record if await self._node.store.create_document(record, snapshot) else None
+
+    async def open(self, document: str, user: str) -> LiveDocument:
+        """The loaded document, created for ``user`` where that is allowed. Raises SynclineError, Unavailable.
+
+        It may be unloaded at the next await unless somebody joins it.
+        """
+        live = self.live.get(document)
+        if live is not None:
+            return live
+        task = self._loading.get(document)
+        if task is None:
+            task = self._node.spawn(self._load(document, user))
+            self._loading[document] = task
+            task.add_done_callback(lambda _: self._loading.pop(document, None))
+        # Shielded: one who loses the connection must not take the load away from the others.
+        return await asyncio.shield(task)
+
+    async def _load(self, document: str, user: str) -> LiveDocument:
+        self._make_place()
+        store = self._node.store
+        stored = await store.load_document(document)
+        if stored is None:
+            if not self._config.create_on_join:
+                raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
+            await self.create(document, user, "", self._config.default_role)
+            stored = await store.load_document(document)
+            if stored is None:
+                raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
+        try:
+            core = self._restore(stored)
+        except ValueError as error:
+            # A gap or a damaged body. Refusing keeps what is there for whoever repairs it.
+            log.error("document %s cannot be loaded: %s", document, error)
+            self._node.counters.load_failures += 1
+            raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the document cannot be loaded") from error
+        live = self.live[document] = LiveDocument(self._node, stored.record, core)
+        self.consider_idle(live)
+        return live
+
+    def _restore(self, stored: StoredDocument) -> Document:
+        config, record = self._config, stored.record
+        core = Document(
+            record.id,
+            record.generation,
+            window_operations=config.window_operations,
+            window_bytes=config.window_bytes,
+            max_length=config.max_length,
+            max_clients=config.clients,
+        )
+        if stored.snapshot is not None:
+            core.restore(stored.snapshot.revision, stored.snapshot.body)
+        for turn in stored.turns:
+            entries = decode_entries(turn.body)
+            if len(entries) != turn.count:
+                raise ValueError(f"the turn at revision {turn.base} holds {len(entries)} operations, not {turn.count}")
+            core.replay(turn.base, entries)
+        core.trim()
+        return core
+
+    def _make_place(self) -> None:
+        if len(self.live) < self._config.loaded:
+            return
+        for live in self.live.values():
+            if not live.collaborators and not live.busy:
+                self._unload(live)
+                return
+        raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many documents are open on this node; try again")
+
+    # Unloading -----------------------------------------------------------------------------------------------
+
+    def consider_idle(self, live: LiveDocument) -> None:
+        """Starts the clock of a document that nobody uses."""
+        if live.closed or live.collaborators or live.busy or live.idle is not None:
+            return
+        live.idle = self._node.clock.call_later(self._config.idle_seconds, self._idle, live)
+
+    def _idle(self, live: LiveDocument) -> None:
+        live.idle = None
+        if not live.closed and not live.collaborators and not live.busy:
+            self._node.spawn(self._retire(live))
+
+    async def _retire(self, live: LiveDocument) -> None:
+        await live.save_snapshot()
+        if not live.closed and not live.collaborators and not live.busy:
+            self._unload(live)
+
+    def _unload(self, live: LiveDocument) -> None:
+        live.closed = True
+        if live.idle is not None:
+            live.idle.cancel()
+            live.idle = None
+        if self.live.get(live.id) is live:
+            del self.live[live.id]
+
+    def drop(self, live: LiveDocument, reason: str) -> None:
+        """Forgets a document whose memory is not to be trusted; its clients join again."""
+        self._unload(live)
+        for collaborator in list(live.collaborators.values()):
+            del collaborator.session.documents[live.id]
+            collaborator.session.push("document:resync", {"document": live.id, "reason": reason})
+        live.collaborators.clear()
+        live.release()
+
+    async def close(self) -> None:
+        """Stores snapshots of what changed; for a clean stop. What was acknowledged is on disk without it."""
+        for live in list(self.live.values()):
+            await live.settle()
+            await live.save_snapshot()
+            self._unload(live)
+
+    # Joining -------------------------------------------------------------------------------------------------
+
+    async def role(self, live: LiveDocument, user: str) -> str:
+        """Raises SynclineError(forbidden) when the user has none."""
+        role = await self._node.store.document_role(live.id, user) or live.record.default_role
+        if role is None:
+            raise SynclineError(ErrorCode.FORBIDDEN, "this document is open to invited users only")
+        return role
+
+    async def join(self, session: Session, data: DocumentJoin, request: Request) -> None:
+        """Answers with `document:state`. Raises SynclineError, Unavailable, SessionGone."""
+        while True:
+            live = await self.open(data.document, session.user)
+            role = await self.role(live, session.user)
+            returning = data.revision is not None and data.generation == live.core.generation
+            if returning:
+                assert data.revision is not None
+                if data.revision > live.core.revision and not live.closed:
+                    await live.settle()
+                    if data.revision > live.core.revision:
+                        raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at {live.core.revision}")
+                entries = await live.history(data.revision)
+            else:
+                entries = []
+                await live.settle()
+            # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
+            session.require_open()
+            if not live.closed:
+                break
+        core = live.core
+        client = data.client or self._node.new_id()
+        if core.client_user(client) not in (None, session.user):
+            raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
+        for old in (session.documents.get(live.id), live.collaborators.get(client)):
+            if old is not None:
+                if old.session.user != session.user:
+                    raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
+                live.remove(old)
+        collaborator = Collaborator(session, client, role, data.unit)
+        known = [other.describe(core, data.unit) for other in live.collaborators.values()]
+        live.add(collaborator)
+        live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
+        # A long list goes out in parts, each when the one before has left, so that catching up never fills the queue.
+        # The client is a collaborator from now on, but operations reach it only through ``_catch_up`` until it is there.
+        first, rest = entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:]
+        request.reply(
+            {
+                "document": live.id,
+                "generation": core.generation,
+                "revision": core.revision - len(rest),
+                "role": role,
+                "unit": data.unit,
+                "client": client,
+                "seq": core.last_seq(client),
+                "text": None if returning else core.text(),
+                "operations": describe(first, data.unit) if returning else None,
+                "collaborators": known,
+            }
+        )
+        if rest:
+            await self._catch_up(live, collaborator, core.revision - len(rest), rest)
+
+    async def _catch_up(self, live: LiveDocument, collaborator: Collaborator, at: int, rest: list[Entry]) -> None:
+        collaborator.behind = True
+        session = collaborator.session
+        while True:
+            while rest:
+                part, rest = rest[:ENTRIES_PER_FRAME], rest[ENTRIES_PER_FRAME:]
+                at += len(part)
+                live.send_entries(at, part, collaborator)
+                while session.connection.queued or session.connection.transport.buffered() > 0:
+                    await asyncio.sleep(0.005)  # a socket drains: there is no event for it that costs others nothing
+                    session.require_open()
+            rest = await live.history(at)
+            session.require_open()
+            if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
+                return  # it was told to join again
+            if len(rest) <= ENTRIES_PER_FRAME:
+                # Nothing awaits from here: what is committed next reaches it with everybody else.
+                if rest:
+                    live.send_entries(at + len(rest), rest, collaborator)
+                collaborator.behind = False
+                return

@@ -1,0 +1,126 @@
+"""The data of every request event, as typed msgspec structs. docs/protocol.md shows each with an example.
+
+Payloads (``data`` of messages and events, ``metadata`` of presence) stay ``msgspec.Raw``. Lengths are bounded here, where
+data enters; sizes that are configurable are checked by the handlers.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+# No control characters and no surrogates: names end up in logs, keys and pages.
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+$")]
+DisplayName = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+Token = Annotated[str, msgspec.Meta(max_length=16_384)]
+Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+Counter = Annotated[int, msgspec.Meta(ge=0, le=9007199254740991)]
+Unit = Literal["utf-16", "unicode"]
+RoomRole = Literal["owner", "moderator", "member", "reader"]
+DocumentRole = Literal["owner", "editor", "reader"]
+Status = Literal["online", "away", "busy"]
+
+
+class Empty(msgspec.Struct):
+    """Events that need no data."""
+
+
+class Authenticate(msgspec.Struct):
+    token: Token | None = None
+    name: DisplayName = ""
+
+
+class Refresh(msgspec.Struct):
+    token: Token | None = None
+
+
+class RoomPosition(msgspec.Struct):
+    offset: Counter
+    epoch: Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class RoomCreate(msgspec.Struct):
+    room: Name
+    password: Password | None = None
+    default_role: Literal["member", "reader"] | None = "member"
+
+
+class RoomJoin(msgspec.Struct):
+    room: Name
+    password: Password | None = None
+    history: Counter = 0
+    recover: RoomPosition | None = None
+
+
+class RoomLeave(msgspec.Struct):
+    room: Name
+    resign: bool = False
+
+
+class RoomOnly(msgspec.Struct):
+    room: Name
+
+
+class RoomGrant(msgspec.Struct):
+    room: Name
+    user: Name
+    role: RoomRole | None
+
+
+class MessageSend(msgspec.Struct):
+    room: Name
+    data: msgspec.Raw
+
+
+class CustomEvent(msgspec.Struct):
+    room: Name
+    name: Name
+    data: msgspec.Raw = msgspec.Raw(b"")
+
+
+class PresenceUpdate(msgspec.Struct):
+    status: Status
+    metadata: msgspec.Raw | None = None
+    room: Name | None = None
+
+
+class DocumentCreate(msgspec.Struct):
+    document: Name
+    text: str = ""
+    default_role: Literal["editor", "reader"] | None = "editor"
+
+
+class DocumentJoin(msgspec.Struct):
+    document: Name
+    unit: Unit = "utf-16"
+    client: ClientId | None = None
+    revision: Counter | None = None
+    generation: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+
+
+class DocumentOperation(msgspec.Struct):
+    """``operation`` is checked by ``core.ot``: a list of components or the single form."""
+
+    document: Name
+    seq: Annotated[int, msgspec.Meta(ge=1, le=9007199254740991)]
+    revision: Counter
+    operation: list[int | str] | dict[str, int | str | None]
+
+
+class DocumentCursor(msgspec.Struct):
+    document: Name
+    revision: Counter
+    anchor: Counter | None = None
+    head: Counter | None = None
+
+
+class DocumentOnly(msgspec.Struct):
+    document: Name
+
+
+class DocumentGrant(msgspec.Struct):
+    document: Name
+    user: Name
+    role: DocumentRole | None

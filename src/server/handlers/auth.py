@@ -1,0 +1,26 @@
+"""`auth`, `auth:refresh`, `ping`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..events import Authenticate, Empty, Refresh
+from ..session import Request, Session
+from .registry import Events
+
+EVENTS = Events()
+
+
+@EVENTS.on("auth", Authenticate, reply="auth:accepted", open_to_all=True, always_replies=True)
+async def authenticate(session: Session, data: Authenticate, request: Request) -> dict[str, Any]:
+    return await session.authenticate(data.token, data.name)
+
+
+@EVENTS.on("auth:refresh", Refresh)
+def refresh(session: Session, data: Refresh, request: Request) -> dict[str, Any]:
+    return session.refresh(data.token)
+
+
+@EVENTS.on("ping", Empty, open_to_all=True)
+def ping(session: Session, data: Empty, request: Request) -> dict[str, Any]:
+    return {"time": session.node.clock.time()}

@@ -1,0 +1,73 @@
+"""`document:create`, `document:join`, `document:operation`, `document:cursor`, `document:leave`, `document:grant`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.errors import ErrorCode, SynclineError
+from ..events import DocumentCreate, DocumentCursor, DocumentGrant, DocumentJoin, DocumentOnly, DocumentOperation
+from ..live_document import Collaborator, LiveDocument
+from ..session import Request, Session
+from .registry import Events
+
+EVENTS = Events()
+
+
+def joined(session: Session, document: str) -> tuple[LiveDocument, Collaborator]:
+    """The document and the session's part in it. Raises SynclineError(not_joined)."""
+    collaborator = session.documents.get(document)
+    live = session.node.documents.live.get(document)
+    if collaborator is None or live is None:
+        raise SynclineError(ErrorCode.NOT_JOINED, f"join the document {document!r} first")
+    return live, collaborator
+
+
+@EVENTS.on("document:create", DocumentCreate)
+async def create(session: Session, data: DocumentCreate, request: Request) -> dict[str, Any]:
+    record = await session.node.documents.create(data.document, session.user, data.text, data.default_role)
+    if record is None:
+        raise SynclineError(ErrorCode.DOCUMENT_EXISTS, f"the document {data.document!r} exists")
+    return {"document": record.id, "generation": record.generation, "revision": 0}
+
+
+@EVENTS.on("document:join", DocumentJoin, reply="document:state", always_replies=True)
+async def join(session: Session, data: DocumentJoin, request: Request) -> None:
+    limit = session.node.config.limits.documents
+    if data.document not in session.documents and len(session.documents) >= limit:
+        raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {limit} documents on one connection")
+    await session.node.documents.join(session, data, request)
+
+
+@EVENTS.on("document:operation", DocumentOperation)
+def operation(session: Session, data: DocumentOperation, request: Request) -> None:
+    live, collaborator = joined(session, data.document)
+    live.submit(collaborator, data, request)
+
+
+@EVENTS.on("document:cursor", DocumentCursor)
+def cursor(session: Session, data: DocumentCursor, request: Request) -> dict[str, Any]:
+    live, collaborator = joined(session, data.document)
+    live.move_cursor(collaborator, data)
+    return {"document": data.document}
+
+
+@EVENTS.on("document:leave", DocumentOnly)
+def leave(session: Session, data: DocumentOnly, request: Request) -> dict[str, Any]:
+    live, collaborator = joined(session, data.document)
+    live.remove(collaborator)
+    return {"document": data.document}
+
+
+@EVENTS.on("document:grant", DocumentGrant)
+async def grant(session: Session, data: DocumentGrant, request: Request) -> dict[str, Any]:
+    node = session.node
+    live, collaborator = joined(session, data.document)
+    if collaborator.role != "owner":
+        raise SynclineError(ErrorCode.FORBIDDEN, "only an owner grants roles")
+    if data.role != "owner":
+        roles = await node.store.document_roles(data.document)
+        if roles.get(data.user) == "owner" and sum(1 for role in roles.values() if role == "owner") == 1:
+            raise SynclineError(ErrorCode.FORBIDDEN, "a document keeps at least one owner")
+    await node.store.set_document_role(data.document, data.user, data.role)
+    live.role_changed(data.user, data.role or live.record.default_role)
+    return {"document": data.document, "user": data.user, "role": data.role}

@@ -1,0 +1,69 @@
+"""`message:send` and `event:custom`: the hot path, synchronous from the frame to the fan-out."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from ...core import wire
+from ...core.errors import ErrorCode, SynclineError
+from ...core.room import Position, Publication
+from ..events import CustomEvent, MessageSend
+from ..session import Request, Session
+from .registry import Events
+from .rooms import seat_of
+
+log = logging.getLogger("syncline.messages")
+
+EVENTS = Events()
+
+
+def payload_of(session: Session, raw: msgspec.Raw) -> bytes:
+    """The raw payload. One that came as MessagePack is checked here: JSON members must be able to have it."""
+    payload = bytes(raw)
+    if not payload:
+        return b"null" if session.codec == "json" else b"\xc0"
+    if session.codec == "msgpack":
+        try:
+            wire.transcode(payload, "msgpack", "json")
+        except ValueError as error:
+            raise SynclineError(ErrorCode.INVALID_DATA, str(error)) from error
+    return payload
+
+
+@EVENTS.on("message:send", MessageSend)
+def send(session: Session, data: MessageSend, request: Request) -> None:
+    seat = seat_of(session, data.room)
+    if seat.role == "reader":
+        raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
+    node = session.node
+    payload = payload_of(session, data.data)
+    publication = Publication(data.room, session.user, session.name, node.clock.time(), session.codec, payload)
+
+    def published(position: Position | None, error: Exception | None) -> None:
+        # The publication has reached the room's members by now; this answers its author.
+        if position is None:
+            log.warning("publish to %s failed: %s", data.room, error)
+            request.fail(SynclineError(ErrorCode.UNAVAILABLE, "the message was not stored; try again"))
+        else:
+            request.reply({"room": data.room, "offset": position.offset, "epoch": position.epoch})
+
+    node.publish(publication, published)
+
+
+@EVENTS.on("event:custom", CustomEvent)
+def custom(session: Session, data: CustomEvent, request: Request) -> dict[str, Any]:
+    seat = seat_of(session, data.room)
+    if seat.role == "reader":
+        raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
+    event = {
+        "room": data.room,
+        "name": data.name,
+        "user": session.user,
+        "data": msgspec.Raw(payload_of(session, data.data)),
+    }
+    push = wire.Push("event:custom", event, session.codec)
+    session.node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
+    return {"room": data.room}

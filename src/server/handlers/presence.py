@@ -1,0 +1,34 @@
+"""`presence:update`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...core.errors import ErrorCode, SynclineError
+from ..events import PresenceUpdate
+from ..session import Request, Session
+from .registry import Events
+from .rooms import seat_of
+
+EVENTS = Events()
+
+
+@EVENTS.on("presence:update", PresenceUpdate)
+def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str, Any]:
+    limit = session.node.config.presence.metadata_bytes
+    metadata: bytes | None = None
+    if data.metadata is not None:
+        try:
+            # Decoded and encoded anew, so that whatever lists it later can rely on it.
+            value = (msgspec.json if session.codec == "json" else msgspec.msgpack).decode(data.metadata)
+            metadata = None if value is None else msgspec.json.encode(value)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise SynclineError(ErrorCode.INVALID_DATA, "the metadata has no JSON form") from error
+        if metadata is not None and len(metadata) > limit:
+            raise SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
+    rooms = list(session.rooms) if data.room is None else [seat_of(session, data.room).room.name]
+    for room in rooms:
+        session.node.presence.update(room, session, data.status, metadata)
+    return {"status": data.status, "rooms": rooms}

@@ -1,0 +1,158 @@
+"""`room:create`, `room:join`, `room:leave`, `room:members`, `room:grant`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from ...core.errors import ErrorCode, SynclineError
+from ...core.room import Position, Publication
+from .. import passwords
+from ..events import RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
+from ..hub import LiveRoom, Seat
+from ..seams import RoomRecord
+from ..session import Request, Session
+from .registry import Events
+
+EVENTS = Events()
+
+
+def seat_of(session: Session, room: str) -> Seat:
+    """The session's seat in a room that it has joined. Raises SynclineError(not_a_member)."""
+    seat = session.rooms.get(room)
+    if seat is None:
+        raise SynclineError(ErrorCode.NOT_A_MEMBER, f"join the room {room!r} first")
+    return seat
+
+
+@EVENTS.on("room:create", RoomCreate)
+async def create(session: Session, data: RoomCreate, request: Request) -> dict[str, Any]:
+    node = session.node
+    hashed = None
+    if data.password is not None:
+        hashed = await node.in_thread(passwords.hash_password, data.password)
+    record = RoomRecord(data.room, session.user, data.default_role, hashed, node.clock.time())
+    if not await node.store.create_room(record):
+        raise SynclineError(ErrorCode.ROOM_EXISTS, f"the room {data.room!r} exists")
+    return {"room": data.room, "role": "owner"}
+
+
+@EVENTS.on("room:join", RoomJoin, reply="room:joined", always_replies=True)
+async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, Any]:
+    node = session.node
+    if data.room not in session.rooms and len(session.rooms) >= node.config.limits.rooms:
+        raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {node.config.limits.rooms} rooms on one connection")
+    role = await _admit(session, data.room, data.password)
+    room = await node.hub.open(data.room)
+    room.pins += 1
+    try:
+        members = await node.presence.members(data.room)
+        recovered, publications = await _missed(session, room, data)
+        # From here to the reply nothing awaits: no publication can fall between.
+        seat = node.hub.sit(room, session, role)
+    finally:
+        room.pins -= 1
+        node.hub.close_if_empty(room)
+    node.presence.entered(data.room, session)
+    members[session.user] = node.presence.of(data.room, session.user)
+    position = room.group.history.position
+    return {
+        "room": data.room,
+        "role": seat.role,
+        "position": {"offset": position.offset, "epoch": position.epoch},
+        "recovered": recovered,
+        "publications": [publication.as_data(session.codec) for publication in publications],
+        "members": [members[user] for user in sorted(members)],
+    }
+
+
+async def _admit(session: Session, name: str, password: str | None) -> str:
+    """The role with which the session's user may enter. Raises SynclineError."""
+    node = session.node
+    record = await node.store.room(name)
+    if record is None:
+        if not node.config.rooms.create_on_join:
+            raise SynclineError(ErrorCode.ROOM_NOT_FOUND, f"no room {name!r}")
+        fresh = RoomRecord(name, session.user, node.config.rooms.default_role, None, node.clock.time())
+        if await node.store.create_room(fresh):
+            return "owner"
+        record = await node.store.room(name)  # somebody else was quicker
+        if record is None:
+            raise SynclineError(ErrorCode.ROOM_NOT_FOUND, f"no room {name!r}")
+    role = await node.store.room_role(name, session.user)
+    if role is not None:
+        return role
+    if record.default_role is None:
+        raise SynclineError(ErrorCode.FORBIDDEN, "this room is open to invited users only")
+    if record.password is not None:
+        if password is None:
+            raise SynclineError(ErrorCode.PASSWORD_REQUIRED, "this room has a password")
+        if not await node.in_thread(passwords.verify_password, record.password, password):
+            raise SynclineError(ErrorCode.PASSWORD_WRONG, "wrong password")
+    await node.store.set_room_role(name, session.user, record.default_role)
+    return record.default_role
+
+
+async def _missed(session: Session, room: LiveRoom, data: RoomJoin) -> tuple[bool | None, list[Publication]]:
+    hub, limit = session.node.hub, session.node.config.rooms.history_size
+    recovered: bool | None = None
+    if data.recover is not None:
+        since = Position(data.recover.offset, data.recover.epoch)
+        publications = await hub.recover(room, since, limit)
+        if publications is not None:
+            return True, publications
+        recovered = False
+    return recovered, await hub.last(room, min(data.history, limit))
+
+
+@EVENTS.on("room:leave", RoomLeave)
+async def leave(session: Session, data: RoomLeave, request: Request) -> dict[str, Any]:
+    seat = seat_of(session, data.room)
+    node = session.node
+    if data.resign:
+        if seat.role == "owner":
+            raise SynclineError(ErrorCode.FORBIDDEN, "an owner hands the room over before resigning")
+        await node.store.set_room_role(data.room, session.user, None)
+    node.leave_room(seat, lost=False)
+    return {"room": data.room}
+
+
+@EVENTS.on("room:members", RoomOnly)
+async def members(session: Session, data: RoomOnly, request: Request) -> dict[str, Any]:
+    node = session.node
+    seat_of(session, data.room)
+    roles, here = await asyncio.gather(node.store.room_members(data.room), node.presence.members(data.room))
+    absent = [user for user in roles if user not in here]
+    seen = await node.presence.last_seen(data.room, absent)
+    listed = []
+    for user, role in sorted(roles.items()):
+        state = here.get(user)
+        if state is None:
+            at = seen.get(user)
+            status = "offline" if at is None else "away"
+            state = {"user": user, "name": user, "status": status, "last_seen": at, "metadata": None}
+            record = await node.store.user(user)
+            if record is not None and record.name:
+                state["name"] = record.name
+        listed.append({**state, "role": role})
+    return {"room": data.room, "members": listed}
+
+
+@EVENTS.on("room:grant", RoomGrant)
+async def grant(session: Session, data: RoomGrant, request: Request) -> dict[str, Any]:
+    node = session.node
+    seat = seat_of(session, data.room)
+    present = await node.store.room_role(data.room, data.user)
+    if seat.role == "moderator":
+        allowed = present in (None, "member", "reader") and data.role in (None, "member", "reader")
+    else:
+        allowed = seat.role == "owner"
+    if not allowed:
+        raise SynclineError(ErrorCode.FORBIDDEN, "your role does not allow this")
+    if present == "owner" and data.role != "owner":
+        roles = await node.store.room_members(data.room)
+        if sum(1 for role in roles.values() if role == "owner") == 1:
+            raise SynclineError(ErrorCode.FORBIDDEN, "a room keeps at least one owner")
+    await node.store.set_room_role(data.room, data.user, data.role)
+    node.room_role_changed(data.room, data.user, data.role)
+    return {"room": data.room, "user": data.user, "role": data.role}

@@ -1,0 +1,412 @@
+"""One loaded document: its core, its collaborators, and the submit pipeline.
+
+A document belongs to one event loop. Operations that arrive wait in its inbox; once per turn they go through the stages
+receive (validate, deduplicate, transform, apply) -> commit (one append to the store) -> broadcast and ack. While a commit is
+under way nothing else touches the document, so whoever joins at its end sees exactly what is on disk, and a failed commit is
+undone by dropping the document and loading it anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..core import wire
+from ..core.document import Document, Entry, Receipt, decode_entries, encode_entries
+from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
+from ..core.ot import Unit
+from .events import DocumentCursor, DocumentOperation
+from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
+from .session import Request, Session
+
+if TYPE_CHECKING:
+    from .node import Node
+
+log = logging.getLogger("syncline.documents")
+
+#: Entries in one frame; a longer list is continued by further pushes, so that no frame grows without bound.
+ENTRIES_PER_FRAME = 2000
+
+
+class Collaborator:
+    """One connection in one document."""
+
+    __slots__ = ("behind", "client", "role", "session", "unit")
+
+    def __init__(self, session: Session, client: str, role: str, unit: Unit) -> None:
+        self.session = session
+        self.client = client
+        self.role = role
+        self.unit = unit
+        self.behind = False  # still catching up: operations and cursors do not reach it yet
+
+    def describe(self, document: Document, unit: Unit) -> dict[str, Any]:
+        cursor = document.cursor(self.client, unit)
+        return {
+            "client": self.client,
+            "user": self.session.user,
+            "name": self.session.name,
+            "role": self.role,
+            "anchor": None if cursor is None else cursor.anchor,
+            "head": None if cursor is None else cursor.head,
+        }
+
+
+class _Submission:
+    """One operation on its way through the pipeline."""
+
+    __slots__ = ("collaborator", "data", "receipt", "request")
+
+    def __init__(self, collaborator: Collaborator, data: DocumentOperation, request: Request) -> None:
+        self.collaborator = collaborator
+        self.data = data
+        self.request = request
+        self.receipt: Receipt | None = None
+
+
+class LiveDocument:
+    """A loaded document: its core, its collaborators, and the pipeline."""
+
+    def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
+        self.node = node
+        self.id = record.id
+        self.record = record
+        self.core = core
+        self.collaborators: dict[str, Collaborator] = {}  # client -> collaborator
+        self.closed = False
+        self._inbox: list[_Submission] = []
+        self._accepted: list[_Submission] = []  # in the commit under way, duplicates of this turn included
+        self._entries: list[Entry] = []  # what that commit stores
+        self._cursors: dict[str, DocumentCursor] = {}  # client -> newest, waiting for the turn
+        self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
+        self._scheduled = False
+        self._committing = False
+        self._widening = False
+        self._snapshot_at = core.revision
+        self._snapshotting = False
+        self.idle: Timer | None = None
+
+    # Stage 1: submit -----------------------------------------------------------------------------------------
+
+    def submit(self, collaborator: Collaborator, data: DocumentOperation, request: Request) -> None:
+        """Queues an operation for this turn. Raises SynclineError (forbidden, limit_exceeded)."""
+        if collaborator.role == "reader":
+            raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
+        if len(self._inbox) >= self.node.config.documents.pending_operations:
+            raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many operations wait; try again")
+        self._inbox.append(_Submission(collaborator, data, request))
+        self._schedule()
+
+    def move_cursor(self, collaborator: Collaborator, data: DocumentCursor) -> None:
+        """Queues a cursor; the newest per client wins."""
+        self._cursors[collaborator.client] = data
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._committing and not self._widening:
+            self._scheduled = True
+            self.node.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self.closed or self._committing or self._widening:
+            return
+        self._receive()
+        if not self._widening:
+            self._take_cursors()
+        if self._entries:
+            self._commit()
+        else:
+            self._answer()
+
+    # Stage 2: receive ----------------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        inbox, self._inbox = self._inbox, []
+        now = self.node.clock.time()
+        for index, submission in enumerate(inbox):
+            data, collaborator = submission.data, submission.collaborator
+            try:
+                receipt = self.core.receive(
+                    collaborator.client,
+                    collaborator.session.user,
+                    data.seq,
+                    data.revision,
+                    data.operation,
+                    collaborator.unit,
+                    now,
+                )
+            except SynclineError as error:
+                self.node.counters.operations_refused += 1
+                submission.request.fail(error)
+            except OutdatedRevision as outdated:
+                # Made long ago: the history it needs is in the store. It and what came after it wait.
+                self._inbox = inbox[index:] + self._inbox
+                self._widening = True
+                self.node.spawn(self._widen_for_inbox(outdated.base))
+                return
+            else:
+                submission.receipt = receipt
+                self._accepted.append(submission)
+                if receipt.entry is not None:
+                    self._entries.append(receipt.entry)
+
+    async def _widen_for_inbox(self, base: int) -> None:
+        try:
+            await self.widen(base)
+        except (SynclineError, Unavailable) as error:
+            log.warning("history of document %s from revision %d: %s", self.id, base, error)
+            waiting, self._inbox = self._inbox, []
+            for submission in waiting:
+                submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "its history cannot be read now"))
+        finally:
+            self._widening = False
+            if self._inbox or self._cursors:
+                self._schedule()
+
+    async def widen(self, base: int) -> None:
+        """Reads history from the store until the window reaches down to ``base``. Raises SynclineError, Unavailable."""
+        while base < self.core.floor:
+            floor = self.core.floor
+            turns = await self.node.store.turns(self.id, base, floor)
+            if floor != self.core.floor:  # somebody else widened or the window was trimmed meanwhile
+                continue
+            entries = entries_between(turns, base, floor)
+            if len(entries) != floor - base:
+                raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"revision {base} is no longer stored")
+            self.core.prepend(base + 1, entries)
+
+    async def history(self, revision: int) -> list[Entry]:
+        """The entries after ``revision``, read from the store where the window does not reach.
+
+        Returns when no commit is under way: complete, and all on disk, until the next await.
+        Raises SynclineError(revision_unknown), Unavailable.
+        """
+        older: list[Entry] = []
+        at = revision
+        while True:
+            floor = self.core.floor
+            if at < floor:
+                part = entries_between(await self.node.store.turns(self.id, at, floor), at, floor)
+                if len(part) != floor - at:
+                    raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"revision {revision} is no longer stored")
+                older += part
+                at = floor
+            await self.settle()
+            if self.core.floor <= at:
+                return older + self.core.since(at)
+
+    # Stage 3: commit -----------------------------------------------------------------------------------------
+
+    def _commit(self) -> None:
+        self._committing = True
+        base = self.core.revision - len(self._entries)
+        turn = Turn(base, len(self._entries), encode_entries(self._entries), self.node.clock.time())
+        started = self.node.clock.monotonic()
+
+        def done(revision: int | None, error: Exception | None) -> None:
+            self.node.counters.commit_seconds(self.node.clock.monotonic() - started)
+            self._committing = False
+            if error is not None or revision is None:
+                self._commit_failed(error)
+            else:
+                self._committed(revision)
+
+        self.node.store.append(self.id, turn, done)
+
+    def _commit_failed(self, error: Exception | None) -> None:
+        log.error("commit of document %s at revision %d failed: %s", self.id, self.core.revision, error)
+        self.node.counters.commit_failures += 1
+        reason = "another node has taken over this document" if isinstance(error, Conflict) else "the commit failed"
+        for submission in self._accepted + self._inbox:
+            submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again"))
+        self._accepted, self._inbox, self._entries = [], [], []
+        # The core is ahead of the disk now: it must not be used again.
+        self.node.documents.drop(self, reason)
+
+    # Stage 4: broadcast and ack ------------------------------------------------------------------------------
+
+    def _committed(self, revision: int) -> None:
+        if self.closed:
+            return
+        self.node.counters.operations_accepted += len(self._entries)
+        self._broadcast(revision, self._entries)
+        self._entries = []
+        self._answer()
+        if not self._settled:  # who waits may need the window as it is
+            self.core.trim()
+        self.release()
+        self._maybe_snapshot()
+        if self._inbox or self._cursors:
+            self._schedule()
+        self.node.documents.consider_idle(self)
+
+    def _answer(self) -> None:
+        accepted, self._accepted = self._accepted, []
+        for submission in accepted:
+            receipt, request, data = submission.receipt, submission.request, submission.data
+            assert receipt is not None
+            ack = {"document": self.id, "revision": receipt.revision, "seq": data.seq}
+            if request.id is not None:
+                request.reply(ack)
+            elif receipt.duplicate:
+                submission.collaborator.session.push("document:ack", ack)
+            if receipt.duplicate:
+                self.node.counters.operations_duplicate += 1
+
+    def _broadcast(self, revision: int, entries: list[Entry]) -> None:
+        """`document:operation` for consecutive entries that end at ``revision``; encoded once per unit and codec."""
+        for start in range(0, len(entries), ENTRIES_PER_FRAME):
+            part = entries[start : start + ENTRIES_PER_FRAME]
+            at = revision - len(entries) + start + len(part)
+            pushes: dict[Unit, wire.Push] = {}
+            for collaborator in self.collaborators.values():
+                if collaborator.behind:
+                    continue
+                push = pushes.get(collaborator.unit)
+                if push is None:
+                    push = pushes[collaborator.unit] = self._operations(at, part, collaborator.unit)
+                collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+
+    def send_entries(self, revision: int, entries: list[Entry], collaborator: Collaborator) -> None:
+        """The same to one collaborator."""
+        push = self._operations(revision, entries, collaborator.unit)
+        collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+
+    def _operations(self, revision: int, entries: list[Entry], unit: Unit) -> wire.Push:
+        data = {"document": self.id, "revision": revision, "operations": describe(entries, unit)}
+        return wire.Push("document:operation", data)
+
+    # Cursors -------------------------------------------------------------------------------------------------
+
+    def _take_cursors(self) -> None:
+        cursors, self._cursors = self._cursors, {}
+        moved: list[Collaborator] = []
+        for client, data in cursors.items():
+            collaborator = self.collaborators.get(client)
+            if collaborator is None:
+                continue
+            if data.anchor is None or data.head is None:
+                self.core.drop_cursor(client)
+            else:
+                try:
+                    self.core.set_cursor(client, data.revision, data.anchor, data.head, collaborator.unit)
+                except (SynclineError, OutdatedRevision):
+                    continue  # volatile: a newer one will come
+            moved.append(collaborator)
+        if not moved:
+            return
+        pushes: dict[str, wire.Push] = {}
+        for receiver in self.collaborators.values():
+            if receiver.behind or (len(moved) == 1 and moved[0] is receiver):
+                continue
+            push = pushes.get(receiver.unit)
+            if push is None:
+                listed = []
+                for collaborator in moved:
+                    cursor = self.core.cursor(collaborator.client, receiver.unit)
+                    anchor, head = (None, None) if cursor is None else cursor
+                    listed.append({"client": collaborator.client, "anchor": anchor, "head": head})
+                data = {"document": self.id, "revision": self.core.revision, "cursors": listed}
+                push = pushes[receiver.unit] = wire.Push("document:cursor", data)
+            receiver.session.connection.deliver(push.frame(receiver.session.codec))
+
+    # Joining and leaving -------------------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Returns when no commit is under way. What runs before the next await then sees only committed state."""
+        if not self._committing:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._settled.append(lambda: future.done() or future.set_result(None))
+        await future
+
+    def notify(self, event: str, data: dict[str, Any], skip: Collaborator | None) -> None:
+        """A push to every collaborator but one."""
+        push = wire.Push(event, {"document": self.id, **data})
+        for collaborator in self.collaborators.values():
+            if collaborator is not skip:
+                collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+
+    def add(self, collaborator: Collaborator) -> None:
+        self.collaborators[collaborator.client] = collaborator
+        collaborator.session.documents[self.id] = collaborator
+        if self.idle is not None:
+            self.idle.cancel()
+            self.idle = None
+
+    def remove(self, collaborator: Collaborator) -> None:
+        """Takes a collaborator out and tells the others. Idempotent."""
+        session = collaborator.session
+        if session.documents.get(self.id) is collaborator:
+            del session.documents[self.id]
+        if self.collaborators.get(collaborator.client) is not collaborator:
+            return
+        del self.collaborators[collaborator.client]
+        self._cursors.pop(collaborator.client, None)
+        self.core.drop_cursor(collaborator.client)
+        gone = {"client": collaborator.client, "user": session.user, "name": session.name}
+        self.notify("document:collaborator_left", gone, None)
+        self.node.documents.consider_idle(self)
+
+    def role_changed(self, user: str, role: str | None) -> None:
+        """Takes effect at once; None sends the user's clients out."""
+        for collaborator in [one for one in self.collaborators.values() if one.session.user == user]:
+            if role is None:
+                self.remove(collaborator)
+                reason = "your access was taken away"
+                collaborator.session.push("document:resync", {"document": self.id, "reason": reason})
+            else:
+                collaborator.role = role
+
+    def release(self) -> None:
+        """Wakes those who wait for the end of a commit."""
+        settled, self._settled = self._settled, []
+        for callback in settled:
+            callback()
+
+    @property
+    def busy(self) -> bool:
+        """Whether work is under way that must not be cut off."""
+        return bool(self._committing or self._inbox or self._widening or self._settled or self._snapshotting)
+
+    # Snapshots -----------------------------------------------------------------------------------------------
+
+    def _maybe_snapshot(self) -> None:
+        if self.core.revision - self._snapshot_at >= self.node.config.documents.snapshot_operations:
+            self.node.spawn(self.save_snapshot())
+
+    async def save_snapshot(self) -> None:
+        """Stores the text as it is, unless it is stored already. Call when no commit is under way."""
+        if self._snapshotting or self.core.revision == self._snapshot_at or self._committing:
+            return
+        self._snapshotting = True
+        snapshot = DocumentSnapshot(self.core.revision, self.core.snapshot())
+        try:
+            await self.node.store.save_snapshot(self.id, self.core.generation, snapshot)
+            self._snapshot_at = snapshot.revision
+            self.node.counters.snapshots += 1
+        except Unavailable as error:
+            log.warning("snapshot of document %s: %s", self.id, error)  # the log has everything; later then
+        finally:
+            self._snapshotting = False
+            self.node.documents.consider_idle(self)
+
+
+def describe(entries: list[Entry], unit: Unit) -> list[dict[str, Any]]:
+    """Entries as the protocol shows them."""
+    return [
+        {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components} for entry in entries
+    ]
+
+
+def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
+    """The entries of revisions since + 1 ... until out of turns that may reach further on both sides."""
+    entries: list[Entry] = []
+    for turn in turns:
+        of_turn = decode_entries(turn.body)
+        low, high = max(since - turn.base, 0), min(until - turn.base, len(of_turn))
+        entries.extend(of_turn[low:high])
+    return entries

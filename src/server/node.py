@@ -1,0 +1,249 @@
+"""One server process: owns the hub, the documents, the backends and the tasks. start, drain, stop.
+
+The node sees backends only through the seams; app.py picks them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from .. import __version__
+from ..core import errors
+from ..core.room import Position, Publication
+from ..core.wire import Push
+from .clock import LoopClock
+from .config import Config
+from .connection import Connection, Flusher
+from .documents import Documents
+from .handlers import table
+from .hub import Hub, Seat
+from .metrics import Counters, Metrics
+from .pings import PingWheel
+from .presence import PresenceTracker
+from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
+from .session import Session
+
+log = logging.getLogger("syncline.node")
+
+T = TypeVar("T")
+
+
+class Node:
+    """Made inside a running event loop. ``events``: None when nothing is logged for other systems."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store: Store,
+        broker: Broker,
+        presence: Presence,
+        auth: Auth,
+        events: EventLog | None = None,
+    ) -> None:
+        self.config = config
+        self.version = __version__
+        self.loop = asyncio.get_running_loop()
+        self.clock = LoopClock(self.loop)
+        self.call_soon = self.loop.call_soon
+        self.store = store
+        self.broker = broker
+        self.auth = auth
+        self.events = events
+        self._presence_backend = presence
+        self.counters = Counters()
+        self.metrics = Metrics(self)
+        self.handlers = table()
+        self.flusher = Flusher(self.loop.call_soon)
+        self.hub = Hub(broker, self.spawn, (config.rooms.history_size, config.rooms.history_bytes))
+        self.documents = Documents(self)
+        self.presence = PresenceTracker(
+            presence, broker, self.clock, self.spawn, grace=config.presence.grace_seconds, ttl=config.presence.ttl_seconds
+        )
+        self.pings = PingWheel(config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead)
+        self.draining = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timers: list[asyncio.Task[None]] = []
+        # Password hashes take tens of milliseconds and megabytes each: two at a time, the others wait.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="syncline-hash")
+
+    # Life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Starts what runs beside the connections. The store is started already. Raises Unavailable."""
+        await self.broker.start(self)
+        await self._presence_backend.start()
+        if self.events is not None:
+            await self.events.start()
+        self._timers = [
+            self.loop.create_task(self._every(1.0, self.pings.turn)),
+            self.loop.create_task(self._every(self.config.presence.ttl_seconds / 3, self.presence.touch_all)),
+        ]
+        if self.events is not None:
+            self._timers.append(self.loop.create_task(self._trim_events()))
+
+    async def drain(self) -> None:
+        """No new connections; clients are handed over over ``server.drain_seconds``, or as soon as they have left."""
+        self.draining = True
+        sessions = list(self.hub.sessions.values())
+        if sessions:
+            log.info("draining %d connections", len(sessions))
+        # In small groups, so that the nodes they go to are not hit by all at once.
+        budget = self.config.server.drain_seconds / 2
+        group = max(1, len(sessions) // 20)
+        for start in range(0, len(sessions), group):
+            for session in sessions[start : start + group]:
+                session.close(errors.DRAIN)
+            if len(sessions) > group:
+                await asyncio.sleep(budget / 20)
+        deadline = self.clock.monotonic() + budget
+        while self.hub.sessions and self.clock.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        for session in list(self.hub.sessions.values()):
+            session.connection.transport.abort()
+
+    async def stop(self) -> None:
+        """After ``drain``: finishes what was accepted, then closes everything."""
+        self.draining = True
+        for timer in self._timers:
+            timer.cancel()
+        await asyncio.gather(*self._timers, return_exceptions=True)
+        self.presence.stop()
+        await self.documents.close()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        for part in (self.broker, self._presence_backend, self.events, self.store):
+            if part is not None:
+                await part.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def ready(self) -> dict[str, str]:
+        """Failing checks by name; empty: ready for traffic."""
+        failing = {}
+        if self.draining:
+            failing["node"] = "draining"
+        try:
+            await asyncio.wait_for(self.store.ping(), 5.0)
+        except (Unavailable, TimeoutError) as error:
+            log.warning("readiness: %s", error)
+            failing["store"] = "no answer"
+        return failing
+
+    async def _every(self, seconds: float, turn: Callable[[], None]) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                turn()
+            except Exception:
+                log.exception("a periodic job failed")
+
+    async def _trim_events(self) -> None:
+        assert self.events is not None
+        while True:
+            await asyncio.sleep(60.0)
+            try:
+                await self.events.trim(self.config.events.keep)
+            except Unavailable as error:
+                log.warning("event log: %s", error)
+
+    # Services to the sessions --------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that the node keeps, and whose failure is logged."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            if not isinstance(error, (errors.SynclineError, Unavailable)):  # those were answered
+                log.error("a task failed", exc_info=error)
+
+    async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
+        """Runs what burns CPU (password hashes) beside the loop."""
+        return await self.loop.run_in_executor(self._threads, call, *args)
+
+    def new_id(self) -> str:
+        """64 random bits as 16 hexadecimal digits."""
+        return secrets.token_hex(8)
+
+    async def record_user(self, credentials: Credentials) -> None:
+        """Remembers who a token speaks for. Raises Unavailable."""
+        known = await self.store.user(credentials.user)
+        if known is None or (credentials.name and known.name != credentials.name):
+            await self.store.put_user(
+                UserRecord(credentials.user, credentials.name, credentials.guest, self.clock.time())
+            )
+
+    def session_lost(self, session: Session) -> None:
+        """The socket is gone: its seats and documents are given up."""
+        self.pings.remove(session.connection)
+        for seat in self.hub.remove(session):
+            self.presence.left(seat.room.name, session, lost=True)
+        for document in list(session.documents):
+            live = self.documents.live.get(document)
+            collaborator = session.documents.get(document)
+            if live is not None and collaborator is not None:
+                live.remove(collaborator)
+
+    def leave_room(self, seat: Seat, *, lost: bool) -> None:
+        """A connection leaves one room."""
+        self.hub.leave(seat)
+        self.presence.left(seat.room.name, seat.session, lost=lost)
+
+    def room_role_changed(self, room: str, user: str, role: str | None) -> None:
+        """A grant takes effect at once; None takes the user out of the room."""
+        live = self.hub.rooms.get(room)
+        for seat in list(live.users.get(user, {}).values()) if live is not None else []:
+            if role is None:
+                self.leave_room(seat, lost=False)
+                seat.session.push("room:removed", {"room": room})
+            else:
+                seat.role = role
+
+    def _dead(self, connection: Connection) -> None:
+        session = self.hub.sessions.get(connection.id)
+        if session is not None:
+            session.close(errors.PING_TIMEOUT)
+
+    # Publications --------------------------------------------------------------------------------------------
+
+    def publish(self, publication: Publication, done: Done[Position]) -> None:
+        """To the broker, and to the event log when there is one; ``done`` when both have it."""
+        if self.events is None:
+            self.broker.publish(publication, done)
+            return
+        events = self.events
+
+        def published(position: Position | None, error: Exception | None) -> None:
+            if position is None:
+                done(None, error)
+                return
+            # After the broker, because the record for other systems carries the position.
+            body = msgspec.msgpack.encode(publication.as_data("msgpack"))
+            events.append(publication.room, "message", body, lambda _, error: done(None if error else position, error))
+
+        self.broker.publish(publication, published)
+
+    def on_publication(self, publication: Publication) -> None:
+        """From the broker: fan out."""
+        self.counters.publications += 1
+        self.counters.deliveries += self.hub.on_publication(publication)
+
+    def on_ephemeral(self, room: str, event: str, payload: bytes) -> None:
+        """From the broker: fan out what has no position."""
+        try:
+            push = Push.unpack(event, payload)
+        except ValueError:
+            log.warning("a malformed event for room %s was dropped", room)
+            return
+        self.counters.deliveries += self.hub.broadcast(room, push)

@@ -1,0 +1,249 @@
+"""The WebSocket transport: picows behind uvicorn's ``ws=`` protocol class, so that HTTP and WebSocket share one port.
+
+uvicorn's HTTP parser sees the upgrade request, makes our protocol object and replays the request head into it; from then on the
+socket is picows'. picows parses and unmasks single frames and answers pings; messages, close handshake and everything that
+is sent are ours. Outgoing frames are built as single ``bytes`` (ARCHITECTURE.md, hazards).
+
+This is the only file that imports picows in the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
+from picows.common import WSUpgradeResponseWithListener
+from picows.picows import WSProtocol
+
+from ...core import wire
+from ...core.errors import INTERNAL, SynclineError
+from ...core.frames import Assembler, FrameError, encode_close
+from ..connection import Connection
+from ..seams import Credentials, Transport
+from ..session import Session
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+log = logging.getLogger("syncline.ws")
+
+#: How long a peer may take to answer our close frame before the socket is cut.
+CLOSE_SECONDS = 5.0
+
+#: picows grows this on demand; 2 KiB is its least, and keeps an idle connection small.
+READ_BUFFER_BYTES = 2048
+
+_CONNECTION_HEADER = re.compile(rb"\r\nconnection:[^\r\n]*", re.IGNORECASE)
+
+
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    """Shared by all connections: picows would make a logger object for each one of its own kind."""
+
+
+_PICOWS_LOGGER = _Logger(logging.getLogger("picows"), {})
+
+
+class SocketTransport:
+    """``seams.Transport`` over the asyncio transport under a WebSocket."""
+
+    __slots__ = ("_closing", "_loop", "_socket")
+
+    def __init__(self, socket: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._socket = socket
+        self._loop = loop
+        self._closing: asyncio.TimerHandle | None = None
+
+    def write(self, data: bytes) -> None:
+        self._socket.write(data)
+
+    def buffered(self) -> int:
+        return self._socket.get_write_buffer_size()
+
+    def close(self, code: int, reason: str) -> None:
+        """Sends the close frame; the socket is closed when the peer answers, or cut after CLOSE_SECONDS."""
+        if self._closing is None:
+            self._socket.write(encode_close(code, reason))
+            self._closing = self._loop.call_later(CLOSE_SECONDS, self._socket.abort)
+
+    def peer_closed(self, code: int) -> None:
+        """The peer's close frame came: answers it unless ours went first (RFC 6455 section 5.5.1), then closes."""
+        if self._closing is None:
+            # 1005 (no code) must not be sent; an empty close frame answers one.
+            self._socket.write(b"\x88\x00" if code in (0, 1005) else encode_close(code, ""))
+            self._closing = self._loop.call_later(CLOSE_SECONDS, self._socket.abort)
+        self._socket.close()
+
+    def gone(self) -> None:
+        if self._closing is not None:
+            self._closing.cancel()
+
+    def abort(self) -> None:
+        self._socket.abort()
+
+    def pause_reading(self) -> None:
+        self._socket.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._socket.is_closing():
+            self._socket.resume_reading()
+
+
+class Listener(WSListener):
+    """One WebSocket: frames in, messages to the session."""
+
+    def __init__(self, node: Node, codec: wire.Codec, credentials: Credentials | None) -> None:
+        self.node = node
+        self.codec = codec
+        self.credentials = credentials
+        self.session = Session(node, codec)
+        self.assembler = Assembler(node.config.limits.message_bytes)
+        self.opcode = 1 if codec == "json" else 2
+        self.transport: SocketTransport | None = None
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        node, session = self.node, self.session
+        self.transport = SocketTransport(transport.underlying_transport, node.loop)
+        connection = Connection(
+            node.new_id(),
+            self.codec,
+            cast("Transport", self.transport),
+            node.flusher,
+            node.config.limits.queue_bytes,
+            session.overflowed,
+        )
+        node.counters.connection_opened(self.codec)
+        log.debug("connection %s opened", connection.id)
+        session.opened(connection, self.credentials)
+        self.credentials = None
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        session = self.session
+        if session.connection is None:
+            return
+        kind = frame.msg_type
+        self.node.pings.heard(session.connection, kind == WSMsgType.PONG)
+        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY or kind == WSMsgType.CONTINUATION:
+            counters = self.node.counters
+            counters.frames_in += 1
+            counters.bytes_in += frame.payload_size
+            reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
+            try:
+                message = self.assembler.feed(int(kind), bool(frame.fin), bool(reserved), frame.get_payload_as_bytes())
+                if message is None:
+                    return
+                if message[0] != self.opcode:
+                    session.wrong_kind()
+                    return
+                session.receive(message[1])
+            except FrameError as error:
+                session.close(error.disconnect)
+            except Exception:
+                log.exception("connection %s failed", session.connection.id)
+                session.close(INTERNAL)
+        elif kind == WSMsgType.CLOSE:
+            assert self.transport is not None
+            self.transport.peer_closed(int(frame.get_close_code()))
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        if self.transport is None:
+            return
+        self.transport.gone()
+        log.debug("connection %s lost", self.session.connection.id)
+        self.node.counters.connection_closed(self.codec)
+        self.session.lost()
+
+    def pause_writing(self) -> None:
+        """The connection's own bound decides, not uvloop's water marks."""
+
+    def resume_writing(self) -> None:
+        pass
+
+
+def protocol_class(node: Node) -> type[asyncio.Protocol]:
+    """What uvicorn's ``ws=`` takes: a class made per upgrade with (config, server_state, app_state)."""
+
+    config = node.config
+    origins = frozenset(config.server.allowed_origins)
+    any_origin = "*" in origins
+
+    def refuse(status: HTTPStatus, text: str) -> WSUpgradeResponseWithListener:
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(status, text.encode()), None)
+
+    def handshake(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        url = urlsplit(request.path.decode("latin-1"))
+        headers = request.headers
+        if url.path != config.server.path:
+            return refuse(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {config.server.path}")
+        if node.draining:
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
+        if len(node.hub.sessions) >= config.limits.connections:
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+        origin = headers.get("origin")
+        if not any_origin and origin is not None and origin not in origins:
+            return refuse(HTTPStatus.FORBIDDEN, "origin not allowed")
+        offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
+        chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
+        if offered and chosen is None:
+            return refuse(HTTPStatus.BAD_REQUEST, "subprotocols: " + ", ".join(wire.SUBPROTOCOLS))
+        credentials = None
+        token = _token(headers.get("authorization", ""), url.query)
+        if token is not None:
+            try:
+                credentials = node.auth.authenticate(token)
+            except SynclineError as error:
+                node.counters.auth_failures += 1
+                return refuse(HTTPStatus.UNAUTHORIZED, str(error))
+        listener = Listener(node, wire.SUBPROTOCOLS[chosen] if chosen else "json", credentials)
+        answer = {"Sec-WebSocket-Protocol": chosen} if chosen else None
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(answer), listener)
+
+    class Protocol(WSProtocol):  # type: ignore[misc, no-any-unimported, unused-ignore]
+        def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
+            super().__init__(
+                None,  # host_port: client side only
+                None,  # ws_path: client side only
+                False,  # is_client_side
+                handshake,
+                _PICOWS_LOGGER,
+                True,  # disconnect_on_exception
+                10.0,  # websocket_handshake_timeout, seconds
+                False,  # enable_auto_ping: a task per connection; the node's ping wheel does it
+                None,
+                None,
+                1,
+                True,  # enable_auto_pong
+                node.config.limits.message_bytes,
+                None,  # extra_headers
+                READ_BUFFER_BYTES,
+            )
+
+        def data_received(self, data: bytes) -> None:
+            """The request head, replayed by uvicorn; everything later goes to the buffer directly."""
+            # picows takes only `Connection: Upgrade`; Firefox sends `keep-alive, Upgrade`, which uvicorn has accepted.
+            data = _CONNECTION_HEADER.sub(b"\r\nconnection: Upgrade", data, count=1)
+            view = memoryview(data)
+            while view:
+                buffer = self.get_buffer(len(view))
+                size = min(len(buffer), len(view))
+                buffer[:size] = view[:size]
+                del buffer
+                self.buffer_updated(size)
+                view = view[size:]
+
+    return cast("type[asyncio.Protocol]", Protocol)
+
+
+def _token(authorization: str, query: str) -> str | None:
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return value.strip()
+    if "access_token" in query:
+        values = parse_qs(query).get("access_token")
+        if values:
+            return values[0]
+    return None
