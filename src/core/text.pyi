@@ -1,23 +1,36 @@
 """Document text: UTF-16 with a count of astral characters; edits in place, offsets both ways. See text.pyx."""
 
+from typing import final
+
 from .ot import Operation, Unit
 
+@final
 class Text:
-    """Mutable text. Offsets are UTF-16 code units unless a unit is given."""
+    """Mutable text. Offsets are UTF-16 code units unless a unit is given. ``str(text)`` copies at memory speed."""
 
-    def __init__(self, text: str = "") -> None: ...
-    def __str__(self) -> str: ...
+    def __init__(self, text: str = "") -> None:
+        """Raises SynclineError(operation_invalid) for lone surrogates."""
     def __len__(self) -> int:
         """In UTF-16 code units."""
     @property
     def astral(self) -> int:
         """How many characters lie above U+FFFF; zero makes the two units the same."""
     def length(self, unit: Unit) -> int: ...
-    def splice(self, position: int, deleted: int, inserted: str) -> None: ...
-    def slice(self, start: int, end: int) -> str: ...
+    def splice(self, position: int, deleted: int, inserted: str) -> None:
+        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(distance from the last edit + edit)."""
+    def slice(self, start: int, end: int) -> str:
+        """Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair)."""
     def apply(self, operation: Operation) -> None:
-        """All or nothing. ``operation`` counts utf-16. Raises as ``ot.apply``."""
-    def invert(self, operation: Operation) -> Operation: ...
+        """All or nothing. ``operation`` counts utf-16 (else ValueError). Raises as ``ot.apply``."""
+    def invert(self, operation: Operation) -> Operation:
+        """What undoes ``operation``, which applies to this text and counts utf-16. Raises as ``apply``."""
     def to_unit(self, operation: Operation, unit: Unit) -> Operation:
-        """``operation``, which applies to this text, counted in ``unit``."""
-    def offset_to(self, position: int, source: Unit, target: Unit) -> int: ...
+        """``operation``, which applies to this text, counted in ``unit``. O(text) with astral characters.
+
+        Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
+        """
+    def offset_to(self, position: int, source: Unit, target: Unit) -> int:
+        """Raises SynclineError: operation_out_of_range, operation_invalid (inside a surrogate pair)."""
+
+def live_texts() -> int:
+    """How many texts exist in this process; for leak tests."""

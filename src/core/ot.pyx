@@ -1,0 +1,769 @@
+"""Text operations: normalise, apply, compose, transform, invert, map a cursor.
+
+An operation walks the text from its start: retain n, insert a text, delete n. It is an array of parts (kind, length) and one
+text that holds everything it inserts, so that `transform`, which never changes what is inserted, shares that text and touches
+integers only.
+
+Invariants of an `Operation` (`parts_push` and `load` make them true): every length is > 0; no two neighbours are of the same
+kind; the last part is not a retain; retained + deleted and the inserted length are at most 2^31 - 1; the text is well-formed
+Unicode (no surrogates). The order of inserts and deletes is kept: only then a history folds into one position map exactly.
+
+Words: `base` is the text an operation applies to; a "unit" is what lengths count, UTF-16 code units or Unicode code points.
+
+Sources: Ellis and Gibbs 1989, Jupiter (Nichols et al. 1995) for transform with one side; ot-text-unicode (ShareDB) for the
+tie rule. Every function here is O(components + inserted characters), and O(text) where it says so.
+"""
+
+from cpython.long cimport PyLong_AsLongLongAndOverflow
+from cpython.unicode cimport (
+    PyUnicode_DATA,
+    PyUnicode_FromKindAndData,
+    PyUnicode_GET_LENGTH,
+    PyUnicode_KIND,
+    PyUnicode_READ,
+    PyUnicode_Substring,
+)
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+cimport cython
+
+from syncline.core.errors import ErrorCode, SynclineError
+
+# More components than any editor makes in one edit; bounds the work that one request can ask for.
+cdef Py_ssize_t MAX_COMPONENTS = 100_000
+cdef int64_t MAX_LENGTH = 2_147_483_647
+
+cdef Py_ssize_t live = 0
+
+
+def live_operations() -> int:
+    """How many operations exist in this process; for leak tests."""
+    return live
+
+
+cdef object invalid(str message):
+    return SynclineError(ErrorCode.OPERATION_INVALID, message)
+
+
+cdef object out_of_range(str message):
+    return SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, message)
+
+
+cdef bint unit_is_utf16(object unit) except -1:
+    if unit == "utf-16":
+        return True
+    if unit == "unicode":
+        return False
+    raise ValueError(f"unit must be 'utf-16' or 'unicode', not {unit!r}")
+
+
+cdef bint side_is_left(object side) except -1:
+    if side == "left":
+        return True
+    if side == "right":
+        return False
+    raise ValueError(f"side must be 'left' or 'right', not {side!r}")
+
+
+# ----------------------------------------------------------------------------------------------- growable arrays
+
+
+cdef void parts_open(Parts *self) noexcept:  # only sets fields
+    self.items = self.local
+    self.count = 0
+    self.capacity = 16
+
+
+cdef void parts_close(Parts *self) noexcept:  # only frees
+    if self.items != self.local:
+        free(self.items)
+    self.items = self.local
+
+
+cdef int parts_push(Parts *self, int kind, int64_t length) except -1:
+    """Appends a component; joins it to an equal neighbour; leaves out an empty one."""
+    cdef Part *grown
+    if length <= 0:
+        return 0
+    if self.count and self.items[self.count - 1].kind == kind:
+        length += self.items[self.count - 1].length
+        self.count -= 1
+    if length > MAX_LENGTH:
+        raise invalid("a length over 2147483647")
+    if self.count == self.capacity:
+        if self.items == self.local:
+            grown = <Part *>malloc(4 * self.capacity * sizeof(Part))
+            if grown != NULL:
+                memcpy(grown, self.local, self.count * sizeof(Part))
+        else:
+            grown = <Part *>realloc(self.items, 4 * self.capacity * sizeof(Part))
+        if grown == NULL:
+            raise MemoryError()
+        self.items = grown
+        self.capacity *= 4
+    self.items[self.count].kind = <int32_t>kind
+    self.items[self.count].length = <int32_t>length
+    self.count += 1
+    return 0
+
+
+cdef int points_reserve(Points *self, Py_ssize_t extra) except -1:
+    cdef Py_ssize_t capacity = self.capacity
+    cdef Py_UCS4 *grown
+    if self.count + extra <= capacity:
+        return 0
+    capacity = max(2 * capacity, self.count + extra, 32)
+    grown = <Py_UCS4 *>realloc(self.items, capacity * sizeof(Py_UCS4))
+    if grown == NULL:
+        raise MemoryError()
+    self.items = grown
+    self.capacity = capacity
+    return 0
+
+
+cdef void points_close(Points *self) noexcept:  # only frees
+    free(self.items)
+    self.items = NULL
+
+
+cdef int points_append(Points *self, str text, Py_ssize_t start, Py_ssize_t length) except -1:
+    """Appends text[start : start + length]; the caller has checked the range."""
+    cdef int kind = PyUnicode_KIND(text)
+    cdef void *data = PyUnicode_DATA(text)
+    cdef Py_ssize_t index
+    points_reserve(self, length)
+    for index in range(length):
+        self.items[self.count + index] = PyUnicode_READ(kind, data, start + index)
+    self.count += length
+    return 0
+
+
+cdef str points_text(Points *self):
+    if self.count == 0:
+        return ""
+    return PyUnicode_FromKindAndData(4, self.items, self.count)
+
+
+# ------------------------------------------------------------------------------------------- counting characters
+
+
+cdef inline bint has_astral(str text) noexcept:  # a str is stored in the narrowest kind: 4 means above U+FFFF
+    return PyUnicode_KIND(text) == 4
+
+
+cdef Py_ssize_t utf16_length(str text) except -1:
+    return PyUnicode_GET_LENGTH(text) + count_astral(text, 0, PyUnicode_GET_LENGTH(text))
+
+
+cdef Py_ssize_t count_astral(str text, Py_ssize_t start, Py_ssize_t length) noexcept:  # reads inside checked bounds
+    cdef const Py_UCS4 *data
+    cdef Py_ssize_t index, found = 0
+    if not has_astral(text):
+        return 0
+    data = <const Py_UCS4 *>PyUnicode_DATA(text)
+    for index in range(start, start + length):
+        found += data[index] > 0xFFFF
+    return found
+
+
+cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) except -2:
+    """How many characters from ``start`` on make exactly so many UTF-16 units; -1 when that would split a pair or reach past the end."""
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
+    cdef Py_ssize_t index = start
+    cdef const Py_UCS4 *data
+    if not has_astral(text):
+        return units if units <= length - start else -1
+    data = <const Py_UCS4 *>PyUnicode_DATA(text)
+    while units > 0 and index < length:
+        units -= 1 + (data[index] > 0xFFFF)
+        index += 1
+    return index - start if units == 0 else -1
+
+
+cdef int require_well_formed(str text) except -1:
+    cdef int kind = PyUnicode_KIND(text)
+    cdef void *data = PyUnicode_DATA(text)
+    cdef Py_ssize_t index
+    cdef bint found = False
+    if kind == 1:
+        return 0
+    for index in range(PyUnicode_GET_LENGTH(text)):
+        found |= (<uint32_t>PyUnicode_READ(kind, data, index) & <uint32_t>0xFFFFF800) == 0xD800
+    if found:
+        raise invalid("a lone surrogate is not text")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ the operation
+
+
+cdef int64_t read_length(object value, str what) except -1:
+    """A positive int of at most 2^31 - 1; bool and float are not lengths."""
+    cdef int overflow = 0
+    cdef int64_t length
+    if type(value) is not int:
+        raise invalid(f"{what} must be an integer")
+    length = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or length > MAX_LENGTH:
+        raise invalid(f"{what} over 2147483647")
+    if length <= 0:
+        raise invalid(f"{what} must be positive")
+    return length
+
+
+cdef str read_content(object value):
+    if type(value) is not str:
+        raise invalid("inserted content must be a string")
+    if not value:
+        raise invalid("inserted content must not be empty")
+    require_well_formed(value)
+    return value
+
+
+cdef Operation new_operation(Parts *parts, str text, bint utf16):
+    cdef Operation self = Operation.__new__(Operation)
+    self.load(parts, text, utf16)
+    return self
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Operation:
+    """An immutable, canonical list of components: retain n, insert text, delete n. Lengths count ``unit``.
+
+    Canonical: no empty component, no equal neighbours, no trailing retain. The order of inserts and deletes within
+    the operation is kept (collaboration.md, fact 4).
+    """
+
+    def __cinit__(self):
+        global live
+        live += 1
+        self.parts = self.local
+        self.count = 0
+        self.text = ""
+
+    def __dealloc__(self):
+        global live
+        live -= 1
+        if self.parts != self.local:
+            free(self.parts)
+
+    def __init__(self, components, unit="utf-16"):
+        """Raises SynclineError(operation_invalid): wrong types, zero or too large lengths, lone surrogates."""
+        cdef Parts parts
+        cdef bint utf16 = unit_is_utf16(unit)
+        cdef list texts = []
+        cdef str text
+        cdef object item
+        cdef Py_ssize_t index, total
+        if self.ready:
+            raise TypeError("an Operation is immutable")
+        if type(components) is not list and type(components) is not tuple:
+            raise invalid("an operation is a list of components")
+        total = len(components)
+        if total > MAX_COMPONENTS:
+            raise invalid(f"more than {MAX_COMPONENTS} components")
+        parts_open(&parts)
+        try:
+            for index in range(total):
+                item = components[index]
+                if type(item) is int:
+                    if item < 0:
+                        parts_push(&parts, DELETE, read_length(-item, "a deleted length"))
+                    else:
+                        parts_push(&parts, RETAIN, read_length(item, "a retained length"))
+                elif type(item) is str:
+                    text = read_content(item)
+                    texts.append(text)
+                    parts_push(&parts, INSERT, utf16_length(text) if utf16 else PyUnicode_GET_LENGTH(text))
+                else:
+                    raise invalid("a component is an integer or a string")
+            self.load(&parts, <str>texts[0] if len(texts) == 1 else "".join(texts), utf16)
+        finally:
+            parts_close(&parts)
+
+    cdef int load(self, Parts *parts, str text, bint utf16) except -1:
+        """Takes the parts over by copy; called once."""
+        cdef Py_ssize_t index, count = parts.count
+        cdef int64_t retained = 0, inserted = 0, deleted = 0
+        if count and parts.items[count - 1].kind == RETAIN:
+            count -= 1
+        for index in range(count):
+            if parts.items[index].kind == RETAIN:
+                retained += parts.items[index].length
+            elif parts.items[index].kind == INSERT:
+                inserted += parts.items[index].length
+            else:
+                deleted += parts.items[index].length
+        if retained + deleted > MAX_LENGTH or retained + inserted > MAX_LENGTH:
+            raise invalid("the lengths add up to more than 2147483647")
+        if count > 4:
+            self.parts = <Part *>malloc(count * sizeof(Part))
+            if self.parts == NULL:
+                self.parts = self.local
+                raise MemoryError()
+        memcpy(self.parts, parts.items, count * sizeof(Part))
+        self.count = count
+        self.text = text
+        self.utf16 = utf16
+        self.retained = retained
+        self.inserted = inserted
+        self.deleted = deleted
+        self.ready = True
+        return 0
+
+    @staticmethod
+    def parse(value, unit="utf-16"):
+        """A list of components, or the single form {type, position, content, length}. Same errors."""
+        cdef list components
+        if type(value) is not dict:
+            return Operation(value, unit)
+        kind = value.get("type")
+        if type(kind) is not str or kind not in ("insert", "delete", "replace"):
+            raise invalid("type must be 'insert', 'delete' or 'replace'")
+        components = []
+        position = value.get("position")
+        if type(position) is not int or position != 0:
+            components.append(read_length(position, "position"))
+        if kind != "delete":
+            components.append(read_content(value.get("content")))
+        if kind != "insert":
+            components.append(-read_length(value.get("length"), "length"))
+        return Operation(components, unit)
+
+    @property
+    def unit(self):
+        return "utf-16" if self.utf16 else "unicode"
+
+    @property
+    def components(self):
+        """A new list: positive retains, negative deletes, strings insert."""
+        cdef list result = []
+        cdef Py_ssize_t index, points, at = 0
+        cdef Part part
+        for index in range(self.count):
+            part = self.parts[index]
+            if part.kind == RETAIN:
+                result.append(part.length)
+            elif part.kind == DELETE:
+                result.append(-part.length)
+            elif part.length == self.inserted:
+                result.append(self.text)
+            else:
+                points = count_points(self.text, at, part.length) if self.utf16 else part.length
+                result.append(PyUnicode_Substring(self.text, at, at + points))
+                at += points
+        return result
+
+    @property
+    def base_length(self):
+        """How much of the text it names; the text must be at least this long."""
+        return self.base()
+
+    @property
+    def delta(self):
+        """Length after minus length before."""
+        return self.inserted - self.deleted
+
+    @property
+    def is_identity(self):
+        return self.count == 0
+
+    @property
+    def has_astral(self):
+        """Whether an inserted text has a character above U+FFFF."""
+        return has_astral(self.text)
+
+    @property
+    def end(self):
+        """Offset, after applying, of the end of the last insert or delete; the author's cursor. 0 for the identity."""
+        return self.tail()
+
+    @property
+    def digest(self):
+        """64 bits of what it does, the same on every machine and in every version of Syncline. Not cryptographic."""
+        return self.fingerprint()
+
+    cdef int64_t base(self) noexcept:  # reads fields
+        return self.retained + self.deleted
+
+    cdef int64_t tail(self) noexcept:  # reads fields; the last part is never a retain
+        return self.retained + self.inserted
+
+    cdef bint same_parts(self, Operation other) noexcept:  # compares memory of known size
+        return self.count == other.count and memcmp(self.parts, other.parts, self.count * sizeof(Part)) == 0
+
+    cdef Operation recounted(self, bint utf16):
+        """The same numbers under the other unit's name; right only where both units agree."""
+        cdef Parts parts
+        if self.utf16 == utf16:
+            return self
+        parts.items = self.parts
+        parts.count = self.count
+        return new_operation(&parts, self.text, utf16)
+
+    @cython.overflowcheck(False)  # wraps on purpose
+    cdef uint64_t fingerprint(self) noexcept:  # reads fields
+        # FNV-1a, a step per number instead of per byte, with a finish (Murmur3's) that spreads the high bits.
+        cdef uint64_t state = 14695981039346656037ULL
+        cdef int kind = PyUnicode_KIND(self.text)
+        cdef void *data = PyUnicode_DATA(self.text)
+        cdef Py_ssize_t index
+        for index in range(self.count):
+            state = (state ^ <uint64_t>(self.parts[index].length * <int64_t>4 + self.parts[index].kind)) * 1099511628211ULL
+        for index in range(PyUnicode_GET_LENGTH(self.text)):
+            state = (state ^ <uint64_t>PyUnicode_READ(kind, data, index)) * 1099511628211ULL
+        state = (state ^ (state >> 33)) * <uint64_t>0xFF51AFD7ED558CCDULL
+        state = (state ^ (state >> 33)) * <uint64_t>0xC4CEB9FE1A85EC53ULL
+        return state ^ (state >> 33)
+
+    cdef int64_t move(self, int64_t position, bint right) noexcept:  # reads fields
+        """Where a cursor goes; see ``map_position``."""
+        cdef int64_t at = 0, result = position
+        cdef Py_ssize_t index
+        cdef Part part
+        for index in range(self.count):
+            if at > position:
+                break
+            part = self.parts[index]
+            if part.kind == INSERT:
+                if at < position or right:
+                    result += part.length
+                continue
+            if part.kind == DELETE:
+                result -= min(<int64_t>part.length, position - at)
+            at += part.length
+        return result
+
+    def __eq__(self, other):
+        if type(other) is not Operation:
+            return NotImplemented
+        return (
+            self.utf16 == (<Operation>other).utf16
+            and self.same_parts(<Operation>other)
+            and self.text == (<Operation>other).text
+        )
+
+    def __hash__(self):
+        return <Py_hash_t>(self.fingerprint() >> 1)
+
+    def __repr__(self):
+        return f"Operation({self.components!r}, {self.unit!r})"
+
+    def __reduce__(self):
+        return Operation, (self.components, self.unit)
+
+
+# ---------------------------------------------------------------------------------------------------- the verbs
+
+
+cdef int require_same_unit(Operation first, Operation second) except -1:
+    if first.utf16 != second.utf16:
+        raise ValueError("the operations count different units")
+    return 0
+
+
+def apply(str text not None, Operation operation not None):
+    """Returns the text after the operation. O(text).
+
+    Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
+    """
+    cdef Operation counted = to_unit(operation, text, "unicode")
+    cdef int kind = max(<int>PyUnicode_KIND(text), <int>PyUnicode_KIND(counted.text))
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
+    cdef Py_ssize_t index, at = 0, source = 0, used = 0
+    cdef Part part
+    cdef char *buffer
+    if counted.base() > length:
+        raise out_of_range("the operation reaches past the end of the text")
+    if counted.count == 0:
+        return text
+    buffer = <char *>malloc((length + counted.inserted - counted.deleted) * kind + 1)
+    if buffer == NULL:
+        raise MemoryError()
+    try:
+        for index in range(counted.count):
+            part = counted.parts[index]
+            if part.kind == RETAIN:
+                widen(text, source, part.length, kind, buffer, at)
+                source += part.length
+                at += part.length
+            elif part.kind == INSERT:
+                widen(counted.text, used, part.length, kind, buffer, at)
+                used += part.length
+                at += part.length
+            else:
+                source += part.length
+        widen(text, source, length - source, kind, buffer, at)
+        at += length - source
+        return PyUnicode_FromKindAndData(kind, buffer, at)
+    finally:
+        free(buffer)
+
+
+cdef void widen(str text, Py_ssize_t start, Py_ssize_t length, int kind, char *out, Py_ssize_t at) noexcept:
+    # Copies inside bounds that the caller has checked; `kind` is at least the text's own.
+    cdef int own = PyUnicode_KIND(text)
+    cdef char *data = <char *>PyUnicode_DATA(text)
+    cdef Py_ssize_t index
+    if own == kind:
+        memcpy(out + at * kind, data + start * kind, length * kind)
+    elif kind == 2:
+        for index in range(length):
+            (<unsigned short *>out)[at + index] = (<unsigned char *>data)[start + index]
+    else:
+        for index in range(length):
+            (<Py_UCS4 *>out)[at + index] = PyUnicode_READ(own, data, start + index)
+
+
+def compose(Operation first not None, Operation second not None):
+    """One operation that does what ``first`` and then ``second`` do. Deletes of ``first`` come before inserts of ``second``.
+
+    Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair that ``first`` inserts.
+    """
+    cdef Parts parts
+    cdef Points points
+    cdef Py_ssize_t index, part_index = 0, used_first = 0, used_second = 0, taken
+    cdef int64_t left_over = 0, want, step
+    cdef Part part
+    cdef int head = -1
+    cdef bint utf16 = first.utf16
+    require_same_unit(first, second)
+    if second.count == 0:
+        return first
+    if first.count == 0:
+        return second
+    parts_open(&parts)
+    points.items = NULL
+    points.count = points.capacity = 0
+    try:
+        for index in range(second.count):
+            part = second.parts[index]
+            want = part.length
+            while True:
+                if left_over == 0:
+                    if part_index < first.count:
+                        head = first.parts[part_index].kind
+                        left_over = first.parts[part_index].length
+                        part_index += 1
+                    else:
+                        head = -1
+                if head == DELETE and left_over:
+                    parts_push(&parts, DELETE, left_over)
+                    left_over = 0
+                    continue
+                if part.kind == INSERT:
+                    taken = count_points(second.text, used_second, want) if utf16 else want
+                    parts_push(&parts, INSERT, want)
+                    points_append(&points, second.text, used_second, taken)
+                    used_second += taken
+                    break
+                if head == -1:  # beyond what `first` names: an endless retain
+                    parts_push(&parts, part.kind, want)
+                    break
+                step = min(want, left_over)
+                want -= step
+                left_over -= step
+                if head == INSERT:
+                    taken = count_points(first.text, used_first, step) if utf16 else step
+                    if taken < 0:
+                        raise invalid("an operation may not split a surrogate pair")
+                    if part.kind == RETAIN:
+                        parts_push(&parts, INSERT, step)
+                        points_append(&points, first.text, used_first, taken)
+                    used_first += taken
+                else:
+                    parts_push(&parts, part.kind, step)
+                if want == 0:
+                    break
+        while True:
+            if left_over:
+                parts_push(&parts, head, left_over)
+                if head == INSERT:
+                    taken = count_points(first.text, used_first, left_over) if utf16 else left_over
+                    points_append(&points, first.text, used_first, taken)
+                    used_first += taken
+            if part_index == first.count:
+                break
+            head = first.parts[part_index].kind
+            left_over = first.parts[part_index].length
+            part_index += 1
+        return new_operation(&parts, points_text(&points), utf16)
+    finally:
+        parts_close(&parts)
+        points_close(&points)
+
+
+cdef int transform_parts(
+    const Part *parts, Py_ssize_t count, const Part *other, Py_ssize_t other_count, bint left, Parts *out
+) except -1:
+    """Appends to ``out`` what ``parts`` become after ``other``. What is inserted stays the same, in the same order."""
+    cdef Py_ssize_t index, other_index = 0
+    cdef int64_t left_over = other[0].length if other_count else 0
+    cdef int64_t want, step
+    cdef int kind
+    for index in range(count):
+        kind = parts[index].kind
+        want = parts[index].length
+        if kind == INSERT:
+            if not left:
+                # Inserts of `other` at this very place go first.
+                while other_index < other_count and other[other_index].kind == INSERT:
+                    parts_push(out, RETAIN, left_over)
+                    other_index += 1
+                    left_over = other[other_index].length if other_index < other_count else 0
+            parts_push(out, INSERT, want)
+            continue
+        while want:
+            if other_index == other_count:
+                parts_push(out, kind, want)
+                break
+            if other[other_index].kind == INSERT:
+                parts_push(out, RETAIN, left_over)
+                left_over = 0
+            else:
+                step = min(want, left_over)
+                if other[other_index].kind == RETAIN:
+                    parts_push(out, kind, step)
+                want -= step
+                left_over -= step
+            if left_over == 0:
+                other_index += 1
+                left_over = other[other_index].length if other_index < other_count else 0
+    return 0
+
+
+def transform(Operation operation not None, Operation other not None, side):
+    """``operation`` as it must be applied after ``other``. ``side``: "left" wins ties (inserts before other's).
+
+    Raises ValueError for mixed units, SynclineError(operation_invalid) when a length overflows.
+    """
+    cdef Parts parts
+    cdef bint left = side_is_left(side)
+    require_same_unit(operation, other)
+    if operation.count == 0 or other.count == 0:
+        return operation
+    parts_open(&parts)
+    try:
+        transform_parts(operation.parts, operation.count, other.parts, other.count, left, &parts)
+        return new_operation(&parts, operation.text, operation.utf16)
+    finally:
+        parts_close(&parts)
+
+
+def invert(Operation operation not None, str text not None):
+    """The operation that undoes it; ``text`` is the one before it. O(text) with astral characters.
+
+    Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
+    """
+    cdef Operation counted = to_unit(operation, text, "unicode")
+    cdef Parts parts
+    cdef Points points
+    cdef Py_ssize_t index, at = 0
+    cdef Part part
+    if counted.base() > PyUnicode_GET_LENGTH(text):
+        raise out_of_range("the operation reaches past the end of the text")
+    parts_open(&parts)
+    points.items = NULL
+    points.count = points.capacity = 0
+    try:
+        for index in range(operation.count):
+            part = operation.parts[index]
+            if part.kind == INSERT:
+                parts_push(&parts, DELETE, part.length)
+                continue
+            parts_push(&parts, RETAIN if part.kind == RETAIN else INSERT, part.length)
+            if part.kind == DELETE:
+                points_append(&points, text, at, counted.parts[index].length)
+            at += counted.parts[index].length
+        return new_operation(&parts, points_text(&points), operation.utf16)
+    finally:
+        parts_close(&parts)
+        points_close(&points)
+
+
+def map_position(position, Operation operation not None, stick="right"):
+    """Where a cursor goes. An insert exactly at the cursor pushes it on with "right", leaves it with "left".
+
+    Raises ValueError for a negative position.
+    """
+    cdef bint left = side_is_left(stick)
+    if type(position) is not int or not 0 <= position <= MAX_LENGTH:
+        raise ValueError("position must be an integer from 0 to 2147483647")
+    return operation.move(position, not left)
+
+
+def to_unit(Operation operation not None, str text not None, unit):
+    """The same operation counted in ``unit``; ``text`` is the one it applies to. O(text) with astral characters.
+
+    Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
+    """
+    cdef bint utf16 = unit_is_utf16(unit)
+    cdef bint wide_text = has_astral(text)
+    cdef Py_ssize_t index, at = 0, used = 0, points
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
+    cdef Parts parts
+    cdef Part part
+    if operation.utf16 == utf16:
+        return operation
+    if not wide_text and operation.base() > length:
+        raise out_of_range("the operation reaches past the end of the text")
+    if not wide_text and not has_astral(operation.text):
+        return operation.recounted(utf16)
+    parts_open(&parts)
+    try:
+        for index in range(operation.count):
+            part = operation.parts[index]
+            if part.kind == INSERT:
+                points = count_points(operation.text, used, part.length) if operation.utf16 else part.length
+                parts_push(&parts, INSERT, points + count_astral(operation.text, used, points) if utf16 else points)
+                used += points
+                continue
+            points = part.length
+            if operation.utf16:
+                points = count_points(text, at, part.length)
+                if points < 0:
+                    if part.length > length - at + count_astral(text, at, length - at):
+                        raise out_of_range("the operation reaches past the end of the text")
+                    raise invalid("an operation may not split a surrogate pair")
+            elif part.length > length - at:
+                raise out_of_range("the operation reaches past the end of the text")
+            parts_push(&parts, part.kind, points + count_astral(text, at, points) if utf16 else points)
+            at += points
+        return new_operation(&parts, operation.text, utf16)
+    finally:
+        parts_close(&parts)
+
+
+def diff(str before not None, str after not None, unit="utf-16"):
+    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the deletion. O(text).
+
+    Raises SynclineError(operation_invalid) when ``after`` brings in a lone surrogate.
+    """
+    cdef bint utf16 = unit_is_utf16(unit)
+    cdef Py_ssize_t old = PyUnicode_GET_LENGTH(before), new = PyUnicode_GET_LENGTH(after)
+    cdef Py_ssize_t shared = min(old, new), prefix = 0, suffix = 0, deleted
+    cdef int old_kind = PyUnicode_KIND(before), new_kind = PyUnicode_KIND(after)
+    cdef void *old_data = PyUnicode_DATA(before)
+    cdef void *new_data = PyUnicode_DATA(after)
+    cdef Parts parts
+    cdef str inserted
+    while prefix < shared and PyUnicode_READ(old_kind, old_data, prefix) == PyUnicode_READ(new_kind, new_data, prefix):
+        prefix += 1
+    while suffix < shared - prefix and PyUnicode_READ(old_kind, old_data, old - suffix - 1) == PyUnicode_READ(
+        new_kind, new_data, new - suffix - 1
+    ):
+        suffix += 1
+    inserted = PyUnicode_Substring(after, prefix, new - suffix)
+    require_well_formed(inserted)
+    deleted = old - suffix - prefix
+    parts_open(&parts)
+    try:
+        parts_push(&parts, RETAIN, prefix + count_astral(before, 0, prefix) if utf16 else prefix)
+        parts_push(&parts, INSERT, utf16_length(inserted) if utf16 else PyUnicode_GET_LENGTH(inserted))
+        parts_push(&parts, DELETE, deleted + count_astral(before, prefix, deleted) if utf16 else deleted)
+        return new_operation(&parts, inserted, utf16)
+    finally:
+        parts_close(&parts)

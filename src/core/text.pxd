@@ -1,0 +1,30 @@
+"""The native face of text.pyx: what document.pyx calls without Python objects in between."""
+
+from libc.stdint cimport int64_t, uint16_t
+
+from syncline.core.ot cimport Operation
+
+
+cdef class Text:
+    cdef uint16_t *cells      # [0, gap_start) and [gap_end, capacity) hold the text
+    cdef Py_ssize_t capacity
+    cdef Py_ssize_t gap_start
+    cdef Py_ssize_t gap_end
+    cdef Py_ssize_t wide      # characters above U+FFFF
+
+    # The storage: everything below `size` and `cell` goes through these, so that chunks can take the gap's place.
+    cdef Py_ssize_t size(self) noexcept
+    cdef uint16_t cell(self, Py_ssize_t index) noexcept
+    cdef int reserve(self, Py_ssize_t extra) except -1
+    cdef void move_gap(self, Py_ssize_t position) noexcept
+    cdef void write(self, Py_ssize_t position, str text, Py_ssize_t start, Py_ssize_t length) noexcept
+    cdef void erase(self, Py_ssize_t position, Py_ssize_t length) noexcept
+    cdef Py_ssize_t count_wide(self, Py_ssize_t start, Py_ssize_t end) noexcept
+    cdef str copy(self, Py_ssize_t start, Py_ssize_t end)
+
+    cdef bint splits(self, Py_ssize_t position) noexcept
+    cdef Py_ssize_t skip_points(self, Py_ssize_t start, Py_ssize_t points) noexcept
+    cdef int require_applicable(self, Operation operation) except -1
+    cdef int commit(self, Operation operation) except -1
+    cdef Operation counted(self, Operation operation, bint utf16)
+    cdef Py_ssize_t convert(self, Py_ssize_t position, bint source_utf16, bint target_utf16) except -1
