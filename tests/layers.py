@@ -1,0 +1,204 @@
+"""Reads who imports whom, over .py, .pyi, .pyx and .pxd, and holds it against the floors of ARCHITECTURE.md.
+
+Nothing imports upward. Imports inside functions and under TYPE_CHECKING count too: a dependency is one, whenever it is
+loaded. Python files are read with ``ast``; Cython's grammar has no parser here, so its import statements are found in the
+text after strings and comments were taken out.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = "syncline"
+SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
+
+# Room -> the rooms it may import. The first prefix that matches a module names its room, so the order matters.
+ROOMS: tuple[tuple[str, str], ...] = (
+    ("syncline.core", "core"),
+    ("syncline.client", "client"),
+    ("syncline.testing", "testing"),
+    ("syncline.server.seams", "contracts"),
+    ("syncline.server.config", "contracts"),
+    ("syncline.server.metrics", "contracts"),
+    ("syncline.server.log", "contracts"),
+    ("syncline.server.retry", "contracts"),
+    ("syncline.server.backends", "backends"),
+    ("syncline.server.app", "wiring"),
+    ("syncline.server.cli", "wiring"),
+    ("syncline.__main__", "wiring"),
+    ("syncline.server", "behaviour"),
+    ("syncline", "root"),
+)
+MAY_IMPORT: dict[str, frozenset[str]] = {
+    "root": frozenset({"root"}),
+    "core": frozenset({"root", "core"}),
+    "contracts": frozenset({"root", "core", "contracts"}),
+    "backends": frozenset({"root", "core", "contracts", "backends"}),
+    "behaviour": frozenset({"root", "core", "contracts", "behaviour"}),
+    "wiring": frozenset({"root", "core", "contracts", "backends", "behaviour", "wiring"}),
+    # The client is a program of its own: it shares the core's algorithms and nothing of the server.
+    "client": frozenset({"root", "core", "client"}),
+    # The suites that backends must pass speak only the contracts; the backend under test is handed to them.
+    "testing": frozenset({"root", "core", "contracts", "testing"}),
+}
+
+# What the core must not touch: sockets, loops, clocks, logs, files, the environment.
+CORE_FORBIDDEN = frozenset(
+    {
+        *(
+            "asyncio",
+            "concurrent",
+            "multiprocessing",
+            "selectors",
+            "signal",
+            "socket",
+            "ssl",
+            "subprocess",
+            "threading",
+        ),
+        *("datetime", "sched", "time"),
+        *("logging", "structlog", "warnings"),
+        *("io", "os", "pathlib", "platform", "posix", "shutil", "sqlite3", "sys", "tempfile"),
+        *("libc.stdio", "libc.time", "cpython.time"),
+    }
+)
+CORE_THIRD_PARTY = frozenset({"cpython", "cython", "libc", "libcpp", "msgspec"})
+
+# In a backend these are no drivers. PyJWT checks signatures with cryptography: one library from our point of view.
+NO_DRIVER = frozenset({"msgspec", "structlog", "cryptography"})
+DRIVERS_IN_STDLIB = frozenset({"sqlite3"})
+
+PICOWS_IN_SERVER = "syncline.server.transports.ws"
+
+
+class Import(NamedTuple):
+    """``line`` of ``module`` (in ``path``) names ``target``, a module or a name in one, always absolute."""
+
+    path: str
+    module: str
+    line: int
+    target: str
+
+
+class Source(NamedTuple):
+    path: str
+    module: str
+    is_package: bool
+    text: str
+
+
+_STRINGS_AND_COMMENTS = re.compile(
+    r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|#[^\n]*", re.DOTALL
+)
+_CYTHON_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+c?import[ \t]+(?P<names>\([^)]*\)|[^\n;]+)"
+    r"|c?import[ \t]+(?P<modules>[^\n;]+))",
+    re.MULTILINE,
+)
+
+
+def _absolute(source: Source, level: int, name: str) -> str:
+    """A relative name of ``level`` dots, as seen from ``source``."""
+    if level == 0:
+        return name
+    parts = source.module.split(".")
+    parts = parts[: len(parts) - level + (1 if source.is_package else 0)]
+    return ".".join([*parts, name] if name else parts)
+
+
+def _python_imports(source: Source) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(source.text, source.path)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(source, node.level, node.module or "")
+            for alias in node.names:
+                yield node.lineno, f"{base}.{alias.name}"
+
+
+def _cython_imports(source: Source) -> Iterator[tuple[int, str]]:
+    # Newlines stay, so that line numbers do.
+    text = _STRINGS_AND_COMMENTS.sub(lambda match: '""' + "\n" * match[0].count("\n"), source.text)
+    text = text.replace("\\\n", "  ")
+    for match in _CYTHON_IMPORT.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        if match["modules"] is not None:
+            for part in match["modules"].split(","):
+                yield line, part.split()[0]
+            continue
+        dots = len(match["base"]) - len(match["base"].lstrip("."))
+        base = _absolute(source, dots, match["base"][dots:])
+        for part in match["names"].strip("() \t\n").split(","):
+            if part.strip():
+                yield line, f"{base}.{part.split()[0]}"
+
+
+def read(folder: Path) -> list[Source]:
+    """Every source file below ``folder``, which is the import package ``syncline``."""
+    sources = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in SUFFIXES or not path.is_file():
+            continue
+        parts = [PACKAGE, *path.relative_to(folder).with_suffix("").parts]
+        is_package = parts[-1] == "__init__"
+        module = ".".join(parts[:-1] if is_package else parts)
+        sources.append(Source(str(path.relative_to(folder.parent)), module, is_package, path.read_text("utf-8")))
+    return sources
+
+
+def imports(source: Source) -> list[Import]:
+    reader = _python_imports if source.path.endswith((".py", ".pyi")) else _cython_imports
+    return [Import(source.path, source.module, line, target) for line, target in reader(source)]
+
+
+def _within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(prefix + ".")
+
+
+def room_of(module: str) -> str:
+    for prefix, room in ROOMS:
+        if _within(module, prefix):
+            return room
+    raise LookupError(module)
+
+
+def _target_module(target: str, known: frozenset[str]) -> str:
+    """``target`` may be a module or a name in one. A module that does not exist (yet) is judged by its name."""
+    head, _, _ = target.rpartition(".")
+    return target if target in known or head not in known else head
+
+
+def violations(sources: Iterable[Source]) -> list[str]:
+    """One line for each import that breaks a rule; empty when the house is in order."""
+    sources = list(sources)
+    known = frozenset(source.module for source in sources)
+    found = []
+    for source in sources:
+        room = room_of(source.module)
+        drivers: set[str] = set()
+        for _, module, line, target in imports(source):
+            where = f"{source.path}:{line}"
+            top = target.partition(".")[0]
+            if top == PACKAGE:
+                there = _target_module(target, known)
+                if room_of(there) not in MAY_IMPORT[room]:
+                    found.append(f"{where}: {room} must not import {room_of(there)} ({there})")
+                continue
+            if top == "picows" and room != "client" and not _within(module, PICOWS_IN_SERVER):
+                found.append(f"{where}: in the server only {PICOWS_IN_SERVER} imports picows")
+            if room == "core":
+                if any(_within(target, name) for name in CORE_FORBIDDEN):
+                    found.append(f"{where}: the core does no I/O and reads no clock, log or environment ({target})")
+                elif top not in sys.stdlib_module_names and top not in CORE_THIRD_PARTY:
+                    found.append(f"{where}: the core stands on {', '.join(sorted(CORE_THIRD_PARTY))} only ({target})")
+            if room == "backends" and (top not in sys.stdlib_module_names or top in DRIVERS_IN_STDLIB):
+                drivers |= {top} - NO_DRIVER
+        if len(drivers) > 1:
+            found.append(f"{source.path}: one driver library per backend file ({', '.join(sorted(drivers))})")
+    return found
