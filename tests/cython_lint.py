@@ -1,8 +1,8 @@
 """Reads Cython sources for one rule that the compiler does not hold: every cdef function declares its error return.
 
-A C-typed function without a clause either re-checks for exceptions after each call (taking the GIL to do so, when it has
-none) or, declared in older style, swallows them. So ``except ...`` or ``noexcept`` must be written. Functions that return
-Python objects need none: NULL says it.
+A C-typed function without a clause either re-checks for exceptions after each call (taking the GIL to do so, when it
+has none) or, declared in older style, swallows them. So ``except ...`` or ``noexcept`` must be written. Functions that
+return Python objects need none: NULL says it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ _FUNCTION = re.compile(
 )
 _C_NAMES = re.compile(r"^[ \t]*(?:ctypedef|cdef|cpdef)[ \t]+(?:packed[ \t]+)?(?P<rest>[^\n:]+)", re.MULTILINE)
 _C_BASE = frozenset(
-    "void int bint char short long unsigned signed float double size_t ssize_t Py_ssize_t Py_hash_t Py_UCS4 Py_UNICODE "
-    "Py_buffer PyObject PyTypeObject".split()
+    {
+        *("void", "int", "bint", "char", "short", "long", "unsigned", "signed", "float", "double", "size_t", "ssize_t"),
+        *("Py_ssize_t", "Py_hash_t", "Py_UCS4", "Py_UNICODE", "Py_buffer", "PyObject", "PyTypeObject"),
+    }
 )
 _QUALIFIERS = frozenset({"inline", "api", "public", "const", "volatile"})
 _CLAUSE = re.compile(r"\b(noexcept|except)\b")

@@ -1,8 +1,8 @@
 """Reads who imports whom, over .py, .pyi, .pyx and .pxd, and holds it against the floors of ARCHITECTURE.md.
 
 Nothing imports upward. Imports inside functions and under TYPE_CHECKING count too: a dependency is one, whenever it is
-loaded. Python files are read with ``ast``; Cython's grammar has no parser here, so its import statements are found in the
-text after strings and comments were taken out.
+loaded. Python files are read with ``ast``; Cython's grammar has no parser here, so its import statements are found in
+the text after strings and comments were taken out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""House rules that no tool holds: file sizes, stubs, declared error returns, documented codes, nothing machine-bound."""
+"""House rules that no tool holds: file sizes, stubs, declared error returns, documented codes, nothing of a machine."""
 
 from __future__ import annotations
 
