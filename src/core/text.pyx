@@ -150,11 +150,12 @@ cdef class Text:
                     out[0] = <uint16_t>(0xD800 + ((point - 0x10000) >> 10))
                     out[1] = <uint16_t>(0xDC00 + ((point - 0x10000) & 0x3FF))
                     out += 2
+                    self.gap_start += 2
                     self.wide += 1
                 else:
                     out[0] = <uint16_t>point
                     out += 1
-            self.gap_start = out - self.cells
+                    self.gap_start += 1
 
     cdef void erase(self, Py_ssize_t position, Py_ssize_t length) noexcept:  # callers stay inside the text
         if self.wide:
