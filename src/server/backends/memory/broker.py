@@ -1,0 +1,110 @@
+"""Broker in one process: a history ring per room, publications handed to the node in the same call.
+
+Invariant: a room is in exactly one of the two maps; ``_idle`` is ordered by last use. Everything is O(1) + result.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+
+from ....core.room import HistoryRing, Position, Publication
+from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
+
+
+class MemoryBroker:
+    """``history_size`` publications or ``history_bytes`` per room, whichever is less; 0: no history.
+
+    At most ``max_histories`` rooms: the longest unused one without a subscription goes first, its history with it, so that
+    it comes back in a new epoch. Subscribed rooms are in use and stay; connections and ``limits.rooms`` bound them.
+    """
+
+    def __init__(
+        self, *, history_size: int = 1000, history_bytes: int = 1_048_576, max_histories: int = 100_000
+    ) -> None:
+        self._history_size = history_size
+        self._history_bytes = history_bytes
+        self._max_histories = max_histories
+        self._subscribed: dict[str, HistoryRing] = {}
+        self._idle: OrderedDict[str, HistoryRing] = OrderedDict()
+        self._events: BrokerEvents | None = None
+
+    def __len__(self) -> int:
+        """Rooms whose history is held."""
+        return len(self._subscribed) + len(self._idle)
+
+    async def start(self, events: BrokerEvents) -> None:
+        self._events = events
+
+    async def close(self) -> None:
+        self._events = None
+
+    def _require_open(self) -> None:
+        if self._events is None:
+            raise Unavailable("the broker is closed")
+
+    def _new_ring(self) -> HistoryRing:
+        # 64 random bits: two epochs of a room must never be taken for one another.
+        return HistoryRing(secrets.token_hex(8), 0, self._history_size, self._history_bytes)
+
+    def _ring(self, room: str) -> HistoryRing:
+        """The ring of a room, made when there is none; the room counts as just used."""
+        ring = self._subscribed.get(room)
+        if ring is None:
+            ring = self._idle.get(room)
+            if ring is None:
+                ring = self._idle[room] = self._new_ring()
+                self._evict()
+            else:
+                self._idle.move_to_end(room)
+        return ring
+
+    def _evict(self) -> None:
+        # The newest idle one stays whatever the bound is: somebody is about to use it.
+        while len(self) > self._max_histories and len(self._idle) > 1:
+            self._idle.popitem(last=False)
+
+    async def subscribe(self, room: str) -> Position:
+        self._require_open()
+        ring = self._ring(room)
+        self._subscribed[room] = ring
+        self._idle.pop(room, None)
+        return ring.position
+
+    async def unsubscribe(self, room: str) -> None:
+        ring = self._subscribed.pop(room, None)
+        if ring is not None:
+            self._idle[room] = ring
+            self._evict()
+
+    def publish(self, publication: Publication, done: Done[Position]) -> None:
+        if self._events is None:
+            done(None, Unavailable("the broker is closed"))
+            return
+        room = publication.room
+        ring = self._ring(room)
+        publication.offset, publication.epoch = ring.offset + 1, ring.epoch
+        ring.append(publication)
+        if room in self._subscribed:
+            self._events.on_publication(publication)
+        done(publication.position, None)
+
+    def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:
+        if self._events is not None and room in self._subscribed:
+            self._events.on_ephemeral(room, event, payload)
+
+    async def history(self, room: str, since: Position | None, limit: int) -> History:
+        self._require_open()
+        ring = self._ring(room)
+        if since is None:
+            return History(ring.last(max(limit, 0)), ring.position)
+        publications = ring.since(since.offset, since.epoch)
+        if publications is None or len(publications) > limit:
+            raise Unrecoverable(f"room {room!r} cannot be recovered from {since}")
+        return History(publications, ring.position)
+
+    async def forget(self, room: str) -> None:
+        self._require_open()
+        self._idle.pop(room, None)
+        if room in self._subscribed:
+            self._subscribed[room] = self._new_ring()

@@ -1,0 +1,207 @@
+"""Store in memory. Every method is one step of the event loop, hence atomic; reads copy what could be changed later.
+
+Complexity: O(1) + result, but ``users`` sorts all users and ``load_document``/``turns`` search the log by bisection.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from ...seams import (
+    Clock,
+    Conflict,
+    Done,
+    DocumentRecord,
+    DocumentSnapshot,
+    RoomRecord,
+    StoredDocument,
+    Turn,
+    Unavailable,
+    UserRecord,
+)
+
+
+class _Document:
+    """Invariant: ``turns`` are consecutive and end at ``revision``; ``snapshot`` is not ahead of it."""
+
+    __slots__ = ("bases", "record", "revision", "roles", "snapshot", "turns")
+
+    def __init__(self, record: DocumentRecord, snapshot: DocumentSnapshot | None) -> None:
+        self.record = record
+        self.snapshot = snapshot
+        self.revision = snapshot.revision if snapshot is not None else 0
+        self.roles = {record.owner: "owner"}
+        self.turns: list[Turn] = []
+        self.bases: list[int] = []  # of ``turns``, to search in
+
+    def between(self, since: int, until: int) -> list[Turn]:
+        """Turns that hold any of revisions since + 1 ... until."""
+        if since >= until:
+            return []
+        first = max(bisect_right(self.bases, since) - 1, 0)
+        last = bisect_right(self.bases, until - 1)
+        return [turn for turn in self.turns[first:last] if turn.base + turn.count > since]
+
+
+class MemoryStore:
+    """A record with ``created_at`` 0 is stamped with ``clock``."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._open = False
+        self._settings: dict[str, str] = {}
+        self._users: dict[str, UserRecord] = {}
+        self._rooms: dict[str, RoomRecord] = {}
+        self._members: dict[str, dict[str, str]] = {}
+        self._documents: dict[str, _Document] = {}
+
+    async def start(self) -> None:
+        self._open = True
+
+    async def close(self) -> None:
+        self._open = False
+
+    def _require_open(self) -> None:
+        if not self._open:
+            raise Unavailable("the store is closed")
+
+    async def ping(self) -> None:
+        self._require_open()
+
+    async def setting(self, key: str, default: Callable[[], str]) -> str:
+        self._require_open()
+        if key not in self._settings:
+            self._settings[key] = default()
+        return self._settings[key]
+
+    # Users ---------------------------------------------------------------------------------------------------
+
+    async def user(self, user: str) -> UserRecord | None:
+        self._require_open()
+        record = self._users.get(user)
+        return None if record is None else _copy(record)
+
+    async def put_user(self, record: UserRecord) -> None:
+        self._require_open()
+        known = self._users.get(record.id)
+        created_at = known.created_at if known is not None else record.created_at or self._clock.time()
+        self._users[record.id] = replace(_copy(record), created_at=created_at)
+
+    async def users(self, after: str = "", limit: int = 100) -> list[UserRecord]:
+        self._require_open()
+        ids = sorted(user for user in self._users if user > after)
+        return [_copy(self._users[user]) for user in ids[: max(limit, 0)]]
+
+    # Rooms ---------------------------------------------------------------------------------------------------
+
+    async def room(self, name: str) -> RoomRecord | None:
+        self._require_open()
+        return self._rooms.get(name)
+
+    async def create_room(self, record: RoomRecord) -> bool:
+        self._require_open()
+        if record.name in self._rooms:
+            return False
+        self._rooms[record.name] = replace(record, created_at=record.created_at or self._clock.time())
+        self._members[record.name] = {record.owner: "owner"}
+        return True
+
+    async def room_role(self, room: str, user: str) -> str | None:
+        self._require_open()
+        return self._members.get(room, {}).get(user)
+
+    async def set_room_role(self, room: str, user: str, role: str | None) -> None:
+        self._require_open()
+        if room in self._members:
+            _set_role(self._members[room], user, role)
+
+    async def room_members(self, room: str) -> dict[str, str]:
+        self._require_open()
+        return dict(self._members.get(room, {}))
+
+    # Documents -----------------------------------------------------------------------------------------------
+
+    async def document(self, document: str) -> DocumentRecord | None:
+        self._require_open()
+        stored = self._documents.get(document)
+        return None if stored is None else stored.record
+
+    async def create_document(self, record: DocumentRecord, snapshot: DocumentSnapshot | None = None) -> bool:
+        self._require_open()
+        if record.id in self._documents:
+            return False
+        record = replace(record, created_at=record.created_at or self._clock.time())
+        self._documents[record.id] = _Document(record, snapshot)
+        return True
+
+    async def load_document(self, document: str) -> StoredDocument | None:
+        self._require_open()
+        stored = self._documents.get(document)
+        if stored is None:
+            return None
+        since = stored.snapshot.revision if stored.snapshot is not None else 0
+        return StoredDocument(stored.record, stored.snapshot, stored.between(since, stored.revision))
+
+    async def turns(self, document: str, since: int, until: int) -> list[Turn]:
+        self._require_open()
+        stored = self._documents.get(document)
+        return [] if stored is None else stored.between(since, until)
+
+    def append(self, document: str, turn: Turn, done: Done[int]) -> None:
+        if turn.count < 1:
+            raise ValueError("a turn holds at least one operation")
+        if not self._open:
+            done(None, Unavailable("the store is closed"))
+            return
+        stored = self._documents.get(document)
+        if stored is None or stored.revision != turn.base:
+            done(None, Conflict(f"document {document!r} is not at revision {turn.base}"))
+            return
+        stored.turns.append(replace(turn, created_at=turn.created_at or self._clock.time()))
+        stored.bases.append(turn.base)
+        stored.revision += turn.count
+        done(stored.revision, None)
+
+    async def save_snapshot(self, document: str, generation: str, snapshot: DocumentSnapshot) -> None:
+        self._require_open()
+        stored = self._documents.get(document)
+        if stored is None or stored.record.generation != generation or snapshot.revision > stored.revision:
+            return
+        if stored.snapshot is None or stored.snapshot.revision < snapshot.revision:
+            stored.snapshot = snapshot
+
+    async def document_role(self, document: str, user: str) -> str | None:
+        self._require_open()
+        stored = self._documents.get(document)
+        return None if stored is None else stored.roles.get(user)
+
+    async def set_document_role(self, document: str, user: str, role: str | None) -> None:
+        self._require_open()
+        stored = self._documents.get(document)
+        if stored is not None:
+            _set_role(stored.roles, user, role)
+
+    async def document_roles(self, document: str) -> dict[str, str]:
+        self._require_open()
+        stored = self._documents.get(document)
+        return {} if stored is None else dict(stored.roles)
+
+    async def delete_document(self, document: str) -> bool:
+        self._require_open()
+        return self._documents.pop(document, None) is not None
+
+
+def _set_role(roles: dict[str, str], user: str, role: str | None) -> None:
+    if role is None:
+        roles.pop(user, None)
+    else:
+        roles[user] = role
+
+
+def _copy(record: UserRecord) -> UserRecord:
+    """With attributes of its own, as after a round trip through a database: JSON values only."""
+    return replace(record, attributes=msgspec.json.decode(msgspec.json.encode(record.attributes)))
