@@ -1,6 +1,7 @@
 """The configuration: one typed, frozen tree. Each field says its unit, its bounds and what zero means.
 
-``load`` reads TOML and environment (``SYNCLINE_SECTION__KEY``) over these defaults and reports every error at once.
+``config_load.load`` reads TOML and environment (``SYNCLINE_SECTION__KEY``) over these defaults and reports every error
+at once; ``config_docs`` writes docs/configuration.md from this tree.
 """
 
 from __future__ import annotations
@@ -18,9 +19,18 @@ def setting(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     zero: str = "",
+    secret: bool = False,
 ) -> Any:
-    """A field with what is allowed for it. ``low`` and ``high`` are inclusive."""
-    metadata = {"doc": doc, "unit": unit, "low": low, "high": high, "choices": choices, "zero": zero}
+    """A field with what is allowed for it. ``low`` and ``high`` are inclusive; a ``secret`` is never shown."""
+    metadata = {
+        "doc": doc,
+        "unit": unit,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "zero": zero,
+        "secret": secret,
+    }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -33,17 +43,23 @@ class ServerConfig:
     path: str = setting("/ws", "Path of the WebSocket endpoint.")
     backlog: int = setting(2048, "Connections that wait to be accepted.", low=1, high=65535)
     drain_seconds: float = setting(10.0, "How long clients may take to leave on SIGTERM.", unit="s", low=0, high=3600)
-    allowed_origins: list[str] = setting(["*"], 'Origins whose pages may connect; "*" allows all.')
+    allowed_origins: list[str] = setting(  # noqa: RUF009  (the list is made anew for each config)
+        ["*"], 'Origins whose pages may connect; "*" allows all.'
+    )
     demo: bool = setting(True, "Serve the demo page at /.")
 
 
 @dataclass(frozen=True, slots=True)
 class AuthConfig:
     mode: str = setting(
-        "guest", "guest: clients without a token become guests (the demo); jwt: a token is required.", choices=("guest", "jwt")
+        "guest",
+        "guest: clients without a token become guests (the demo); jwt: a token is required.",
+        choices=("guest", "jwt"),
     )
     algorithm: str = setting("HS256", "How tokens are signed.", choices=("HS256", "RS256", "EdDSA"))
-    secret: str = setting("", "HS256 secret, at least 32 bytes. Empty in guest mode: made once and kept in the store.")
+    secret: str = setting(
+        "", "HS256 secret, at least 32 bytes. Empty in guest mode: made once and kept in the store.", secret=True
+    )
     public_key_file: str = setting("", "PEM file that checks RS256 or EdDSA tokens.")
     private_key_file: str = setting("", "PEM file that signs them (for `syncline token create` and guests); optional.")
     issuer: str = setting("", "Required `iss` claim; empty: not checked.")
@@ -51,20 +67,36 @@ class AuthConfig:
     leeway_seconds: float = setting(5.0, "Tolerated clock difference.", unit="s", low=0, high=300)
     require_expiry: bool = setting(True, "Refuse tokens without `exp`.")
     timeout_seconds: float = setting(10.0, "Time to authenticate after connecting.", unit="s", low=0.1, high=300)
-    expiry_warning_seconds: float = setting(60.0, "How long before expiry `auth:expiring` is sent.", unit="s", low=0, high=3600, zero="no warning")
+    expiry_warning_seconds: float = setting(
+        60.0, "How long before expiry `auth:expiring` is sent.", unit="s", low=0, high=3600, zero="no warning"
+    )
     guest_token_seconds: float = setting(86400.0, "Life of a guest's token.", unit="s", low=60, high=31536000)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    message_bytes: int = setting(1_048_576, "Largest message, all frames together.", unit="bytes", low=1024, high=67_108_864)
+    message_bytes: int = setting(
+        1_048_576, "Largest message, all frames together.", unit="bytes", low=1024, high=67_108_864
+    )
     batch_size: int = setting(256, "Envelopes in one frame.", low=1, high=10_000)
-    pending_requests: int = setting(1024, "Requests waiting on one connection before reading pauses.", low=1, high=100_000)
+    pending_requests: int = setting(
+        1024, "Requests waiting on one connection before reading pauses.", low=1, high=100_000
+    )
     rooms: int = setting(256, "Rooms joined by one connection.", low=1, high=100_000)
     documents: int = setting(64, "Documents joined by one connection.", low=1, high=10_000)
-    queue_bytes: int = setting(8_388_608, "Bytes waiting for a slow reader before it is disconnected.", unit="bytes", low=65_536, high=1_073_741_824)
-    bad_requests_per_minute: int = setting(60, "Malformed or refused-by-form requests in a minute before disconnecting.", low=1, high=100_000)
-    connections: int = setting(19_000, "Connections on this node; more are answered with HTTP 503.", low=1, high=1_000_000)
+    queue_bytes: int = setting(
+        8_388_608,
+        "Bytes waiting for a slow reader before it is disconnected.",
+        unit="bytes",
+        low=65_536,
+        high=1_073_741_824,
+    )
+    bad_requests_per_minute: int = setting(
+        60, "Malformed or refused-by-form requests in a minute before disconnecting.", low=1, high=100_000
+    )
+    connections: int = setting(
+        19_000, "Connections on this node; more are answered with HTTP 503.", low=1, high=1_000_000
+    )
     ping_seconds: float = setting(25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600)
     pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600)
 
@@ -74,48 +106,86 @@ class RoomsConfig:
     create_on_join: bool = setting(True, "A join creates the room when there is none.")
     default_role: str = setting("member", "Role of who joins a room made by a join.", choices=("member", "reader"))
     history_size: int = setting(1000, "Publications kept per room.", low=0, high=1_000_000, zero="none")
-    history_bytes: int = setting(1_048_576, "Bytes of publications kept per room.", unit="bytes", low=0, high=1_073_741_824, zero="none")
-    max_histories: int = setting(100_000, "Rooms whose history is kept in memory; the longest unused goes first.", low=1, high=10_000_000)
+    history_bytes: int = setting(
+        1_048_576, "Bytes of publications kept per room.", unit="bytes", low=0, high=1_073_741_824, zero="none"
+    )
+    max_histories: int = setting(
+        100_000, "Rooms whose history is kept in memory; the longest unused goes first.", low=1, high=10_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceConfig:
     backend: str = setting("memory", "Where presence lives.", choices=("memory", "sqlite"))
-    grace_seconds: float = setting(5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once")
-    metadata_bytes: int = setting(4096, "Largest presence metadata.", unit="bytes", low=0, high=65_536, zero="no metadata")
+    grace_seconds: float = setting(
+        5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once"
+    )
+    metadata_bytes: int = setting(
+        4096, "Largest presence metadata.", unit="bytes", low=0, high=65_536, zero="no metadata"
+    )
     ttl_seconds: float = setting(60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400)
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentsConfig:
     create_on_join: bool = setting(True, "A join creates the document when there is none.")
-    default_role: str = setting("editor", "Role of everybody in a document made by a join.", choices=("editor", "reader"))
+    default_role: str = setting(
+        "editor", "Role of everybody in a document made by a join.", choices=("editor", "reader")
+    )
     max_length: int = setting(16_777_216, "Longest text.", unit="UTF-16 code units", low=1024, high=268_435_456)
     window_operations: int = setting(10_000, "Operations kept in memory per document.", low=1, high=10_000_000)
-    window_bytes: int = setting(4_194_304, "Bytes of operations kept in memory per document.", unit="bytes", low=1024, high=1_073_741_824)
-    clients: int = setting(10_000, "Clients whose last sequence number is kept in memory per document; older ones are looked up in the log.", low=1, high=1_000_000)
-    pending_operations: int = setting(10_000, "Operations of one document that wait for the commit in progress; more are refused.", low=1, high=1_000_000)
+    window_bytes: int = setting(
+        4_194_304, "Bytes of operations kept in memory per document.", unit="bytes", low=1024, high=1_073_741_824
+    )
+    clients: int = setting(
+        10_000,
+        "Clients whose last sequence number is kept in memory per document; older ones are looked up in the log.",
+        low=1,
+        high=1_000_000,
+    )
+    pending_operations: int = setting(
+        10_000,
+        "Operations of one document that wait for the commit in progress; more are refused.",
+        low=1,
+        high=1_000_000,
+    )
     snapshot_operations: int = setting(1000, "Operations after which a snapshot is stored.", low=1, high=1_000_000)
-    idle_seconds: float = setting(30.0, "How long a document without clients stays loaded.", unit="s", low=0, high=86_400, zero="unloaded at once")
-    loaded: int = setting(10_000, "Documents in memory; an idle one makes place, else joins are refused.", low=1, high=1_000_000)
+    idle_seconds: float = setting(
+        30.0, "How long a document without clients stays loaded.", unit="s", low=0, high=86_400, zero="unloaded at once"
+    )
+    loaded: int = setting(
+        10_000, "Documents in memory; an idle one makes place, else joins are refused.", low=1, high=1_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
     backend: str = setting("sqlite", "Where state lives.", choices=("memory", "sqlite"))
     path: str = setting("syncline.db", "SQLite file.")
-    synchronous: str = setting("full", "full: an ack survives power loss; normal: it survives a crash of the process.", choices=("full", "normal"))
-    queue_size: int = setting(100_000, "Writes that wait for the disk; more fail as unavailable.", low=100, high=10_000_000)
+    synchronous: str = setting(
+        "full",
+        "full: an ack survives power loss; normal: it survives a crash of the process.",
+        choices=("full", "normal"),
+    )
+    queue_size: int = setting(
+        100_000, "Writes that wait for the disk; more fail as unavailable.", low=100, high=10_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerConfig:
-    backend: str = setting("sqlite", "How publications travel and where history lives (sqlite: in the store's file).", choices=("memory", "sqlite"))
+    backend: str = setting(
+        "sqlite",
+        "How publications travel and where history lives (sqlite: in the store's file).",
+        choices=("memory", "sqlite"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class EventsConfig:
-    backend: str = setting("none", "Where messages are also logged for other systems.", choices=("none", "memory", "sqlite"))
+    backend: str = setting(
+        "none", "Where messages are also logged for other systems.", choices=("none", "memory", "sqlite")
+    )
     keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)
 
 

@@ -88,6 +88,11 @@ class LiveDocument:
         self._snapshotting = False
         self.idle: Timer | None = None
 
+    @property
+    def pending(self) -> int:
+        """Operations in the inbox; the bound is ``documents.pending_operations``."""
+        return len(self._inbox)
+
     # Stage 1: submit -----------------------------------------------------------------------------------------
 
     def submit(self, collaborator: Collaborator, data: DocumentOperation, request: Request) -> None:
@@ -152,6 +157,8 @@ class LiveDocument:
                 self._accepted.append(submission)
                 if receipt.entry is not None:
                     self._entries.append(receipt.entry)
+                    if data.revision < receipt.revision - 1:
+                        self.node.counters.operations_transformed += 1
 
     async def _widen_for_inbox(self, base: int) -> None:
         try:

@@ -136,6 +136,11 @@ class Node:
             failing["store"] = "no answer"
         return failing
 
+    def backends(self) -> dict[str, object]:
+        """Those in use, by name, for the metrics."""
+        parts = {"store": self.store, "broker": self.broker, "presence": self._presence_backend, "events": self.events}
+        return {name: part for name, part in parts.items() if part is not None}
+
     async def _every(self, seconds: float, turn: Callable[[], None]) -> None:
         while True:
             await asyncio.sleep(seconds)

@@ -173,6 +173,11 @@ class Session:
         self._warned = False  # `auth:expiring` was sent for the present token
         self._expiry: Timer | None = None  # time to authenticate, then expiry warning, then expiry
 
+    @property
+    def pending(self) -> int:
+        """Requests in the inbox."""
+        return len(self._inbox)
+
     def _step(self, transition: Transition) -> None:
         try:
             self.state = TRANSITIONS[self.state, transition]

@@ -42,9 +42,13 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
     payload = payload_of(session, data.data)
     publication = Publication(data.room, session.user, session.name, node.clock.time(), session.codec, payload)
 
+    started = node.clock.monotonic()
+
     def published(position: Position | None, error: Exception | None) -> None:
         # The publication has reached the room's members by now; this answers its author.
+        node.counters.publish_seconds(node.clock.monotonic() - started)
         if position is None:
+            node.counters.publish_failures += 1
             log.warning("publish to %s failed: %s", data.room, error)
             request.fail(SynclineError(ErrorCode.UNAVAILABLE, "the message was not stored; try again"))
         else:

@@ -1,0 +1,100 @@
+"""What one setting alone cannot tell: settings that contradict each other, files that are not there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from .config import AuthConfig, Config
+from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, load_public_key
+
+#: (the keys concerned, the one to change first; what is wrong)
+Conflict: TypeAlias = tuple[tuple[str, ...], str]
+
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.IGNORECASE)
+
+
+def conflicts(config: Config) -> Iterator[Conflict]:
+    """Reads key files and looks for folders; changes nothing."""
+    yield from _server(config)
+    yield from _auth(config.auth)
+    yield from _bounds(config)
+    yield from _store(config)
+
+
+def _server(config: Config) -> Iterator[Conflict]:
+    server = config.server
+    if not server.host.strip():
+        yield ("server.host",), 'is empty; an address is needed ("0.0.0.0" or "::" for all)'
+    if not re.fullmatch(r"/[^\s?#]+", server.path):
+        yield ("server.path",), f'found "{server.path}", allowed is a path such as "/ws"'
+    for origin in server.allowed_origins:
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            allowed = '"*" or an origin such as "https://example.org" (no path, no slash at the end)'
+            yield ("server.allowed_origins",), f'found "{origin}", allowed is {allowed}'
+
+
+def _auth(auth: AuthConfig) -> Iterator[Conflict]:
+    if auth.algorithm == "HS256":
+        size = len(auth.secret.encode())
+        at_least = f"at least {MIN_SECRET_BYTES} bytes are needed (`openssl rand -base64 48` makes one)"
+        if auth.mode == "jwt" and not size:
+            yield ("auth.secret", "auth.mode", "auth.algorithm"), f'is missing: auth.mode is "jwt"; {at_least}'
+        elif 0 < size < MIN_SECRET_BYTES:
+            yield ("auth.secret", "auth.algorithm"), f"has {size} bytes; {at_least}"
+        return
+    if auth.mode == "guest" and not auth.private_key_file:
+        why = f'auth.mode is "guest" and auth.algorithm "{auth.algorithm}": guests\' tokens need a key that signs them'
+        yield ("auth.private_key_file", "auth.mode", "auth.algorithm"), f"is missing: {why}"
+    elif not auth.public_key_file and not auth.private_key_file:
+        why = f'auth.algorithm is "{auth.algorithm}": a PEM file that checks tokens is needed'
+        yield ("auth.public_key_file", "auth.algorithm"), f"is missing: {why}"
+    usable = True
+    try:
+        if auth.public_key_file:
+            load_public_key(auth.public_key_file, auth.algorithm)
+    except KeyFileError as error:
+        usable = False
+        yield ("auth.public_key_file", "auth.algorithm"), str(error)
+    try:
+        if auth.private_key_file:
+            load_private_key(auth.private_key_file, auth.algorithm)
+    except KeyFileError as error:
+        usable = False
+        yield ("auth.private_key_file", "auth.algorithm"), str(error)
+    if usable and auth.public_key_file and auth.private_key_file:
+        try:
+            load_pair(auth.algorithm, auth.public_key_file, auth.private_key_file)
+        except KeyFileError as error:
+            yield ("auth.private_key_file", "auth.public_key_file", "auth.algorithm"), str(error)
+
+
+def _bounds(config: Config) -> Iterator[Conflict]:
+    limits, presence = config.limits, config.presence
+    if limits.queue_bytes < limits.message_bytes:
+        yield (
+            ("limits.queue_bytes", "limits.message_bytes"),
+            f"is {limits.queue_bytes}, below limits.message_bytes ({limits.message_bytes}): "
+            "the largest message could not be delivered",
+        )
+    if presence.grace_seconds > presence.ttl_seconds:
+        yield (
+            ("presence.grace_seconds", "presence.ttl_seconds"),
+            f"is {presence.grace_seconds:g} s, above presence.ttl_seconds ({presence.ttl_seconds:g} s): "
+            "users would expire within it",
+        )
+
+
+def _store(config: Config) -> Iterator[Conflict]:
+    backends = (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend)
+    if "sqlite" not in backends:
+        return
+    path = Path(config.store.path)
+    if not config.store.path:
+        yield ("store.path",), "is empty, but a backend is sqlite"
+    elif not path.parent.is_dir():
+        yield ("store.path",), f'the folder of "{path}" does not exist'
+    elif path.is_dir():
+        yield ("store.path",), f'"{path}" is a folder; a file is expected'

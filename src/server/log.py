@@ -1,0 +1,156 @@
+"""Logs: structlog's processors over the standard library's loggers, so that ours and the libraries' lines look alike.
+
+Code logs through ``logging.getLogger("syncline.<part>")`` or ``structlog.get_logger()``; one handler on the root writes
+a line per event to standard error: JSON for machines, coloured text on a terminal. Secrets do not reach it: ``redact``
+is the last processor before rendering, over every field and the traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+REDACTED: Final = "[redacted]"
+#: Nesting that redaction looks into; what lies deeper is shown as a type name only.
+MAX_DEPTH: Final = 6
+
+_SECRET_KEY = re.compile(r"token|passw|secret|authorization|cookie|private_key", re.IGNORECASE)
+_SECRET_TEXT = (
+    # access_token=... in a URL, token=... in a query
+    (re.compile(r"((?:access_|refresh_)?token|password|secret)=[^&\s\"'<>]+", re.IGNORECASE), rf"\1={REDACTED}"),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    # a compact JWS: the header is a JSON object, so it begins with `{"` in base64
+    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]*\.[\w-]*"), REDACTED),
+)
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
+#: In one line of the console a line feed in a message would forge the next line.
+_CONTROL_LINE = {**_CONTROL, 0x0A: "\\n"}
+
+#: Loggers of libraries that say more than an operator wants at our level.
+_QUIET: Final = {
+    "uvicorn.error": logging.WARNING,  # "Started server process" and so on; we say it ourselves
+    "picows": logging.WARNING,
+    "asyncio": logging.WARNING,
+}
+
+
+def redact_text(text: str) -> str:
+    """``text`` without tokens, passwords and credentials that it quotes."""
+    for pattern, replacement in _SECRET_TEXT:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _clean(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        return redact_text(value)
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if depth >= MAX_DEPTH:
+        return f"<{type(value).__name__}>"
+    if isinstance(value, dict):
+        return {
+            str(key): REDACTED if _SECRET_KEY.search(str(key)) and item not in (None, "") else _clean(item, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item, depth + 1) for item in value]
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    return redact_text(repr(value))
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """The processor: secret keys lose their values, texts the secrets in them. O(size of the event)."""
+    cleaned: dict[str, Any] = _clean(dict(event), 0)
+    return cleaned
+
+
+def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = value.translate(_CONTROL if key in ("exception", "stack") else _CONTROL_LINE)
+    return event
+
+
+def _dumps(event: Any, **_: Any) -> str:
+    # ASCII only: lone surrogates, line separators and terminal escapes in it are harmless everywhere.
+    return json.dumps(event, default=repr, separators=(", ", ": "))
+
+
+def formatter(kind: str, *, colours: bool = False) -> logging.Formatter:
+    """``kind``: "console" or "json"."""
+    shared: list[Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+    ]
+    if kind == "json":
+        rename = structlog.processors.EventRenamer("message")
+        last += [redact, rename, structlog.processors.JSONRenderer(serializer=_dumps)]
+    else:
+        plain = structlog.dev.plain_traceback
+        last += [redact, _one_line, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=plain)]
+    return structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that a second ``configure`` replaces it and leaves those of others (pytest's, say) alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the standard library's name)
+        # A closed or full standard error must neither stop the server nor make noise of its own.
+        pass
+
+
+def configure(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+    """Sets logging up for the whole process; calling it again replaces what it did.
+
+    ``level``: debug, info, warning or error. ``format``: auto (console on a terminal, else JSON), console or json.
+    ``stream``: standard error by default.
+    """
+    stream = sys.stderr if stream is None else stream
+    terminal = stream.isatty()
+    kind = ("console" if terminal else "json") if format == "auto" else format
+    handler = _Handler(stream)
+    handler.setFormatter(formatter(kind, colours=terminal and kind == "console"))
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(number)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(least, number))
+    # Request lines are no events of ours: they would name URLs with tokens, and cost more than the requests.
+    access = logging.getLogger("uvicorn.access")
+    access.handlers.clear()
+    access.propagate = False
+    access.disabled = True
+
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,  # a later ``configure`` reaches loggers made before it
+    )
