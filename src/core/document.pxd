@@ -7,7 +7,7 @@ from syncline.core.ot cimport Operation, Part
 from syncline.core.text cimport Text
 
 
-cdef class Caret:
+cdef class _Caret:
     cdef int64_t anchor
     cdef int64_t head
 
@@ -24,7 +24,7 @@ cdef class Document:
     cdef int64_t floor_points
     cdef object clients          # name -> ClientState, in the order of their last commits
     cdef bint forgotten          # some client is no longer in `clients`
-    cdef dict carets             # client -> Caret, in UTF-16 units at the head
+    cdef dict carets             # client -> _Caret, in UTF-16 units at the head
     cdef Py_ssize_t max_operations
     cdef Py_ssize_t max_bytes
     cdef int64_t max_length
@@ -38,4 +38,4 @@ cdef class Document:
     cdef int append(self, Entry entry) except -1
     cdef int forget_clients(self) except -1
     cdef int move_carets(self, Entry entry) except -1
-    cdef int keep_caret(self, str client, Caret caret) except -1
+    cdef int keep_caret(self, str client, _Caret caret) except -1

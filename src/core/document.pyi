@@ -9,10 +9,7 @@ from .entries import new_text_snapshot as new_text_snapshot
 from .ot import Unit
 
 class Receipt(NamedTuple):
-    """``duplicate``: nothing was applied, ``revision`` is where (client, seq) was committed.
-
-    ``entry`` is None for a duplicate whose entry has left the window.
-    """
+    """``duplicate``: nothing was applied, ``entry`` is None, ``revision`` is where (client, seq) was committed."""
 
     revision: int
     entry: Entry | None

@@ -45,8 +45,12 @@ from syncline.core.ot cimport (
 )
 from syncline.core.text cimport Text
 
+from syncline.core import entries as _entries
 from syncline.core.entries import decode_entries, decode_snapshot, encode_entries, new_text_snapshot
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
+
+# A cimported class is no name for importers; one place to import from is kinder to them.
+globals()["Entry"] = _entries.Entry
 
 # Above this a number does not survive JSON in JavaScript.
 cdef int64_t MAX_COUNT = 9_007_199_254_740_991
@@ -60,10 +64,7 @@ def live_documents() -> int:
 
 
 class Receipt(NamedTuple):
-    """``duplicate``: nothing was applied, ``revision`` is where (client, seq) was committed.
-
-    ``entry`` is None for a duplicate whose entry has left the window.
-    """
+    """``duplicate``: nothing was applied, ``entry`` is None, ``revision`` is where (client, seq) was committed."""
 
     revision: int
     entry: Entry | None
@@ -76,7 +77,7 @@ class Cursor(NamedTuple):
 
 
 @cython.final
-cdef class Caret:
+cdef class _Caret:
     """A client's selection."""
 
 
@@ -208,6 +209,9 @@ cdef class Document:
 
     # ---------------------------------------------------------------------------------------------------- receive
 
+    def __reduce__(self):
+        raise TypeError("a Document is not copied; take a snapshot")
+
     def receive(
         self, str client not None, str user not None, seq, base, components, unit="utf-16", double time=0.0
     ):
@@ -296,14 +300,13 @@ cdef class Document:
         if seq == state.seq:
             if digest != state.digest:
                 raise SynclineError(ErrorCode.SEQUENCE_CONFLICT, f"operation {seq} of this client was another one")
-            entry = self.entry_at(state.revision) if state.revision > self.bottom() else None
-            return Receipt(state.revision, entry, True)
+            return Receipt(state.revision, None, True)
         while revision > self.bottom():
             entry = self.entry_at(revision)
             if entry.seq == seq and entry.client == state.name:
                 if digest != entry.digest:
                     raise SynclineError(ErrorCode.SEQUENCE_CONFLICT, f"operation {seq} of this client was another one")
-                return Receipt(revision, entry, True)
+                return Receipt(revision, None, True)
             revision -= 1
         if base < self.bottom():
             raise OutdatedRevision(base, self.bottom())
@@ -370,14 +373,14 @@ cdef class Document:
     cdef int move_carets(self, Entry entry) except -1:
         """An insert at a cursor leaves it where it is: an operation that its owner has under way there goes to the left
         of that insert too (the tie rule), and so the text being typed and its cursor stay together."""
-        cdef Caret caret
+        cdef _Caret caret
         for caret in self.carets.values():
             caret.anchor = entry.operation.move(caret.anchor, False)
             caret.head = entry.operation.move(caret.head, False)
         if entry.operation.count:
             caret = self.carets.get(entry.client)
             if caret is None:
-                caret = Caret.__new__(Caret)
+                caret = _Caret.__new__(_Caret)
                 self.keep_caret(entry.client, caret)
             caret.anchor = caret.head = entry.operation.tail()
         return 0
@@ -392,7 +395,7 @@ cdef class Document:
         cdef int64_t at = read_count(anchor, "anchor"), to = read_count(head, "head")
         cdef Py_ssize_t index
         cdef Entry entry
-        cdef Caret caret
+        cdef _Caret caret
         if start > self.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.revision}")
         if start < self.bottom():
@@ -407,12 +410,12 @@ cdef class Document:
         if utf16:
             at -= self.body.splits(at)
             to -= self.body.splits(to)
-        caret = Caret.__new__(Caret)
+        caret = _Caret.__new__(_Caret)
         caret.anchor = self.body.convert(at, utf16, True)
         caret.head = self.body.convert(to, utf16, True)
         self.keep_caret(client, caret)
 
-    cdef int keep_caret(self, str client, Caret caret) except -1:
+    cdef int keep_caret(self, str client, _Caret caret) except -1:
         """One per client and at most ``max_clients``: the one that was set first makes place."""
         if client not in self.carets and len(self.carets) >= self.max_clients:
             del self.carets[next(iter(self.carets))]
@@ -426,7 +429,7 @@ cdef class Document:
     def cursor(self, str client not None, unit="utf-16"):
         """A Cursor at the head, or None."""
         cdef bint utf16 = unit_is_utf16(unit)
-        cdef Caret caret = self.carets.get(client)
+        cdef _Caret caret = self.carets.get(client)
         if caret is None:
             return None
         return Cursor(self.body.convert(caret.anchor, True, utf16), self.body.convert(caret.head, True, utf16))

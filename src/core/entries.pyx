@@ -113,6 +113,9 @@ cdef class Entry:
         cdef Py_ssize_t parts = self.operation.count * (1 if self.points is None else 2)
         return ENTRY_BYTES + 8 * parts + PyUnicode_GET_LENGTH(self.operation.text) * PyUnicode_KIND(self.operation.text)
 
+    def __reduce__(self):
+        return Entry, (self.client, self.user, self.seq, self.operation, self.points, self.time, self.digest)
+
     def __repr__(self):
         return f"Entry({self.client!r}, {self.user!r}, {self.seq}, {self.operation!r})"
 
@@ -140,7 +143,7 @@ cdef Entry new_entry(
 
 
 @cython.final
-cdef class Writer:
+cdef class _Writer:
     """A growing buffer."""
 
     cdef char *data
@@ -207,7 +210,7 @@ cdef Py_ssize_t name_index(dict names, str name) except -1:
 
 def encode_entries(list entries not None):
     """The body of one turn in the store. Raises ValueError for names that are not well-formed Unicode."""
-    cdef Writer out = Writer()
+    cdef _Writer out = _Writer()
     cdef dict names = {}
     cdef Entry entry
     cdef Operation operation
@@ -252,7 +255,7 @@ def encode_entries(list entries not None):
 
 
 cdef bytes encode_snapshot(str text, object clients, bint forgotten):
-    cdef Writer out = Writer()
+    cdef _Writer out = _Writer()
     cdef ClientState state
     out.fixed(SNAPSHOT_V1, 1)
     out.varint(FORGOTTEN if forgotten else 0)
@@ -280,29 +283,28 @@ def new_text_snapshot(str text not None):
 
 
 @cython.final
-cdef class Reader:
+cdef class _Reader:
     """Walks a body. Every method raises ValueError rather than read past the end."""
 
     cdef bytes body  # keeps the memory alive
-    cdef const uint8_t *at
-    cdef const uint8_t *end
+    cdef const uint8_t *data
+    cdef Py_ssize_t at
+    cdef Py_ssize_t end
 
     def __init__(self, bytes body not None, uint8_t version):
         cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
         self.body = body
-        self.at = <const uint8_t *>PyBytes_AS_STRING(body)
-        self.end = self.at + size
+        self.data = <const uint8_t *>PyBytes_AS_STRING(body)
+        self.end = size
         if size < 5:
             raise damaged("too short")
-        if self.at[0] != version:
-            raise ValueError(f"unknown body: first byte {self.at[0]}, expected {version}")
-        self.at = self.end - 4
-        check = self.fixed(4)
-        self.end -= 4
-        self.at = self.end - (size - 4)
-        if check != crc32(PyMemoryView_FromMemory(<char *>self.at, size - 4, PyBUF_READ)):
+        if self.data[0] != version:
+            raise ValueError(f"unknown body: first byte {self.data[0]}, expected {version}")
+        self.at = size - 4
+        if self.fixed(4) != crc32(PyMemoryView_FromMemory(<char *>self.data, size - 4, PyBUF_READ)):
             raise damaged("wrong checksum")
-        self.at += 1
+        self.at = 1
+        self.end = size - 4
 
     cdef uint64_t fixed(self, int width) except? 0:
         cdef uint64_t value = 0
@@ -310,7 +312,7 @@ cdef class Reader:
         if self.end - self.at < width:
             raise damaged("cut off")
         for index in range(width):
-            value |= <uint64_t>self.at[index] << (8 * index)
+            value |= <uint64_t>self.data[self.at + index] << (8 * index)
         self.at += width
         return value
 
@@ -324,7 +326,7 @@ cdef class Reader:
                 raise damaged("cut off")
             if shift > 56:
                 raise damaged("a number is too large")
-            byte = self.at[0]
+            byte = self.data[self.at]
             self.at += 1
             value |= <uint64_t>(byte & 0x7F) << shift
             if byte < 0x80:
@@ -336,7 +338,7 @@ cdef class Reader:
 
     cdef str text(self):
         cdef int64_t length = self.varint()
-        cdef const char *start = <const char *>self.at
+        cdef const char *start = <const char *>self.data + self.at
         if length > self.end - self.at:
             raise damaged("cut off")
         self.at += length
@@ -408,7 +410,7 @@ cdef int64_t MAX_COUNT = 9_007_199_254_740_991
 
 def decode_entries(bytes body not None):
     """The entries of one turn. Raises ValueError on a damaged body."""
-    cdef Reader reader = Reader(body, ENTRIES_V1)
+    cdef _Reader reader = _Reader(body, ENTRIES_V1)
     cdef int64_t count, name_count, index, flags, client, user, seq
     cdef uint64_t digest, time_bits = 0
     cdef double time
@@ -449,7 +451,7 @@ def decode_entries(bytes body not None):
 
 def decode_snapshot(bytes body not None):
     """(text, states of the clients, whether clients have been forgotten). Raises ValueError on a damaged body."""
-    cdef Reader reader = Reader(body, SNAPSHOT_V1)
+    cdef _Reader reader = _Reader(body, SNAPSHOT_V1)
     cdef ClientState state
     cdef int64_t index, flags = reader.varint(FORGOTTEN)
     cdef int64_t count = reader.varint()

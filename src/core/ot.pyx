@@ -29,7 +29,13 @@ from libc.string cimport memcmp, memcpy
 
 cimport cython
 
+from typing import Literal
+
 from syncline.core.errors import ErrorCode, SynclineError
+
+Unit = Literal["utf-16", "unicode"]
+Side = Literal["left", "right"]
+Components = list[int | str]
 
 # More components than any editor makes in one edit; bounds the work that one request can ask for.
 cdef Py_ssize_t MAX_COMPONENTS = 100_000

@@ -132,30 +132,28 @@ cdef class Text:
         cdef int kind = PyUnicode_KIND(text)
         cdef void *data = PyUnicode_DATA(text)
         cdef uint16_t *out
-        cdef Py_ssize_t index
+        cdef Py_ssize_t index, count = length
         cdef uint32_t point
         self.move_gap(position)
         out = self.cells + self.gap_start
         if kind == 1:
             for index in range(length):
                 out[index] = (<unsigned char *>data)[start + index]
-            self.gap_start += length
         elif kind == 2:
             memcpy(out, <uint16_t *>data + start, length * sizeof(uint16_t))
-            self.gap_start += length
         else:
+            count = 0
             for index in range(start, start + length):
                 point = (<uint32_t *>data)[index]
                 if point > 0xFFFF:
-                    out[0] = <uint16_t>(0xD800 + ((point - 0x10000) >> 10))
-                    out[1] = <uint16_t>(0xDC00 + ((point - 0x10000) & 0x3FF))
-                    out += 2
-                    self.gap_start += 2
+                    out[count] = <uint16_t>(0xD800 + ((point - 0x10000) >> 10))
+                    out[count + 1] = <uint16_t>(0xDC00 + ((point - 0x10000) & 0x3FF))
+                    count += 2
                     self.wide += 1
                 else:
-                    out[0] = <uint16_t>point
-                    out += 1
-                    self.gap_start += 1
+                    out[count] = <uint16_t>point
+                    count += 1
+        self.gap_start += count
 
     cdef void erase(self, Py_ssize_t position, Py_ssize_t length) noexcept:  # callers stay inside the text
         if self.wide:
@@ -330,6 +328,9 @@ cdef class Text:
     def __len__(self):
         """In UTF-16 code units."""
         return self.size()
+
+    def __reduce__(self):
+        return Text, (str(self),)
 
     def __repr__(self):
         return f"<Text of {self.size()} code units>"
