@@ -1,0 +1,55 @@
+"""The asyncio client: ``async with await connect("ws://127.0.0.1:8000/ws", name="Ada") as client: ...``.
+
+``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``Document``; both are kept over reconnects.
+docs/python-client.md shows each with an example.
+"""
+
+from .backoff import Backoff, Clock, SystemClock
+from .client import Client, connect
+from .connection import Options, State
+from .document_state import Committed, LostWork, Origin
+from .documents import Collaborator, Document
+from .errors import (
+    BufferFull,
+    ClientError,
+    Closed,
+    ConnectFailed,
+    ConnectionLost,
+    Disconnected,
+    Diverged,
+    ProtocolViolation,
+    RequestError,
+    RequestTimeout,
+)
+from .rooms import CustomEvent, Member, MessageStream, Position, Publication, Room
+
+__all__ = [
+    "Backoff",
+    "BufferFull",
+    "Client",
+    "ClientError",
+    "Clock",
+    "Closed",
+    "Collaborator",
+    "Committed",
+    "ConnectFailed",
+    "ConnectionLost",
+    "CustomEvent",
+    "Disconnected",
+    "Diverged",
+    "Document",
+    "LostWork",
+    "Member",
+    "MessageStream",
+    "Options",
+    "Origin",
+    "Position",
+    "ProtocolViolation",
+    "Publication",
+    "RequestError",
+    "RequestTimeout",
+    "Room",
+    "State",
+    "SystemClock",
+    "connect",
+]

@@ -1,0 +1,257 @@
+"""The client: one connection, the rooms and documents on it, and what is asked of the server besides."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from .backoff import Backoff, Clock
+from .callbacks import Callbacks
+from .codec import CodecName
+from .connection import Connection, GetToken, Options, State
+from .documents import Document
+from .errors import ClientError
+from .rooms import Room, Status
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+ROOM_EVENTS = frozenset({"message:received", "event:custom", "room:user_joined", "room:user_left", "presence:update"})
+
+
+class Client:
+    """Made by ``connect``. Rooms and documents are joined again by themselves after each reconnect."""
+
+    def __init__(
+        self, url: str, options: Options, token: str | None, name: str | None, get_token: GetToken | None
+    ) -> None:
+        self.connection = Connection(url, self, options, token, name, get_token)
+        self._rooms: dict[str, Room] = {}
+        self._documents: dict[str, Document] = {}
+        self._timers: set[asyncio.Task[None]] = set()
+        self._reconnects = -1
+        self._on_state: Callbacks[[State]] = Callbacks()
+        self._on_push: Callbacks[[str, Any]] = Callbacks()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection and every handle on it; what is unsent is lost. Idempotent."""
+        for timer in [*self._timers]:
+            timer.cancel()
+        await self.connection.close()
+
+    # Who and how -----------------------------------------------------------------------------------------------------
+    @property
+    def state(self) -> State:
+        """connecting, open, waiting (for the next attempt) or closed."""
+        return self.connection.state
+
+    @property
+    def user(self) -> str:
+        return str(self.connection.identity.get("user", ""))
+
+    @property
+    def name(self) -> str:
+        return str(self.connection.identity.get("name", ""))
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that ``auth:accepted`` said; for a guest with the ``token`` by which to come back as the same one."""
+        return MappingProxyType(self.connection.identity)
+
+    @property
+    def reconnects(self) -> int:
+        """How often the connection was made anew."""
+        return max(self._reconnects, 0)
+
+    def on_state(self, callback: Callable[[State], object]) -> Callable[[], None]:
+        """Returns what takes the callback off."""
+        return self._on_state.add(callback)
+
+    def on_push(self, callback: Callable[[str, Any], object]) -> Callable[[], None]:
+        """Every push of the server, before its room or document sees it. The data must not be changed."""
+        return self._on_push.add(callback)
+
+    # Rooms -----------------------------------------------------------------------------------------------------------
+    async def join(self, room: str, *, password: str | None = None, history: int = 0) -> Room:
+        """Joins, or gives the handle that has joined already. ``history``: how many publications to bring along.
+
+        Raises RequestError: room_not_found, password_required, password_wrong, forbidden, limit_exceeded, ...
+        """
+        known = self._rooms.get(room)
+        handle = known or Room(self, room, password, history)
+        self._rooms[room] = handle
+        try:
+            await self.request("room:join", handle._join_data(), handle._joined)
+        except BaseException:
+            if known is None and self._rooms.get(room) is handle:
+                del self._rooms[room]
+            raise
+        return handle
+
+    async def create_room(self, room: str, *, password: str | None = None, default_role: str | None = "member") -> None:
+        """Raises RequestError(room_exists, ...). The creator is its owner; ``default_role`` None: by grant only."""
+        data: dict[str, Any] = {"room": room, "default_role": default_role}
+        if password is not None:
+            data["password"] = password
+        await self.request("room:create", data)
+
+    async def set_presence(self, status: Status, metadata: Any = None, *, room: str | None = None) -> None:
+        """For one room or, without, for all rooms of this connection."""
+        data: dict[str, Any] = {"status": status, "metadata": metadata}
+        if room is not None:
+            data["room"] = room
+        await self.request("presence:update", data)
+
+    # Documents -------------------------------------------------------------------------------------------------------
+    async def document(
+        self,
+        document: str,
+        *,
+        hold_limit: int = 10_000,
+        pending_limit: int = 4_194_304,
+        operation_limit: int = 65_536,
+    ) -> Document:
+        """Opens a document, or gives the handle that is open already. The limits: ``DocumentState``.
+
+        Raises RequestError: document_not_found, document_unavailable, forbidden, limit_exceeded, ...
+        """
+        known = self._documents.get(document)
+        if known is not None:
+            await known.wait_for(lambda: known.generation != "")
+            return known
+        limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
+        handle = self._documents[document] = Document(self, document, **limits)
+        try:
+            await self.request("document:join", handle._join_data(), handle._joined)
+        except BaseException as error:
+            if self._documents.get(document) is handle:
+                del self._documents[document]
+            handle._end(error if isinstance(error, ClientError) else ClientError(f"not joined: {error!r}"))
+            raise
+        handle._wake()
+        return handle
+
+    async def create_document(self, document: str, text: str = "", *, default_role: str | None = "editor") -> None:
+        """Raises RequestError(document_exists, document_too_large, ...)."""
+        await self.request("document:create", {"document": document, "text": text, "default_role": default_role})
+
+    # Plain requests --------------------------------------------------------------------------------------------------
+    async def request(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
+        """Any event of the protocol; returns the result. Errors: ``Connection.request``."""
+        return await self.connection.request(event, data, accept)
+
+    async def ping(self) -> float:
+        """Round trip in seconds."""
+        clock = self.connection.options.clock
+        started = clock.monotonic()
+        await self.request("ping")
+        return clock.monotonic() - started
+
+    # Called by the connection (Owner) --------------------------------------------------------------------------------
+    def on_open(self, identity: dict[str, Any]) -> None:
+        self._reconnects += 1
+        for room in [*self._rooms.values()]:
+            if room.position.epoch:
+                room._rejoin()
+        for document in [*self._documents.values()]:
+            if document.generation:
+                document._rejoin()
+
+    def on_push_received(self, event: str, data: dict[str, Any]) -> None:
+        self._on_push.fire(event, data)
+        if event in ROOM_EVENTS:
+            room = self._rooms.get(data.get("room", ""))
+            if room is not None:
+                room._push(event, data)
+        elif event.startswith("document:") or event == "error":
+            document = self._documents.get(data.get("document", ""))
+            if document is not None and (event != "error" or data.get("event") == "document:operation"):
+                document._push(event, data)
+
+    def on_down(self) -> None:
+        for timer in [*self._timers]:
+            timer.cancel()
+        for document in self._documents.values():
+            document._state.detach()
+
+    def on_state_changed(self, state: State) -> None:
+        self._on_state.fire(state)
+
+    def on_end(self, error: ClientError) -> None:
+        for room in [*self._rooms.values()]:
+            room._end(error, error)
+        for document in [*self._documents.values()]:
+            document._end(error)
+        self._rooms.clear()
+        self._documents.clear()
+
+    # Called by rooms and documents -----------------------------------------------------------------------------------
+    def later(self, action: Callable[[], object], attempt: int = 1) -> None:
+        """``action`` after a jittered delay, on this link only: the next link joins everything anyway."""
+
+        async def wait() -> None:
+            options = self.connection.options
+            await options.clock.sleep(options.backoff.delay(attempt - 1))
+            action()
+
+        timer = asyncio.get_running_loop().create_task(wait())
+        self._timers.add(timer)
+        timer.add_done_callback(self._timers.discard)
+
+    def _forget_room(self, room: Room) -> None:
+        if self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+
+    def _forget_document(self, document: Document) -> None:
+        if self._documents.get(document.name) is document:
+            del self._documents[document.name]
+
+
+async def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    name: str | None = None,
+    codec: CodecName | None = None,
+    get_token: GetToken | None = None,
+    retry: bool = False,
+    options: Options | None = None,
+    backoff: Backoff | None = None,
+    clock: Clock | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Client:
+    """A client that is connected and authenticated: ``connect("ws://127.0.0.1:8000/ws", name="Ada")``.
+
+    token: a JWT. Without one, and without ``get_token``, the server must take guests; ``name`` is then the guest's.
+    get_token: ``async () -> str``, asked for a token when there is none, before one expires, and when one was refused.
+    retry: keep trying also when the very first attempt fails; otherwise that one is raised.
+    options: the other limits and times; ``codec``, ``backoff``, ``clock`` and ``ssl_context`` here go before
+        its own. codec: json (the default) or msgpack.
+
+    Raises ConnectFailed, RequestError (token_invalid, token_expired, invalid_data), RequestTimeout, Disconnected.
+    """
+    base = options or Options()
+    base = replace(
+        base,
+        codec=codec or base.codec,
+        backoff=backoff or base.backoff,
+        clock=clock or base.clock,
+        ssl_context=ssl_context or base.ssl_context,
+    )
+    client = Client(url, base, token, name, get_token)
+    try:
+        await client.connection.start(retry)
+    except BaseException:
+        await client.connection.close()
+        raise
+    return client

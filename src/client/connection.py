@@ -1,0 +1,455 @@
+"""The client's connection: opened, authenticated, watched, and made again. Requests in, replies and pushes out.
+
+One ``Connection`` lives as long as its client and goes through many links (link.py):
+
+    connecting -> open -> waiting -> connecting -> ... -> closed
+
+What a link's end means for whom:
+
+* a request that was sent and not answered: ConnectionLost, because its fate is unknown;
+* a request that was not sent yet: it waits for the next link (up to its timeout);
+* rooms and documents: their owner (client.py) writes their joins first thing on the new link, before anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from ..core.errors import Disconnect, ErrorCode
+from .backoff import Backoff, Clock, SystemClock
+from .codec import Codec, CodecName
+from .errors import (
+    ClientError,
+    Closed,
+    ConnectFailed,
+    ConnectionLost,
+    Disconnected,
+    ProtocolViolation,
+    RequestError,
+    RequestTimeout,
+)
+from .link import Link, open_link
+
+log = logging.getLogger("syncline.client")
+
+State = Literal["connecting", "open", "waiting", "closed"]
+GetToken = Callable[[], Awaitable[str]]
+Answer = Callable[[Any, ClientError | None], None]
+REFUSED_TOKEN = frozenset({ErrorCode.TOKEN_INVALID.value, ErrorCode.TOKEN_EXPIRED.value})
+TOKEN_EXPIRED_CODE = 4006
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Times in seconds, sizes in bytes."""
+
+    codec: CodecName = "json"
+    backoff: Backoff = field(default_factory=Backoff)
+    clock: Clock = field(default_factory=SystemClock)
+    open_timeout: float = 10.0  # handshake and authentication, each
+    request_timeout: float = 30.0  # from the call to the answer, the wait for a connection included
+    close_timeout: float = 2.0  # for the server to answer a close
+    max_message_bytes: int = 67_108_864  # a larger message from the server ends the link
+    max_send_bytes: int = 1_048_576  # a larger request is refused here: the server would end the connection (1009)
+    max_pending: int = 1024  # requests without an answer; more wait
+    batch_size: int = 64  # envelopes written in one frame; the server's limits.batch_size bounds it
+    batch_bytes: int = 262_144  # of one such frame
+    ping_seconds: float = 25.0  # until the server has said its own
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ssl_context: ssl.SSLContext | None = None
+
+
+class Owner(Protocol):
+    """Who a connection works for."""
+
+    def on_open(self, identity: dict[str, Any]) -> None:
+        """Authenticated on a new link; what is posted now goes out before anything else."""
+
+    def on_push_received(self, event: str, data: dict[str, Any]) -> None: ...
+
+    def on_down(self) -> None:
+        """The link is gone; another one follows unless ``on_end`` does."""
+
+    def on_state_changed(self, state: State) -> None: ...
+
+    def on_end(self, error: ClientError) -> None:
+        """Closed for good."""
+
+
+class Connection:
+    """See above. All methods are for the loop's thread."""
+
+    def __init__(
+        self, url: str, owner: Owner, options: Options, token: str | None, name: str | None, get_token: GetToken | None
+    ) -> None:
+        self.url = url
+        self.options = options
+        self.state: State = "connecting"
+        self.identity: dict[str, Any] = {}
+        self.attempts = 0  # failures in a row
+        self._owner = owner
+        self._token = token
+        self._name = name
+        self._get_token = get_token
+        self._codec = Codec(options.codec)
+        self._link: Link | None = None
+        self._ended: ClientError | None = None
+        self._opened = asyncio.Event()  # set while open, and for good when closed
+        self._lost: asyncio.Future[Disconnect] | None = None
+        self._next_id = 0
+        self._answers: dict[int, Answer] = {}
+        self._slots = asyncio.Semaphore(options.max_pending)
+        self._outbox: list[bytes] = []
+        self._runner: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Life ------------------------------------------------------------------------------------------------------------
+    async def start(self, retry: bool) -> None:
+        """Returns when open. Without ``retry`` the first failure is raised: ConnectFailed, RequestError."""
+        if not retry:
+            await self._open()
+        self._runner = asyncio.get_running_loop().create_task(self._run(), name="syncline-client")
+        await self._until_open()
+
+    async def close(self) -> None:
+        """Says goodbye. Requests without an answer raise Closed. Idempotent."""
+        link, runner = self._link, self._runner
+        self._end(Closed("the client was closed"))
+        if link is not None and not link.lost:
+            link.close()
+            lost = self._lost
+            if lost is not None:
+                await asyncio.wait([lost], timeout=self.options.close_timeout)
+            link.abort()
+        for task in [*self._tasks, runner]:
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+                await asyncio.wait([task])
+
+    def _end(self, error: ClientError) -> None:
+        if self._ended is not None:
+            return
+        self._ended = error
+        self._set_state("closed")
+        self._opened.set()
+        self._fail_waiting(error)
+        self._owner.on_end(error)
+
+    def _set_state(self, state: State) -> None:
+        if self.state != state:
+            self.state = state
+            self._owner.on_state_changed(state)
+
+    async def _run(self) -> None:
+        """Keeps a link open until ``_end``."""
+        try:
+            while self._ended is None:
+                if self._link is None and not await self._reopen():
+                    continue
+                await self._live()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # a fault of this package must not leave callers waiting for ever
+            log.exception("the client stopped")
+            self._end(Disconnected(1006, f"a fault in the client: {error!r}"))
+
+    async def _reopen(self) -> bool:
+        self._set_state("connecting")
+        try:
+            await self._open()
+            return True
+        except Disconnected as error:
+            self._end(error)
+        except RequestError as error:
+            # Only auth is asked while opening. A refused token does not get better by asking again.
+            if error.code in REFUSED_TOKEN or error.code == ErrorCode.INVALID_DATA:
+                self._end(error)
+            else:
+                await self._wait_before_next(error)
+        except ClientError as error:
+            await self._wait_before_next(error)
+        return False
+
+    def _refused(self) -> Disconnected | None:
+        """While opening: the server's close code when it says not to come back."""
+        if self._lost is None or not self._lost.done() or self._lost.result().reconnect:
+            return None
+        return Disconnected(*self._lost.result())
+
+    async def _wait_before_next(self, error: ClientError) -> None:
+        backoff = self.options.backoff
+        attempt, self.attempts = self.attempts, self.attempts + 1
+        if backoff.attempts and self.attempts >= backoff.attempts:
+            self._end(Disconnected(1006, f"{self.attempts} attempts failed: {error}"))
+            return
+        log.debug("no connection, attempt %d: %s", self.attempts, error)
+        self._set_state("waiting")
+        await self.options.clock.sleep(backoff.delay(attempt))
+
+    async def _live(self) -> None:
+        """From open to lost; then decides whether to come back."""
+        assert self._lost is not None and self._link is not None
+        opened_at = self.options.clock.monotonic()
+        watchdog = asyncio.get_running_loop().create_task(self._watch(self._link))
+        try:
+            reason = await asyncio.shield(self._lost)
+        finally:
+            watchdog.cancel()
+        self._link = None
+        if self._ended is not None:
+            return
+        if reason.code == TOKEN_EXPIRED_CODE and self._get_token is not None:
+            self._token = None  # asks for a fresh one
+        if not reason.reconnect:
+            self._end(Disconnected(reason.code, reason.reason))
+            return
+        if self.options.clock.monotonic() - opened_at >= self.options.backoff.stable_seconds:
+            self.attempts = 0
+        await self._wait_before_next(ConnectionLost(f"{reason.code} {reason.reason}".strip()))
+
+    async def _open(self) -> None:
+        """A link that is authenticated. Raises ConnectFailed, RequestError (of auth), RequestTimeout, ..."""
+        self._lost = asyncio.get_running_loop().create_future()
+        if self._token is None and self._get_token is not None:
+            self._token = await self._fresh_token()
+        self._link = await open_link(
+            self.url,
+            self._codec.subprotocol,
+            self,
+            binary=self._codec.binary,
+            max_bytes=self.options.max_message_bytes,
+            timeout=self.options.open_timeout,
+            monotonic=self.options.clock.monotonic,
+            headers=self.options.headers,
+            ssl_context=self.options.ssl_context,
+        )
+        try:
+            if self._link.lost:
+                raise ConnectionLost("the connection ended before it began")
+            self.identity = await self._authenticate()
+        except BaseException as error:
+            refused = self._refused()
+            link, self._link = self._link, None
+            link.abort()
+            if refused is not None and isinstance(error, ConnectionLost):
+                raise refused from error
+            raise
+        if self.identity.get("token"):
+            self._token = self.identity["token"]  # a guest's: whoever comes back with it is the same guest
+        self._set_state("open")
+        self._owner.on_open(self.identity)
+        self._opened.set()
+
+    async def _fresh_token(self) -> str:
+        assert self._get_token is not None
+        try:
+            return await self._get_token()
+        except Exception as error:
+            raise ConnectFailed(f"get_token failed: {error!r}") from error
+
+    async def _authenticate(self) -> dict[str, Any]:
+        try:
+            return await self._auth_request()
+        except RequestError as error:
+            if error.code not in REFUSED_TOKEN:
+                raise
+            if self._get_token is not None:
+                self._token = await self._fresh_token()
+            elif self.identity.get("guest") and self._token is not None:
+                # The guest is forgotten (a server with a new secret): better another guest than none.
+                log.warning("the server no longer knows this guest; coming back as a new one")
+                self._token = None
+            else:
+                raise
+            return await self._auth_request()
+
+    async def _auth_request(self) -> dict[str, Any]:
+        data = {key: value for key, value in (("token", self._token), ("name", self._name)) if value is not None}
+        try:
+            async with asyncio.timeout(self.options.open_timeout):
+                result = await self._ask("auth", data)
+        except TimeoutError as error:
+            raise RequestTimeout("auth was not answered in time") from error
+        if not isinstance(result, dict):
+            raise ProtocolViolation("auth:accepted without a result")
+        return result
+
+    async def _watch(self, link: Link) -> None:
+        """Silence for twice ping_seconds means dead; before that the server is asked for a sign of life."""
+        period = float(self.identity.get("ping_seconds") or self.options.ping_seconds)
+        clock = self.options.clock
+        while not link.lost:
+            await clock.sleep(period / 2)
+            silence = clock.monotonic() - link.last_heard
+            if silence >= 2 * period:
+                link.abort(1006, "the server fell silent")
+            elif silence >= 1.2 * period:
+                self.post("ping")
+
+    async def _until_open(self) -> None:
+        while self._ended is None and self.state != "open":
+            self._opened.clear()
+            await self._opened.wait()
+        if self._ended is not None:
+            raise self._ended
+
+    # Requests --------------------------------------------------------------------------------------------------------
+    async def request(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
+        """The result of one request. Waits for a connection and for its turn, up to ``request_timeout`` altogether.
+
+        ``accept`` is called with the result before anything that came after it is looked at; what it returns is
+        returned. Raises RequestError (with the code), ConnectionLost, RequestTimeout, Disconnected, Closed, and
+        ValueError or TypeError for data that cannot be sent.
+        """
+        try:
+            async with asyncio.timeout(self.options.request_timeout), self._slots:
+                while True:
+                    await self._until_open()
+                    link = self._link
+                    if link is None or link.lost:
+                        await asyncio.sleep(0)
+                    elif link.writable.is_set():
+                        return await self._ask(event, data, accept)
+                    else:
+                        await link.writable.wait()
+        except TimeoutError as error:
+            raise RequestTimeout(f"{event} was not answered in time") from error
+
+    def post(self, event: str, data: Any = None, answer: Answer | None = None) -> None:
+        """Writes at once or, on a link that is gone, not at all. For what heals by itself after a reconnect.
+
+        With ``answer`` the request has an id, and ``answer(result, error)`` is called exactly once, synchronously.
+        """
+        link = self._link
+        if link is None or link.lost:
+            return
+        self._write(event, data, answer)
+
+    async def _ask(self, event: str, data: Any, accept: Callable[[Any], Any] | None = None) -> Any:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answer(result: Any, error: ClientError | None) -> None:
+            if future.done():  # the caller is gone; whoever accepts must still see the result
+                if error is None and accept is not None:
+                    accept(result)
+            elif error is not None:
+                future.set_exception(error)
+            else:
+                try:
+                    future.set_result(result if accept is None else accept(result))
+                except Exception as fault:
+                    future.set_exception(fault)
+
+        id = self._write(event, data, answer)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if accept is None:
+                self._answers.pop(id, None)
+            raise
+
+    def _write(self, event: str, data: Any, answer: Answer | None) -> int:
+        envelope: dict[str, Any] = {"event": event}
+        if data is not None:
+            envelope["data"] = data
+        if answer is not None:
+            self._next_id += 1
+            envelope["id"] = self._next_id
+        encoded = self._codec.encode(envelope)
+        if len(encoded) > self.options.max_send_bytes:
+            raise RequestError(ErrorCode.MESSAGE_TOO_LARGE.value, "over max_send_bytes, not sent", event)
+        if answer is not None:
+            self._answers[self._next_id] = answer
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(encoded)
+        return self._next_id
+
+    def _flush(self) -> None:
+        """Everything of this turn of the loop in as few frames as the limits allow."""
+        outbox, self._outbox = self._outbox, []
+        link = self._link
+        if link is None or link.lost:
+            return
+        batch: list[bytes] = []
+        size = 0
+        for encoded in outbox:
+            if batch and (len(batch) >= self.options.batch_size or size + len(encoded) > self.options.batch_bytes):
+                link.send(self._codec.join(batch))
+                batch, size = [], 0
+            batch.append(encoded)
+            size += len(encoded)
+        if batch:
+            link.send(self._codec.join(batch))
+
+    def _fail_waiting(self, error: ClientError) -> None:
+        answers, self._answers = self._answers, {}
+        self._outbox = []
+        for answer in answers.values():
+            answer(None, error)
+
+    # What the link hears ---------------------------------------------------------------------------------------------
+    def on_message(self, link: Link, message: bytes | memoryview) -> None:
+        if link is not self._link:
+            return
+        for envelope in self._codec.decode(message):
+            id = envelope.get("id")
+            event = envelope.get("event", "")
+            if id is None:
+                self._on_push(event, envelope.get("data"))
+                continue
+            answer = self._answers.pop(id, None)
+            error = envelope.get("error")
+            if answer is None:
+                continue  # timed out or cancelled
+            if error is None:
+                answer(envelope.get("result"), None)
+            elif isinstance(error, dict):
+                answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), str(event)))
+            else:
+                raise ProtocolViolation("an error that is not an object")
+
+    def _on_push(self, event: Any, data: Any) -> None:
+        if not isinstance(event, str) or not isinstance(data, dict):
+            raise ProtocolViolation("a push without event or data")
+        if event == "auth:expiring":
+            self._spawn(self._refresh())
+        elif self.state == "open":
+            self._owner.on_push_received(event, data)
+
+    def on_lost(self, link: Link, code: int, reason: str) -> None:
+        if link is not self._link:
+            return
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(Disconnect(code, reason))
+        if self._ended is None:
+            self._opened.clear()
+            self._fail_waiting(ConnectionLost(f"the connection ended: {code} {reason}".strip()))
+        if self.state == "open":
+            self._set_state("waiting")
+            self._owner.on_down()
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _refresh(self) -> None:
+        """A new token for the same user, before the old one ends. Failing is not the end: 4006 follows, then _open."""
+        try:
+            data: dict[str, Any] = {}
+            if self._get_token is not None:
+                self._token = await self._fresh_token()
+                data = {"token": self._token}
+            elif not self.identity.get("guest"):
+                return
+            result = await self.request("auth:refresh", data)
+            if isinstance(result, dict) and result.get("token"):
+                self._token = result["token"]
+        except ClientError as error:
+            log.warning("the token could not be refreshed: %s", error)

@@ -1,0 +1,505 @@
+"""A collaborative document as one client sees it: edits at once, everything else by itself. Shell of document_state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ErrorCode, SynclineError
+from ..core.ot import Operation, diff, map_position
+from .callbacks import Callbacks
+from .document_state import UNIT, Change, Committed, DocumentState, LostWork, Origin
+from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
+
+if TYPE_CHECKING:
+    from ..core.ot import Components
+    from .client import Client
+
+log = logging.getLogger("syncline.client")
+
+# The operation will never be accepted: it is taken back.
+REFUSALS = frozenset(
+    {
+        ErrorCode.OPERATION_INVALID.value,
+        ErrorCode.OPERATION_OUT_OF_RANGE.value,
+        ErrorCode.DOCUMENT_TOO_LARGE.value,
+        ErrorCode.MESSAGE_TOO_LARGE.value,
+        ErrorCode.INVALID_DATA.value,
+        ErrorCode.FORBIDDEN.value,
+    }
+)
+# Joining (again) failed for a reason that passes.
+PASSING = frozenset(
+    {
+        ErrorCode.DOCUMENT_UNAVAILABLE.value,
+        ErrorCode.UNAVAILABLE.value,
+        ErrorCode.INTERNAL.value,
+        ErrorCode.LIMIT_EXCEEDED.value,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborator:
+    """Another client in the document. Offsets are in this client's text now; None: no cursor."""
+
+    client: str
+    user: str
+    name: str
+    role: str
+    anchor: int | None
+    head: int | None
+
+
+class Document:
+    """Made by ``Client.document``. Positions and lengths count code points, as Python strings do.
+
+    Edits change ``text`` at once and are sent, transformed, acknowledged and, after a reconnect, resubmitted by
+    themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over.
+    """
+
+    def __init__(self, client: Client, name: str, **limits: int) -> None:
+        self.name = name
+        self.role = ""
+        self.error: ClientError | None = None
+        self.lost_work: deque[LostWork] = deque(maxlen=16)
+        self._client = client
+        self._state = DocumentState(secrets.token_hex(8), **limits)
+        self._people: dict[str, dict[str, Any]] = {}
+        self._late_cursors: dict[str, tuple[int, int | None, int | None]] = {}  # at a revision that is still to come
+        self._own_cursor: tuple[int, int] | None = None
+        self._cursor_changed = False
+        self._flushing = False
+        self._doubted_seq = 0  # of the operation that has met sequence_conflict once
+        self._failures = 0  # joins that failed in a row
+        self._changes: deque[Change] = deque()
+        self._firing = False
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._on_change: Callbacks[[Operation, Origin]] = Callbacks()
+        self._on_committed: Callbacks[[Committed]] = Callbacks()
+        self._on_cursors: Callbacks[[]] = Callbacks()
+        self._on_refused: Callbacks[[Operation, str]] = Callbacks()
+        self._on_lost_work: Callbacks[[LostWork]] = Callbacks()
+
+    async def __aenter__(self) -> Document:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.error is None and self._client.state != "closed":
+            await self.leave()
+
+    # The text --------------------------------------------------------------------------------------------------------
+    @property
+    def text(self) -> str:
+        """As a new string: O(n). ``len`` and ``slice`` are cheaper."""
+        return self._state.text
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    def slice(self, start: int, end: int) -> str:
+        return self._state.slice(start, end)
+
+    @property
+    def revision(self) -> int:
+        """Committed operations that this handle has taken in."""
+        return self._state.revision
+
+    @property
+    def generation(self) -> str:
+        return self._state.generation
+
+    @property
+    def client_id(self) -> str:
+        """Of this handle in this document; with ``last_seq`` it names an operation."""
+        return self._state.client
+
+    @property
+    def last_seq(self) -> int:
+        """Sequence number of the newest operation that was sent; 0: none."""
+        return self._state.seq
+
+    # Edits -----------------------------------------------------------------------------------------------------------
+    def insert(self, position: int, text: str) -> None:
+        """Raises SynclineError (operation_out_of_range, operation_invalid), BufferFull, Closed; changes nothing."""
+        self.replace(position, 0, text)
+
+    def delete(self, position: int, length: int) -> None:
+        """As ``insert``."""
+        self.replace(position, length, "")
+
+    def replace(self, position: int, length: int, text: str) -> None:
+        """As ``insert``; one operation."""
+        if position < 0 or length < 0 or position + length > len(self._state):
+            raise SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, f"{position}+{length} of {len(self._state)}")
+        components: Components = [position] if position else []
+        if text:
+            components.append(text)
+        if length:
+            components.append(-length)
+        if text or length:
+            self._edit(Operation(components, UNIT))
+
+    def apply(self, components: Components) -> None:
+        """An operation on the current text: retain n, insert text, delete -n. As ``insert``."""
+        self._edit(Operation(components, UNIT))
+
+    def set_text(self, text: str) -> None:
+        """The smallest single replacement that gives ``text``."""
+        operation = diff(self._state.text, text, UNIT)
+        if not operation.is_identity:
+            self._edit(operation)
+
+    def _edit(self, operation: Operation) -> None:
+        if self.error is not None:
+            raise self.error
+        self._changed([self._state.edit(operation)])
+        self._schedule()
+
+    # Waiting ---------------------------------------------------------------------------------------------------------
+    async def settled(self) -> None:
+        """Every local edit is acknowledged: committed by the server and on its disk. Raises what ended the handle."""
+        await self.wait_for(lambda: self._state.settled)
+
+    async def sent(self) -> None:
+        """Every local edit is acknowledged or on its way: what is typed next becomes another operation."""
+        await self.wait_for(lambda: self._state.pending is None)
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Until ``condition()``, looked at after everything that happens to this document."""
+        if self.error is not None:
+            raise self.error
+        if condition():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = (condition, future)
+        self._waiters.append(entry)
+        try:
+            await future
+        finally:
+            if entry in self._waiters:
+                self._waiters.remove(entry)
+
+    def _wake(self) -> None:
+        for condition, future in [*self._waiters]:
+            if not future.done() and condition():
+                future.set_result(None)
+
+    # Listening -------------------------------------------------------------------------------------------------------
+    def on_change(self, callback: Callable[[Operation, Origin], object]) -> Callable[[], None]:
+        """``callback(operation, origin)`` for each change of the text, in order. ``origin``: "local", "remote",
+        "refused" (an own edit taken back) or "reset" (the document was loaded anew). Returns what takes it off."""
+        return self._on_change.add(callback)
+
+    def on_committed(self, callback: Callable[[Committed], object]) -> Callable[[], None]:
+        """Each operation of the document's history as it arrives, acks and held ones included."""
+        return self._on_committed.add(callback)
+
+    def on_cursors(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Somebody came, went or moved by other means than an edit."""
+        return self._on_cursors.add(callback)
+
+    def on_refused(self, callback: Callable[[Operation, str], object]) -> Callable[[], None]:
+        """``callback(operation, code)``: the server will not have this edit; it was taken back."""
+        return self._on_refused.add(callback)
+
+    def on_lost_work(self, callback: Callable[[LostWork], object]) -> Callable[[], None]:
+        """The document was created anew or lost its history: these edits have nowhere to go. Also in ``lost_work``."""
+        return self._on_lost_work.add(callback)
+
+    # Cursors ---------------------------------------------------------------------------------------------------------
+    @property
+    def collaborators(self) -> Mapping[str, Collaborator]:
+        """The other clients here, by client id."""
+        found = {}
+        for client, person in self._people.items():
+            anchor, head = self._state.cursor(client) or (None, None)
+            found[client] = Collaborator(client, person["user"], person["name"], person["role"], anchor, head)
+        return MappingProxyType(found)
+
+    @property
+    def cursors(self) -> Mapping[str, tuple[int, int]]:
+        """(anchor, head) of those of them that show one, in the text as it is now."""
+        places = ((client, self._state.cursor(client)) for client in self._people)
+        return MappingProxyType({client: place for client, place in places if place is not None})
+
+    def set_cursor(self, anchor: int | None, head: int | None = None) -> None:
+        """Where this client's caret (``head`` left out) or selection is; None hides it. Sent when edits are settled."""
+        if anchor is None:
+            self._own_cursor = None
+        else:
+            head = anchor if head is None else head
+            if not (0 <= anchor <= len(self._state) and 0 <= head <= len(self._state)):
+                raise SynclineError(ErrorCode.INVALID_DATA, "a cursor outside of the text")
+            self._own_cursor = (anchor, head)
+        self._cursor_changed = True
+        self._schedule()
+
+    # Holding back ----------------------------------------------------------------------------------------------------
+    @property
+    def held(self) -> int:
+        """How many operations have arrived and are not shown."""
+        return len(self._state.held) + len(self._state.arrived)
+
+    @property
+    def hold_overflows(self) -> int:
+        """Operations shown although held, because ``hold_limit`` was reached."""
+        return self._state.overflows
+
+    def hold(self) -> None:
+        """From now on ``text`` changes by local edits only, until ``show`` or ``release``; the session goes on."""
+        self._state.hold()
+
+    def show(self, revision: int) -> None:
+        """Lets in what is held up to ``revision``, and goes on holding."""
+        self._changed(self._state.show(revision))
+
+    def release(self) -> None:
+        """Lets in everything and holds no more."""
+        self._changed(self._state.release())
+        self._schedule()
+
+    # Life ------------------------------------------------------------------------------------------------------------
+    async def grant(self, user: str, role: str | None) -> None:
+        """Sets a user's role; None removes it. Owner only."""
+        await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
+
+    async def leave(self) -> None:
+        """Ends the handle. What is not acknowledged may be lost: await ``settled`` first. Idempotent."""
+        if self.error is not None:
+            return
+        self._end(Closed("the document was left"))
+        self._client._forget_document(self)
+        await self._client.request("document:leave", {"document": self.name})
+
+    def _end(self, error: ClientError) -> None:
+        if self.error is None:
+            self.error = error
+        self._state.detach()
+        for _, future in self._waiters:
+            if not future.done():
+                future.set_exception(self.error)
+
+    # Called by the client --------------------------------------------------------------------------------------------
+    def _join_data(self) -> dict[str, Any]:
+        state = self._state
+        data: dict[str, Any] = {"document": self.name, "unit": UNIT, "client": state.client}
+        if state.generation:
+            data |= {"revision": state.revision, "generation": state.generation}
+        return data
+
+    def _rejoin(self, fresh: bool = False) -> None:
+        """First thing on a new link, and when the server's session of this document is gone.
+
+        ``fresh``: asks for the whole text; what is unacknowledged becomes lost work.
+        """
+        if self.error is not None:
+            return
+        self._state.detach()
+        data = self._join_data()
+        if fresh:
+            data.pop("revision", None)
+            data.pop("generation", None)
+        self._client.connection.post("document:join", data, self._rejoined)
+
+    def _rejoined(self, result: Any, error: ClientError | None) -> None:
+        if self.error is not None:
+            return
+        if error is None:
+            self._failures = 0
+            self._guarded(self._joined, result)
+        elif not isinstance(error, RequestError):
+            return  # the link is gone: the next one joins again
+        elif error.code in PASSING:
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
+        elif error.code == ErrorCode.REVISION_UNKNOWN:
+            self._rejoin(fresh=True)
+        elif error.code == ErrorCode.CLIENT_TAKEN:
+            # Another user now, for example a guest that the server has forgotten.
+            self._state.rename(secrets.token_hex(8))
+            self._rejoin()
+        else:
+            self._client._forget_document(self)
+            self._end(error)
+
+    def _joined(self, result: Any) -> Document:
+        state = self._state
+        self._people = {entry["client"]: entry for entry in result["collaborators"]}
+        self._people.pop(state.client, None)
+        self._late_cursors.clear()
+        self.role = result["role"]
+        if result["text"] is not None:
+            changes, lost = state.start(result["generation"], result["revision"], result["text"], result["seq"])
+            self._changed(changes)
+            if lost is not None:
+                self._lose(lost)
+        else:
+            operations = result["operations"] or []
+            state.attach(result["seq"], len(operations))
+            self._receive(state.revision + len(operations), operations)
+            if state.in_doubt:
+                self._rejoin()
+                return self
+        state.cursors.clear()
+        for entry in self._people.values():
+            self._cursor_at(result["revision"], entry["client"], entry.get("anchor"), entry.get("head"))
+        self._cursor_changed = self._own_cursor is not None
+        self._on_cursors.fire()
+        self._schedule()
+        return self
+
+    def _lose(self, lost: LostWork) -> None:
+        self.lost_work.append(lost)
+        log.warning("document %r was loaded anew; unacknowledged edits are in lost_work", self.name)
+        self._on_lost_work.fire(lost)
+
+    def _push(self, event: str, data: dict[str, Any]) -> None:
+        self._guarded(self._take_push, event, data)
+
+    def _guarded(self, action: Callable[..., object], *args: Any) -> None:
+        try:
+            action(*args)
+        except Diverged as error:
+            log.error("document %r is loaded anew: %s", self.name, error)
+            self._rejoin(fresh=True)
+        except (KeyError, TypeError, SynclineError) as error:
+            raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+        self._wake()
+
+    def _take_push(self, event: str, data: dict[str, Any]) -> None:
+        state = self._state
+        if event == "document:resync":
+            self._rejoin()
+        elif event == "error":
+            self._refused(data["seq"], data["code"], data.get("message", ""))
+        elif not state.attached:
+            pass  # older than the answer to the join, which will hold all of it
+        elif event == "document:operation":
+            self._receive(data["revision"], data["operations"])
+            self._schedule()
+        elif event == "document:ack":
+            # Its entry has come or will come with the history; if it is below the revision it was missed: never.
+            if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
+                raise Diverged(f"operation {data['seq']} was committed unnoticed")
+        elif event == "document:cursor":
+            for cursor in data["cursors"]:
+                self._cursor_at(data["revision"], cursor["client"], cursor["anchor"], cursor["head"])
+            self._on_cursors.fire()
+        elif event == "document:collaborator_joined":
+            if data["client"] != state.client:
+                self._people[data["client"]] = data
+                self._cursor_at(state.revision, data["client"], data.get("anchor"), data.get("head"))
+                self._on_cursors.fire()
+        elif event == "document:collaborator_left":
+            self._people.pop(data["client"], None)
+            self._late_cursors.pop(data["client"], None)
+            state.place_cursor(data["client"], None, None)
+            self._on_cursors.fire()
+
+    def _receive(self, revision: int, entries: list[dict[str, Any]]) -> None:
+        """Entry by entry, each with its changes told before the next, so that a callback may edit."""
+        state = self._state
+        first = revision - len(entries) + 1
+        for number, entry in enumerate(entries, first):
+            if not state.attached:
+                return
+            client, seq = entry["client"], entry["seq"]
+            if number <= state.revision + len(state.arrived):
+                continue
+            own = state.is_in_flight(client, seq)
+            self._changed(state.receive(number, client, seq, Operation.parse(entry["operation"], UNIT)))
+            self._on_committed.fire(Committed(number, client, seq, own))
+        for client, (at, anchor, head) in [*self._late_cursors.items()]:
+            if at <= state.revision:
+                del self._late_cursors[client]
+                state.place_cursor(client, anchor, head)
+
+    def _refused(self, seq: int, code: str, message: str) -> None:
+        state = self._state
+        if not state.is_in_flight(state.client, seq):
+            return
+        if code in REFUSALS or (code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq):
+            operation = state.in_flight
+            log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
+            self._changed(state.refuse(seq))
+            assert operation is not None
+            self._on_refused.fire(operation, code)
+            self._schedule()
+            return
+        # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
+        # all; the answer to a join tells. The others: not joined, not stored, not now.
+        if code == ErrorCode.SEQUENCE_CONFLICT:
+            self._doubted_seq = seq
+        state.detach()
+        if code in PASSING:
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
+        else:
+            self._rejoin()
+
+    def _cursor_at(self, revision: int, client: str, anchor: int | None, head: int | None) -> None:
+        if client not in self._people:
+            return
+        if revision > self._state.revision:
+            self._late_cursors[client] = (revision, anchor, head)
+        else:
+            self._late_cursors.pop(client, None)
+            self._state.place_cursor(client, anchor, head)
+
+    # Out -------------------------------------------------------------------------------------------------------------
+    def _schedule(self) -> None:
+        """Sends at the end of this turn of the loop, so that what is typed in one turn is one operation."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.error is not None:
+            return
+        state = self._state
+        submission = state.take()
+        if submission is not None:
+            data = {
+                "document": self.name,
+                "seq": submission.seq,
+                "revision": submission.revision,
+                "operation": submission.operation.components,
+            }
+            try:
+                self._client.connection.post("document:operation", data)
+            except RequestError as error:  # larger than may be sent
+                self._refused(submission.seq, error.code, error.message)
+        elif self._cursor_changed and state.attached and state.settled and not state.held:
+            self._cursor_changed = False
+            anchor, head = self._own_cursor or (None, None)
+            data = {"document": self.name, "revision": state.revision, "anchor": anchor, "head": head}
+            self._client.connection.post("document:cursor", data)
+        self._wake()
+
+    def _changed(self, changes: list[Change]) -> None:
+        """Tells the listeners, in order also when one of them edits."""
+        if not changes:
+            return
+        for change in changes:
+            if self._own_cursor is not None:
+                anchor, head = self._own_cursor
+                operation = change.operation
+                self._own_cursor = (map_position(anchor, operation), map_position(head, operation))
+        self._changes += changes
+        if self._firing:
+            return
+        self._firing = True
+        try:
+            while self._changes:
+                change = self._changes.popleft()
+                self._on_change.fire(change.operation, change.origin)
+        finally:
+            self._firing = False

@@ -1,0 +1,60 @@
+"""What a client call can raise. Codes are the protocol's (docs/protocol.md, Errors); texts are for people."""
+
+from __future__ import annotations
+
+
+class ClientError(Exception):
+    """The base of everything that this package raises by itself."""
+
+
+class RequestError(ClientError):
+    """The server answered with an error. ``code`` is stable; compare it with ``syncline.core.errors.ErrorCode``."""
+
+    def __init__(self, code: str, message: str = "", event: str = "") -> None:
+        super().__init__(code, message, event)
+        self.code = code
+        self.message = message or code.replace("_", " ")
+        self.event = event
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" + (f" ({self.event})" if self.event else "")
+
+
+class RequestTimeout(ClientError):
+    """No answer in time. Whether the server did what was asked is not known."""
+
+
+class ConnectionLost(ClientError):
+    """The connection ended before the answer came. Whether the server did what was asked is not known."""
+
+
+class ConnectFailed(ClientError):
+    """No connection could be made; the reason is the cause."""
+
+
+class Disconnected(ClientError):
+    """The connection ended for good: the server's close code says not to come back, or attempts ran out."""
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}".strip()
+
+
+class Closed(ClientError):
+    """The client, room or document was closed or left by this side."""
+
+
+class BufferFull(ClientError):
+    """A bound of this client was reached; nothing was changed."""
+
+
+class ProtocolViolation(ClientError):
+    """The server sent something that is not the protocol; the connection is given up and made anew."""
+
+
+class Diverged(ClientError):
+    """The local text and the server's history do not fit together; the document is loaded anew."""

@@ -1,0 +1,346 @@
+"""A room as one client sees it: publications in order, members, custom events; kept over reconnects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from .callbacks import Callbacks
+from .errors import ClientError, Closed, ProtocolViolation, RequestError
+
+if TYPE_CHECKING:
+    from .client import Client
+
+Status = Literal["online", "away", "busy"]
+# Joining again failed for a reason that passes.
+PASSING = frozenset({"unavailable", "internal", "limit_exceeded"})
+
+
+class Position(NamedTuple):
+    """A place in a room's history: offsets 1, 2, 3, ... within an epoch; offset 0 is before the first."""
+
+    offset: int
+    epoch: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message with its position. ``time`` in Unix seconds; ``data`` as it was sent."""
+
+    room: str
+    offset: int
+    epoch: str
+    user: str
+    name: str
+    time: float
+    data: Any
+
+    @property
+    def position(self) -> Position:
+        return Position(self.offset, self.epoch)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody in the room. ``status`` online, away, busy or (of ``all_members``) offline."""
+
+    user: str
+    name: str
+    role: str | None
+    status: str
+    last_seen: float | None
+    metadata: Any
+
+
+@dataclass(frozen=True, slots=True)
+class CustomEvent:
+    """What ``send_event`` sends: no position, no history, at most once."""
+
+    room: str
+    name: str
+    user: str
+    data: Any
+
+
+class MessageStream:
+    """``async for publication in room.messages()``. At most ``limit`` wait; then the oldest is dropped and counted."""
+
+    def __init__(self, limit: int, closed: Callable[[MessageStream], None]) -> None:
+        if limit < 1:
+            raise ValueError("limit: at least 1")
+        self.dropped = 0
+        self._limit = limit
+        self._waiting: deque[Publication] = deque()
+        self._ready = asyncio.Event()
+        self._closed = closed
+        self._error: ClientError | None = None
+        self._ended = False
+
+    def __aiter__(self) -> MessageStream:
+        return self
+
+    async def __anext__(self) -> Publication:
+        while not self._waiting:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                raise StopAsyncIteration
+            self._ready.clear()
+            await self._ready.wait()
+        return self._waiting.popleft()
+
+    async def __aenter__(self) -> MessageStream:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the iteration after what is waiting."""
+        self._end(None)
+        self._closed(self)
+
+    def _put(self, publication: Publication) -> None:
+        if len(self._waiting) >= self._limit:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(publication)
+        self._ready.set()
+
+    def _end(self, error: ClientError | None) -> None:
+        self._ended = True
+        self._error = self._error or error
+        self._ready.set()
+
+
+class Room:
+    """Made by ``Client.join``. Joined again by itself after a reconnect, from the position it had.
+
+    history: what the first join brought, oldest first.
+    recovered: whether the last rejoin brought everything that was missed; None before the first one.
+    error: why the room is no longer joined; None while it is.
+    """
+
+    def __init__(self, client: Client, name: str, password: str | None, history: int) -> None:
+        self.name = name
+        self.role = ""
+        self.position = Position(0, "")
+        self.history: list[Publication] = []
+        self.recovered: bool | None = None
+        self.error: ClientError | None = None
+        self._client = client
+        self._password = password
+        self._history_size = history
+        self._members: dict[str, Member] = {}
+        self._streams: list[MessageStream] = []
+        self._on_message: Callbacks[[Publication]] = Callbacks()
+        self._on_event: Callbacks[[CustomEvent]] = Callbacks()
+        self._on_members: Callbacks[[str, Member]] = Callbacks()
+        self._on_gap: Callbacks[[Position, Position]] = Callbacks()
+        self._joining = True
+
+    async def __aenter__(self) -> Room:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.error is None and self._client.state != "closed":
+            await self.leave()
+
+    # Out -------------------------------------------------------------------------------------------------------------
+    async def send(self, data: Any) -> Position:
+        """Returns when the server has it on disk and sent it to everyone. ``data``: any JSON or MessagePack value.
+
+        Raises RequestError, ConnectionLost (it may or may not have been sent), RequestTimeout (the same), Disconnected.
+        """
+        self._check()
+        result = await self._client.request("message:send", {"room": self.name, "data": data})
+        return Position(result["offset"], result["epoch"])
+
+    async def send_event(self, name: str, data: Any = None) -> None:
+        """At most once, to who is here now."""
+        self._check()
+        await self._client.request("event:custom", {"room": self.name, "name": name, "data": data})
+
+    async def set_presence(self, status: Status, metadata: Any = None) -> None:
+        """For this room; ``Client.set_presence`` is for all."""
+        self._check()
+        await self._client.set_presence(status, metadata, room=self.name)
+
+    async def all_members(self) -> list[Member]:
+        """Every stored member, here or not."""
+        self._check()
+        result = await self._client.request("room:members", {"room": self.name})
+        return [_member(entry) for entry in result["members"]]
+
+    async def grant(self, user: str, role: str | None) -> None:
+        """Sets a member's role; None removes the user from the room."""
+        self._check()
+        await self._client.request("room:grant", {"room": self.name, "user": user, "role": role})
+
+    async def leave(self, *, resign: bool = False) -> None:
+        """Ends the iterations of ``messages``. With ``resign`` the stored membership ends too. Idempotent."""
+        if self.error is not None:
+            return
+        self._end(Closed("the room was left"), None)
+        self._client._forget_room(self)
+        await self._client.request("room:leave", {"room": self.name, "resign": resign})
+
+    # In --------------------------------------------------------------------------------------------------------------
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Who is here now, by user."""
+        return MappingProxyType(self._members)
+
+    def messages(self, limit: int = 1000) -> MessageStream:
+        """Publications from now on, one's own included, in order; those missed while away follow the reconnect."""
+        self._check()
+        stream = MessageStream(limit, self._drop_stream)
+        self._streams.append(stream)
+        return stream
+
+    def on_message(self, callback: Callable[[Publication], object]) -> Callable[[], None]:
+        """Returns what takes the callback off. Callbacks run on the loop and must not block."""
+        return self._on_message.add(callback)
+
+    def on_event(self, callback: Callable[[CustomEvent], object]) -> Callable[[], None]:
+        return self._on_event.add(callback)
+
+    def on_members(self, callback: Callable[[str, Member], object]) -> Callable[[], None]:
+        """``callback(kind, member)``: kind is joined, left or presence."""
+        return self._on_members.add(callback)
+
+    def on_gap(self, callback: Callable[[Position, Position], object]) -> Callable[[], None]:
+        """``callback(had, now)``: what lies between the two positions was missed and cannot be had any more."""
+        return self._on_gap.add(callback)
+
+    # Called by the client --------------------------------------------------------------------------------------------
+    def _join_data(self) -> dict[str, Any]:
+        data: dict[str, Any] = {"room": self.name, "history": self._history_size}
+        if self._password is not None:
+            data["password"] = self._password
+        if self.position.epoch:
+            data["recover"] = self.position._asdict()
+        return data
+
+    def _joined(self, result: Any) -> Room:
+        try:
+            position = Position(result["position"]["offset"], result["position"]["epoch"])
+            publications = [_publication(entry) for entry in result["publications"]]
+            members = {entry["user"]: _member(entry) for entry in result["members"]}
+            self.role, recovered = result["role"], result["recovered"]
+        except (KeyError, TypeError) as error:
+            raise ProtocolViolation(f"room:joined without {error}") from error
+        self._joining = False
+        self._members = members
+        if not self.position.epoch:
+            self.history = publications
+            self.position = position
+            return self
+        had, self.recovered = self.position, recovered
+        if not recovered:
+            offset = publications[0].offset - 1 if publications else position.offset
+            known = had.offset if had.epoch == position.epoch else 0
+            self.position = Position(max(offset, known), position.epoch)
+            self._on_gap.fire(had, self.position)
+        for publication in publications:
+            self._publish(publication)
+        self.position = position
+        return self
+
+    def _rejoin(self) -> None:
+        """First thing on a new link."""
+        self._joining = True
+        self._client.connection.post("room:join", self._join_data(), self._rejoined)
+
+    def _rejoined(self, result: Any, error: ClientError | None) -> None:
+        if error is None:
+            if self.error is None:
+                self._joined(result)
+        elif isinstance(error, RequestError) and error.code in PASSING:
+            self._client.later(self._rejoin)
+        elif isinstance(error, RequestError):
+            self._client._forget_room(self)
+            self._end(error, error)
+
+    def _end(self, error: ClientError, seen: ClientError | None) -> None:
+        self.error = self.error or error
+        for stream in self._streams:
+            stream._end(seen)
+        self._streams = []
+
+    def _push(self, event: str, data: dict[str, Any]) -> None:
+        if self._joining:
+            return  # older than the answer to the join, which will hold all of it
+        try:
+            if event == "message:received":
+                self._publish(_publication(data))
+            elif event == "event:custom":
+                self._on_event.fire(CustomEvent(self.name, data["name"], data["user"], data.get("data")))
+            else:
+                self._on_member_push(event, data)
+        except (KeyError, TypeError) as error:
+            raise ProtocolViolation(f"{event} without {error}") from error
+
+    def _on_member_push(self, event: str, data: dict[str, Any]) -> None:
+        user = data["user"]
+        member = self._members.get(user) or Member(user, data.get("name", ""), None, "online", None, None)
+        if event == "room:user_left":
+            self._members.pop(user, None)
+            self._on_members.fire("left", member)
+            return
+        kind = "joined"
+        if event == "presence:update":
+            kind = "presence"
+            member = replace(
+                member, status=data["status"], last_seen=data.get("last_seen"), metadata=data.get("metadata")
+            )
+        self._members[user] = member
+        self._on_members.fire(kind, member)
+
+    def _publish(self, publication: Publication) -> None:
+        """Exactly once and in order: what is known already is passed over; after a hole the room is joined again."""
+        if publication.epoch == self.position.epoch:
+            if publication.offset <= self.position.offset:
+                return
+            if publication.offset > self.position.offset + 1 and not self._joining:
+                self._rejoin()
+                return
+        self.position = publication.position
+        for stream in self._streams:
+            stream._put(publication)
+        self._on_message.fire(publication)
+
+    def _drop_stream(self, stream: MessageStream) -> None:
+        if stream in self._streams:
+            self._streams.remove(stream)
+
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def _publication(entry: dict[str, Any]) -> Publication:
+    return Publication(
+        entry["room"],
+        entry["offset"],
+        entry["epoch"],
+        entry["user"],
+        entry.get("name", ""),
+        entry.get("time", 0.0),
+        entry.get("data"),
+    )
+
+
+def _member(entry: dict[str, Any]) -> Member:
+    return Member(
+        entry["user"],
+        entry.get("name", ""),
+        entry.get("role"),
+        entry.get("status", "online"),
+        entry.get("last_seen"),
+        entry.get("metadata"),
+    )
