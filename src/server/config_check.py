@@ -13,6 +13,9 @@ from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, l
 #: (the keys concerned, the one to change first; what is wrong)
 Conflict: TypeAlias = tuple[tuple[str, ...], str]
 
+#: Paths of http.py.
+_TAKEN: Final = ("/health", "/ready", "/metrics")
+
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.IGNORECASE)
 
 
@@ -28,8 +31,8 @@ def _server(config: Config) -> Iterator[Conflict]:
     server = config.server
     if not server.host.strip():
         yield ("server.host",), 'is empty; an address is needed ("0.0.0.0" or "::" for all)'
-    if not re.fullmatch(r"/[^\s?#]+", server.path):
-        yield ("server.path",), f'found "{server.path}", allowed is a path such as "/ws"'
+    if not re.fullmatch(r"/[^\s?#{}]+", server.path) or server.path in _TAKEN:
+        yield ("server.path",), f'found "{server.path}", allowed is a path such as "/ws", none of {", ".join(_TAKEN)}'
     for origin in server.allowed_origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             allowed = '"*" or an origin such as "https://example.org" (no path, no slash at the end)'
