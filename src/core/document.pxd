@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from syncline.core.entries cimport ClientState, Entry
-from syncline.core.ot cimport Operation, Part
+from syncline.core.ot cimport Operation
 from syncline.core.text cimport Text
 
 

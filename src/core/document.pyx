@@ -28,20 +28,17 @@ from typing import NamedTuple
 cimport cython
 
 from syncline.core.entries cimport ClientState, Entry, encode_snapshot, new_entry
-from syncline.core.ot cimport (
-    MAX_COMPONENTS,
+from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation, unit_is_utf16
+from syncline.core.parts cimport (
     MAX_LENGTH,
-    Operation,
     Part,
     Parts,
     invalid,
-    new_operation,
     out_of_range,
     parts_close,
     parts_open,
     require_well_formed,
     transform_parts,
-    unit_is_utf16,
 )
 from syncline.core.text cimport Text
 

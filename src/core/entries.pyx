@@ -25,19 +25,17 @@ from zlib import crc32
 cimport cython
 
 from syncline.core.errors import SynclineError
-from syncline.core.ot cimport (
+from syncline.core.ot cimport Operation, new_operation, unit_is_utf16
+from syncline.core.parts cimport (
     INSERT,
     MAX_LENGTH,
     RETAIN,
-    Operation,
     Parts,
     count_points,
-    new_operation,
     parts_close,
     parts_open,
     parts_push,
     require_well_formed,
-    unit_is_utf16,
     utf16_length,
 )
 

@@ -23,15 +23,39 @@ from cpython.unicode cimport (
     PyUnicode_READ,
     PyUnicode_Substring,
 )
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 cimport cython
 
-from typing import Literal
+from syncline.core.parts cimport (
+    DELETE,
+    INSERT,
+    MAX_LENGTH,
+    RETAIN,
+    Part,
+    Parts,
+    Points,
+    count_astral,
+    count_points,
+    has_astral,
+    invalid,
+    out_of_range,
+    parts_close,
+    parts_open,
+    parts_push,
+    points_append,
+    points_close,
+    points_open,
+    points_text,
+    require_well_formed,
+    transform_parts,
+    utf16_length,
+    widen,
+)
 
-from syncline.core.errors import ErrorCode, SynclineError
+from typing import Literal
 
 Unit = Literal["utf-16", "unicode"]
 Side = Literal["left", "right"]
@@ -39,7 +63,6 @@ Components = list[int | str]
 
 # More components than any editor makes in one edit; bounds the work that one request can ask for.
 cdef Py_ssize_t MAX_COMPONENTS = 100_000
-cdef int64_t MAX_LENGTH = 2_147_483_647
 
 cdef Py_ssize_t live = 0
 
@@ -47,14 +70,6 @@ cdef Py_ssize_t live = 0
 def live_operations() -> int:
     """How many operations exist in this process; for leak tests."""
     return live
-
-
-cdef object invalid(str message):
-    return SynclineError(ErrorCode.OPERATION_INVALID, message)
-
-
-cdef object out_of_range(str message):
-    return SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, message)
 
 
 cdef bint unit_is_utf16(object unit) except -1:
@@ -71,135 +86,6 @@ cdef bint side_is_left(object side) except -1:
     if side == "right":
         return False
     raise ValueError(f"side must be 'left' or 'right', not {side!r}")
-
-
-# ----------------------------------------------------------------------------------------------- growable arrays
-
-
-cdef void parts_open(Parts *self) noexcept:  # only sets fields
-    self.items = self.local
-    self.count = 0
-    self.capacity = 16
-
-
-cdef void parts_close(Parts *self) noexcept:  # only frees
-    if self.items != self.local:
-        free(self.items)
-    self.items = self.local
-
-
-cdef int parts_push(Parts *self, int kind, int64_t length) except -1:
-    """Appends a component; joins it to an equal neighbour; leaves out an empty one."""
-    cdef Part *grown
-    if length <= 0:
-        return 0
-    if self.count and self.items[self.count - 1].kind == kind:
-        length += self.items[self.count - 1].length
-        self.count -= 1
-    if length > MAX_LENGTH:
-        raise invalid("a length over 2147483647")
-    if self.count == self.capacity:
-        if self.items == self.local:
-            grown = <Part *>malloc(4 * self.capacity * sizeof(Part))
-            if grown != NULL:
-                memcpy(grown, self.local, self.count * sizeof(Part))
-        else:
-            grown = <Part *>realloc(self.items, 4 * self.capacity * sizeof(Part))
-        if grown == NULL:
-            raise MemoryError()
-        self.items = grown
-        self.capacity *= 4
-    self.items[self.count].kind = <int32_t>kind
-    self.items[self.count].length = <int32_t>length
-    self.count += 1
-    return 0
-
-
-cdef int points_reserve(Points *self, Py_ssize_t extra) except -1:
-    cdef Py_ssize_t capacity = self.capacity
-    cdef Py_UCS4 *grown
-    if self.count + extra <= capacity:
-        return 0
-    capacity = max(2 * capacity, self.count + extra, 32)
-    grown = <Py_UCS4 *>realloc(self.items, capacity * sizeof(Py_UCS4))
-    if grown == NULL:
-        raise MemoryError()
-    self.items = grown
-    self.capacity = capacity
-    return 0
-
-
-cdef void points_close(Points *self) noexcept:  # only frees
-    free(self.items)
-    self.items = NULL
-
-
-cdef int points_append(Points *self, str text, Py_ssize_t start, Py_ssize_t length) except -1:
-    """Appends text[start : start + length]; the caller has checked the range."""
-    cdef int kind = PyUnicode_KIND(text)
-    cdef void *data = PyUnicode_DATA(text)
-    cdef Py_ssize_t index
-    points_reserve(self, length)
-    for index in range(length):
-        self.items[self.count + index] = PyUnicode_READ(kind, data, start + index)
-    self.count += length
-    return 0
-
-
-cdef str points_text(Points *self):
-    if self.count == 0:
-        return ""
-    return PyUnicode_FromKindAndData(4, self.items, self.count)
-
-
-# ------------------------------------------------------------------------------------------- counting characters
-
-
-cdef inline bint has_astral(str text) noexcept:  # a str is stored in the narrowest kind: 4 means above U+FFFF
-    return PyUnicode_KIND(text) == 4
-
-
-cdef Py_ssize_t utf16_length(str text) except -1:
-    return PyUnicode_GET_LENGTH(text) + count_astral(text, 0, PyUnicode_GET_LENGTH(text))
-
-
-cdef Py_ssize_t count_astral(str text, Py_ssize_t start, Py_ssize_t length) noexcept:  # reads inside checked bounds
-    cdef const Py_UCS4 *data
-    cdef Py_ssize_t index, found = 0
-    if not has_astral(text):
-        return 0
-    data = <const Py_UCS4 *>PyUnicode_DATA(text)
-    for index in range(start, start + length):
-        found += data[index] > 0xFFFF
-    return found
-
-
-cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) except -2:
-    """How many characters from ``start`` on make exactly so many UTF-16 units; -1 when that would split a pair or reach past the end."""
-    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
-    cdef Py_ssize_t index = start
-    cdef const Py_UCS4 *data
-    if not has_astral(text):
-        return units if units <= length - start else -1
-    data = <const Py_UCS4 *>PyUnicode_DATA(text)
-    while units > 0 and index < length:
-        units -= 1 + (data[index] > 0xFFFF)
-        index += 1
-    return index - start if units == 0 else -1
-
-
-cdef int require_well_formed(str text) except -1:
-    cdef int kind = PyUnicode_KIND(text)
-    cdef void *data = PyUnicode_DATA(text)
-    cdef Py_ssize_t index
-    cdef bint found = False
-    if kind == 1:
-        return 0
-    for index in range(PyUnicode_GET_LENGTH(text)):
-        found |= (<uint32_t>PyUnicode_READ(kind, data, index) & <uint32_t>0xFFFFF800) == 0xD800
-    if found:
-        raise invalid("a lone surrogate is not text")
-    return 0
 
 
 # ------------------------------------------------------------------------------------------------ the operation
@@ -509,21 +395,6 @@ def apply(str text not None, Operation operation not None):
         free(buffer)
 
 
-cdef void widen(str text, Py_ssize_t start, Py_ssize_t length, int kind, char *out, Py_ssize_t at) noexcept:
-    # Copies inside bounds that the caller has checked; `kind` is at least the text's own.
-    cdef int own = PyUnicode_KIND(text)
-    cdef char *data = <char *>PyUnicode_DATA(text)
-    cdef Py_ssize_t index
-    if own == kind:
-        memcpy(out + at * kind, data + start * kind, length * kind)
-    elif kind == 2:
-        for index in range(length):
-            (<unsigned short *>out)[at + index] = (<unsigned char *>data)[start + index]
-    else:
-        for index in range(length):
-            (<Py_UCS4 *>out)[at + index] = PyUnicode_READ(own, data, start + index)
-
-
 def compose(Operation first not None, Operation second not None):
     """One operation that does what ``first`` and then ``second`` do. Deletes of ``first`` come before inserts of ``second``.
 
@@ -542,8 +413,7 @@ def compose(Operation first not None, Operation second not None):
     if first.count == 0:
         return second
     parts_open(&parts)
-    points.items = NULL
-    points.count = points.capacity = 0
+    points_open(&points)
     try:
         for index in range(second.count):
             part = second.parts[index]
@@ -602,45 +472,6 @@ def compose(Operation first not None, Operation second not None):
         points_close(&points)
 
 
-cdef int transform_parts(
-    const Part *parts, Py_ssize_t count, const Part *other, Py_ssize_t other_count, bint left, Parts *out
-) except -1:
-    """Appends to ``out`` what ``parts`` become after ``other``. What is inserted stays the same, in the same order."""
-    cdef Py_ssize_t index, other_index = 0
-    cdef int64_t left_over = other[0].length if other_count else 0
-    cdef int64_t want, step
-    cdef int kind
-    for index in range(count):
-        kind = parts[index].kind
-        want = parts[index].length
-        if kind == INSERT:
-            if not left:
-                # Inserts of `other` at this very place go first.
-                while other_index < other_count and other[other_index].kind == INSERT:
-                    parts_push(out, RETAIN, left_over)
-                    other_index += 1
-                    left_over = other[other_index].length if other_index < other_count else 0
-            parts_push(out, INSERT, want)
-            continue
-        while want:
-            if other_index == other_count:
-                parts_push(out, kind, want)
-                break
-            if other[other_index].kind == INSERT:
-                parts_push(out, RETAIN, left_over)
-                left_over = 0
-            else:
-                step = min(want, left_over)
-                if other[other_index].kind == RETAIN:
-                    parts_push(out, kind, step)
-                want -= step
-                left_over -= step
-            if left_over == 0:
-                other_index += 1
-                left_over = other[other_index].length if other_index < other_count else 0
-    return 0
-
-
 def transform(Operation operation not None, Operation other not None, side):
     """``operation`` as it must be applied after ``other``. ``side``: "left" wins ties (inserts before other's).
 
@@ -672,8 +503,7 @@ def invert(Operation operation not None, str text not None):
     if counted.base() > PyUnicode_GET_LENGTH(text):
         raise out_of_range("the operation reaches past the end of the text")
     parts_open(&parts)
-    points.items = NULL
-    points.count = points.capacity = 0
+    points_open(&points)
     try:
         for index in range(operation.count):
             part = operation.parts[index]

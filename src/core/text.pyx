@@ -18,23 +18,21 @@ from libc.string cimport memcpy, memmove
 
 cimport cython
 
-from syncline.core.ot cimport (
+from syncline.core.ot cimport Operation, new_operation, unit_is_utf16
+from syncline.core.parts cimport (
     DELETE,
     INSERT,
-    RETAIN,
     MAX_LENGTH,
-    Operation,
+    RETAIN,
     Part,
     Parts,
     count_points,
     invalid,
-    new_operation,
     out_of_range,
     parts_close,
     parts_open,
     parts_push,
     require_well_formed,
-    unit_is_utf16,
     utf16_length,
 )
 

@@ -1,0 +1,1 @@
+"""Arrays of components, and the text they insert: for native modules only. See parts.pyx."""
