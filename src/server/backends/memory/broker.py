@@ -15,8 +15,8 @@ from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
 class MemoryBroker:
     """``history_size`` publications or ``history_bytes`` per room, whichever is less; 0: no history.
 
-    At most ``max_histories`` rooms: the longest unused one without a subscription goes first, its history with it, so that
-    it comes back in a new epoch. Subscribed rooms are in use and stay; connections and ``limits.rooms`` bound them.
+    At most ``max_histories`` rooms: the longest unused one without a subscription goes first, its history with it, so
+    that it comes back in a new epoch. Subscribed rooms stay: connections and ``limits.rooms`` bound them.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Presence in memory: entries per room that expire by the injected clock.
 
 Invariant: every entry has exactly one item of its own in ``_due``, not later than its expiry, so a sweep meets all that
-expired; items left over from dropped entries go when their time comes. Touch is O(log n) amortised; ``list`` O(result log).
+expired; items left over from dropped entries go when their time comes. Touch is O(log n) amortised.
 """
 
 from __future__ import annotations

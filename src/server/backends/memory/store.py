@@ -14,9 +14,9 @@ import msgspec
 from ...seams import (
     Clock,
     Conflict,
-    Done,
     DocumentRecord,
     DocumentSnapshot,
+    Done,
     RoomRecord,
     StoredDocument,
     Turn,

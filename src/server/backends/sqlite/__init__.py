@@ -1,0 +1,11 @@
+"""The contracts in one SQLite file: the embedded default. All parts share one Database: one turn, one transaction."""
+
+from __future__ import annotations
+
+from .broker import SqliteBroker
+from .database import Database, open_database
+from .events import SqliteEventLog
+from .presence import SqlitePresence
+from .store import SqliteStore
+
+__all__ = ["Database", "SqliteBroker", "SqliteEventLog", "SqlitePresence", "SqliteStore", "open_database"]

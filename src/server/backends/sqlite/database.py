@@ -1,0 +1,417 @@
+"""One SQLite file with one writing thread: group commit, readers beside it, and who may use it.
+
+A write is a *unit*: a writer (what to do), an item (with what) and ``done``. Units go through four hands:
+
+1. ``submit`` (event loop) puts the unit into the turn's list;
+2. the end of the turn hands the list to the writing thread;
+3. the thread takes every list that has come while it was committing, and makes them one transaction. Neighbours with
+   the same writer are written by one call, in a savepoint of their own: when it fails they are tried one by one, so
+   that a unit fails alone;
+4. after COMMIT one callback on the loop calls every ``done``, in order of submission.
+
+When COMMIT fails, every unit of the transaction fails with Unavailable, and the next one begins on a new connection.
+Reads run on connections of their own, each in one transaction: WAL gives them the state of one moment, with everything
+that was acknowledged before they were asked for. Bounds: ``queue_size`` units and as many reads; more fail with
+Unavailable at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import itertools
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from operator import itemgetter
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+from ...seams import Done, Unavailable
+from .migrations import NotOurs, migrate
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Writes items in order and returns one result each; an Exception as a result is that unit's error, and nothing was
+#: written for it. Runs in the writing thread, maybe twice (see above).
+Writer = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[Result | Exception]]
+_Unit = tuple[Writer[Any, Any], Any, Callable[[Any, Exception | None], None]]
+_Batches = queue.SimpleQueue[list[_Unit] | None]  # None: the end
+
+#: UPDATE ... RETURNING and upserts; also what Python 3.11's oldest common platforms carry.
+OLDEST_SQLITE: Final = (3, 35, 0)
+
+#: A write-ahead log that once grew is cut back to this many bytes at the next checkpoint.
+WAL_BYTES: Final = 67_108_864
+
+
+def open_database(path: str | Path, *, synchronous: str = "full", queue_size: int = 100_000) -> Database:
+    """A Database that opens with the first part that starts on it and closes with the last. Does no I/O itself."""
+    return Database(path, synchronous=synchronous, queue_size=queue_size)
+
+
+def _each(connection: sqlite3.Connection, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+    """The writer of ``Database.write``."""
+    return [work(connection) for work in works]
+
+
+class Database:
+    """``synchronous``: full (an acknowledged write survives power loss) or normal (it survives a crash of the process).
+
+    ``busy_timeout``: seconds to wait for another process that is writing. ``readers``: reads at one time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: str = "full",
+        queue_size: int = 100_000,
+        busy_timeout: float = 5.0,
+        readers: int = 2,
+    ) -> None:
+        if synchronous not in ("full", "normal"):
+            raise ValueError(f"synchronous is full or normal, not {synchronous!r}")
+        self.path = Path(path)
+        self._uri = self.path.absolute().as_uri()
+        self._synchronous = synchronous
+        self._queue_size = queue_size
+        self._busy_timeout = busy_timeout
+        self._readers = readers
+        # For the metrics; changed on the loop's thread only.
+        self.commits = 0  # transactions that were committed
+        self.units = 0  # units in them
+        self.failures = 0  # units that ended as Unavailable
+        self.queue_depth = 0  # units submitted whose ``done`` was not called yet
+        self.last_batch = 0  # units in the last transaction
+        self.commit_seconds = 0.0  # in transactions, sum
+        self.reads = 0  # reads done
+        self.reading = 0  # reads under way or waiting
+        # Loop's thread.
+        self._parts = 0
+        self._changing = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # None: closed
+        self._turn: list[_Unit] = []
+        self._executor: ThreadPoolExecutor | None = None
+        self._claim: IO[str] | None = None
+        self._closed: asyncio.Future[None] | None = None
+        # Between the threads.
+        self._batches: _Batches = queue.SimpleQueue()
+        self._idle_readers: deque[sqlite3.Connection | None] = deque()
+        # Writing thread.
+        self._connection: sqlite3.Connection | None = None
+
+    # Opening and closing -------------------------------------------------------------------------------------
+
+    async def acquire(self) -> None:
+        """One more part uses the database; the first one opens and migrates it. Raises Unavailable with the reason."""
+        async with self._changing:
+            if self._parts == 0:
+                await self._open()
+            self._parts += 1
+
+    async def release(self) -> None:
+        """Finishes what was submitted; the last part closes the file."""
+        async with self._changing:
+            await self._drain()
+            self._parts -= 1
+            if self._parts == 0:
+                await self._close()
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        opened: asyncio.Future[None] = loop.create_future()
+        self._closed = loop.create_future()
+        self._batches = batches = _Batches()
+        # A daemon: a program that fails elsewhere can end. The file bears that like any other crash.
+        arguments = (loop, batches, opened, self._closed)
+        threading.Thread(target=self._write_batches, args=arguments, name="syncline-sqlite", daemon=True).start()
+        try:
+            await opened
+        except BaseException:
+            batches.put(None)
+            raise
+        self._loop = loop
+        self._idle_readers.extend([None] * self._readers)
+        self._executor = ThreadPoolExecutor(self._readers, thread_name_prefix="syncline-sqlite-read")
+
+    async def _drain(self) -> None:
+        """Returns when the ``done`` of everything submitted before was called."""
+        assert self._loop is not None
+        drained = self._loop.create_future()
+        self._enqueue((_each, lambda connection: None, lambda result, error: drained.set_result(None)))
+        await drained
+
+    async def _close(self) -> None:
+        assert self._executor is not None and self._closed is not None
+        self._flush()
+        self._loop = None
+        # The readers first: the last connection that closes folds the write-ahead log into the file.
+        await asyncio.to_thread(self._executor.shutdown)
+        while self._idle_readers:
+            connection = self._idle_readers.pop()
+            if connection is not None:
+                connection.close()
+        self._batches.put(None)
+        await self._closed
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
+    def claim(self) -> None:
+        """Takes the file for this process's node: publications of another one would not reach our members.
+
+        Raises Unavailable when another process has it. The kernel gives it up with the process, however that ends.
+        """
+        if self._claim is not None:
+            return
+        try:
+            claim = open(f"{self.path}.lock", "a+", encoding="ascii")  # noqa: SIM115
+        except OSError as error:
+            raise Unavailable(f"{self.path}.lock: {error.strerror}") from error
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            claim.seek(0)
+            holder = claim.read(20).strip() or "unknown"
+            claim.close()
+            raise Unavailable(f"{self.path}: served by another process already (pid {holder})") from error
+        claim.truncate(0)
+        claim.write(f"{os.getpid()}\n")
+        claim.flush()
+        self._claim = claim
+
+    # Event loop's side ---------------------------------------------------------------------------------------
+
+    def submit(self, writer: Writer[Item, Result], item: Item, done: Done[Result]) -> None:
+        """Writes ``item`` with the turn's transaction; ``done`` comes on the loop after COMMIT, in order of submission.
+
+        When the database is closed or the queue full, ``done`` gets Unavailable at once.
+        """
+        if self._loop is None:
+            self.failures += 1
+            done(None, Unavailable(f"{self.path}: closed"))
+        elif self.queue_depth >= self._queue_size:
+            self.failures += 1
+            done(None, Unavailable(f"{self.path}: {self.queue_depth} writes are waiting for the disk"))
+        else:
+            self._enqueue((writer, item, done))
+
+    async def write(
+        self, work: Callable[[sqlite3.Connection], Result], then: Callable[[Result], object] | None = None
+    ) -> Result:
+        """The result of ``work``, committed. ``then`` runs before later units' ``done``. Raises Unavailable."""
+        result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def done(value: Any, error: Exception | None) -> None:
+            if error is None and then is not None:
+                then(value)
+            if result.done():  # who waited was cancelled
+                return
+            if error is None:
+                result.set_result(value)
+            else:
+                result.set_exception(error)
+
+        self.submit(_each, work, done)
+        return await result
+
+    async def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """The result of ``work`` on the state of one moment. Raises Unavailable."""
+        if self._loop is None or self._executor is None:
+            raise Unavailable(f"{self.path}: closed")
+        if self.reading >= self._queue_size:
+            raise Unavailable(f"{self.path}: {self.reading} reads are waiting")
+        self.reading += 1
+        try:
+            return await self._loop.run_in_executor(self._executor, self._read, work)
+        finally:
+            self.reading -= 1
+            self.reads += 1
+
+    def _enqueue(self, unit: _Unit) -> None:
+        assert self._loop is not None
+        if not self._turn:
+            self._loop.call_soon(self._flush)
+        self._turn.append(unit)
+        self.queue_depth += 1
+
+    def _flush(self) -> None:
+        if self._turn:
+            turn, self._turn = self._turn, []
+            self._batches.put(turn)
+
+    def _deliver(self, units: list[_Unit], outcomes: Sequence[Any], seconds: float) -> None:
+        self.last_batch = len(units)
+        self.commit_seconds += seconds
+        failed = sum(isinstance(outcome, Unavailable) for outcome in outcomes)
+        self.failures += failed
+        if failed < len(units):
+            self.commits += 1
+            self.units += len(units) - failed
+        for (_, _, done), outcome in zip(units, outcomes, strict=True):
+            self.queue_depth -= 1
+            try:
+                if isinstance(outcome, Exception):
+                    done(None, outcome)
+                else:
+                    done(outcome, None)
+            except Exception as error:
+                # A bug of the caller's; the others must still hear.
+                message = "a callback of a committed write failed"
+                asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+
+    # Writing thread's side -----------------------------------------------------------------------------------
+
+    def _write_batches(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batches: _Batches,
+        opened: asyncio.Future[None],
+        closed: asyncio.Future[None],
+    ) -> None:
+        try:
+            self._connection = self._connect("rwc")
+            migrate(self._connection)
+        except Exception as error:
+            self._disconnect()
+            _tell(loop, opened, self._failure(error))
+            return
+        _tell(loop, opened, None)
+        units = batches.get()
+        while units is not None:
+            following: list[_Unit] | None = []
+            while following is not None and not batches.empty():  # nobody else takes from this queue
+                following = batches.get()
+                units += following or []
+            started = time.perf_counter()
+            outcomes = self._transaction(units)
+            seconds = time.perf_counter() - started
+            _call(loop, self._deliver, units, outcomes, seconds)
+            units = None if following is None else batches.get()
+        self._disconnect()
+        _tell(loop, closed, None)
+
+    def _transaction(self, units: list[_Unit]) -> Sequence[Any]:
+        outcomes: list[Any] = []
+        try:
+            if self._connection is None:
+                self._connection = self._connect("rw")  # never makes an empty file in the place of a lost one
+            self._connection.execute("BEGIN IMMEDIATE")
+            for writer, group in itertools.groupby(units, itemgetter(0)):
+                outcomes += self._group(self._connection, writer, [item for _, item, _ in group])
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            self._disconnect()
+            return [self._failure(error)] * len(units)
+        return outcomes
+
+    def _group(
+        self, connection: sqlite3.Connection, writer: Writer[Item, Result], items: list[Item]
+    ) -> Sequence[Result | Exception]:
+        connection.execute("SAVEPOINT unit")
+        try:
+            results = writer(connection, items)
+            if len(results) != len(items):
+                raise AssertionError(f"{writer} gave {len(results)} results for {len(items)} items")
+        except Exception as error:
+            if not connection.in_transaction:
+                raise  # SQLite gave up the transaction as a whole
+            connection.execute("ROLLBACK TO unit")
+            connection.execute("RELEASE unit")
+            if len(items) > 1:
+                return [result for item in items for result in self._group(connection, writer, [item])]
+            return [self._failure(error) if isinstance(error, sqlite3.Error) else error]
+        connection.execute("RELEASE unit")
+        return results
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()  # rolls back what was not committed
+            except sqlite3.Error:
+                pass  # nothing is kept that matters
+
+    # Any thread ----------------------------------------------------------------------------------------------
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
+        connection = sqlite3.connect(
+            f"{self._uri}?mode={mode}",
+            uri=True,
+            timeout=self._busy_timeout,
+            isolation_level=None,  # transactions are begun and ended by us alone
+            check_same_thread=False,  # handed from thread to thread, never used by two at one time
+            cached_statements=256,
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+            (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if journal != "wal":
+                raise NotOurs(f"the file system does not take a write-ahead log (journal mode {journal})")
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _failure(self, error: Exception) -> Unavailable:
+        hint = ""
+        if isinstance(error, sqlite3.OperationalError):
+            folder = self.path.absolute().parent
+            if not folder.is_dir():
+                hint = f" (there is no directory {folder})"
+            elif not os.access(folder, os.W_OK) or (self.path.exists() and not os.access(self.path, os.W_OK)):
+                hint = " (the file or its directory is not writable)"
+        failure = Unavailable(f"{self.path}: {error}{hint}")
+        failure.__cause__ = error
+        return failure
+
+    def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        connection = self._idle_readers.pop()  # never empty: there are as many as threads
+        try:
+            if connection is None:
+                connection = self._connect("rw")
+                connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except (sqlite3.Error, NotOurs) as error:
+            if connection is not None:
+                connection.close()
+                connection = None
+            raise self._failure(error) from error
+        finally:
+            self._idle_readers.append(connection)
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        pass  # the loop is closed: nobody is left to hear it
+
+
+def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], error: Exception | None) -> None:
+    def tell() -> None:
+        if future.done():  # who waited was cancelled
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    _call(loop, tell)

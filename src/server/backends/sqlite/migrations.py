@@ -1,0 +1,152 @@
+"""The schema, as the list of its versions. Entries are only added, never changed: files out there have passed them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Final
+
+#: MIGRATIONS[n] leads from schema n to n + 1; its statements run in one transaction.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+        """CREATE TABLE users (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            guest INTEGER NOT NULL,
+            created_at REAL NOT NULL,
+            attributes BLOB NOT NULL  -- JSON object
+        ) WITHOUT ROWID""",
+        """CREATE TABLE rooms (
+            name TEXT PRIMARY KEY,
+            owner TEXT NOT NULL,
+            default_role TEXT,
+            password TEXT,  -- argon2id hash
+            created_at REAL NOT NULL
+        ) WITHOUT ROWID""",
+        """CREATE TABLE room_members (
+            room TEXT NOT NULL REFERENCES rooms ON DELETE CASCADE,
+            user TEXT NOT NULL,
+            role TEXT NOT NULL,
+            PRIMARY KEY (room, user)
+        ) WITHOUT ROWID""",
+        # ``revision`` is the fence: a turn is appended by moving it on from exactly the turn's base.
+        """CREATE TABLE documents (
+            key INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            generation TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            default_role TEXT,
+            created_at REAL NOT NULL,
+            revision INTEGER NOT NULL
+        )""",
+        """CREATE TABLE document_roles (
+            document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            user TEXT NOT NULL,
+            role TEXT NOT NULL,
+            PRIMARY KEY (document, user)
+        ) WITHOUT ROWID""",
+        """CREATE TABLE snapshots (
+            document INTEGER PRIMARY KEY REFERENCES documents ON DELETE CASCADE,
+            revision INTEGER NOT NULL,
+            body BLOB NOT NULL
+        )""",
+        """CREATE TABLE turns (
+            document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            base INTEGER NOT NULL,
+            count INTEGER NOT NULL CHECK (count > 0),
+            body BLOB NOT NULL,
+            created_at REAL NOT NULL,
+            PRIMARY KEY (document, base)
+        ) WITHOUT ROWID""",
+        # Publications floor + 1 ... offset are stored, ``bytes`` of them together.
+        """CREATE TABLE histories (
+            key INTEGER PRIMARY KEY,
+            room TEXT NOT NULL UNIQUE,
+            epoch TEXT NOT NULL,
+            offset INTEGER NOT NULL DEFAULT 0,
+            floor INTEGER NOT NULL DEFAULT 0,
+            bytes INTEGER NOT NULL DEFAULT 0
+        )""",
+        """CREATE TABLE publications (
+            history INTEGER NOT NULL REFERENCES histories ON DELETE CASCADE,
+            offset INTEGER NOT NULL,
+            user TEXT NOT NULL,
+            name TEXT NOT NULL,
+            time REAL NOT NULL,
+            codec TEXT NOT NULL,
+            data BLOB NOT NULL,
+            size INTEGER NOT NULL,
+            PRIMARY KEY (history, offset)
+        ) WITHOUT ROWID""",
+        # AUTOINCREMENT: a sequence number is not given twice, also when the newest events were trimmed.
+        """CREATE TABLE events (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            key TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            body BLOB NOT NULL,
+            created_at REAL NOT NULL
+        )""",
+        """CREATE TABLE presence (
+            room TEXT NOT NULL,
+            connection TEXT NOT NULL,
+            user TEXT NOT NULL,
+            name TEXT NOT NULL,
+            status TEXT NOT NULL,
+            last_seen REAL NOT NULL,
+            metadata BLOB,
+            expires_at REAL NOT NULL,
+            PRIMARY KEY (room, connection)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX presence_expiry ON presence (expires_at)",
+        """CREATE TABLE last_seen (
+            room TEXT NOT NULL,
+            user TEXT NOT NULL,
+            time REAL NOT NULL,
+            PRIMARY KEY (room, user)
+        ) WITHOUT ROWID""",
+    ),
+)
+
+
+class NotOurs(Exception):
+    """The file cannot be used by this program; the text says why."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the file to the newest schema. Raises NotOurs, sqlite3.Error.
+
+    Each step looks at the version inside its own transaction, so two processes may start at once.
+    """
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = _version(connection)
+            if version > len(MIGRATIONS):
+                raise NotOurs(
+                    f"schema version {version} was written by a newer Syncline;"
+                    f" this one knows versions up to {len(MIGRATIONS)}"
+                )
+            if version < len(MIGRATIONS):
+                for statement in MIGRATIONS[version]:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO schema_version VALUES (?, ?)", (version + 1, time.time()))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        if version == len(MIGRATIONS):
+            return
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The schema version of the file; a new file gets its version table."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if "schema_version" in tables:
+        (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        return int(version)
+    if tables:
+        raise NotOurs("is a database of another program")
+    connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
+    return 0

@@ -1,0 +1,260 @@
+"""Store in SQLite: users, rooms and their members, documents and their turns. See migrations.py for the tables.
+
+Writes go through the turn's transaction, reads see one moment. O(log n) + result throughout.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from ...seams import (
+    Clock,
+    Conflict,
+    DocumentRecord,
+    DocumentSnapshot,
+    Done,
+    RoomRecord,
+    StoredDocument,
+    Turn,
+    Unavailable,
+    UserRecord,
+)
+from .database import Database
+from .part import Part
+
+T = TypeVar("T")
+
+_USER = "SELECT id, name, guest, created_at, attributes FROM users"
+_DOCUMENT = "SELECT key, id, generation, owner, default_role, created_at FROM documents WHERE id = ?"
+_KEY = "(SELECT key FROM documents WHERE id = ?)"
+
+
+def _user(row: tuple[str, str, int, float, bytes]) -> UserRecord:
+    id, name, guest, created_at, attributes = row
+    return UserRecord(id, name, bool(guest), created_at, msgspec.json.decode(attributes))
+
+
+def _turns(connection: sqlite3.Connection, key: int, since: int, until: int) -> list[Turn]:
+    """Turns that hold any of revisions since + 1 ... until."""
+    # The first one may begin earlier: it is the last that begins at or before ``since``, if it reaches past it.
+    rows = connection.execute(
+        "SELECT base, count, body, created_at FROM turns"
+        " WHERE document = :key AND base < :until AND base + count > :since"
+        " AND base >= coalesce((SELECT max(base) FROM turns WHERE document = :key AND base <= :since), 0)"
+        " ORDER BY base",
+        {"key": key, "since": since, "until": until},
+    )
+    return [Turn(*row) for row in rows]
+
+
+class SqliteStore(Part):
+    """A record with ``created_at`` 0 is stamped with ``clock``."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        super().__init__(database)
+        self._clock = clock
+
+    async def start(self) -> None:
+        await self._acquire()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._require_open()
+        return await self._database.write(work)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._require_open()
+        return await self._database.read(work)
+
+    async def _value(self, query: str, *values: str) -> str | None:
+        row = await self._read(lambda connection: connection.execute(query, values).fetchone())
+        return None if row is None else str(row[0])
+
+    async def _change(self, query: str, *values: object) -> int:
+        """Runs one statement; returns the number of rows that it changed."""
+        return await self._write(lambda connection: connection.execute(query, values).rowcount)
+
+    async def ping(self) -> None:
+        # Through the writing thread: a disk that takes no more writes is not ready.
+        await self._write(lambda connection: connection.execute("SELECT 1 FROM schema_version LIMIT 1").fetchone())
+
+    async def setting(self, key: str, default: Callable[[], str]) -> str:
+        stored = await self._value("SELECT value FROM settings WHERE key = ?", key)
+        if stored is not None:
+            return stored
+        value = default()
+
+        def work(connection: sqlite3.Connection) -> str:
+            # Somebody may have been quicker since; then theirs holds.
+            connection.execute("INSERT INTO settings VALUES (?, ?) ON CONFLICT DO NOTHING", (key, value))
+            return str(connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).fetchone()[0])
+
+        return await self._write(work)
+
+    # Users ---------------------------------------------------------------------------------------------------
+
+    async def user(self, user: str) -> UserRecord | None:
+        row = await self._read(lambda connection: connection.execute(f"{_USER} WHERE id = ?", (user,)).fetchone())
+        return None if row is None else _user(row)
+
+    async def put_user(self, record: UserRecord) -> None:
+        created_at = record.created_at or self._clock.time()
+        row = (record.id, record.name, record.guest, created_at, msgspec.json.encode(record.attributes))
+        query = (
+            "INSERT INTO users (id, name, guest, created_at, attributes) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET name = excluded.name, guest = excluded.guest, attributes = excluded.attributes"
+        )
+        await self._change(query, *row)
+
+    async def users(self, after: str = "", limit: int = 100) -> list[UserRecord]:
+        query, values = f"{_USER} WHERE id > ? ORDER BY id LIMIT ?", (after, max(limit, 0))
+        return await self._read(lambda connection: [_user(row) for row in connection.execute(query, values)])
+
+    # Rooms ---------------------------------------------------------------------------------------------------
+
+    async def room(self, name: str) -> RoomRecord | None:
+        query = "SELECT name, owner, default_role, password, created_at FROM rooms WHERE name = ?"
+        row = await self._read(lambda connection: connection.execute(query, (name,)).fetchone())
+        return None if row is None else RoomRecord(*row)
+
+    async def create_room(self, record: RoomRecord) -> bool:
+        created_at = record.created_at or self._clock.time()
+
+        def work(connection: sqlite3.Connection) -> bool:
+            created = connection.execute(
+                "INSERT INTO rooms (name, owner, default_role, password, created_at) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (record.name, record.owner, record.default_role, record.password, created_at),
+            ).rowcount
+            if created:
+                connection.execute("INSERT INTO room_members VALUES (?, ?, 'owner')", (record.name, record.owner))
+            return bool(created)
+
+        return await self._write(work)
+
+    async def room_role(self, room: str, user: str) -> str | None:
+        return await self._value("SELECT role FROM room_members WHERE room = ? AND user = ?", room, user)
+
+    async def set_room_role(self, room: str, user: str, role: str | None) -> None:
+        if role is None:
+            await self._change("DELETE FROM room_members WHERE room = ? AND user = ?", room, user)
+            return
+        query = (
+            "INSERT INTO room_members (room, user, role) SELECT name, ?, ? FROM rooms WHERE name = ?"
+            " ON CONFLICT DO UPDATE SET role = excluded.role"
+        )
+        await self._change(query, user, role, room)
+
+    async def room_members(self, room: str) -> dict[str, str]:
+        query = "SELECT user, role FROM room_members WHERE room = ?"
+        return await self._read(lambda connection: dict(connection.execute(query, (room,))))
+
+    # Documents -----------------------------------------------------------------------------------------------
+
+    async def document(self, document: str) -> DocumentRecord | None:
+        row = await self._read(lambda connection: connection.execute(_DOCUMENT, (document,)).fetchone())
+        return None if row is None else DocumentRecord(*row[1:])
+
+    async def create_document(self, record: DocumentRecord, snapshot: DocumentSnapshot | None = None) -> bool:
+        created_at = record.created_at or self._clock.time()
+        revision = snapshot.revision if snapshot is not None else 0
+
+        def work(connection: sqlite3.Connection) -> bool:
+            cursor = connection.execute(
+                "INSERT INTO documents (id, generation, owner, default_role, created_at, revision)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (record.id, record.generation, record.owner, record.default_role, created_at, revision),
+            )
+            if not cursor.rowcount:
+                return False
+            key = cursor.lastrowid
+            connection.execute("INSERT INTO document_roles VALUES (?, ?, 'owner')", (key, record.owner))
+            if snapshot is not None:
+                connection.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (key, snapshot.revision, snapshot.body))
+            return True
+
+        return await self._write(work)
+
+    async def load_document(self, document: str) -> StoredDocument | None:
+        def work(connection: sqlite3.Connection) -> StoredDocument | None:
+            row = connection.execute(_DOCUMENT, (document,)).fetchone()
+            if row is None:
+                return None
+            key = row[0]
+            stored = connection.execute("SELECT revision, body FROM snapshots WHERE document = ?", (key,)).fetchone()
+            snapshot = None if stored is None else DocumentSnapshot(*stored)
+            (revision,) = connection.execute("SELECT revision FROM documents WHERE key = ?", (key,)).fetchone()
+            since = snapshot.revision if snapshot is not None else 0
+            turns = _turns(connection, key, since, revision)
+            return StoredDocument(DocumentRecord(*row[1:]), snapshot, turns)
+
+        return await self._read(work)
+
+    async def turns(self, document: str, since: int, until: int) -> list[Turn]:
+        def work(connection: sqlite3.Connection) -> list[Turn]:
+            row = connection.execute(_DOCUMENT, (document,)).fetchone()
+            return [] if row is None or since >= until else _turns(connection, row[0], since, until)
+
+        return await self._read(work)
+
+    def append(self, document: str, turn: Turn, done: Done[int]) -> None:
+        if turn.count < 1:
+            raise ValueError("a turn holds at least one operation")
+        if not self._open:
+            done(None, Unavailable(f"{self._database.path}: closed"))
+            return
+        created_at = turn.created_at or self._clock.time()
+        self._database.submit(self._append, (document, turn, created_at), done)
+
+    def _append(
+        self, connection: sqlite3.Connection, appends: Sequence[tuple[str, Turn, float]]
+    ) -> list[int | Exception]:
+        outcomes: list[int | Exception] = []
+        for document, turn, created_at in appends:
+            # The fence. What does not match changes nothing, so a conflict needs no rollback.
+            row = connection.execute(
+                "UPDATE documents SET revision = ? WHERE id = ? AND revision = ? RETURNING key",
+                (turn.base + turn.count, document, turn.base),
+            ).fetchone()
+            if row is None:
+                outcomes.append(Conflict(f"document {document!r} is not at revision {turn.base}"))
+                continue
+            connection.execute(
+                "INSERT INTO turns VALUES (?, ?, ?, ?, ?)", (row[0], turn.base, turn.count, turn.body, created_at)
+            )
+            outcomes.append(turn.base + turn.count)
+        return outcomes
+
+    async def save_snapshot(self, document: str, generation: str, snapshot: DocumentSnapshot) -> None:
+        query = (
+            "INSERT INTO snapshots (document, revision, body) SELECT key, ?, ? FROM documents"
+            " WHERE id = ? AND generation = ? AND revision >= ?"
+            " ON CONFLICT DO UPDATE SET revision = excluded.revision, body = excluded.body"
+            " WHERE excluded.revision > snapshots.revision"
+        )
+        await self._change(query, snapshot.revision, snapshot.body, document, generation, snapshot.revision)
+
+    async def document_role(self, document: str, user: str) -> str | None:
+        return await self._value(
+            f"SELECT role FROM document_roles WHERE document = {_KEY} AND user = ?", document, user
+        )
+
+    async def set_document_role(self, document: str, user: str, role: str | None) -> None:
+        if role is None:
+            await self._change(f"DELETE FROM document_roles WHERE document = {_KEY} AND user = ?", document, user)
+            return
+        query = (
+            "INSERT INTO document_roles (document, user, role) SELECT key, ?, ? FROM documents WHERE id = ?"
+            " ON CONFLICT DO UPDATE SET role = excluded.role"
+        )
+        await self._change(query, user, role, document)
+
+    async def document_roles(self, document: str) -> dict[str, str]:
+        query = f"SELECT user, role FROM document_roles WHERE document = {_KEY}"
+        return await self._read(lambda connection: dict(connection.execute(query, (document,))))
+
+    async def delete_document(self, document: str) -> bool:
+        return bool(await self._change("DELETE FROM documents WHERE id = ?", document))
