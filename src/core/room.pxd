@@ -11,7 +11,8 @@ cdef class Publication:
         readonly double time          # Unix seconds
         readonly str codec            # of data
         readonly bytes data
-        Push _push                    # the built frames; None until somebody receives it
+        bytes _json                   # the built frame, per kind of member; None until asked for
+        bytes _msgpack
 
     cpdef bytes frame(self, str codec)
 

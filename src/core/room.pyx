@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 import msgspec
 
 from .wire cimport Push
-from .wire import transcode
+from .wire import push_frame, transcode
 
 
 class Position(NamedTuple):
@@ -47,7 +47,8 @@ cdef class Publication:
         self.data = data
         self.offset = offset
         self.epoch = epoch
-        self._push = None
+        self._json = None
+        self._msgpack = None
 
     @property
     def position(self):
@@ -80,9 +81,13 @@ cdef class Publication:
 
     cpdef bytes frame(self, str codec):
         """The `message:received` push as one WebSocket frame. Built once per codec."""
-        if self._push is None:
-            self._push = Push("message:received", self.as_data(self.codec), self.codec)
-        return self._push.frame(codec)
+        if codec == "json":
+            if self._json is None:
+                self._json = push_frame("json", "message:received", self.as_data("json"))
+            return self._json
+        if self._msgpack is None:
+            self._msgpack = push_frame("msgpack", "message:received", self.as_data("msgpack"))
+        return self._msgpack
 
 
 cdef class HistoryRing:
