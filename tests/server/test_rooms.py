@@ -1,0 +1,273 @@
+"""Rooms, messages, custom events, presence: over the real server, both codecs, memory and SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from syncline.server.app import App
+
+from .conftest import Serve
+from .test_protocol import leak_free
+from .wsclient import Wire, dial
+
+
+async def test_join_notices_and_members(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
+        joined = await ada.call("room:join", room="team")
+        assert joined["role"] == "owner" and joined["recovered"] is None and joined["publications"] == []
+        assert [member["user"] for member in joined["members"]] == [ada.user]
+        joined = await bob.call("room:join", room="team")
+        assert joined["role"] == "member"
+        assert {member["name"]: member["status"] for member in joined["members"]} == {"Ada": "online", "Bob": "online"}
+        assert await ada.push("room:user_joined") == {"room": "team", "user": bob.user, "name": "Bob"}
+        await bob.call("room:leave", room="team")
+        assert await ada.push("room:user_left") == {"room": "team", "user": bob.user, "name": "Bob"}
+        assert await bob.error("room:leave", room="team") == "not_a_member"
+        assert not [one for one in await bob.flushed() if one["event"].startswith("room:user")]
+
+
+async def test_messages_reach_everybody_raw_and_in_order(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
+        for client in (ada, bob):
+            await client.call("room:join", room="r")
+        for number in range(5):
+            sender = (ada, bob)[number % 2]
+            result = await sender.call("message:send", room="r", data={"n": number, "text": "é😀"})
+            assert result["offset"] == number + 1
+        for client in (ada, bob):
+            for number in range(5):
+                got = await client.push("message:received")
+                assert got["offset"] == number + 1 and got["data"] == {"n": number, "text": "é😀"}
+                assert got["user"] == (ada, bob)[number % 2].user and got["name"] == ("Ada", "Bob")[number % 2]
+        raw = '{"event":"message:send","data":{"room":"r","data":{"a" :\t1.50}}}'
+        await ada.raw(raw)
+        frame = await ada.socket.recv()
+        assert isinstance(frame, str) and '"data":{"a" :\t1.50}' in frame
+
+
+async def test_the_sender_gets_its_message_before_its_reply(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        await ada.send({"event": "message:send", "data": {"room": "r", "data": 1}, "id": 900})
+        await ada.take(lambda envelope: envelope.get("id") == 900)
+        assert [one["event"] for one in ada.inbox] == ["message:received"]
+
+
+async def test_history_and_recovery(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await ada.call("room:join", room="r")
+        for number in range(10):
+            await ada.call("message:send", room="r", data=number)
+        joined = await bob.call("room:join", room="r", history=3)
+        assert [(one["offset"], one["data"]) for one in joined["publications"]] == [(8, 7), (9, 8), (10, 9)]
+        position = joined["position"]
+        assert position["offset"] == 10
+        await bob.call("room:leave", room="r")
+        for number in range(10, 13):
+            await ada.call("message:send", room="r", data=number)
+        joined = await bob.call("room:join", room="r", recover=position)
+        assert joined["recovered"] is True and [one["data"] for one in joined["publications"]] == [10, 11, 12]
+        for wrong in ({"offset": 10, "epoch": "other"}, {"offset": 99, "epoch": position["epoch"]}):
+            joined = await bob.call("room:join", room="r", recover=wrong, history=1)
+            assert joined["recovered"] is False and [one["data"] for one in joined["publications"]] == [12]
+
+
+async def test_history_is_bounded_and_says_so(serve: Serve) -> None:
+    async with serve(rooms={"history_size": 5}) as app, dial(app.url, name="Ada") as ada:
+        position = (await ada.call("room:join", room="r"))["position"]
+        for number in range(8):
+            await ada.call("message:send", room="r", data=number)
+        joined = await ada.call("room:join", room="r", recover=position, history=100)
+        assert joined["recovered"] is False and [one["data"] for one in joined["publications"]] == [3, 4, 5, 6, 7]
+        joined = await ada.call("room:join", room="r", recover={**position, "offset": 3})
+        assert joined["recovered"] is True and len(joined["publications"]) == 5
+
+
+async def test_history_outlives_its_members(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        position = (await ada.call("room:join", room="r"))["position"]
+        await ada.call("message:send", room="r", data="kept")
+    await leak_free(app)
+    async with dial(app.url, name="Bob") as bob:
+        joined = await bob.call("room:join", room="r", recover=position)
+        assert joined["recovered"] is True and [one["data"] for one in joined["publications"]] == ["kept"]
+
+
+async def test_recovery_without_gap_or_duplicate_while_publications_pour_in(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        position = (await ada.call("room:join", room="r"))["position"]
+        stop = False
+
+        async def pour() -> int:
+            sent = 0
+            while not stop:
+                await ada.call("message:send", room="r", data=sent)
+                sent += 1
+            return sent
+
+        pouring = asyncio.create_task(pour())
+        got: list[int] = []
+        for _ in range(20):
+            joined = await bob.call("room:join", room="r", recover=position)
+            assert joined["recovered"] is True
+            got += [one["offset"] for one in joined["publications"]]
+            for _ in range(3):
+                got.append((await bob.push("message:received"))["offset"])
+            await bob.call("room:leave", room="r")
+            got += [one["data"]["offset"] for one in bob.inbox if one["event"] == "message:received"]
+            bob.inbox.clear()
+            position = {**position, "offset": got[-1]}
+        stop = True
+        await pouring
+        assert got == list(range(1, len(got) + 1))
+
+
+async def test_passwords(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        assert await ada.call("room:create", room="vault", password="s3cret") == {"room": "vault", "role": "owner"}
+        assert await bob.error("room:create", room="vault") == "room_exists"
+        assert await bob.error("room:join", room="vault") == "password_required"
+        assert await bob.error("room:join", room="vault", password="wrong") == "password_wrong"
+        assert (await bob.call("room:join", room="vault", password="s3cret"))["role"] == "member"
+        await bob.call("room:leave", room="vault")
+        await bob.call("room:join", room="vault")  # a member needs it no more
+        await bob.call("room:leave", room="vault", resign=True)
+        assert await bob.error("room:join", room="vault") == "password_required"
+        assert (await ada.call("room:join", room="vault"))["role"] == "owner"
+        record = await app.node.store.room("vault")
+        assert record is not None and record.password is not None and record.password.startswith("$argon2id$")
+
+
+async def test_roles(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob, dial(app.url, name="Cy") as cy:
+        await ada.call("room:create", room="r", default_role="reader")
+        for client, role in ((ada, "owner"), (bob, "reader"), (cy, "reader")):
+            assert (await client.call("room:join", room="r"))["role"] == role
+        assert await bob.error("message:send", room="r", data=1) == "forbidden"
+        assert await bob.error("event:custom", room="r", name="x") == "forbidden"
+        assert await bob.error("room:grant", room="r", user=bob.user, role="member") == "forbidden"
+        await ada.call("room:grant", room="r", user=bob.user, role="moderator")
+        await bob.call("message:send", room="r", data=1)  # at once
+        assert await bob.error("room:grant", room="r", user=bob.user, role="owner") == "forbidden"
+        assert await bob.error("room:grant", room="r", user=ada.user, role=None) == "forbidden"
+        await bob.call("room:grant", room="r", user=cy.user, role="member")
+        await cy.call("message:send", room="r", data=2)
+        await bob.call("room:grant", room="r", user=cy.user, role=None)
+        assert await cy.push("room:removed") == {"room": "r"}
+        assert await cy.error("message:send", room="r", data=3) == "not_a_member"
+        assert await ada.error("room:grant", room="r", user=ada.user, role="member") == "forbidden"
+        assert await ada.error("room:leave", room="r", resign=True) == "forbidden"
+        listed = (await ada.call("room:members", room="r"))["members"]
+        assert {member["user"]: member["role"] for member in listed} == {ada.user: "owner", bob.user: "moderator"}
+
+
+async def test_invited_only(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await ada.call("room:create", room="r", default_role=None)
+        await ada.call("room:join", room="r")
+        assert await bob.error("room:join", room="r") == "forbidden"
+        await ada.call("room:grant", room="r", user=bob.user, role="member")
+        await bob.call("room:join", room="r")
+
+
+async def test_rooms_are_not_made_by_joins_when_configured_so(serve: Serve) -> None:
+    async with serve(rooms={"create_on_join": False}) as app, dial(app.url, name="Ada") as ada:
+        assert await ada.error("room:join", room="r") == "room_not_found"
+        await ada.call("room:create", room="r")
+        await ada.call("room:join", room="r")
+
+
+async def test_custom_events(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
+        for client in (ada, bob):
+            await client.call("room:join", room="r")
+        await bob.call("event:custom", room="r", name="confetti", data={"x": b"\x00\xff"})
+        expected = {"room": "r", "name": "confetti", "user": bob.user}
+        assert await ada.push("event:custom") == {**expected, "data": {"x": "AP8="}}
+        assert await bob.push("event:custom") == {**expected, "data": {"x": b"\x00\xff"}}
+        await ada.call("event:custom", room="r", name="bare")
+        assert (await bob.push("event:custom", name="bare"))["data"] is None
+        assert (await ada.call("room:join", room="r", history=10))["publications"] == []
+
+
+async def test_a_payload_that_json_cannot_hold_is_refused(app: App) -> None:
+    async with dial(app.url, name="Bob", codec="msgpack") as bob:
+        await bob.call("room:join", room="r")
+        message = b"\x82\xa5event\xacmessage:send\xa4data\x82\xa4room\xa1r\xa4data\xc7\x01\x05x"
+        await bob.raw(message)
+        assert (await bob.push("error"))["code"] == "invalid_data"
+
+
+async def test_presence_over_several_connections(app: App) -> None:
+    async with dial(app.url, name="Eve") as eve, dial(app.url, name="Ada") as one:
+        token = (await one.call("auth:refresh"))["token"]
+        async with dial(app.url, token=token) as two:
+            for client in (eve, one, two):
+                await client.call("room:join", room="r")
+            assert (await eve.push("room:user_joined"))["user"] == one.user
+
+            async def say(client: Wire, status: str, **more: Any) -> dict[str, Any]:
+                await client.call("presence:update", status=status, **more)
+                return await eve.push("presence:update", user=one.user)
+
+            assert (await say(one, "away"))["status"] == "online"  # the other one is online
+            assert (await say(two, "away", metadata={"mood": "é"}))["status"] == "away"
+            told = await say(one, "busy", room="r")
+            assert (told["status"], told["metadata"], told["name"]) == ("busy", None, "Ada")
+            assert abs(told["last_seen"] - app.node.clock.time()) < 60
+            assert await one.error("presence:update", status="asleep") == "invalid_data"
+            assert await one.error("presence:update", status="away", metadata="x" * 5000) == "message_too_large"
+            assert await one.error("presence:update", status="away", room="other") == "not_a_member"
+            await one.call("room:leave", room="r")
+            assert (await eve.push("presence:update", user=one.user))["status"] == "away"
+        # The last connection is gone: away, and left.
+        assert (await eve.push("presence:update", user=one.user))["status"] == "away"
+        assert (await eve.push("room:user_left"))["user"] == one.user
+        listed = (await eve.call("room:members", room="r"))["members"]
+        assert {member["name"]: member["status"] for member in listed} == {"Ada": "away", "Eve": "online"}
+
+
+async def test_a_short_loss_is_not_noticed(serve: Serve) -> None:
+    async with serve(presence={"grace_seconds": 30.0}) as app, dial(app.url, name="Eve") as eve:
+        await eve.call("room:join", room="r")
+        async with dial(app.url, name="Ada") as ada:
+            token = (await ada.call("auth:refresh"))["token"]
+            await ada.call("room:join", room="r")
+            await ada.call("presence:update", status="busy")
+            ada.socket.transport.abort()
+        while len(app.node.hub.sessions) > 1:
+            await asyncio.sleep(0.005)
+        members = (await eve.call("room:join", room="r"))["members"]
+        assert [member["status"] for member in members if member["name"] == "Ada"] == ["busy"]
+        async with dial(app.url, token=token) as ada:
+            await ada.call("room:join", room="r")
+            events = [one["event"] for one in await eve.flushed()]
+            assert events.count("room:user_joined") == 1 and "room:user_left" not in events
+            members = (await eve.call("room:join", room="r"))["members"]
+            assert [member["status"] for member in members if member["name"] == "Ada"] == ["busy"]
+            await ada.call("room:leave", room="r")  # said, not lost: at once
+            await eve.push("room:user_left")
+
+
+async def test_a_slow_reader_is_cut_off_and_the_others_lose_nothing(serve: Serve) -> None:
+    async with serve(limits={"queue_bytes": 65_536}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", max_queue=1) as slow:
+            for client in (ada, slow):
+                await client.call("room:join", room="r")
+            slow.socket.transport.pause_reading()  # stops taking bytes from the kernel
+            sent = 0
+            while app.node.flusher.slow_consumers == 0:
+                assert sent < 3000
+                await ada.call("message:send", room="r", data=str(sent) + "x" * 8000)
+                sent += 1
+            for number in range(sent):
+                got = await ada.push("message:received")
+                assert got["data"] == str(number) + "x" * 8000
+            # What the slow one had got is intact; then the code, or a cut when even that did not fit.
+            slow.socket.transport.resume_reading()
+            code, _ = await slow.closed()
+            assert code in (4001, 1006)
+            received = [one["data"] for one in slow.inbox if one["event"] == "message:received"]
+            assert [one["offset"] for one in received] == list(range(1, len(received) + 1))
+            assert all(one["data"] == str(one["offset"] - 1) + "x" * 8000 for one in received)
