@@ -9,16 +9,17 @@ import secrets
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 
 import uvicorn
 
 from . import http
-from .backends import memory, sqlite
+from .backends import memory
 from .backends.jwt import JwtAuth
 from .clock import LoopClock
 from .config import Config
 from .node import Node
-from .seams import Broker, EventLog, Presence, Store, Unavailable
+from .seams import Broker, Clock, EventLog, Presence, Store, Unavailable
 from .transports import ws
 
 log = logging.getLogger("syncline.app")
@@ -28,22 +29,45 @@ class StartError(Exception):
     """The server cannot start; the text is for the operator."""
 
 
-async def open_store(config: Config) -> Store:
-    """The configured store, started: for commands that need it alone. Raises StartError."""
-    clock = LoopClock(asyncio.get_running_loop())
+@dataclass(slots=True)
+class _Parts:
+    """The configured backends, not started."""
+
     store: Store
-    if config.store.backend == "sqlite":
-        store = sqlite.SqliteStore(_database(config), clock=clock)
-    else:
-        store = memory.MemoryStore(clock=clock)
-    await _start(store)
-    return store
+    broker: Broker
+    presence: Presence
+    events: EventLog | None
 
 
-def _database(config: Config) -> sqlite.Database:
-    return sqlite.open_database(
-        config.store.path, synchronous=config.store.synchronous, queue_size=config.store.queue_size
+def _parts(config: Config, clock: Clock) -> _Parts:
+    rooms, keep = config.rooms, config.events.keep
+    history = {
+        "history_size": rooms.history_size,
+        "history_bytes": rooms.history_bytes,
+        "max_histories": rooms.max_histories,
+    }
+    parts = _Parts(
+        memory.MemoryStore(clock),
+        memory.MemoryBroker(**history),
+        memory.MemoryPresence(clock),
+        memory.MemoryEventLog(clock, keep=keep) if config.events.backend == "memory" else None,
     )
+    if "sqlite" in (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend):
+        from .backends import sqlite  # drivers are imported where they are configured
+
+        # One database for all of them: what one turn of the event loop writes is one transaction.
+        database = sqlite.open_database(
+            config.store.path, synchronous=config.store.synchronous, queue_size=config.store.queue_size
+        )
+        if config.store.backend == "sqlite":
+            parts.store = sqlite.SqliteStore(database, clock)
+        if config.broker.backend == "sqlite":
+            parts.broker = sqlite.SqliteBroker(database, **history)
+        if config.presence.backend == "sqlite":
+            parts.presence = sqlite.SqlitePresence(database, clock)
+        if config.events.backend == "sqlite":
+            parts.events = sqlite.SqliteEventLog(database, clock, keep=keep)
+    return parts
 
 
 async def _start(store: Store) -> None:
@@ -53,48 +77,32 @@ async def _start(store: Store) -> None:
         raise StartError(f"store: {error}") from error
 
 
-async def build(config: Config) -> Node:
-    """A node with its parts, not started but for the store. Raises StartError."""
-    clock = LoopClock(asyncio.get_running_loop())
-    rooms = config.rooms
-    wanted = (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend)
-    database = _database(config) if "sqlite" in wanted else None
-    sizes = {
-        "history_size": rooms.history_size,
-        "history_bytes": rooms.history_bytes,
-        "max_histories": rooms.max_histories,
-    }
-
-    store: Store
-    broker: Broker
-    presence: Presence
-    events: EventLog | None = None
-    if config.store.backend == "sqlite" and database is not None:
-        store = sqlite.SqliteStore(database, clock=clock)
-    else:
-        store = memory.MemoryStore(clock=clock)
-    if config.broker.backend == "sqlite" and database is not None:
-        broker = sqlite.SqliteBroker(database, **sizes)
-    else:
-        broker = memory.MemoryBroker(**sizes)
-    if config.presence.backend == "sqlite" and database is not None:
-        presence = sqlite.SqlitePresence(database, clock=clock)
-    else:
-        presence = memory.MemoryPresence(clock=clock)
-    if config.events.backend == "sqlite" and database is not None:
-        events = sqlite.SqliteEventLog(database, keep=config.events.keep, clock=clock)
-    elif config.events.backend == "memory":
-        events = memory.MemoryEventLog(keep=config.events.keep, clock=clock)
-
+async def open_store(config: Config) -> Store:
+    """The configured store, started: for commands that need it alone. Raises StartError."""
+    store = _parts(config, LoopClock(asyncio.get_running_loop())).store
     await _start(store)
+    return store
+
+
+async def build(config: Config) -> Node:
+    """A node with its parts; only the store is started. Raises StartError."""
+    parts = _parts(config, LoopClock(asyncio.get_running_loop()))
+    await _start(parts.store)
     secret = config.auth.secret
     if config.auth.mode == "guest" and config.auth.algorithm == "HS256" and not secret:
         # Kept in the store, so that guests stay who they are when the server restarts.
-        secret = await store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
+        secret = await parts.store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
     auth = JwtAuth(config.auth, secret=secret)
     if auth.guests:
-        log.warning("guest users are let in without a token: for demos only; set auth.mode = \"jwt\" for anything else")
-    return Node(config, store=store, broker=broker, presence=presence, auth=auth, events=events)
+        log.warning('guest users are let in without a token: for demos only; set auth.mode = "jwt" for anything else')
+    return Node(
+        config,
+        store=parts.store,
+        broker=parts.broker,
+        presence=parts.presence,
+        auth=auth,
+        events=parts.events,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -26,7 +26,13 @@ class Connection(Member):
     max_bytes: int
     closed: bool
     def __init__(
-        self, id: str, kind: str, transport: Transport, flusher: Flusher, max_bytes: int, on_overflow: Callable[[], object]
+        self,
+        id: str,
+        kind: str,
+        transport: Transport,
+        flusher: Flusher,
+        max_bytes: int,
+        on_overflow: Callable[[], object],
     ) -> None: ...
     def deliver(self, frame: bytes) -> int: ...
     def close(self, code: int, reason: str) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from ..core.document import Document, Entry, decode_entries, new_text_snapshot
+from ..core.document import Document
+from ..core.entries import Entry, decode_entries, new_text_snapshot
 from ..core.errors import ErrorCode, SynclineError
 from .events import DocumentJoin
 from .live_document import ENTRIES_PER_FRAME, Collaborator, LiveDocument, describe

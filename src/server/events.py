@@ -82,7 +82,7 @@ class CustomEvent(msgspec.Struct):
 
 class PresenceUpdate(msgspec.Struct):
     status: Status
-    metadata: msgspec.Raw | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"")
     room: Name | None = None
 
 

@@ -14,14 +14,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.document import Document, Entry, Receipt, decode_entries, encode_entries
+from ..core.document import Document, Receipt
+from ..core.entries import Entry, decode_entries, encode_entries
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
-from ..core.ot import Unit
 from .events import DocumentCursor, DocumentOperation
 from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
 from .session import Request, Session
 
 if TYPE_CHECKING:
+    from ..core.ot import Unit
     from .node import Node
 
 log = logging.getLogger("syncline.documents")
@@ -118,9 +119,8 @@ class LiveDocument:
         self._scheduled = False
         if self.closed or self._committing or self._widening:
             return
+        self._take_cursors()  # first: what is pushed about them is at a revision that everybody has
         self._receive()
-        if not self._widening:
-            self._take_cursors()
         if self._entries:
             self._commit()
         else:
@@ -155,7 +155,7 @@ class LiveDocument:
             else:
                 submission.receipt = receipt
                 self._accepted.append(submission)
-                if receipt.entry is not None:
+                if not receipt.duplicate and receipt.entry is not None:
                     self._entries.append(receipt.entry)
                     if data.revision < receipt.revision - 1:
                         self.node.counters.operations_transformed += 1
@@ -316,8 +316,8 @@ class LiveDocument:
                     cursor = self.core.cursor(collaborator.client, receiver.unit)
                     anchor, head = (None, None) if cursor is None else cursor
                     listed.append({"client": collaborator.client, "anchor": anchor, "head": head})
-                data = {"document": self.id, "revision": self.core.revision, "cursors": listed}
-                push = pushes[receiver.unit] = wire.Push("document:cursor", data)
+                told = {"document": self.id, "revision": self.core.revision, "cursors": listed}
+                push = pushes[receiver.unit] = wire.Push("document:cursor", told)
             receiver.session.connection.deliver(push.frame(receiver.session.codec))
 
     # Joining and leaving -------------------------------------------------------------------------------------
@@ -327,7 +327,12 @@ class LiveDocument:
         if not self._committing:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._settled.append(lambda: future.done() or future.set_result(None))
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        self._settled.append(wake)
         await future
 
     def notify(self, event: str, data: dict[str, Any], skip: Collaborator | None) -> None:

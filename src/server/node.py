@@ -65,7 +65,12 @@ class Node:
         self.hub = Hub(broker, self.spawn, (config.rooms.history_size, config.rooms.history_bytes))
         self.documents = Documents(self)
         self.presence = PresenceTracker(
-            presence, broker, self.clock, self.spawn, grace=config.presence.grace_seconds, ttl=config.presence.ttl_seconds
+            presence,
+            broker,
+            self.clock,
+            self.spawn,
+            grace=config.presence.grace_seconds,
+            ttl=config.presence.ttl_seconds,
         )
         self.pings = PingWheel(config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead)
         self.draining = False
@@ -169,9 +174,9 @@ class Node:
 
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            if not isinstance(error, (errors.SynclineError, Unavailable)):  # those were answered
-                log.error("a task failed", exc_info=error)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, (errors.SynclineError, Unavailable)):  # those were answered
+            log.error("a task failed", exc_info=error)
 
     async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
         """Runs what burns CPU (password hashes) beside the loop."""

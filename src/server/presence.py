@@ -125,8 +125,16 @@ class PresenceTracker:
         for connection in here.connections:
             self._write(room, connection, None)
         if lost:
-            away = {"user": user, "name": here.name, "status": "away", "last_seen": self._clock.time(), "metadata": None}
-            self._broker.publish_ephemeral(room, "presence:update", Push("presence:update", {"room": room, **away}).pack())
+            away = {
+                "user": user,
+                "name": here.name,
+                "status": "away",
+                "last_seen": self._clock.time(),
+                "metadata": None,
+            }
+            self._broker.publish_ephemeral(
+                room, "presence:update", Push("presence:update", {"room": room, **away}).pack()
+            )
         self._notice(room, "room:user_left", user, here.name)
 
     def update(self, room: str, session: Session, status: str, metadata: bytes | None) -> None:
@@ -175,6 +183,10 @@ class PresenceTracker:
         for entry in entries.values():
             by_user.setdefault(entry.user, []).append(entry)
         return {user: _combined(of_user) for user, of_user in by_user.items()}
+
+    async def last_seen(self, room: str, users: list[str]) -> dict[str, float]:
+        """When those users were last here, for those that ever were. Raises Unavailable."""
+        return await self._presence.last_seen(room, users)
 
     # The backend ---------------------------------------------------------------------------------------------
 

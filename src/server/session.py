@@ -21,12 +21,12 @@ import msgspec
 
 from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
-from .seams import Conflict, Credentials, Timer, Unavailable
+from .seams import Credentials, Timer, Unavailable
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .live_document import Collaborator
     from .hub import Seat
+    from .live_document import Collaborator
     from .node import Node
 
 log = logging.getLogger("syncline.session")
@@ -220,7 +220,9 @@ class Session:
         """A text frame on a MessagePack connection, or the reverse."""
         if self.state < State.CLOSING:
             kind = "text" if self.codec == "json" else "binary"
-            Request(self, None, None).fail(SynclineError(ErrorCode.MALFORMED_FRAME, f"this connection takes {kind} frames"))
+            Request(self, None, None).fail(
+                SynclineError(ErrorCode.MALFORMED_FRAME, f"this connection takes {kind} frames")
+            )
 
     def overflowed(self) -> None:
         """The reader is too slow: its queue was dropped."""
@@ -291,10 +293,10 @@ class Session:
     def _drain_inbox(self) -> None:
         while self._inbox and not self._waiting and self.state < State.CLOSING:
             self._dispatch(self._inbox.popleft())
-        if self._paused and self.state < State.CLOSING:
-            if len(self._inbox) <= self.node.config.limits.pending_requests // 2:
-                self._paused = False
-                self.connection.transport.resume_reading()
+        low = self.node.config.limits.pending_requests // 2
+        if self._paused and self.state < State.CLOSING and len(self._inbox) <= low:
+            self._paused = False
+            self.connection.transport.resume_reading()
 
     def _failed(self, request: Request, error: Exception) -> None:
         if isinstance(error, SynclineError):

@@ -29,7 +29,11 @@ class Taker(Member):
         return 1
 
 
-@given(st.integers(0, 6), st.integers(0, 200), st.lists(st.tuples(st.integers(0, 9), st.sampled_from([1, 1, 1, 2, 7]), st.integers(0, 60))))
+@given(
+    st.integers(0, 6),
+    st.integers(0, 200),
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from([1, 1, 1, 2, 7]), st.integers(0, 60))),
+)
 def test_ring_against_a_list(max_count: int, max_bytes: int, steps: list[tuple[int, int, int]]) -> None:
     ring = HistoryRing("e0", 0, max_count, max_bytes)
     epoch, offset, kept = "e0", 0, []  # the oracle: a list

@@ -13,7 +13,11 @@ from syncline.core import wire
 from syncline.core.errors import ErrorCode, SynclineError
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
@@ -77,7 +81,17 @@ def test_malformed_json(message: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", [b"", b"\xc1", b"\xc0", b"\x80", b"\x81\xa5event\x01", b"\xdf\xff\xff\xff\xff", b"\x91" * 100_000, b"\x81\xa5event\xa1\xff"]
+    "message",
+    [
+        b"",
+        b"\xc1",
+        b"\xc0",
+        b"\x80",
+        b"\x81\xa5event\x01",
+        b"\xdf\xff\xff\xff\xff",
+        b"\x91" * 100_000,
+        b"\x81\xa5event\xa1\xff",
+    ],
 )
 def test_malformed_msgpack(message: bytes) -> None:
     assert refused("msgpack", message) is ErrorCode.MALFORMED_FRAME
@@ -129,7 +143,10 @@ def test_replies_and_errors() -> None:
 def test_push_is_the_same_in_both_encodings(value: object) -> None:
     push = wire.Push("e", {"room": "r", "data": value})
     assert json.loads(payload(push.frame("json"))) == {"event": "e", "data": {"room": "r", "data": value}}
-    assert msgspec.msgpack.decode(payload(push.frame("msgpack"))) == {"event": "e", "data": {"room": "r", "data": value}}
+    assert msgspec.msgpack.decode(payload(push.frame("msgpack"))) == {
+        "event": "e",
+        "data": {"room": "r", "data": value},
+    }
     assert push.frame("json") is push.frame("json")  # built once, shared
 
 
@@ -147,7 +164,10 @@ def test_unpack_refuses_what_is_no_push() -> None:
 
 
 def test_transcode_of_what_one_side_cannot_hold() -> None:
-    assert msgspec.msgpack.decode(wire.transcode(b"123456789012345678901234567890", "json", "msgpack")) == 1.2345678901234568e29
+    assert (
+        msgspec.msgpack.decode(wire.transcode(b"123456789012345678901234567890", "json", "msgpack"))
+        == 1.2345678901234568e29
+    )
     assert msgspec.msgpack.decode(wire.transcode(b'{"a":["\\ud83d"]}', "json", "msgpack")) == {"a": ["\ufffd"]}
     assert msgspec.msgpack.decode(wire.transcode(b"1e999", "json", "msgpack")) == float("inf")
     assert wire.transcode(msgspec.msgpack.encode(b"\x00\xff"), "msgpack", "json") == b'"AP8="'

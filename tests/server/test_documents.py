@@ -29,7 +29,13 @@ async def text_of(app: App, document: str = "d", **data: Any) -> tuple[str, int]
 async def test_two_write_at_once(app: App) -> None:
     async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
         state = await ada.call("document:join", document="d", client="a")
-        assert (state["revision"], state["text"], state["role"], state["seq"], state["unit"]) == (0, "", "owner", 0, "utf-16")
+        assert (state["revision"], state["text"], state["role"], state["seq"], state["unit"]) == (
+            0,
+            "",
+            "owner",
+            0,
+            "utf-16",
+        )
         assert state["client"] == "a" and state["collaborators"] == [] and state["operations"] is None
         state = await bob.call("document:join", document="d", client="b")
         assert state["role"] == "editor" and [one["client"] for one in state["collaborators"]] == ["a"]
@@ -39,12 +45,18 @@ async def test_two_write_at_once(app: App) -> None:
         await submit(ada, 1, 0, ["Hello"])
         for client in (ada, bob):
             pushed = await client.push("document:operation")
-            assert pushed == {"document": "d", "revision": 1, "operations": [{"client": "a", "seq": 1, "operation": ["Hello"]}]}
+            assert pushed == {
+                "document": "d",
+                "revision": 1,
+                "operations": [{"client": "a", "seq": 1, "operation": ["Hello"]}],
+            }
         # Concurrent, at the same place: the later to arrive goes left.
         await submit(ada, 2, 1, [5, " Ada"])
         await ada.push("document:operation", revision=2)
         await submit(bob, 1, 1, [5, " Bob"])
-        assert (await ada.push("document:operation"))["operations"] == [{"client": "b", "seq": 1, "operation": [5, " Bob"]}]
+        assert (await ada.push("document:operation"))["operations"] == [
+            {"client": "b", "seq": 1, "operation": [5, " Bob"]}
+        ]
         assert await text_of(app) == ("Hello Bob Ada", 3)
 
 
@@ -72,7 +84,10 @@ async def test_resubmission_commits_nothing_twice(app: App) -> None:
         await submit(ada, 1, 0, ["x"])
         assert await ada.push("document:ack") == {"document": "d", "seq": 1, "revision": 1}
         assert (await ada.call("document:operation", document="d", seq=1, revision=0, operation=["x"]))["revision"] == 1
-        assert await ada.error("document:operation", document="d", seq=1, revision=0, operation=["y"]) == "sequence_conflict"
+        assert (
+            await ada.error("document:operation", document="d", seq=1, revision=0, operation=["y"])
+            == "sequence_conflict"
+        )
         assert await text_of(app) == ("x", 1)
 
 
@@ -241,7 +256,9 @@ async def test_a_failed_commit_is_no_ack_and_everybody_heals(app: App, monkeypat
             for client in (ada, bob):
                 assert (await client.push("document:resync"))["document"] == document
             monkeypatch.setattr(app.node.store, "append", append)
-            back = await ada.call("document:join", document=document, client="a", revision=1, generation=state["generation"])
+            back = await ada.call(
+                "document:join", document=document, client="a", revision=1, generation=state["generation"]
+            )
             assert (back["revision"], back["seq"], back["operations"]) == (1, 1, [])
             await submit(ada, 2, 1, ["lost? "], document)
             await ada.push("document:operation", revision=2)
@@ -281,14 +298,19 @@ async def unloaded(app: App) -> None:
 
 
 async def test_snapshots_bound_the_replay(serve: Serve) -> None:
-    async with serve(documents={"snapshot_operations": 10, "idle_seconds": 0.0}) as app, dial(app.url, name="Ada") as ada:
+    async with (
+        serve(documents={"snapshot_operations": 10, "idle_seconds": 0.0}) as app,
+        dial(app.url, name="Ada") as ada,
+    ):
         generation = (await ada.call("document:join", document="d", client="a"))["generation"]
         for seq in range(1, 26):
             await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=[f"{seq} "])
         await ada.call("document:leave", document="d")
         await unloaded(app)
         stored = await app.node.store.load_document("d")
-        assert stored is not None and stored.snapshot is not None and stored.snapshot.revision == 25 and stored.turns == []
+        assert (
+            stored is not None and stored.snapshot is not None and stored.snapshot.revision == 25 and stored.turns == []
+        )
         expected = "".join(f"{seq} " for seq in range(25, 0, -1))
         assert await text_of(app) == (expected, 25)
         # The log is still there: one who comes back from far behind gets every operation, and its old seq is known.

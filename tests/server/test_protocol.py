@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-import msgspec
 import pytest
 import websockets
 from websockets.typing import Subprotocol
@@ -14,7 +13,7 @@ from syncline.core.errors import ErrorCode
 from syncline.server.app import App
 
 from .conftest import Serve
-from .wsclient import Wire, dial
+from .wsclient import dial
 
 SECRET = "a secret of at least thirty-two bytes!"
 JWT = {"mode": "jwt", "secret": SECRET}
@@ -256,7 +255,14 @@ def test_every_error_code_is_documented(pytestconfig: pytest.Config) -> None:
 async def leak_free(app: App) -> None:
     async with asyncio.timeout(10):
         node = app.node
-        while node.hub.sessions or node.hub.users or node.hub.rooms or node.documents.live or len(node.presence) or len(node.pings):
+        while (
+            node.hub.sessions
+            or node.hub.users
+            or node.hub.rooms
+            or node.documents.live
+            or len(node.presence)
+            or len(node.pings)
+        ):
             await asyncio.sleep(0.005)
 
 
@@ -265,7 +271,9 @@ async def test_counts_return_to_zero(app: App) -> None:
         for client in (one, two):
             await client.call("room:join", room="r")
             await client.call("document:join", document="d", client=client.user)
-        await one.send({"event": "document:operation", "data": {"document": "d", "seq": 1, "revision": 0, "operation": ["x"]}})
+        await one.send(
+            {"event": "document:operation", "data": {"document": "d", "seq": 1, "revision": 0, "operation": ["x"]}}
+        )
         await two.push("document:operation", revision=1)
         assert len(app.node.hub.sessions) == 2 and len(app.node.documents.live) == 1 and len(app.node.hub.rooms) == 1
     await leak_free(app)
@@ -286,5 +294,3 @@ async def test_abrupt_losses_leave_nothing_behind(app: App) -> None:
 
     await asyncio.gather(*(come_and_go(number) for number in range(40)))
     await leak_free(app)
-
-

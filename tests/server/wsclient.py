@@ -54,7 +54,12 @@ class Wire:
 
         def matches(envelope: dict[str, Any]) -> bool:
             data = envelope.get("data")
-            return envelope["event"] == event and "id" not in envelope and isinstance(data, dict) and where.items() <= data.items()
+            return (
+                envelope["event"] == event
+                and "id" not in envelope
+                and isinstance(data, dict)
+                and where.items() <= data.items()
+            )
 
         return dict((await self.take(matches))["data"])
 
@@ -94,12 +99,25 @@ class Wire:
 
 @contextlib.asynccontextmanager
 async def dial(
-    url: str, *, name: str | None = None, codec: str = "json", token: str | None = None, path: str = "/ws", **options: Any
+    url: str,
+    *,
+    name: str | None = None,
+    codec: str = "json",
+    token: str | None = None,
+    path: str = "/ws",
+    **options: Any,
 ) -> AsyncIterator[Wire]:
     """Connects; with ``name`` or ``token`` authenticates by the first event."""
     target = url.replace("http://", "ws://") + path
     protocols = [Subprotocol(f"syncline.v1.{codec}")]
-    options = {"subprotocols": protocols, "compression": None, "max_size": None, "proxy": None, **options}
+    options = {
+        "subprotocols": protocols,
+        "compression": None,
+        "max_size": None,
+        "max_queue": None,
+        "proxy": None,
+        **options,
+    }
     async with connect(target, **options) as socket:
         client = Wire(socket, codec)
         if token is not None:

@@ -19,7 +19,7 @@ EVENTS = Events()
 def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str, Any]:
     limit = session.node.config.presence.metadata_bytes
     metadata: bytes | None = None
-    if data.metadata is not None:
+    if bytes(data.metadata):
         try:
             # Decoded and encoded anew, so that whatever lists it later can rely on it.
             value = (msgspec.json if session.codec == "json" else msgspec.msgpack).decode(data.metadata)

@@ -16,9 +16,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
+import picows.picows
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
 from picows.common import WSUpgradeResponseWithListener
-from picows.picows import WSProtocol
 
 from ...core import wire
 from ...core.errors import INTERNAL, SynclineError
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from ..node import Node
 
 log = logging.getLogger("syncline.ws")
+
+#: Not in picows' stubs: the protocol object that its own `ws_create_server` makes for each connection.
+_WSProtocol: Any = picows.picows.WSProtocol  # type: ignore[attr-defined]
 
 #: How long a peer may take to answer our close frame before the socket is cut.
 CLOSE_SECONDS = 5.0
@@ -123,9 +126,7 @@ class Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         session = self.session
-        if session.connection is None:
-            return
-        kind = frame.msg_type
+        kind: Any = frame.msg_type
         self.node.pings.heard(session.connection, kind == WSMsgType.PONG)
         if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY or kind == WSMsgType.CONTINUATION:
             counters = self.node.counters
@@ -147,7 +148,8 @@ class Listener(WSListener):
                 session.close(INTERNAL)
         elif kind == WSMsgType.CLOSE:
             assert self.transport is not None
-            self.transport.peer_closed(int(frame.get_close_code()))
+            code: Any = frame.get_close_code()
+            self.transport.peer_closed(int(code))
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if self.transport is None:
@@ -202,7 +204,7 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
         answer = {"Sec-WebSocket-Protocol": chosen} if chosen else None
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(answer), listener)
 
-    class Protocol(WSProtocol):  # type: ignore[misc, no-any-unimported, unused-ignore]
+    class Protocol(_WSProtocol):  # type: ignore[misc]
         def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
             super().__init__(
                 None,  # host_port: client side only
