@@ -1,0 +1,265 @@
+// A small server of the protocol in one process: documents and rooms, no sockets, frames delivered one by one by hand.
+// It exists to drive the browser client through interleavings and failures that a real server shows only by chance.
+import { ot } from "../../src/client/browser/syncline.js";
+
+export class ReferenceServer {
+  constructor(random = Math.random) {
+    this.random = random;
+    this.connections = new Set();
+    this.documents = new Map();
+    this.rooms = new Map();
+    this.up = true;
+    this.refuse = () => null; // ({client, seq, operation}) -> an error code, or null
+    this.duplicates = 0;
+    this.log = []; // events received
+    this.intercept = () => false; // (connection, envelope) -> whether it was dealt with
+    const server = this;
+    this.WebSocket = class {
+      constructor(url, protocols) {
+        Object.assign(this, { url, protocols, readyState: 0, bufferedAmount: 0, toServer: [], toClient: [] });
+        Object.assign(this, { documents: new Map(), rooms: new Set(), user: null });
+        server.connections.add(this);
+      }
+
+      send(text) {
+        if (this.readyState === 1) this.toServer.push(text);
+      }
+
+      close() {
+        this.readyState = 3;
+        server.forget(this);
+      }
+    };
+  }
+
+  document(name) {
+    if (!this.documents.has(name)) {
+      this.documents.set(name, { generation: `g${this.documents.size}`, text: "", history: [], owners: new Map() });
+    }
+    return this.documents.get(name);
+  }
+
+  room(name) {
+    if (!this.rooms.has(name)) this.rooms.set(name, { epoch: "e1", history: [] });
+    return this.rooms.get(name);
+  }
+
+  /** Delivers one frame of a random connection and direction. False when there is nothing to do. */
+  step() {
+    const ready = [...this.connections].filter((one) => one.readyState === 0 || one.toServer.length || one.toClient.length);
+    if (!ready.length) return false;
+    const connection = ready[Math.floor(this.random() * ready.length)];
+    if (connection.readyState === 0) {
+      if (!this.up) this.cut(connection);
+      else {
+        connection.readyState = 1;
+        connection.onopen?.({});
+      }
+    } else if (connection.toServer.length && (!connection.toClient.length || this.random() < 0.5)) {
+      this.receive(connection, connection.toServer.shift());
+    } else if (connection.toClient.length) {
+      connection.onmessage?.({ data: connection.toClient.shift() });
+    }
+    return true;
+  }
+
+  forget(connection) {
+    this.connections.delete(connection);
+    for (const name of connection.documents.keys()) this.leave(connection, name);
+  }
+
+  /** The connection is gone, with whatever was on its way; `handled`: the server still read what had been sent. */
+  cut(connection, { code = 1006, reason = "", handled = false } = {}) {
+    if (handled) while (connection.toServer.length) this.receive(connection, connection.toServer.shift());
+    this.forget(connection);
+    connection.readyState = 3;
+    connection.toServer.length = connection.toClient.length = 0;
+    connection.onclose?.({ code, reason });
+  }
+
+  push(connection, event, data) {
+    connection.toClient.push(JSON.stringify({ event, data }));
+  }
+
+  receive(connection, text) {
+    const parsed = JSON.parse(text);
+    for (const envelope of Array.isArray(parsed) ? parsed : [parsed]) {
+      this.log.push(envelope);
+      if (!this.intercept(connection, envelope)) this.handle(connection, envelope);
+    }
+  }
+
+  handle(connection, { event, data, id }) {
+    const reply = (name, result) => id !== undefined && connection.toClient.push(JSON.stringify({ id, event: name, result }));
+    const fail = (code, extra = {}) => {
+      const error = { code, message: `${code} it is` };
+      if (id === undefined) this.push(connection, "error", { ...error, event, ...extra });
+      else connection.toClient.push(JSON.stringify({ id, event: "error", error }));
+    };
+    if (event === "auth") {
+      connection.user = data.token ?? `guest-${data.name}`;
+      return reply("auth:accepted", {
+        user: connection.user, name: data.name, connection: "c", guest: true, expires_at: null, ping_seconds: 25,
+        version: "0", token: connection.user,
+      });
+    }
+    if (event === "ping") return reply("ping", { time: 0 });
+    if (event === "room:join") return this.joinRoom(connection, data, reply);
+    if (event === "message:send") return this.publish(connection, data, reply);
+    if (event === "presence:update") return reply(event, data);
+    if (event === "document:join") return this.join(connection, data, reply, fail);
+    if (event === "document:operation") return this.operation(connection, data, fail);
+    if (event === "document:cursor") return this.cursor(connection, data);
+    if (event === "room:leave") {
+      connection.rooms.delete(data.room);
+      return reply(event, data);
+    }
+    if (event === "document:leave") {
+      this.leave(connection, data.document);
+      return reply(event, data);
+    }
+    return fail("unknown_event");
+  }
+
+  joinRoom(connection, { room: name, history = 0, recover }, reply) {
+    const room = this.room(name);
+    connection.rooms.add(name);
+    const recovered = recover ? recover.epoch === room.epoch : null;
+    const publications = recovered
+      ? room.history.filter(({ offset }) => offset > recover.offset)
+      : room.history.slice(Math.max(0, room.history.length - history));
+    const position = { offset: room.history.at(-1)?.offset ?? 0, epoch: room.epoch };
+    return reply("room:joined", { room: name, role: "member", position, recovered, publications, members: [] });
+  }
+
+  publish(connection, { room: name, data }, reply) {
+    const room = this.room(name);
+    const offset = (room.history.at(-1)?.offset ?? 0) + 1;
+    const publication = { room: name, offset, epoch: room.epoch, user: connection.user, name: "", time: 0, data };
+    room.history.push(publication);
+    for (const other of this.connections) if (other.rooms.has(name)) this.push(other, "message:received", publication);
+    return reply("message:send", { room: name, offset, epoch: room.epoch });
+  }
+
+  join(connection, { document: name, client, revision, generation }, reply, fail) {
+    const document = this.document(name);
+    const owner = document.owners.get(client);
+    if (owner !== undefined && owner !== connection.user) return fail("client_taken");
+    document.owners.set(client, connection.user);
+    const returning = generation === document.generation;
+    if (returning && revision > document.history.length) return fail("revision_unknown");
+    connection.documents.set(name, { client, place: null });
+    const seq = document.history.reduce((last, entry) => (entry.client === client ? entry.seq : last), 0);
+    const others = [...this.connections].filter((one) => one !== connection && one.documents.has(name));
+    const collaborators = others.map((one) => this.who(one, name));
+    for (const other of others) this.push(other, "document:collaborator_joined", { document: name, ...this.who(connection, name) });
+    return reply("document:state", {
+      document: name, generation: document.generation, revision: document.history.length, role: connection.role ?? "editor",
+      unit: "utf-16", client, seq, text: returning ? null : document.text,
+      operations: returning ? document.history.slice(revision) : null, collaborators,
+    });
+  }
+
+  who(connection, name) {
+    const { client, place } = connection.documents.get(name);
+    const at = place ?? { anchor: null, head: null };
+    return { client, user: connection.user, name: connection.user, role: "editor", ...at };
+  }
+
+  leave(connection, name) {
+    const { client } = connection.documents.get(name);
+    connection.documents.delete(name);
+    for (const other of this.connections) {
+      if (other.documents.has(name)) this.push(other, "document:collaborator_left", { document: name, client });
+    }
+  }
+
+  operation(connection, { document: name, seq, revision, operation }, fail) {
+    const joined = connection.documents.get(name);
+    if (!joined) return fail("not_joined", { document: name, seq });
+    const document = this.document(name);
+    const { client } = joined;
+    const known = document.history.findIndex((entry) => entry.client === client && entry.seq === seq);
+    if (known >= 0) {
+      this.duplicates += 1;
+      return this.push(connection, "document:ack", { document: name, seq, revision: known + 1 });
+    }
+    const code = this.refuse({ client, seq, operation });
+    if (code) return fail(code, { document: name, seq });
+    let arrived = operation;
+    for (const entry of document.history.slice(revision)) arrived = ot.transform(arrived, entry.operation, "left");
+    if (ot.baseLength(arrived) > document.text.length) return fail("operation_out_of_range", { document: name, seq });
+    if (!ot.keepsPairs(arrived, document.text)) return fail("operation_invalid", { document: name, seq });
+    document.text = ot.apply(document.text, arrived);
+    document.history.push({ client, seq, operation: arrived });
+    for (const other of this.connections) {
+      const there = other.documents.get(name);
+      if (!there) continue;
+      this.push(other, "document:operation", {
+        document: name, revision: document.history.length, operations: [{ client, seq, operation: arrived }],
+      });
+      const end = ot.endOf(arrived);
+      if (there.client === client) there.place = { anchor: end, head: end };
+      else if (there.place) {
+        const { anchor, head } = there.place;
+        there.place = { anchor: ot.mapPosition(anchor, arrived), head: ot.mapPosition(head, arrived) };
+      }
+    }
+    return undefined;
+  }
+
+  cursor(connection, { document: name, revision, anchor, head }) {
+    const joined = connection.documents.get(name);
+    if (!joined) return;
+    const document = this.document(name);
+    for (const { operation } of document.history.slice(revision)) {
+      if (anchor === null) break;
+      anchor = ot.mapPosition(anchor, operation);
+      head = ot.mapPosition(head, operation);
+    }
+    joined.place = anchor === null ? null : { anchor, head };
+    for (const other of this.connections) {
+      if (other !== connection && other.documents.has(name)) {
+        const cursors = [{ client: joined.client, anchor, head }];
+        this.push(other, "document:cursor", { document: name, revision: document.history.length, cursors });
+      }
+    }
+  }
+}
+
+/** A small seeded generator (mulberry32): failures can be repeated. */
+export function seeded(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const PIECES = ["a", "bc", "def", "\n", "é", "😀", "👩‍👩‍👧", "💃x", "the ", "漢字"];
+
+/** A random operation on `text` that keeps surrogate pairs whole, of one to four components' work. */
+export function randomOperation(text, random) {
+  const parts = [];
+  let at = 0;
+  for (let round = Math.ceil(random() * 2); round > 0; round -= 1) {
+    const point = (low) => {
+      const found = low + Math.floor(random() * (text.length - low + 1));
+      const low_ = found > 0 && found < text.length && /[\uDC00-\uDFFF]/.test(text[found]) && /[\uD800-\uDBFF]/.test(text[found - 1]);
+      return low_ ? found + 1 : found;
+    };
+    const start = point(at);
+    const end = random() < 0.5 ? start : Math.min(point(start), text.length);
+    parts.push(start - at);
+    const insert = random() < 0.7 ? PIECES[Math.floor(random() * PIECES.length)] : "";
+    if (random() < 0.5) parts.push(insert, start - end);
+    else parts.push(start - end, insert);
+    at = end;
+  }
+  return ot.normalize(parts);
+}
+
+/** Lets timers, promises and microtasks run. */
+export const turn = () => new Promise((resolve) => setImmediate(resolve));
