@@ -15,6 +15,8 @@ CONFIG ?=
 PORT   ?=
 ARGS   ?=
 
+export SYNCLINE_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+
 PYX     := $(shell find src -name '*.pyx')
 NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
