@@ -1,0 +1,39 @@
+"""For the whole suite: a test that hung shows where each asyncio task was waiting; hypothesis runs by a named profile."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import Generator, Iterator
+
+import hypothesis
+import pytest
+
+# No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
+hypothesis.settings.register_profile("default", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+def awaiting(task: asyncio.Task[object]) -> Iterator[str]:
+    """Where a task waits, one line a coroutine, the outermost first."""
+    coroutine: object = task.get_coro()
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        yield f"  {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        coroutine = getattr(coroutine, "cr_await", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """pytest-timeout's own traceback ends in the selector; what matters is which coroutine never got its answer."""
+    report = yield
+    if call.excinfo is not None and str(call.excinfo.value).startswith("Timeout"):
+        tasks = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task) and not thing.done()]
+        lines = [line for task in tasks for line in (task.get_name(), *awaiting(task))]
+        if lines:
+            report.sections.append(("asyncio tasks that were waiting", "\n".join(lines)))
+    return report
