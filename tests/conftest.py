@@ -1,4 +1,4 @@
-"""For the whole suite: a test that hung shows where each asyncio task was waiting; hypothesis runs by a named profile."""
+"""For the whole suite: a hanging test shows where its asyncio tasks wait; hypothesis runs by a named profile."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     work = tmp_path_factory.mktemp("packaging")
     # egg_info would write beside the sources; the checkout stays as it is.
-    command = ["setup.py", "--quiet", "egg_info", "--egg-base", work, "sdist", "--dist-dir", work]
+    command = ["setup.py", "--quiet", "egg_info", "--egg-base", str(work), "sdist", "--dist-dir", str(work)]
     run(sys.executable, *command, cwd=ROOT)
     [archive] = work.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
