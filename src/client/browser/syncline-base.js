@@ -1,0 +1,142 @@
+/** What the other parts of the Syncline client stand on: errors, events, joining. Import syncline.js. */
+
+/**
+ * A request that failed. `code` is one of docs/protocol.md, or this side's: disconnected, timeout, closed,
+ * buffer_full.
+ */
+export class SynclineError extends Error {
+  constructor(code, message, detail = {}) {
+    super(message || code.replaceAll("_", " "));
+    this.name = "SynclineError";
+    this.code = code;
+    Object.assign(this, detail);
+  }
+}
+
+/** A callback's fault must not stop the others: it surfaces as an uncaught error. */
+export function report(error) {
+  if (typeof reportError === "function") reportError(error);
+  else queueMicrotask(() => { throw error; });
+}
+
+export class Emitter {
+  #listeners = new Map();
+
+  /** Calls `callback` at each `name`; returns the function that ends it. */
+  on(name, callback) {
+    if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
+    this.#listeners.get(name).add(callback);
+    return () => this.off(name, callback);
+  }
+
+  off(name, callback) {
+    this.#listeners.get(name)?.delete(callback);
+  }
+
+  /** @internal */
+  _emit(name, detail) {
+    for (const callback of [...(this.#listeners.get(name) ?? [])]) {
+      try {
+        callback(detail);
+      } catch (error) {
+        report(error);
+      }
+    }
+  }
+}
+
+/** A promise with its handles; its rejection is never "unhandled": who does not await it does not care. */
+export function deferred() {
+  const result = {};
+  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  result.promise.catch(() => {});
+  return result;
+}
+
+/** Codes of a passing trouble: the same may be tried again. */
+export const RETRIED = new Set([
+  "unavailable", "document_unavailable", "internal", "timeout", "limit_exceeded", "buffer_full",
+]);
+
+/** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
+export class Joined extends Emitter {
+  #retry = 0;
+  #failures = 0;
+  _opened = deferred();
+
+  constructor(client, name) {
+    super();
+    this.client = client;
+    this.name = name;
+    this.state = "detached";
+  }
+
+  /** Resolves at the first join; rejects when it is refused for good. */
+  get ready() {
+    return this._opened.promise;
+  }
+
+  _attach() {
+    clearTimeout(this.#retry);
+    if (!this.client.online || this.state === "left" || this.state === "failed") return;
+    const token = {};
+    this._joining = token;
+    this._state("joining");
+    const current = (then) => (value) => this._joining === token && this.state === "joining" && then(value);
+    this._join(
+      current((result) => {
+        this.#failures = 0;
+        this._state("joined");
+        this._joinedWith(result);
+        this._opened.resolve(this);
+      }),
+      current((error) => {
+        if (this._mendJoin(error)) this._attach();
+        else if (RETRIED.has(error.code)) this._again();
+        else if (error.code !== "disconnected") this._fail(error);
+      }),
+    );
+  }
+
+  /** Joins after a wait that grows while it fails. */
+  _again() {
+    this._detach();
+    const { backoffBase, backoffMax, random } = this.client.options;
+    const wait = (0.5 + random() / 2) * Math.min(backoffMax, backoffBase * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#retry = setTimeout(() => this._attach(), wait);
+  }
+
+  _detach() {
+    clearTimeout(this.#retry);
+    this._joining = null;
+    if (this.state === "joining" || this.state === "joined") this._state("detached");
+  }
+
+  _ended(error) {
+    this._detach();
+    this._opened.reject(error);
+  }
+
+  _reopen() {
+    this._opened = deferred();
+    if (this.state === "failed") this._state("detached");
+  }
+
+  _fail(error) {
+    this._detach();
+    this._state("failed");
+    this._opened.reject(error);
+    this._emit("error", error);
+  }
+
+  _mendJoin() {
+    return false;
+  }
+
+  _state(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this._emit("state", { state });
+  }
+}
