@@ -54,8 +54,8 @@ class Key:
 
 
 def number(value: float | None) -> str:
-    """A bound as people write it: 8388608 rather than 8388608.0."""
-    return "any" if value is None else str(int(value)) if float(value).is_integer() else str(value)
+    """A bound as people read it: 8,388,608 rather than 8388608.0."""
+    return "any" if value is None else f"{int(value):,}" if float(value).is_integer() else str(value)
 
 
 def _default(item: Field[Any]) -> Any:

@@ -43,9 +43,11 @@ class _Wrong(Exception):
     """A value that its key does not allow."""
 
 
-def _show(value: Any) -> str:
+def _show(value: Any, *, secret: bool = False) -> str:
     kinds = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list", dict: "a table"}
     kind = kinds.get(type(value), "a " + type(value).__name__)
+    if secret:
+        return f"{kind} (not shown)"
     text = json.dumps(value, ensure_ascii=False, default=str)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
 
@@ -74,7 +76,7 @@ def _check(key: Key, value: Any) -> Any:
             return list(value)
     else:
         raise AssertionError(f"{key.path}: no rule for the type {kind}")
-    found = f"a string of {len(value.encode())} bytes" if key.secret and isinstance(value, str) else _show(value)
+    found = _show(value, secret=key.secret)
     close = difflib.get_close_matches(value, key.choices, 1) if isinstance(value, str) and not key.secret else []
     hint = f'; did you mean "{close[0]}"?' if close else ""
     raise _Wrong(f"found {found}, allowed is {key.allowed}{hint}")

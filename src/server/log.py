@@ -80,6 +80,13 @@ def _one_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mu
     return event
 
 
+def _drop_formatted(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Another handler's formatter leaves these two on the record; they are no extra fields."""
+    event.pop("message", None)
+    event.pop("asctime", None)
+    return event
+
+
 def _dumps(event: Any, **_: Any) -> str:
     # ASCII only: lone surrogates, line separators and terminal escapes in it are harmless everywhere.
     return json.dumps(event, default=repr, separators=(", ", ": "))
@@ -91,6 +98,7 @@ def formatter(kind: str, *, colours: bool = False) -> logging.Formatter:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.stdlib.ExtraAdder(),
+        _drop_formatted,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Processor] = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from argon2 import PasswordHasher, Type
-from argon2.exceptions import VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 #: RFC 9106 section 4, second recommended option: 3 passes over 64 MiB in 4 lanes, a salt of 16 bytes, a tag of 32.
 _HASHER = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4, hash_len=32, salt_len=16, type=Type.ID)
@@ -23,8 +23,10 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(hashed: str, password: str) -> bool:
-    """Whether ``password`` is that of ``hashed``. Raises ``argon2.exceptions.InvalidHashError`` on a damaged hash."""
+    """Whether ``password`` is that of ``hashed``. Raises ValueError when ``hashed`` is damaged."""
     try:
         return _HASHER.verify(hashed, _bytes(password))
     except VerifyMismatchError:
         return False
+    except (InvalidHashError, VerificationError) as error:
+        raise ValueError("the stored password hash is damaged") from error
