@@ -54,9 +54,12 @@ def apply(text: str, operation: Operation) -> str:
     """
 
 def compose(first: Operation, second: Operation) -> Operation:
-    """One operation that does what ``first`` and then ``second`` do. Deletes of ``first`` come before inserts of ``second``.
+    """One operation that does what ``first`` and then ``second`` do.
 
-    Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair that ``first`` inserts.
+    Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side that
+    wins ties, gives the text that its two steps would have given. As a history it does not replace them (fact 3 of
+    collaboration.md). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
+    that ``first`` inserts.
     """
 
 def transform(operation: Operation, other: Operation, side: Side) -> Operation:

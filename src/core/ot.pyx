@@ -30,29 +30,9 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from syncline.core.parts cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    Points,
-    count_astral,
-    count_points,
-    has_astral,
-    invalid,
-    out_of_range,
-    parts_close,
-    parts_open,
-    parts_push,
-    points_append,
-    points_close,
-    points_open,
-    points_text,
-    require_well_formed,
-    transform_parts,
-    utf16_length,
-    widen,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, Points, count_astral, count_points, has_astral, invalid,
+    out_of_range, parts_close, parts_open, parts_push, points_append, points_close, points_open, points_text,
+    require_well_formed, transform_parts, utf16_length, widen,
 )
 
 from typing import Literal
@@ -396,9 +376,12 @@ def apply(str text not None, Operation operation not None):
 
 
 def compose(Operation first not None, Operation second not None):
-    """One operation that does what ``first`` and then ``second`` do. Deletes of ``first`` come before inserts of ``second``.
+    """One operation that does what ``first`` and then ``second`` do.
 
-    Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair that ``first`` inserts.
+    Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side that
+    wins ties, gives the text that its two steps would have given. As a history it does not replace them (fact 3 of
+    collaboration.md). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
+    that ``first`` inserts.
     """
     cdef Parts parts
     cdef Points points
@@ -418,7 +401,13 @@ def compose(Operation first not None, Operation second not None):
         for index in range(second.count):
             part = second.parts[index]
             want = part.length
-            while True:
+            if part.kind == INSERT:
+                taken = count_points(second.text, used_second, want) if utf16 else want
+                parts_push(&parts, INSERT, want)
+                points_append(&points, second.text, used_second, taken)
+                used_second += taken
+                continue
+            while want:
                 if left_over == 0:
                     if part_index < first.count:
                         head = first.parts[part_index].kind
@@ -430,12 +419,6 @@ def compose(Operation first not None, Operation second not None):
                     parts_push(&parts, DELETE, left_over)
                     left_over = 0
                     continue
-                if part.kind == INSERT:
-                    taken = count_points(second.text, used_second, want) if utf16 else want
-                    parts_push(&parts, INSERT, want)
-                    points_append(&points, second.text, used_second, taken)
-                    used_second += taken
-                    break
                 if head == -1:  # beyond what `first` names: an endless retain
                     parts_push(&parts, part.kind, want)
                     break
@@ -452,8 +435,6 @@ def compose(Operation first not None, Operation second not None):
                     used_first += taken
                 else:
                     parts_push(&parts, part.kind, step)
-                if want == 0:
-                    break
         while True:
             if left_over:
                 parts_push(&parts, head, left_over)
