@@ -1,0 +1,539 @@
+"""The Broker contract, sentence by sentence."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from ..core.room import Position, Publication
+from ..server.seams import Broker, Unavailable, Unrecoverable
+from .outcome import Outcomes, settled
+
+#: ``create(history_size=..., history_bytes=..., max_histories=...)``, all optional.
+CreateBroker = Callable[..., Broker]
+
+
+def message(room: str = "team", data: bytes = b'"hi"', *, user: str = "ada") -> Publication:
+    return Publication(room, user, user.title(), 1_700_000_000.25, "json", data)
+
+
+class Recorder:
+    """BrokerEvents that keep what came, in one order with the ``done`` callbacks that ``publish`` makes."""
+
+    def __init__(self) -> None:
+        self.publications: list[Publication] = []
+        self.ephemerals: list[tuple[str, str, bytes]] = []
+        self.log: list[tuple[str, str, int]] = []  # ("delivered" or "done", room, offset)
+
+    def on_publication(self, publication: Publication) -> None:
+        self.publications.append(publication)
+        self.log.append(("delivered", publication.room, publication.offset))
+
+    def on_ephemeral(self, room: str, event: str, payload: bytes) -> None:
+        self.ephemerals.append((room, event, payload))
+
+    def offsets(self, room: str = "team") -> list[int]:
+        return [publication.offset for publication in self.publications if publication.room == room]
+
+
+Open = Callable[..., Awaitable[tuple[Broker, Recorder]]]
+
+
+async def publish(broker: Broker, publication: Publication) -> Position:
+    position = await settled(partial(broker.publish, publication))
+    assert isinstance(position, Position)
+    return position
+
+
+async def publish_many(broker: Broker, count: int, room: str = "team", first: int = 1) -> list[Position]:
+    """``count`` messages in one turn, with their number as data."""
+    outcomes = Outcomes()
+    for number in range(first, first + count):
+        broker.publish(message(room, b"%d" % number), outcomes.done(number))
+    await outcomes.wait()
+    assert not outcomes.errors
+    return [outcomes.results[number] for number in range(first, first + count)]
+
+
+def contents(publications: list[Publication]) -> list[int]:
+    return [int(publication.data) for publication in publications]
+
+
+class BrokerSuite:
+    """Give it the fixture ``create``: ``create(**options) -> Broker``, see CreateBroker."""
+
+    @pytest.fixture
+    async def open(self, create: CreateBroker) -> AsyncIterator[Open]:
+        brokers: list[Broker] = []
+
+        async def open(**options: Any) -> tuple[Broker, Recorder]:
+            broker, recorder = create(**options), Recorder()
+            await broker.start(recorder)
+            brokers.append(broker)
+            return broker, recorder
+
+        yield open
+        for broker in brokers:
+            await broker.close()
+
+    # Positions -----------------------------------------------------------------------------------------------
+
+    async def test_a_room_without_history_is_at_offset_0_of_its_epoch(self, open: Open) -> None:
+        broker, _ = await open()
+        position = await broker.subscribe("team")
+        assert position.offset == 0
+        assert position.epoch
+        assert await publish(broker, message()) == (1, position.epoch)
+
+    async def test_a_position_taken_before_the_first_publication_recovers_it(self, open: Open) -> None:
+        broker, _ = await open()
+        before = (await broker.history("team", None, 0)).position
+        assert before.offset == 0
+        await publish(broker, message())
+        history = await broker.history("team", before, 10)
+        assert [publication.offset for publication in history.publications] == [1]
+
+    async def test_offsets_have_no_gaps_and_one_epoch(self, open: Open) -> None:
+        broker, _ = await open()
+        positions = await publish_many(broker, 20)
+        positions += await publish_many(broker, 20)
+        assert [position.offset for position in positions] == list(range(1, 41))
+        assert len({position.epoch for position in positions}) == 1
+
+    async def test_rooms_count_for_themselves(self, open: Open) -> None:
+        broker, _ = await open()
+        outcomes = Outcomes()
+        for number in range(1, 31):
+            for room in ("a", "b", "c"):
+                broker.publish(message(room), outcomes.done((room, number)))
+        await outcomes.wait()
+        for room in ("a", "b", "c"):
+            assert [outcomes.results[room, number].offset for number in range(1, 31)] == list(range(1, 31))
+        assert len({position.epoch for position in outcomes.results.values()}) == 3
+
+    async def test_publish_sets_the_position_of_the_publication(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        publication = message()
+        position = await publish(broker, publication)
+        assert publication.position == position
+        assert recorder.publications[0].position == position
+
+    async def test_everything_said_arrives_in_delivery_and_history(self, open: Open) -> None:
+        broker, recorder = await open()
+        data = [b"", b"\x00\xff\xc3(", "é€😀\x00".encode(), b"x" * 300_000]
+        for number, body in enumerate(data):
+            room, user, name = f"r\x00{number} é😀", f"u{number}😀", "Ada\nß"
+            await broker.subscribe(room)
+            await publish(broker, Publication(room, user, name, 1.5 + number, "msgpack", body))
+            (stored,) = (await broker.history(room, None, 10)).publications
+            for publication in (stored, recorder.publications[-1]):
+                assert (publication.room, publication.user, publication.name) == (room, user, name)
+                assert (publication.time, publication.codec) == (1.5 + number, "msgpack")
+                assert publication.data == body
+
+    # Delivery ------------------------------------------------------------------------------------------------
+
+    async def test_delivery_is_in_order_and_before_done(self, open: Open) -> None:
+        broker, recorder = await open()
+        rooms = ("a", "b")
+        for room in rooms:
+            await broker.subscribe(room)
+        outcomes = Outcomes()
+
+        def submit(room: str, name: int) -> None:
+            done = outcomes.done((room, name))
+
+            def then(position: Position | None, error: Exception | None) -> None:
+                if position is not None:
+                    recorder.log.append(("done", room, position.offset))
+                done(position, error)
+
+            broker.publish(message(room), then)
+
+        for turn in range(5):
+            for number in range(10):
+                for room in rooms:
+                    submit(room, turn * 10 + number)
+            await asyncio.sleep(0)
+        await outcomes.wait()
+        for room in rooms:
+            for kind in ("delivered", "done"):
+                offsets = [offset for what, where, offset in recorder.log if (what, where) == (kind, room)]
+                assert offsets == list(range(1, 51))
+            for offset in range(1, 51):
+                delivered = recorder.log.index(("delivered", room, offset))
+                assert delivered < recorder.log.index(("done", room, offset))
+
+    async def test_done_is_called_in_order_of_submission(self, open: Open) -> None:
+        broker, _ = await open()
+        outcomes = Outcomes()
+        for number in range(200):
+            broker.publish(message(), outcomes.done(number))
+            if number % 7 == 0:
+                await asyncio.sleep(0)
+        await outcomes.wait()
+        assert outcomes.order == list(range(200))
+        assert [outcomes.results[number].offset for number in range(200)] == list(range(1, 201))
+
+    async def test_only_subscribed_rooms_are_delivered(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        await publish(broker, message("other"))
+        await publish(broker, message("team"))
+        assert [publication.room for publication in recorder.publications] == ["team"]
+
+    async def test_subscribing_twice_delivers_once(self, open: Open) -> None:
+        broker, recorder = await open()
+        first = await broker.subscribe("team")
+        assert await broker.subscribe("team") == first
+        await publish(broker, message())
+        assert recorder.offsets() == [1]
+
+    async def test_nothing_comes_after_unsubscribe(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        await publish(broker, message())
+        outcomes = Outcomes()
+        for number in range(10):  # some of these may be under way
+            broker.publish(message(), outcomes.done(number))
+        await broker.unsubscribe("team")
+        seen = len(recorder.publications)
+        await outcomes.wait()
+        await publish(broker, message())
+        assert len(recorder.publications) == seen
+        assert (await broker.history("team", None, 100)).position.offset == 12
+
+    async def test_unsubscribe_is_idempotent(self, open: Open) -> None:
+        broker, _ = await open()
+        await broker.unsubscribe("never")
+        await broker.subscribe("team")
+        await broker.unsubscribe("team")
+        await broker.unsubscribe("team")
+
+    async def test_subscribing_again_continues(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        await publish(broker, message())
+        await broker.unsubscribe("team")
+        missed = await publish(broker, message())
+        assert await broker.subscribe("team") == missed
+        await publish(broker, message())
+        assert recorder.offsets() == [1, 3]
+
+    async def test_everything_after_the_returned_position_is_delivered(self, open: Open) -> None:
+        broker, recorder = await open()
+        await publish_many(broker, 3)
+        outcomes = Outcomes()
+        for number in range(10):
+            broker.publish(message(), outcomes.done(number))
+        subscribing = asyncio.ensure_future(broker.subscribe("team"))
+        for number in range(10, 40):
+            broker.publish(message(), outcomes.done(number))
+            if number % 5 == 0:
+                await asyncio.sleep(0)
+        position = await subscribing
+        for number in range(40, 50):
+            broker.publish(message(), outcomes.done(number))
+        await outcomes.wait()
+        offsets = recorder.offsets()
+        assert offsets == sorted(set(offsets))
+        assert [offset for offset in offsets if offset > position.offset] == list(range(position.offset + 1, 54))
+
+    async def test_many_subscribe_at_once(self, open: Open) -> None:
+        broker, recorder = await open(max_histories=2)
+        rooms = [f"room{number}" for number in range(20)]
+        positions = await asyncio.gather(*(broker.subscribe(room) for room in rooms + rooms))
+        assert {position.offset for position in positions} == {0}
+        for room, position in zip(rooms + rooms, positions, strict=True):
+            assert (await publish(broker, message(room))).epoch == position.epoch
+        assert [recorder.offsets(room) for room in rooms] == [[1, 2]] * 20
+
+    # History -------------------------------------------------------------------------------------------------
+
+    async def test_history_of_an_unknown_room_is_empty(self, open: Open) -> None:
+        broker, _ = await open()
+        history = await broker.history("nowhere", None, 10)
+        assert history.publications == []
+        assert history.position.offset == 0
+        assert await broker.subscribe("nowhere") == history.position
+
+    async def test_the_last_ones(self, open: Open) -> None:
+        broker, _ = await open()
+        positions = await publish_many(broker, 10)
+        history = await broker.history("team", None, 3)
+        assert contents(history.publications) == [8, 9, 10]
+        assert history.position == positions[-1]
+        assert contents((await broker.history("team", None, 100)).publications) == list(range(1, 11))
+
+    async def test_limit_0_gives_just_the_position(self, open: Open) -> None:
+        broker, _ = await open()
+        positions = await publish_many(broker, 5)
+        history = await broker.history("team", None, 0)
+        assert history.publications == []
+        assert history.position == positions[-1]
+        assert (await broker.history("team", positions[-1], 0)).publications == []
+
+    async def test_exactly_what_follows(self, open: Open) -> None:
+        broker, _ = await open()
+        positions = await publish_many(broker, 10)
+        for position in [Position(0, positions[0].epoch), *positions]:
+            history = await broker.history("team", position, 10)
+            assert contents(history.publications) == list(range(position.offset + 1, 11))
+            assert [publication.position for publication in history.publications] == positions[position.offset :]
+            assert history.position == positions[-1]
+
+    async def test_what_is_done_is_in_the_history(self, open: Open) -> None:
+        broker, _ = await open()
+        for number in range(1, 20):
+            position = await publish(broker, message(data=b"%d" % number))
+            history = await broker.history("team", None, 1)
+            assert (contents(history.publications), history.position) == ([number], position)
+
+    async def test_more_than_limit_following_is_unrecoverable(self, open: Open) -> None:
+        broker, _ = await open()
+        positions = await publish_many(broker, 10)
+        assert len((await broker.history("team", positions[4], 5)).publications) == 5
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", positions[4], 4)
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", positions[4], 0)
+
+    async def test_another_epoch_is_unrecoverable(self, open: Open) -> None:
+        broker, _ = await open()
+        positions = await publish_many(broker, 3)
+        for since in (Position(2, "elsewhere"), Position(3, ""), Position(0, positions[0].epoch + "x")):
+            with pytest.raises(Unrecoverable):
+                await broker.history("team", since, 10)
+
+    async def test_a_position_that_never_was_is_unrecoverable(self, open: Open) -> None:
+        broker, _ = await open()
+        (position,) = await publish_many(broker, 1)
+        for offset in (2, 1000, -1):
+            with pytest.raises(Unrecoverable):
+                await broker.history("team", Position(offset, position.epoch), 10)
+
+    @pytest.mark.parametrize("subscribed", [False, True])
+    async def test_history_is_bounded_by_count(self, open: Open, subscribed: bool) -> None:
+        broker, _ = await open(history_size=5)
+        if subscribed:
+            await broker.subscribe("team")
+        for first in (1, 4, 7, 10):
+            positions = await publish_many(broker, 3, first=first)
+        history = await broker.history("team", None, 100)
+        assert contents(history.publications) == [8, 9, 10, 11, 12]
+        assert history.position == positions[-1]
+        epoch = history.position.epoch
+        assert contents((await broker.history("team", Position(7, epoch), 100)).publications) == [8, 9, 10, 11, 12]
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", Position(6, epoch), 100)
+
+    @pytest.mark.parametrize("subscribed", [False, True])
+    async def test_history_is_bounded_by_bytes(self, open: Open, subscribed: bool) -> None:
+        size = message(data=b"x" * 1000).size
+        broker, _ = await open(history_bytes=4 * size)
+        if subscribed:
+            await broker.subscribe("team")
+        for _ in range(10):
+            await publish(broker, message(data=b"x" * 1000))
+        history = await broker.history("team", None, 100)
+        assert [publication.offset for publication in history.publications] == [7, 8, 9, 10]
+        # One that is over the bound alone empties it, and counts.
+        assert (await publish(broker, message(data=b"x" * (4 * size)))).offset == 11
+        history = await broker.history("team", None, 100)
+        assert (history.publications, history.position.offset) == ([], 11)
+        await publish_many(broker, 2, first=12)
+        assert contents((await broker.history("team", history.position, 100)).publications) == [12, 13]
+
+    @pytest.mark.parametrize("none", [{"history_size": 0}, {"history_bytes": 0}])
+    async def test_no_history_still_counts(self, open: Open, none: dict[str, int]) -> None:
+        broker, recorder = await open(**none)
+        await broker.subscribe("team")
+        positions = await publish_many(broker, 3)
+        assert recorder.offsets() == [1, 2, 3]
+        history = await broker.history("team", None, 100)
+        assert (history.publications, history.position) == ([], positions[-1])
+        assert (await broker.history("team", positions[-1], 100)).publications == []
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", positions[-2], 100)
+
+    async def test_what_was_lost_comes_back_in_a_new_epoch(self, open: Open) -> None:
+        broker, _ = await open(max_histories=3)
+        newest: dict[str, Position] = {}
+        for round in range(4):
+            for number in range(8):
+                room = f"room{number if round % 2 else 7 - number}"
+                position = await publish(broker, message(room))
+                before = newest.get(room)
+                if before is not None and position.epoch == before.epoch:
+                    assert position.offset == before.offset + 1
+                    history = await broker.history(room, before, 10)
+                    assert [publication.offset for publication in history.publications] == [position.offset]
+                else:
+                    assert position.offset == 1
+                newest[room] = position
+
+    async def test_a_subscribed_room_keeps_its_epoch(self, open: Open) -> None:
+        broker, recorder = await open(max_histories=2)
+        await broker.subscribe("team")
+        first = await publish(broker, message())
+        for number in range(10):
+            await publish(broker, message(f"other{number}"))
+        second = await publish(broker, message())
+        assert second == (2, first.epoch)
+        assert len((await broker.history("team", first, 10)).publications) == 1
+        assert recorder.offsets() == [1, 2]
+
+    # Forgetting ----------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("subscribed", [False, True])
+    async def test_forget_opens_a_new_epoch(self, open: Open, subscribed: bool) -> None:
+        broker, recorder = await open()
+        if subscribed:
+            await broker.subscribe("team")
+        old = (await publish_many(broker, 3))[-1]
+        await broker.forget("team")
+        history = await broker.history("team", None, 10)
+        assert history.publications == []
+        assert history.position.offset == 0
+        position = await publish(broker, message(data=b"4"))
+        assert position == (1, history.position.epoch)
+        assert position.epoch != old.epoch
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", old, 10)
+        assert contents((await broker.history("team", None, 10)).publications) == [4]
+        assert recorder.offsets() == ([1, 2, 3, 1] if subscribed else [])
+
+    async def test_forgetting_leaves_other_rooms_alone(self, open: Open) -> None:
+        broker, _ = await open()
+        (position,) = await publish_many(broker, 1, "other")
+        await broker.forget("team")
+        await broker.forget("never")
+        history = await broker.history("other", None, 10)
+        assert (len(history.publications), history.position) == (1, position)
+
+    # Events without position ---------------------------------------------------------------------------------
+
+    async def test_ephemeral_events_reach_subscribed_rooms_and_leave_no_trace(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        broker.publish_ephemeral("team", "confetti", b"\x00raw")
+        broker.publish_ephemeral("other", "confetti", b"")
+        await broker.history("team", None, 0)
+        assert recorder.ephemerals == [("team", "confetti", b"\x00raw")]
+        assert await publish(broker, message()) == (1, (await broker.subscribe("team")).epoch)
+        await broker.unsubscribe("team")
+        broker.publish_ephemeral("team", "confetti", b"")
+        await publish(broker, message())
+        assert len(recorder.ephemerals) == 1
+
+    # Closing -------------------------------------------------------------------------------------------------
+
+    async def test_close_finishes_what_was_submitted(self, create: CreateBroker) -> None:
+        broker, recorder = create(), Recorder()
+        await broker.start(recorder)
+        await broker.subscribe("team")
+        outcomes = Outcomes()
+        for number in range(50):
+            broker.publish(message(), outcomes.done(number))
+        await broker.close()
+        assert outcomes.order == list(range(50))
+        assert not outcomes.errors
+        assert recorder.offsets() == list(range(1, 51))
+        await broker.close()
+
+    async def test_a_closed_broker_is_unavailable(self, create: CreateBroker) -> None:
+        broker, recorder = create(), Recorder()
+        await broker.start(recorder)
+        position = await broker.subscribe("team")
+        await broker.close()
+        outcomes = Outcomes()
+        broker.publish(message(), outcomes.done("publish"))
+        await outcomes.wait()
+        assert isinstance(outcomes.errors["publish"], Unavailable)
+        broker.publish_ephemeral("team", "confetti", b"")
+        with pytest.raises(Unavailable):
+            await broker.subscribe("team")
+        with pytest.raises(Unavailable):
+            await broker.history("team", position, 10)
+        with pytest.raises(Unavailable):
+            await broker.forget("team")
+        await broker.unsubscribe("team")
+        assert (recorder.publications, recorder.ephemerals) == ([], [])
+
+
+class DurableBrokerSuite(BrokerSuite):
+    """For brokers whose history outlives the process: each ``create`` of a test opens the same history."""
+
+    async def test_positions_go_on_after_a_restart(self, open: Open) -> None:
+        broker, _ = await open()
+        old = await publish_many(broker, 7)
+        await broker.close()
+        broker, recorder = await open()
+        assert await broker.subscribe("team") == old[-1]
+        new = await publish_many(broker, 3, first=8)
+        assert new == [(offset, old[0].epoch) for offset in (8, 9, 10)]
+        assert recorder.offsets() == [8, 9, 10]
+        history = await broker.history("team", old[4], 10)
+        assert contents(history.publications) == [6, 7, 8, 9, 10]
+        assert contents((await broker.history("team", None, 4)).publications) == [7, 8, 9, 10]
+
+    async def test_recovery_after_a_restart_without_subscription(self, open: Open) -> None:
+        broker, _ = await open()
+        old = await publish_many(broker, 7)
+        await broker.close()
+        broker, _ = await open()
+        assert contents((await broker.history("team", old[1], 10)).publications) == [3, 4, 5, 6, 7]
+        assert (await publish(broker, message())).offset == 8
+
+    async def test_bounds_hold_over_a_restart(self, open: Open) -> None:
+        broker, _ = await open(history_size=5)
+        await publish_many(broker, 12)
+        await broker.close()
+        broker, _ = await open(history_size=3)
+        await publish_many(broker, 1, first=13)
+        assert contents((await broker.history("team", None, 100)).publications) == [11, 12, 13]
+        await broker.close()
+        broker, _ = await open(history_size=100)
+        await publish_many(broker, 2, first=14)
+        history = await broker.history("team", None, 100)
+        assert contents(history.publications) == [11, 12, 13, 14, 15]
+
+    async def test_what_was_forgotten_stays_so(self, open: Open) -> None:
+        broker, _ = await open()
+        old = await publish_many(broker, 7)
+        await broker.forget("team")
+        new = (await broker.history("team", None, 0)).position
+        await broker.close()
+        broker, _ = await open()
+        assert await broker.subscribe("team") == new
+        assert new.epoch != old[0].epoch
+        assert (await broker.history("team", None, 10)).publications == []
+
+    async def test_publishing_while_the_history_is_read(self, open: Open) -> None:
+        broker, _ = await open()
+        old = await publish_many(broker, 20)
+        await broker.close()
+        broker, recorder = await open()
+        outcomes = Outcomes()
+
+        async def keep_publishing() -> None:
+            for number in range(21, 61):
+                broker.publish(message(data=b"%d" % number), outcomes.done(number))
+                await asyncio.sleep(0)
+
+        publishing = asyncio.ensure_future(keep_publishing())
+        position = await broker.subscribe("team")
+        histories = await asyncio.gather(*(broker.history("team", old[9], 100) for _ in range(5)))
+        await publishing
+        await outcomes.wait()
+        for history in histories:
+            assert contents(history.publications) == list(range(11, history.position.offset + 1))
+        assert [offset for offset in recorder.offsets() if offset > position.offset] == list(
+            range(position.offset + 1, 61)
+        )
+        assert contents((await broker.history("team", None, 100)).publications) == list(range(1, 61))

@@ -1,0 +1,85 @@
+"""The SQLite backends pass the exported suites. What is the Database's own is in test_database.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncline.server.backends.sqlite import (
+    SqliteBroker,
+    SqliteEventLog,
+    SqlitePresence,
+    SqliteStore,
+    open_database,
+)
+from syncline.server.seams import Unavailable
+from syncline.testing import (
+    DurableBrokerSuite,
+    DurableEventLogSuite,
+    DurablePresenceSuite,
+    DurableStoreSuite,
+    ManualClock,
+    Recorder,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "syncline.db"
+
+
+class TestSqliteBroker(DurableBrokerSuite):
+    @pytest.fixture
+    def create(self, path: Path) -> Callable[..., SqliteBroker]:
+        def create(**options: int) -> SqliteBroker:
+            return SqliteBroker(open_database(path, synchronous="normal"), **options)
+
+        return create
+
+    async def test_a_file_is_served_by_one_node(self, create: Callable[..., SqliteBroker]) -> None:
+        first, second = create(), create()
+        await first.start(Recorder())
+        with pytest.raises(Unavailable, match=r"served by another process already \(pid \d+\)"):
+            await second.start(Recorder())
+        await first.close()
+        await second.start(Recorder())
+        await second.close()
+
+    async def test_idle_rooms_in_memory_are_bounded(self, create: Callable[..., SqliteBroker]) -> None:
+        broker = create(max_histories=3)
+        await broker.start(Recorder())
+        for number in range(10):
+            await broker.subscribe(f"room{number}")
+        assert len(broker) == 10
+        for number in range(10):
+            await broker.unsubscribe(f"room{number}")
+        assert len(broker) == 3
+        for number in range(10):
+            await broker.history(f"other{number}", None, 1)
+        assert len(broker) == 3
+        await broker.close()
+        assert len(broker) == 0
+
+
+class TestSqliteStore(DurableStoreSuite):
+    @pytest.fixture
+    def create(self, path: Path) -> Callable[[ManualClock], SqliteStore]:
+        return lambda clock: SqliteStore(open_database(path, synchronous="normal"), clock)
+
+
+class TestSqliteEventLog(DurableEventLogSuite):
+    @pytest.fixture
+    def create(self, path: Path) -> Callable[..., SqliteEventLog]:
+        def create(clock: ManualClock, **options: Any) -> SqliteEventLog:
+            return SqliteEventLog(open_database(path, synchronous="normal"), clock, **options)
+
+        return create
+
+
+class TestSqlitePresence(DurablePresenceSuite):
+    @pytest.fixture
+    def create(self, path: Path) -> Callable[[ManualClock], SqlitePresence]:
+        return lambda clock: SqlitePresence(open_database(path, synchronous="normal"), clock)
