@@ -294,7 +294,8 @@ class DocumentState:
         """Goes on under another client id: this one is another user's now. Between ``detach`` and ``attach``.
 
         An operation in flight may have got in under the old name: it is sent anew only after an attach that misses
-        nothing, so that the whole history is here without it.
+        nothing, so that the whole history is here without it. (A copy that a dead connection delivers later still
+        would not be recognised: the price of another name.)
         """
         self.client = client
         if self.in_flight is None:

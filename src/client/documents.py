@@ -8,6 +8,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ class Document:
         self._flushing = False
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
+        self._joins = 0  # sent so far
         self._changes: deque[Change] = deque()
         self._firing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -306,11 +308,12 @@ class Document:
         if fresh:
             data.pop("revision", None)
             data.pop("generation", None)
-        self._client.connection.post("document:join", data, self._rejoined)
+        self._joins += 1
+        self._client.connection.post("document:join", data, partial(self._rejoined, self._joins))
 
-    def _rejoined(self, result: Any, error: ClientError | None) -> None:
-        if self.error is not None:
-            return
+    def _rejoined(self, number: int, result: Any, error: ClientError | None) -> None:
+        if self.error is not None or number != self._joins:
+            return  # only the newest join counts: what an older one says is overtaken
         if error is None:
             self._failures = 0
             self._guarded(self._joined, result)
@@ -343,7 +346,7 @@ class Document:
         else:
             operations = result["operations"] or []
             state.attach(result["seq"], len(operations))
-            self._receive(state.revision + len(operations), operations)
+            self._receive(result["revision"], operations)
             if state.in_doubt:
                 self._rejoin()
                 return self
