@@ -1,4 +1,5 @@
-"""For the whole suite: a hanging test shows where its asyncio tasks wait; hypothesis runs by a named profile."""
+"""For the whole suite: a hanging test shows where its asyncio tasks wait; hypothesis runs by a named profile; a server in
+a process of its own for who asks for one."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ import asyncio
 import gc
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.harness import ServerProcess
 
 # No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -37,3 +41,23 @@ def pytest_runtest_makereport(
         if lines:
             report.sections.append(("asyncio tasks that were waiting", "\n".join(lines)))
     return report
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """One server for all tests that leave it running; take names of rooms and documents from ``name``."""
+    with ServerProcess(tmp_path_factory.mktemp("server")) as process:
+        yield process
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server of this test's own, to kill and start again."""
+    with ServerProcess(tmp_path) as process:
+        yield process
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
+    """A name of room or document that no other test uses."""
+    return str(request.node.nodeid)[-120:]

@@ -118,8 +118,8 @@ class Server:
             except SynclineError as error:
                 code = error.code.value
         if code:
-            error = {"code": code, "message": "", "event": "document:operation"}
-            link.push("error", {**error, "document": "doc", "seq": data["seq"]})
+            refusal = {"code": code, "message": "", "event": "document:operation"}
+            link.push("error", {**refusal, "document": "doc", "seq": data["seq"]})
 
 
 class Link:

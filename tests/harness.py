@@ -1,0 +1,149 @@
+"""A real server in a process of its own: started on a free port, stopped, killed, started again on the same port and data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+
+Setting = str | int | float | bool
+Settings = dict[str, dict[str, Setting]]
+
+
+class ServerProcess:
+    """Blocking calls; inside a running event loop use ``asyncio.to_thread``.
+
+    ``settings``: sections of the configuration, over an SQLite store in ``directory`` and a free port.
+    """
+
+    def __init__(self, directory: Path, settings: Settings | None = None) -> None:
+        self.directory = directory
+        self.log_path = directory / "server.log"
+        self.port = 0
+        self.starts = 0
+        self._settings: Settings = {
+            "server": {"port": 0, "drain_seconds": 2},
+            "store": {"path": str(directory / "syncline.db")},
+            "log": {"format": "json"},
+        }
+        for section, values in (settings or {}).items():
+            self._settings.setdefault(section, {}).update(values)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pump: threading.Thread | None = None
+        self._listening = threading.Event()
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
+
+    def start(self) -> None:
+        """Returns when it listens. The first start finds a free port; the later ones take the same."""
+        assert self._process is None, "the server is running"
+        self._settings["server"]["port"] = self.port
+        config = self.directory / "syncline.toml"
+        config.write_text(_toml(self._settings), "utf-8")
+        self._listening.clear()
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "syncline", "serve", "--config", str(config)],
+                cwd=self.directory,
+                env={name: value for name, value in os.environ.items() if not name.startswith("SYNCLINE_")},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        self._pump = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)
+        self._pump.start()
+        self._listening.wait(START_SECONDS)
+        if not self.running or not self.port:
+            self.kill()
+            raise RuntimeError(f"the server did not start:\n{self.log[-4000:]}")
+        self.starts += 1
+
+    def _read_output(self, process: subprocess.Popen[bytes]) -> None:
+        """Until the process ends: what it prints goes to the log, and the line that it listens is noticed."""
+        assert process.stdout is not None
+        with process.stdout as output, self.log_path.open("ab") as log:
+            for line in output:
+                log.write(line)
+                log.flush()
+                if line.startswith(b"listening on "):
+                    self.port = int(line.rstrip().rpartition(b":")[2])
+                    self._listening.set()
+        self._listening.set()
+
+    def stop(self) -> int:
+        """SIGTERM, as an operator does; kills what does not end. Returns the exit code. Idempotent."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: nothing is drained, nothing is closed."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: int) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(number)
+        try:
+            code = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        if self._pump is not None:
+            self._pump.join()
+        return code
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+def _toml(settings: Settings) -> str:
+    lines: list[str] = []
+    for section, values in settings.items():
+        lines.append(f"[{section}]")
+        for key, value in values.items():
+            if isinstance(value, bool):
+                lines.append(f"{key} = {str(value).lower()}")
+            elif isinstance(value, str):
+                escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+                lines.append(f'{key} = "{escaped}"')
+            else:
+                lines.append(f"{key} = {value}")
+        lines.append("")
+    return "\n".join(lines)
