@@ -165,22 +165,19 @@ class Documents:
         """Answers with `document:state`. Raises SynclineError, Unavailable, SessionGone."""
         while True:
             live = await self.open(data.document, session.user)
-            role = await self.role(live, session.user)
-            returning = data.revision is not None and data.generation == live.core.generation
-            if returning:
-                assert data.revision is not None
-                if data.revision > live.core.revision and not live.closed:
-                    await live.settle()
-                    if data.revision > live.core.revision:
-                        raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at {live.core.revision}")
-                entries = await live.history(data.revision)
-            else:
-                entries = []
+            live.pins += 1  # an idle document must not be unloaded while somebody waits to join it
+            try:
+                role = await self.role(live, session.user)
+                returning = data.revision is not None and data.generation == live.core.generation
+                entries = await self._missed(live, data.revision) if returning and data.revision is not None else []
                 await live.settle()
-            # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
-            session.require_open()
-            if not live.closed:
-                break
+                # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
+                session.require_open()
+                if not live.closed:
+                    break
+            finally:
+                live.pins -= 1
+                self.consider_idle(live)
         core = live.core
         client = data.client or self._node.new_id()
         if core.client_user(client) not in (None, session.user):
@@ -213,6 +210,12 @@ class Documents:
         )
         if rest:
             await self._catch_up(live, collaborator, core.revision - len(rest), rest)
+
+    async def _missed(self, live: LiveDocument, revision: int) -> list[Entry]:
+        """The entries after ``revision``, when no commit is under way. Raises SynclineError(revision_unknown)."""
+        if revision > live.core.revision:
+            raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
+        return await live.history(revision)
 
     async def _catch_up(self, live: LiveDocument, collaborator: Collaborator, at: int, rest: list[Entry]) -> None:
         collaborator.behind = True

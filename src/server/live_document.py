@@ -77,6 +77,7 @@ class LiveDocument:
         self.core = core
         self.collaborators: dict[str, Collaborator] = {}  # client -> collaborator
         self.closed = False
+        self.pins = 0  # joins under way, which keep it loaded
         self._inbox: list[_Submission] = []
         self._accepted: list[_Submission] = []  # in the commit under way, duplicates of this turn included
         self._entries: list[Entry] = []  # what that commit stores
@@ -382,7 +383,7 @@ class LiveDocument:
     @property
     def busy(self) -> bool:
         """Whether work is under way that must not be cut off."""
-        return bool(self._committing or self._inbox or self._widening or self._settled or self._snapshotting)
+        return bool(self.pins or self._committing or self._inbox or self._widening or self._settled or self._snapshotting)
 
     # Snapshots -----------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class PresenceTracker:
         self._ttl = ttl
         self._rooms: dict[str, dict[str, _Here]] = {}
         self._changed: dict[tuple[str, str], PresenceEntry | None] = {}  # for the backend; None: drop
+        self._under_way: dict[tuple[str, str], PresenceEntry | None] = {}  # being written now
         self._writing = False
 
     def __len__(self) -> int:
@@ -170,8 +171,9 @@ class PresenceTracker:
 
     async def members(self, room: str) -> dict[str, dict[str, Any]]:
         """user -> what the protocol shows, over all nodes. Raises Unavailable."""
+        unwritten = {**self._under_way, **self._changed}  # may be written while the list is read, or not
         entries = {entry.connection: entry for entry in await self._presence.list(room)}
-        for (name, connection), entry in self._changed.items():  # not written yet
+        for (name, connection), entry in {**unwritten, **self._under_way, **self._changed}.items():
             if name == room:
                 if entry is None:
                     entries.pop(connection, None)
@@ -199,8 +201,8 @@ class PresenceTracker:
     async def _write_changes(self) -> None:
         try:
             while self._changed:
-                changed, self._changed = self._changed, {}
-                for (room, connection), entry in changed.items():
+                self._under_way, self._changed = self._changed, {}
+                for (room, connection), entry in self._under_way.items():
                     if entry is None:
                         await self._presence.drop(room, connection)
                     else:
@@ -209,6 +211,7 @@ class PresenceTracker:
             # What is lost here comes again with the next touch; an entry that was not dropped expires.
             log.warning("presence backend unavailable: %s", error)
         finally:
+            self._under_way = {}
             self._writing = False
 
     def touch_all(self) -> None:
