@@ -383,7 +383,9 @@ class LiveDocument:
     @property
     def busy(self) -> bool:
         """Whether work is under way that must not be cut off."""
-        return bool(self.pins or self._committing or self._inbox or self._widening or self._settled or self._snapshotting)
+        return bool(
+            self.pins or self._committing or self._inbox or self._widening or self._settled or self._snapshotting
+        )
 
     # Snapshots -----------------------------------------------------------------------------------------------
 
