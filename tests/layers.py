@@ -28,6 +28,7 @@ ROOMS: tuple[tuple[str, str], ...] = (
     ("syncline.server.config_docs", "contracts"),
     ("syncline.server.config_keys", "contracts"),
     ("syncline.server.config_load", "contracts"),
+    ("syncline.server.counters", "contracts"),
     ("syncline.server.keys", "contracts"),
     ("syncline.server.metrics", "contracts"),
     ("syncline.server.log", "contracts"),

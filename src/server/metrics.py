@@ -1,6 +1,6 @@
 """Metrics in Prometheus' text format, from a registry of our own.
 
-Hot code increments plain integers (``Counters`` here, ``Flusher`` natively); only a scrape turns them into metrics.
+Hot code increments plain integers (counters.py, and ``Flusher`` natively); only a scrape turns them into metrics.
 What can be counted by looking (sessions, rooms, documents) is looked at then: O(sessions + documents), a few
 milliseconds for 10,000 of them. Labels come from closed sets (our events, codes, states): no client makes a new series.
 
@@ -10,8 +10,6 @@ docs/operations.md explains each metric; a test holds the two together.
 from __future__ import annotations
 
 import platform
-from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from enum import IntEnum
 from typing import Any, Final, Protocol
@@ -24,131 +22,11 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from .config import Config
+from .counters import Counters, Histogram
+
+__all__ = ["CONTENT_TYPE", "Counters", "Metrics", "Observed", "WriteQueue"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-
-#: Seconds, from a memory backend's 50 microseconds to a disk in trouble.
-LATENCY_BUCKETS: Final = (
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    10.0,
-)
-
-
-class Histogram:
-    """Counts per bucket and a sum. ``observe`` is O(log buckets)."""
-
-    __slots__ = ("_counts", "bounds", "total")
-
-    def __init__(self, bounds: tuple[float, ...] = LATENCY_BUCKETS) -> None:
-        self.bounds = bounds
-        self.total = 0.0
-        self._counts = [0] * (len(bounds) + 1)
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    @property
-    def count(self) -> int:
-        return sum(self._counts)
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """(upper bound, observations at or below it), the last one "+Inf": Prometheus' shape."""
-        seen = 0
-        result: list[tuple[str, float]] = []
-        for bound, count in zip((*map(str, self.bounds), "+Inf"), self._counts, strict=True):
-            seen += count
-            result.append((bound, seen))
-        return result
-
-
-class Counters:
-    """What only the code that does it can count. One per node; incremented on the event loop's thread only."""
-
-    __slots__ = (
-        "auth_failures",
-        "bytes_in",
-        "commit_failures",
-        "commits",
-        "connections",
-        "connections_opened",
-        "deliveries",
-        "disconnects",
-        "errors",
-        "frames_in",
-        "load_failures",
-        "operations_accepted",
-        "operations_duplicate",
-        "operations_refused",
-        "operations_transformed",
-        "publications",
-        "publish_failures",
-        "publishes",
-        "requests",
-        "snapshots",
-    )
-
-    def __init__(self) -> None:
-        self.frames_in = 0
-        self.bytes_in = 0  # payload bytes, without frame headers
-        self.publications = 0  # that reached this node
-        self.deliveries = 0  # frames queued for members
-        self.publish_failures = 0
-        self.auth_failures = 0
-        self.operations_accepted = 0
-        self.operations_transformed = 0  # of the accepted ones: made at an older revision
-        self.operations_duplicate = 0
-        self.operations_refused = 0
-        self.commit_failures = 0
-        self.load_failures = 0
-        self.snapshots = 0
-        self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now
-        self.connections_opened: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self.requests: defaultdict[str, int] = defaultdict(int)  # event ->
-        self.errors: defaultdict[str, int] = defaultdict(int)  # code ->
-        self.disconnects: defaultdict[str, int] = defaultdict(int)  # reason ->
-        self.commits = Histogram()
-        self.publishes = Histogram()
-
-    def connection_opened(self, codec: str, transport: str = "ws") -> None:
-        self.connections[transport, codec] += 1
-        self.connections_opened[transport, codec] += 1
-
-    def connection_closed(self, codec: str, transport: str = "ws") -> None:
-        self.connections[transport, codec] -= 1
-
-    def request(self, event: str) -> None:
-        """``event``: one that has a handler. Others are ``errors["unknown_event"]``, else clients could make series."""
-        self.requests[event] += 1
-
-    def error(self, code: str) -> None:
-        """An error answer to a request."""
-        self.errors[code] += 1
-
-    def disconnect(self, reason: str) -> None:
-        """The server ended a connection. ``reason``: a name of docs/protocol.md."""
-        self.disconnects[reason] += 1
-
-    def commit_seconds(self, seconds: float) -> None:
-        """From handing a turn's operations to the store until it answered."""
-        self.commits.observe(seconds)
-
-    def publish_seconds(self, seconds: float) -> None:
-        """From handing a message to the broker until it has its position."""
-        self.publishes.observe(seconds)
 
 
 class _Session(Protocol):
@@ -202,6 +80,36 @@ class _Pings(Protocol):
     def sent(self) -> int: ...
 
 
+class WriteQueue(Protocol):
+    """An optional ability of a backend that queues writes: it has one of these as ``write_queue``. All but
+    ``queue_depth`` and ``reading`` only grow."""
+
+    @property
+    def queue_depth(self) -> int:
+        """Writes submitted and not answered."""
+
+    @property
+    def reading(self) -> int:
+        """Reads under way or waiting."""
+
+    @property
+    def reads(self) -> int: ...
+    @property
+    def units(self) -> int:
+        """Writes committed."""
+
+    @property
+    def failures(self) -> int:
+        """Writes that ended as Unavailable, also those that the full queue refused."""
+
+    @property
+    def commits(self) -> int:
+        """Transactions, each of one or more writes."""
+
+    @property
+    def commit_seconds(self) -> float: ...
+
+
 class Observed(Protocol):
     """What a scrape looks at: the node."""
 
@@ -237,7 +145,7 @@ class _NodeCollector(Collector):
         yield from self._sessions()
         yield from self._rooms()
         yield from self._documents()
-        yield from self._backends()
+        yield from self._store()
 
     def _node_state(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("syncline_build_info", "1, labelled by version.", labels=["version", "python"])
@@ -321,18 +229,23 @@ class _NodeCollector(Collector):
         yield _counter("syncline_document_load_failures", "Documents that could not be loaded.", counters.load_failures)
         yield _counter("syncline_snapshots", "Snapshots stored.", counters.snapshots)
 
-    def _backends(self) -> Iterator[Metric]:
-        depth = GaugeMetricFamily("syncline_backend_pending", "Work submitted and not done.", labels=["backend"])
-        drops = CounterMetricFamily("syncline_backend_rejected", "Work refused: queue full.", labels=["backend"])
-        for name, backend in sorted(self._node.backends().items()):
-            # Optional abilities: a backend without a queue has neither.
-            pending, rejected = getattr(backend, "pending", None), getattr(backend, "rejected", None)
-            if isinstance(pending, int):
-                depth.add_metric([name], pending)
-            if isinstance(rejected, int):
-                drops.add_metric([name], rejected)
-        yield depth
-        yield drops
+    def _store(self) -> Iterator[Metric]:
+        # Several backends may write through one queue.
+        found = (getattr(backend, "write_queue", None) for backend in self._node.backends().values())
+        queues: list[WriteQueue] = list({id(queue): queue for queue in found if queue is not None}.values())
+        if not queues:  # nothing waits for a disk
+            return
+
+        def total(name: str) -> float:
+            return float(sum(getattr(queue, name) for queue in queues))
+
+        yield _gauge("syncline_store_pending_writes", "Writes waiting; bound: store.queue_size.", total("queue_depth"))
+        yield _gauge("syncline_store_pending_reads", "Reads under way or waiting.", total("reading"))
+        yield _counter("syncline_store_reads", "Reads done.", total("reads"))
+        yield _counter("syncline_store_writes", "Writes committed.", total("units"))
+        yield _counter("syncline_store_write_failures", "Writes that failed as unavailable.", total("failures"))
+        yield _counter("syncline_store_transactions", "Transactions committed.", total("commits"))
+        yield _counter("syncline_store_transaction_seconds", "Time spent in transactions.", total("commit_seconds"))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -13,6 +13,11 @@ class Part:
         self._database = database
         self._open = False
 
+    @property
+    def write_queue(self) -> Database:
+        """For the metrics (``metrics.WriteQueue``)."""
+        return self._database
+
     async def _acquire(self) -> None:
         if not self._open:
             await self._database.acquire()

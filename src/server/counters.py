@@ -1,0 +1,130 @@
+"""Plain counting, for code that runs for every frame. metrics.py shows the numbers."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from typing import Final
+
+#: Seconds, from a memory backend's 50 microseconds to a disk in trouble.
+LATENCY_BUCKETS: Final = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    10.0,
+)
+
+
+class Histogram:
+    """Counts per bucket and a sum. ``observe`` is O(log buckets)."""
+
+    __slots__ = ("_counts", "bounds", "total")
+
+    def __init__(self, bounds: tuple[float, ...] = LATENCY_BUCKETS) -> None:
+        self.bounds = bounds
+        self.total = 0.0
+        self._counts = [0] * (len(bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """(upper bound, observations at or below it), the last one "+Inf": Prometheus' shape."""
+        seen = 0
+        result: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self._counts, strict=True):
+            seen += count
+            result.append((bound, seen))
+        return result
+
+
+class Counters:
+    """What only the code that does it can count. One per node; incremented on the event loop's thread only."""
+
+    __slots__ = (
+        "auth_failures",
+        "bytes_in",
+        "commit_failures",
+        "commits",
+        "connections",
+        "connections_opened",
+        "deliveries",
+        "disconnects",
+        "errors",
+        "frames_in",
+        "load_failures",
+        "operations_accepted",
+        "operations_duplicate",
+        "operations_refused",
+        "operations_transformed",
+        "publications",
+        "publish_failures",
+        "publishes",
+        "requests",
+        "snapshots",
+    )
+
+    def __init__(self) -> None:
+        self.frames_in = 0
+        self.bytes_in = 0  # payload bytes, without frame headers
+        self.publications = 0  # that reached this node
+        self.deliveries = 0  # frames queued for members
+        self.publish_failures = 0
+        self.auth_failures = 0
+        self.operations_accepted = 0
+        self.operations_transformed = 0  # of the accepted ones: made at an older revision
+        self.operations_duplicate = 0
+        self.operations_refused = 0
+        self.commit_failures = 0
+        self.load_failures = 0
+        self.snapshots = 0
+        self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now
+        self.connections_opened: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.requests: defaultdict[str, int] = defaultdict(int)  # event ->
+        self.errors: defaultdict[str, int] = defaultdict(int)  # code ->
+        self.disconnects: defaultdict[str, int] = defaultdict(int)  # reason ->
+        self.commits = Histogram()
+        self.publishes = Histogram()
+
+    def connection_opened(self, codec: str, transport: str = "ws") -> None:
+        self.connections[transport, codec] += 1
+        self.connections_opened[transport, codec] += 1
+
+    def connection_closed(self, codec: str, transport: str = "ws") -> None:
+        self.connections[transport, codec] -= 1
+
+    def request(self, event: str) -> None:
+        """``event``: one that has a handler. Others are ``errors["unknown_event"]``, else clients could make series."""
+        self.requests[event] += 1
+
+    def error(self, code: str) -> None:
+        """An error answer to a request."""
+        self.errors[code] += 1
+
+    def disconnect(self, reason: str) -> None:
+        """The server ended a connection. ``reason``: a name of docs/protocol.md."""
+        self.disconnects[reason] += 1
+
+    def commit_seconds(self, seconds: float) -> None:
+        """From handing a turn's operations to the store until it answered."""
+        self.commits.observe(seconds)
+
+    def publish_seconds(self, seconds: float) -> None:
+        """From handing a message to the broker until it has its position."""
+        self.publishes.observe(seconds)

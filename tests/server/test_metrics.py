@@ -1,0 +1,174 @@
+"""The metrics of a real node: what is counted, under which names, and that the documentation lists exactly these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from syncline.server import app
+from syncline.server.backends import sqlite
+from syncline.server.config import Config
+from syncline.server.config_load import load
+from syncline.server.counters import Counters, Histogram
+from syncline.server.metrics import CONTENT_TYPE, WriteQueue
+from syncline.server.node import Node
+
+OPERATIONS = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"
+
+
+def samples(node: Node) -> dict[str, float]:
+    """`name{label="value"}` -> value, as a scraper reads them."""
+    found = {}
+    for family in text_string_to_metric_families(node.metrics.render().decode()):
+        for sample in family.samples:
+            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return load(None, {}, {"store.path": str(tmp_path / "test.db"), "server.demo": False, "server.port": 0})
+
+
+@pytest.fixture
+async def node(config: Config) -> AsyncIterator[Node]:
+    async with app.running(config) as running:
+        yield running.node
+
+
+def test_buckets_are_cumulative_and_inclusive() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.0, 1.0, 1.5, 2.0, 3.0, 1e9):
+        histogram.observe(value)
+    assert histogram.cumulative() == [("1.0", 2), ("2.0", 4), ("+Inf", 6)]
+    assert histogram.count == 6
+    assert histogram.total == pytest.approx(1e9 + 7.5)
+
+
+def test_counters_take_no_other_names() -> None:
+    counters = Counters()
+    with pytest.raises(AttributeError):
+        counters.frames_inn = 1  # type: ignore[attr-defined]
+
+
+async def test_the_documentation_lists_every_metric_and_no_other(node: Node) -> None:
+    rows = re.findall(r"^\| `(syncline_\w+)` \| (\w+) \| ([^|]*)\|", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    # Every label shows up only once something was counted under it.
+    node.counters.connection_opened("json")
+    node.counters.request("room:join")
+    node.counters.error("forbidden")
+    node.counters.disconnect("drain")
+    found = {}
+    for family in node.metrics.registry.collect():
+        if family.name.startswith("syncline_"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            found[name] = (family.type, labels)
+    found["syncline_sessions"] = ("gauge", {"state"})  # nobody is connected
+    assert found == documented
+
+
+async def test_every_metric_has_a_text_and_the_names_follow_the_rules(node: Node) -> None:
+    for family in node.metrics.registry.collect():
+        if family.name.startswith("syncline_"):
+            assert family.documentation.endswith("."), family.name
+            assert re.fullmatch(r"syncline(_[a-z]+)+", family.name)
+            assert not re.search(r"milliseconds|_ms$|kilobytes|_count$", family.name)
+
+
+async def test_what_is_counted_is_shown(node: Node) -> None:
+    counters = node.counters
+    counters.frames_in += 2
+    counters.bytes_in += 300
+    counters.connection_opened("json")
+    counters.connection_opened("json")
+    counters.connection_opened("msgpack", "sse")
+    counters.connection_closed("json")
+    counters.request("room:join")
+    counters.request("room:join")
+    counters.error("forbidden")
+    counters.disconnect("slow_consumer")
+    counters.operations_accepted += 5
+    counters.operations_transformed += 3
+    counters.commit_seconds(0.003)
+    counters.publish_seconds(0.2)
+    found = samples(node)
+    expected = {
+        "syncline_frames_received_total": 2,
+        "syncline_received_bytes_total": 300,
+        'syncline_connections{codec="json",transport="ws"}': 1,
+        'syncline_connections{codec="msgpack",transport="sse"}': 1,
+        'syncline_connections_opened_total{codec="json",transport="ws"}': 2,
+        'syncline_requests_total{event="room:join"}': 2,
+        'syncline_errors_total{code="forbidden"}': 1,
+        'syncline_disconnects_total{reason="slow_consumer"}': 1,
+        'syncline_operations_total{outcome="accepted"}': 5,
+        'syncline_operations_total{outcome="refused"}': 0,
+        "syncline_operations_transformed_total": 3,
+        'syncline_commit_seconds_bucket{le="0.0025"}': 0,
+        'syncline_commit_seconds_bucket{le="0.005"}': 1,
+        "syncline_commit_seconds_count": 1,
+        "syncline_publish_seconds_sum": 0.2,
+        "syncline_connections_limit": 19_000,
+    }
+    assert {name: found.get(name) for name in expected} == expected
+
+
+async def test_a_closed_connection_leaves_a_zero(node: Node) -> None:
+    """A series that vanished would look like a node that vanished."""
+    node.counters.connection_opened("json")
+    node.counters.connection_closed("json")
+    assert samples(node)['syncline_connections{codec="json",transport="ws"}'] == 0
+
+
+async def test_draining_is_shown(node: Node) -> None:
+    assert samples(node)["syncline_draining"] == 0
+    node.draining = True
+    assert samples(node)["syncline_draining"] == 1
+
+
+async def test_the_process_and_the_collector_are_shown(node: Node) -> None:
+    found = samples(node)
+    assert found["process_resident_memory_bytes"] > 1_000_000
+    assert found["process_open_fds"] > 3
+    assert 'python_gc_collections_total{generation="2"}' in found
+
+
+async def test_the_store_is_counted_once_though_several_backends_use_it(node: Node) -> None:
+    before = samples(node)
+    assert await node.store.setting("test", lambda: "x") == "x"
+    after = samples(node)
+    assert after["syncline_store_writes_total"] == before["syncline_store_writes_total"] + 1
+    assert after["syncline_store_transactions_total"] == before["syncline_store_transactions_total"] + 1
+    assert after["syncline_store_pending_writes"] == 0
+
+
+async def test_memory_backends_have_no_queue(config: Config) -> None:
+    memory = replace(
+        config, store=replace(config.store, backend="memory"), broker=replace(config.broker, backend="memory")
+    )
+    async with app.running(memory) as running:
+        assert not [name for name in samples(running.node) if name.startswith("syncline_store_")]
+
+
+async def test_two_nodes_do_not_share_counts(config: Config, node: Node, tmp_path: Path) -> None:
+    other = replace(config, store=replace(config.store, path=str(tmp_path / "other.db")))
+    async with app.running(other) as running:
+        running.node.counters.frames_in += 7
+        assert samples(running.node)["syncline_frames_received_total"] == 7
+        assert samples(node)["syncline_frames_received_total"] == 0
+
+
+def test_the_content_type_is_prometheus() -> None:
+    assert CONTENT_TYPE.startswith("text/plain; version=")
+
+
+def write_queue_of(database: sqlite.Database) -> WriteQueue:
+    return database  # mypy holds the two together
