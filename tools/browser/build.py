@@ -67,7 +67,9 @@ def find_node() -> Path:
             f"No Node {OLDEST_NODE} or newer with npm on PATH. Install one, or run this with the Python of a virtual "
             f"environment (it then installs {NODE_WHEEL} there)."
         )
-    print(f"No Node {OLDEST_NODE} or newer with npm on PATH: installing {NODE_WHEEL} into {sys.prefix}", file=sys.stderr)
+    print(
+        f"No Node {OLDEST_NODE} or newer with npm on PATH: installing {NODE_WHEEL} into {sys.prefix}", file=sys.stderr
+    )
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", NODE_WHEEL], check=True)
     if not usable(own):
         sys.exit(f"{NODE_WHEEL} is installed but brought no usable node and npm into {own}")
