@@ -322,8 +322,9 @@ class BrokerSuite:
         broker, _ = await open(history_size=5)
         if subscribed:
             await broker.subscribe("team")
+        positions = []
         for first in (1, 4, 7, 10):
-            positions = await publish_many(broker, 3, first=first)
+            positions += await publish_many(broker, 3, first=first)
         history = await broker.history("team", None, 100)
         assert contents(history.publications) == [8, 9, 10, 11, 12]
         assert history.position == positions[-1]

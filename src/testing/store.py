@@ -15,6 +15,7 @@ from ..server.seams import (
     DocumentSnapshot,
     RoomRecord,
     Store,
+    StoredDocument,
     Turn,
     Unavailable,
     UserRecord,
@@ -426,18 +427,23 @@ class StoreSuite:
     async def test_loads_see_one_moment(self, store: Store) -> None:
         await with_turns(store)
         outcomes = Outcomes()
-        loads = []
+        loads: list[asyncio.Future[StoredDocument | None]] = []
+        saves: list[asyncio.Future[None]] = []
         for base in range(60):
             store.append("notes", turn(base), outcomes.done(base))
             if base % 6 == 5:
                 snapshot = DocumentSnapshot(len(outcomes.order), b"")
-                loads.append(asyncio.ensure_future(store.save_snapshot("notes", NOTES.generation, snapshot)))
+                saves.append(asyncio.ensure_future(store.save_snapshot("notes", NOTES.generation, snapshot)))
             loads.append(asyncio.ensure_future(store.load_document("notes")))
             await asyncio.sleep(0)
+        seen = 0
         for stored in await asyncio.gather(*loads):
-            if stored is not None:
-                since = stored.snapshot.revision if stored.snapshot else 0
-                assert [one.base for one in stored.turns] == list(range(since, since + len(stored.turns)))
+            assert stored is not None
+            since = stored.snapshot.revision if stored.snapshot else 0
+            assert [one.base for one in stored.turns] == list(range(since, since + len(stored.turns)))
+            seen = max(seen, since + len(stored.turns))
+        assert seen > 0
+        await asyncio.gather(*saves)
         await outcomes.wait()
         assert not outcomes.errors
 

@@ -18,9 +18,7 @@ Unavailable at once.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import itertools
-import os
 import queue
 import sqlite3
 import threading
@@ -30,9 +28,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, TypeVar
 
 from ...seams import Done, Unavailable
+from .file import claim, connect, failure
 from .migrations import NotOurs, migrate
 
 Item = TypeVar("Item")
@@ -43,12 +42,6 @@ Result = TypeVar("Result")
 Writer = Callable[[sqlite3.Connection, Sequence[Item]], Sequence[Result | Exception]]
 _Unit = tuple[Writer[Any, Any], Any, Callable[[Any, Exception | None], None]]
 _Batches = queue.SimpleQueue[list[_Unit] | None]  # None: the end
-
-#: UPDATE ... RETURNING and upserts; also what Python 3.11's oldest common platforms carry.
-OLDEST_SQLITE: Final = (3, 35, 0)
-
-#: A write-ahead log that once grew is cut back to this many bytes at the next checkpoint.
-WAL_BYTES: Final = 67_108_864
 
 
 def open_database(path: str | Path, *, synchronous: str = "full", queue_size: int = 100_000) -> Database:
@@ -79,7 +72,6 @@ class Database:
         if synchronous not in ("full", "normal"):
             raise ValueError(f"synchronous is full or normal, not {synchronous!r}")
         self.path = Path(path)
-        self._uri = self.path.absolute().as_uri()
         self._synchronous = synchronous
         self._queue_size = queue_size
         self._busy_timeout = busy_timeout
@@ -167,25 +159,10 @@ class Database:
     def claim(self) -> None:
         """Takes the file for this process's node: publications of another one would not reach our members.
 
-        Raises Unavailable when another process has it. The kernel gives it up with the process, however that ends.
+        Raises Unavailable when another process has it.
         """
-        if self._claim is not None:
-            return
-        try:
-            claim = open(f"{self.path}.lock", "a+", encoding="ascii")  # noqa: SIM115
-        except OSError as error:
-            raise Unavailable(f"{self.path}.lock: {error.strerror}") from error
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            claim.seek(0)
-            holder = claim.read(20).strip() or "unknown"
-            claim.close()
-            raise Unavailable(f"{self.path}: served by another process already (pid {holder})") from error
-        claim.truncate(0)
-        claim.write(f"{os.getpid()}\n")
-        claim.flush()
-        self._claim = claim
+        if self._claim is None:
+            self._claim = claim(self.path)
 
     # Event loop's side ---------------------------------------------------------------------------------------
 
@@ -281,7 +258,7 @@ class Database:
             migrate(self._connection)
         except Exception as error:
             self._disconnect()
-            _tell(loop, opened, self._failure(error))
+            _tell(loop, opened, failure(self.path, error))
             return
         _tell(loop, opened, None)
         units = batches.get()
@@ -309,7 +286,7 @@ class Database:
             self._connection.execute("COMMIT")
         except Exception as error:
             self._disconnect()
-            return [self._failure(error)] * len(units)
+            return [failure(self.path, error)] * len(units)
         return outcomes
 
     def _group(
@@ -327,7 +304,7 @@ class Database:
             connection.execute("RELEASE unit")
             if len(items) > 1:
                 return [result for item in items for result in self._group(connection, writer, [item])]
-            return [self._failure(error) if isinstance(error, sqlite3.Error) else error]
+            return [failure(self.path, error) if isinstance(error, sqlite3.Error) else error]
         connection.execute("RELEASE unit")
         return results
 
@@ -342,40 +319,7 @@ class Database:
     # Any thread ----------------------------------------------------------------------------------------------
 
     def _connect(self, mode: str) -> sqlite3.Connection:
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
-        connection = sqlite3.connect(
-            f"{self._uri}?mode={mode}",
-            uri=True,
-            timeout=self._busy_timeout,
-            isolation_level=None,  # transactions are begun and ended by us alone
-            check_same_thread=False,  # handed from thread to thread, never used by two at one time
-            cached_statements=256,
-        )
-        try:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if journal != "wal":
-                raise NotOurs(f"the file system does not take a write-ahead log (journal mode {journal})")
-            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _failure(self, error: Exception) -> Unavailable:
-        hint = ""
-        if isinstance(error, sqlite3.OperationalError):
-            folder = self.path.absolute().parent
-            if not folder.is_dir():
-                hint = f" (there is no directory {folder})"
-            elif not os.access(folder, os.W_OK) or (self.path.exists() and not os.access(self.path, os.W_OK)):
-                hint = " (the file or its directory is not writable)"
-        failure = Unavailable(f"{self.path}: {error}{hint}")
-        failure.__cause__ = error
-        return failure
+        return connect(self.path, mode, synchronous=self._synchronous, busy_timeout=self._busy_timeout)
 
     def _read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         connection = self._idle_readers.pop()  # never empty: there are as many as threads
@@ -393,7 +337,7 @@ class Database:
             if connection is not None:
                 connection.close()
                 connection = None
-            raise self._failure(error) from error
+            raise failure(self.path, error) from error
         finally:
             self._idle_readers.append(connection)
 

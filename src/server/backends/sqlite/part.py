@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from ...seams import Unavailable
 from .database import Database
 
@@ -12,6 +14,7 @@ class Part:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._open = False
+        self._changing = asyncio.Lock()
 
     @property
     def write_queue(self) -> Database:
@@ -19,14 +22,16 @@ class Part:
         return self._database
 
     async def _acquire(self) -> None:
-        if not self._open:
-            await self._database.acquire()
-            self._open = True
+        async with self._changing:
+            if not self._open:
+                await self._database.acquire()
+                self._open = True
 
     async def close(self) -> None:
-        if self._open:
-            self._open = False
-            await self._database.release()
+        async with self._changing:
+            if self._open:
+                self._open = False
+                await self._database.release()
 
     def _require_open(self) -> None:
         if not self._open:

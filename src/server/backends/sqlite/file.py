@@ -1,0 +1,81 @@
+"""The SQLite file: how it is opened, why it cannot be, and which process serves it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+from typing import IO, Final
+
+from ...seams import Unavailable
+from .migrations import NotOurs
+
+#: UPDATE ... RETURNING and upserts; also what Python 3.11's oldest common platforms carry.
+OLDEST_SQLITE: Final = (3, 35, 0)
+
+#: A write-ahead log that once grew is cut back to this many bytes at the next checkpoint.
+WAL_BYTES: Final = 67_108_864
+
+
+def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+    """``mode``: rw, or rwc to create the file; ``busy_timeout`` in seconds. Raises NotOurs, sqlite3.Error."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=busy_timeout,
+        isolation_level=None,  # transactions are begun and ended by us alone
+        check_same_thread=False,  # handed from thread to thread, never used by two at one time
+        cached_statements=256,
+    )
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if journal != "wal":
+            raise NotOurs(f"the file system does not take a write-ahead log (journal mode {journal})")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def failure(path: Path, error: Exception) -> Unavailable:
+    """The error as the seams know it, with what an operator can see from outside."""
+    hint = ""
+    if isinstance(error, sqlite3.OperationalError):
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            hint = f" (there is no directory {folder})"
+        elif not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+            hint = " (the file or its directory is not writable)"
+    unavailable = Unavailable(f"{path}: {error}{hint}")
+    unavailable.__cause__ = error
+    return unavailable
+
+
+def claim(path: Path) -> IO[str]:
+    """Takes the file for this process until what is returned is closed; the kernel gives it up with the process.
+
+    Raises Unavailable when another process has it. The lock is a file beside it, which stays: removing it would race.
+    """
+    lock = path.with_name(path.name + ".lock")
+    try:
+        held = open(lock, "a+", encoding="ascii")  # noqa: SIM115 - the caller closes it
+    except OSError as error:
+        raise Unavailable(f"{lock}: {error.strerror}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.seek(0)
+        holder = held.read(20).strip() or "unknown"
+        held.close()
+        raise Unavailable(f"{path}: served by another process already (pid {holder})") from error
+    held.truncate(0)
+    held.write(f"{os.getpid()}\n")
+    held.flush()
+    return held
