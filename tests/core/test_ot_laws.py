@@ -114,7 +114,7 @@ def test_cursors_are_monotone(data: st.DataObject, stick: Any) -> None:
     moved = [map_position(at, a, stick) for at in range(size + 1)]
     assert moved == [oracle.map_position(at, a.components, stick, unit) for at in range(size + 1)]
     assert moved == sorted(moved)
-    assert 0 <= moved[0] and moved[-1] <= size + a.delta
+    assert moved[0] >= 0 and moved[-1] <= size + a.delta
 
 
 @given(st.data())

@@ -23,7 +23,7 @@ def operations(draw: st.DrawFn, text: str, unit: str, max_parts: int = 6) -> Com
     result: Components = []
     at = 0
     for _ in range(draw(st.integers(0, max_parts))):
-        kind = draw(st.sampled_from("keep drop put".split()))
+        kind = draw(st.sampled_from(["keep", "drop", "put"]))
         if kind == "put":
             result.append(draw(inserts))
         elif at < len(text):
