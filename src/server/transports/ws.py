@@ -120,7 +120,6 @@ class Listener(WSListener):
             session.overflowed,
         )
         node.counters.connection_opened(self.codec)
-        log.debug("connection %s opened", connection.id)
         session.opened(connection, self.credentials)
         self.credentials = None
 
@@ -155,7 +154,8 @@ class Listener(WSListener):
         if self.transport is None:
             return
         self.transport.gone()
-        log.debug("connection %s lost", self.session.connection.id)
+        session = self.session
+        log.debug("connection %s of %s (%s) is gone", session.connection.id, session.user or "nobody", self.codec)
         self.node.counters.connection_closed(self.codec)
         self.session.lost()
 
