@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from ..core.document import Document
 from ..core.entries import Entry, decode_entries, new_text_snapshot
 from ..core.errors import ErrorCode, SynclineError
+from .collaborator import Collaborator, describe
 from .events import DocumentJoin
-from .live_document import ENTRIES_PER_FRAME, Collaborator, LiveDocument, describe
+from .live_document import ENTRIES_PER_FRAME, LiveDocument
+from .requests import Request
 from .seams import DocumentRecord, DocumentSnapshot, StoredDocument
-from .session import Request, Session
+from .session import Session
 
 if TYPE_CHECKING:
     from .node import Node

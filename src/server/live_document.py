@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import wire
 from ..core.document import Document, Receipt
-from ..core.entries import Entry, decode_entries, encode_entries
+from ..core.entries import Entry, encode_entries
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
+from .collaborator import Collaborator, describe, entries_between
 from .events import DocumentCursor, DocumentOperation
+from .requests import Request
 from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
-from .session import Request, Session
 
 if TYPE_CHECKING:
     from ..core.ot import Unit
@@ -29,30 +30,6 @@ log = logging.getLogger("syncline.documents")
 
 #: Entries in one frame; a longer list is continued by further pushes, so that no frame grows without bound.
 ENTRIES_PER_FRAME = 2000
-
-
-class Collaborator:
-    """One connection in one document."""
-
-    __slots__ = ("behind", "client", "role", "session", "unit")
-
-    def __init__(self, session: Session, client: str, role: str, unit: Unit) -> None:
-        self.session = session
-        self.client = client
-        self.role = role
-        self.unit = unit
-        self.behind = False  # still catching up: operations and cursors do not reach it yet
-
-    def describe(self, document: Document, unit: Unit) -> dict[str, Any]:
-        cursor = document.cursor(self.client, unit)
-        return {
-            "client": self.client,
-            "user": self.session.user,
-            "name": self.session.name,
-            "role": self.role,
-            "anchor": None if cursor is None else cursor.anchor,
-            "head": None if cursor is None else cursor.head,
-        }
 
 
 class _Submission:
@@ -408,20 +385,3 @@ class LiveDocument:
         finally:
             self._snapshotting = False
             self.node.documents.consider_idle(self)
-
-
-def describe(entries: list[Entry], unit: Unit) -> list[dict[str, Any]]:
-    """Entries as the protocol shows them."""
-    return [
-        {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components} for entry in entries
-    ]
-
-
-def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
-    """The entries of revisions since + 1 ... until out of turns that may reach further on both sides."""
-    entries: list[Entry] = []
-    for turn in turns:
-        of_turn = decode_entries(turn.body)
-        low, high = max(since - turn.base, 0), min(until - turn.base, len(of_turn))
-        entries.extend(of_turn[low:high])
-    return entries

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,12 +20,13 @@ import msgspec
 
 from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
+from .requests import Request
 from .seams import Credentials, Timer, Unavailable
 
 if TYPE_CHECKING:
+    from .collaborator import Collaborator
     from .connection import Connection
     from .hub import Seat
-    from .live_document import Collaborator
     from .node import Node
 
 log = logging.getLogger("syncline.session")
@@ -83,54 +83,6 @@ class InvalidTransition(Exception):
 
 class SessionGone(Exception):
     """The connection was lost while its request waited; there is nobody to answer."""
-
-
-@dataclass(slots=True, frozen=True)
-class Handler:
-    """One request event. ``call(session, data, request)`` returns the result, or None when it answers later."""
-
-    event: str
-    reply: str  # the event of the reply
-    json: msgspec.json.Decoder[Any]
-    msgpack: msgspec.msgpack.Decoder[Any]
-    call: Callable[[Session, Any, Request], Any]
-    waits: bool  # ``call`` is a coroutine function
-    open_to_all: bool  # served before authentication
-    always_replies: bool  # the result is sent as a push when the request has no id
-
-
-class Request:
-    """One request on its way: answers at most once."""
-
-    __slots__ = ("data", "handler", "id", "session")
-
-    def __init__(self, session: Session, handler: Handler | None, id: int | None) -> None:
-        self.session = session
-        self.handler = handler
-        self.id = id
-        self.data: Any = None
-
-    def reply(self, result: object) -> None:
-        handler = self.handler
-        assert handler is not None
-        session = self.session
-        if self.id is not None:
-            session.connection.deliver(wire.reply_frame(session.codec, self.id, handler.reply, result))
-        elif handler.always_replies:
-            session.connection.deliver(wire.push_frame(session.codec, handler.reply, result))
-
-    def fail(self, error: SynclineError) -> None:
-        context: dict[str, Any] = {}
-        if self.id is None:
-            if self.handler is not None:
-                context["event"] = self.handler.event
-            for key in ("room", "document", "seq"):
-                value = getattr(self.data, key, None)
-                if value is not None:
-                    context[key] = value
-        session = self.session
-        session.connection.deliver(wire.error_frame(session.codec, self.id, error.code.value, error.message, context))
-        session.count_error(error.code)
 
 
 class Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..session import Handler
+from ..requests import Handler
 from . import auth, documents, messages, presence, rooms
 
 

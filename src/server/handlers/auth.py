@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import Authenticate, Empty, Refresh
-from ..session import Request, Session
+from ..requests import Request
+from ..session import Session
 from .registry import Events
 
 EVENTS = Events()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ...core.errors import ErrorCode, SynclineError
+from ..collaborator import Collaborator
 from ..events import DocumentCreate, DocumentCursor, DocumentGrant, DocumentJoin, DocumentOnly, DocumentOperation
-from ..live_document import Collaborator, LiveDocument
-from ..session import Request, Session
+from ..live_document import LiveDocument
+from ..requests import Request
+from ..session import Session
 from .registry import Events
 
 EVENTS = Events()

@@ -11,7 +11,8 @@ from ...core import wire
 from ...core.errors import ErrorCode, SynclineError
 from ...core.room import Position, Publication
 from ..events import CustomEvent, MessageSend
-from ..session import Request, Session
+from ..requests import Request
+from ..session import Session
 from .registry import Events
 from .rooms import seat_of
 

@@ -8,7 +8,8 @@ import msgspec
 
 from ...core.errors import ErrorCode, SynclineError
 from ..events import PresenceUpdate
-from ..session import Request, Session
+from ..requests import Request
+from ..session import Session
 from .registry import Events
 from .rooms import seat_of
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..session import Handler
+from ..requests import Handler
 
 F = TypeVar("F", bound=Callable[..., Any])
 

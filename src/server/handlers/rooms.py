@@ -10,8 +10,9 @@ from ...core.room import Position, Publication
 from .. import passwords
 from ..events import RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
 from ..hub import LiveRoom, Seat
+from ..requests import Request
 from ..seams import RoomRecord
-from ..session import Request, Session
+from ..session import Session
 from .registry import Events
 
 EVENTS = Events()
