@@ -126,7 +126,13 @@ class App:
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def start(self) -> None:
-        await self.node.start()
+        """Raises StartError; what was started is stopped then."""
+        try:
+            await self.node.start()
+        except Unavailable as error:
+            await self.node.stop()
+            self._listener.close()
+            raise StartError(str(error)) from error
         self._serving = asyncio.get_running_loop().create_task(self._server.serve([self._listener]))
         while not self._server.started:
             if self._serving.done():
