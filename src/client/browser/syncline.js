@@ -441,7 +441,7 @@ export class Client extends Emitter {
  *
  * Events: `message`, `event`, `members`, `user_joined`, `user_left`, `presence`, `joined`, `lost` (the server no
  * longer has
- * everything that was missed), `state`, `error`.
+ * everything that was missed), `caught_up` (what was missed has been handed over), `state`, `error`.
  */
 export class Room extends Joined {
   #options;
@@ -477,6 +477,7 @@ export class Room extends Joined {
     if (before && recovered === false) this._emit("lost", { position: before });
     for (const publication of publications) this.#publication(publication, true);
     this.position = position;
+    this._emit("caught_up", { position });
     this._tellPresence();
   }
 

@@ -1,0 +1,305 @@
+// The demo page: puts the pieces together. The chat, the editor and what people look like are in files beside this one.
+import { Client } from "/syncline.js";
+import { Chat } from "/demo-chat.js";
+import { createEditor } from "/demo-editor.js";
+import { face, make, paintFace } from "/demo-people.js";
+
+const $ = (id) => document.getElementById(id);
+const collator = new Intl.Collator();
+
+/** What this tab remembers: another tab is another guest. Private modes may refuse; then nothing is remembered. */
+const memory = {
+  get(key) {
+    try {
+      return sessionStorage.getItem(`syncline.${key}`) ?? undefined;
+    } catch {
+      return undefined;
+    }
+  },
+  set(key, value) {
+    try {
+      if (value === null) sessionStorage.removeItem(`syncline.${key}`);
+      else sessionStorage.setItem(`syncline.${key}`, value);
+    } catch {
+      // Then it is forgotten.
+    }
+  },
+};
+
+function inventName() {
+  const one = (list) => list[Math.floor(Math.random() * list.length)];
+  const first = ["Amber", "Brisk", "Calm", "Clever", "Coral", "Gentle", "Lucky", "Merry", "Quiet", "Swift", "Velvet"];
+  const second = ["Badger", "Falcon", "Finch", "Fox", "Heron", "Lynx", "Marten", "Otter", "Robin", "Seal", "Wren"];
+  return `${one(first)} ${one(second)}`;
+}
+
+function roomInAddress() {
+  try {
+    return decodeURIComponent(location.hash.slice(1)).trim();
+  } catch {
+    return "";
+  }
+}
+
+const client = new Client(undefined, {
+  name: memory.get("name"),
+  guestToken: memory.get("guest"),
+  onGuestToken: (token) => memory.set("guest", token),
+});
+let room = null;
+let shared = null;
+let unread = 0;
+let status = memory.get("status") ?? "online";
+
+const me = () => ({ user: client.identity?.user ?? "", name: client.options.name ?? "" });
+const editor = createEditor($("editor"), { refused: (error) => notice(`That edit was not possible: ${error.message}.`) });
+const chat = new Chat(
+  { log: $("log"), form: $("compose"), input: $("message"), newer: $("newer") },
+  {
+    me,
+    arrived() {
+      if (chatVisible()) return;
+      unread += 1;
+      showUnread();
+    },
+  },
+);
+
+// Connection ---------------------------------------------------------------------------------------------------------
+
+const CONNECTION = {
+  idle: "Not connected",
+  connecting: "Connecting\u2026",
+  online: "Online",
+  waiting: "Reconnecting",
+  closed: "Offline",
+};
+let countdown = 0;
+
+client.on("state", ({ state, retryAt, error }) => {
+  clearInterval(countdown);
+  $("connection").dataset.state = state;
+  $("connection").title = error?.message ?? "";
+  $("connection-text").textContent = CONNECTION[state];
+  $("connection-retry").hidden = state !== "waiting" && state !== "closed";
+  $("connection-retry").textContent = state === "closed" ? "Reconnect" : "Try now";
+  const count = () => {
+    const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1000);
+    $("connection-countdown").textContent = state === "waiting" && seconds > 0 ? `in ${seconds} s` : "";
+  };
+  count();
+  if (state === "waiting") countdown = setInterval(count, 250);
+  if (state === "online") showMe();
+  showSaved();
+});
+
+$("connection-retry").addEventListener("click", () => {
+  if (client.state === "closed") client.connect().catch(() => {});
+  else client.reconnect();
+});
+
+// Rooms --------------------------------------------------------------------------------------------------------------
+
+function enter(name) {
+  if (room?.name === name) return;
+  room?.leave().catch(() => {});
+  shared?.leave().catch(() => {});
+  notice(null);
+  unread = 0;
+  $("room-name").textContent = name;
+  document.title = `${name} \u00b7 Syncline`;
+  memory.set("room", name);
+  if (roomInAddress() !== name) history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+
+  room = client.room(name, { history: 50 });
+  chat.attach(room);
+  room.on("members", showMembers);
+  room.on("error", (error) => notice(`The room cannot be joined: ${error.message}.`));
+  shared = client.document(name);
+  editor.attach(shared);
+  shared.on("settled", showSaved);
+  shared.on("state", showSaved);
+  shared.on("collaborators", showWriters);
+  shared.on("refused", ({ message }) => notice(`An edit was taken back: ${message || "the server refused it"}.`));
+  shared.on("reset", ({ unsent }) => {
+    notice("The document on the server is a new one. What you had not saved is not in it.", unsent.text);
+  });
+  shared.on("error", (error) => {
+    if (shared?.state === "failed") notice(`The document cannot be opened: ${error.message}.`);
+  });
+  showMembers();
+  showWriters();
+  showSaved();
+  showUnread();
+}
+
+function notice(text, copy = null) {
+  $("notice").hidden = text === null;
+  $("notice-text").textContent = text ?? "";
+  $("notice-copy").hidden = copy === null;
+  $("notice-copy").onclick = () => navigator.clipboard?.writeText(copy);
+}
+
+$("notice-close").addEventListener("click", () => notice(null));
+
+addEventListener("hashchange", () => {
+  const name = roomInAddress();
+  if (name && client.state !== "idle") enter(name);
+});
+
+$("share").addEventListener("click", async () => {
+  const label = $("share").querySelector(".label");
+  try {
+    await navigator.clipboard.writeText(location.href);
+    label.textContent = "Copied";
+  } catch {
+    label.textContent = "Copy it from the address bar";
+  }
+  setTimeout(() => (label.textContent = "Copy link"), 1800);
+});
+
+// The document's head ------------------------------------------------------------------------------------------------
+
+function savedState() {
+  if (shared?.state === "failed") return ["failed", "Not available"];
+  if (!shared || shared.generation === null) return ["loading", "Loading\u2026"];
+  if (shared.role === "reader") return ["reader", "Read only"];
+  if (shared.settled) return client.online ? ["saved", "Saved"] : ["offline", "Saved, offline"];
+  return client.online ? ["saving", "Saving\u2026"] : ["offline", "Not saved yet: offline"];
+}
+
+function showSaved() {
+  const [state, text] = savedState();
+  if ($("saved").dataset.state === state && $("saved").textContent === text) return;
+  $("saved").dataset.state = state;
+  $("saved").textContent = text;
+}
+
+function showWriters() {
+  const writers = new Map([...(shared?.collaborators.values() ?? [])].map((one) => [one.user, one]));
+  writers.delete(me().user);
+  $("faces").replaceChildren(...[...writers.values()].slice(0, 6).map(({ user, name }) => {
+    const item = paintFace(document.createElement("li"), user, name);
+    item.title = name;
+    item.setAttribute("aria-label", name);
+    return item;
+  }));
+}
+
+// People -------------------------------------------------------------------------------------------------------------
+
+const STATUS = { online: "Online", away: "Away", busy: "Busy", offline: "Offline" };
+
+function showMembers() {
+  const others = [...(room?.members.values() ?? [])].filter(({ user }) => user !== me().user);
+  others.sort((one, other) => collator.compare(one.name, other.name));
+  const rows = others.map(({ user, name, status: theirs }) => {
+    const row = document.createElement("li");
+    const state = make("span", "status", STATUS[theirs] ?? theirs);
+    state.dataset.status = theirs;
+    row.append(face(user, name), make("span", "who", name), state);
+    return row;
+  });
+  if (!rows.length) {
+    rows.push(make("li", "alone", "Nobody else yet. Open this page in a second window, or send somebody the link."));
+  }
+  $("members").replaceChildren(...rows);
+  $("people-count").textContent = String(others.length + 1);
+  $("people-badge").textContent = String(others.length + 1);
+  $("people-badge").hidden = others.length === 0;
+}
+
+function showMe() {
+  const { user, name } = me();
+  paintFace($("you-face"), user, name);
+  if (document.activeElement !== $("you-name")) $("you-name").value = name;
+  $("you-status").value = status;
+}
+
+function rename(name) {
+  const clean = name.trim().slice(0, 40);
+  if (clean && clean !== client.options.name) {
+    memory.set("name", clean);
+    client.rename(clean);
+  }
+  $("you-name").value = client.options.name;
+  showMe();
+}
+
+$("you").addEventListener("submit", (event) => {
+  event.preventDefault();
+  $("you-name").blur();
+});
+$("you-name").addEventListener("change", () => rename($("you-name").value));
+$("you-status").addEventListener("change", () => {
+  status = $("you-status").value;
+  memory.set("status", status);
+  client.setPresence(status);
+});
+
+// Panels on a narrow screen ------------------------------------------------------------------------------------------
+
+const narrow = matchMedia("(max-width: 819px)");
+
+function chatVisible() {
+  if (document.visibilityState !== "visible") return false;
+  return !narrow.matches || document.body.dataset.panel === "chat";
+}
+
+function showUnread() {
+  if (chatVisible()) unread = 0;
+  $("unread").hidden = unread === 0;
+  $("unread").textContent = unread > 99 ? "99+" : String(unread);
+  $("unread").setAttribute("aria-label", `${unread} unread`);
+}
+
+for (const button of document.querySelectorAll(".tabs button")) {
+  button.addEventListener("click", () => {
+    document.body.dataset.panel = button.dataset.panel;
+    for (const other of document.querySelectorAll(".tabs button")) other.removeAttribute("aria-current");
+    button.setAttribute("aria-current", "true");
+    if (button.dataset.panel === "chat") chat.scrollDown();
+    if (button.dataset.panel === "document") editor.view.requestMeasure();
+    showUnread();
+  });
+}
+document.addEventListener("visibilitychange", showUnread);
+narrow.addEventListener("change", showUnread);
+
+// Joining ------------------------------------------------------------------------------------------------------------
+
+function ask() {
+  $("join-name").value = client.options.name ?? inventName();
+  $("join-room").value = room?.name || roomInAddress() || memory.get("room") || "lobby";
+  $("join-title").textContent = room ? "Change room" : "Join a room";
+  $("join-cancel").hidden = room === null;
+  $("join").showModal();
+  (room ? $("join-room") : $("join-name")).select();
+}
+
+$("join").addEventListener("cancel", (event) => room === null && event.preventDefault());
+$("join-cancel").addEventListener("click", () => $("join").close());
+$("room-button").addEventListener("click", ask);
+$("join-form").addEventListener("submit", (event) => {
+  const name = $("join-name").value.trim();
+  const where = $("join-room").value.trim();
+  if (!name || !where) return event.preventDefault();
+  return start(name, where);
+});
+
+function start(name, where) {
+  if (client.state === "idle") {
+    memory.set("name", name);
+    client.options.name = name;
+    client.setPresence(status);
+    client.connect().catch(() => {});
+  } else {
+    rename(name);
+  }
+  enter(where);
+  showMe();
+}
+
+const known = roomInAddress() || memory.get("room");
+if (memory.get("name") && known) start(memory.get("name"), known);
+else ask();
