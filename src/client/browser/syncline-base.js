@@ -86,9 +86,10 @@ export class Joined extends Emitter {
     this._join(
       current((result) => {
         this.#failures = 0;
-        this._state("joined");
+        this.state = "joined";
         this._joinedWith(result);
         this._opened.resolve(this);
+        if (this._joining === token) this._emit("state", { state: "joined" });
       }),
       current((error) => {
         if (this._mendJoin(error)) this._attach();

@@ -49,7 +49,7 @@ class Caret extends WidgetType {
     return other.client === this.client && other.moves === this.moves && other.name === this.name;
   }
 
-  toDOM() {
+  toDOM(view) {
     const caret = document.createElement("span");
     caret.className = "remote-caret";
     caret.dataset.client = this.client;
@@ -59,6 +59,11 @@ class Caret extends WidgetType {
     flag.textContent = this.name;
     caret.append(flag);
     caret.setAttribute("aria-hidden", "true");
+    // A flag that would leave the editor on the right hangs to the left.
+    view.requestMeasure({
+      read: () => flag.getBoundingClientRect().right > view.scrollDOM.getBoundingClientRect().right - 4,
+      write: (outside) => caret.classList.toggle("flip", outside),
+    });
     return caret;
   }
 
@@ -161,7 +166,7 @@ class Steps {
 
 // The editor ---------------------------------------------------------------------------------------------------------
 
-/** An editor in `parent`. `attach(handle)` shows a document, `detach()` none. `refused(error)`: an edit was not possible. */
+/** An editor in `parent`: `attach(handle)` shows a document, `detach()` none. `refused(error)`: an edit was impossible. */
 export function createEditor(parent, { refused }) {
   const access = new Compartment();
   let handle = null;
