@@ -203,7 +203,7 @@ async def test_messages(own_server: ServerProcess) -> None:
     total = 400
     killer = Killer(own_server, points(7, 4, total))
     acknowledged: dict[int, Position] = {}
-    heard: list[int] = []
+    heard: list[int | str] = []
     async with AsyncExitStack() as stack:
         sender, listener = await open_clients(stack, own_server, 2, "json")
         out = await sender.join("team")

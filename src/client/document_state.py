@@ -320,7 +320,10 @@ class DocumentState:
             changes += self._integrate_until(revision)
         while len(self.arrived) + len(self.held) > self._hold_limit:
             self.overflows += 1
-            changes += self._show_held() if self.held else self._integrate(*self.arrived.popleft())
+            if not self.held:
+                changes += self._integrate(*self.arrived.popleft())
+            if self.held:
+                changes += self._show_held()
         return changes
 
     def _integrate_until(self, revision: int) -> list[Change]:

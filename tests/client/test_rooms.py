@@ -1,0 +1,235 @@
+"""Rooms through the Python client against the real server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from syncline.client import Backoff, Closed, Disconnected, Position, Publication, RequestError, connect
+from syncline.server.app import App
+
+from .conftest import GateClock, Open, cut, serving, until, ws_url
+
+
+async def test_what_one_says_all_hear(open_client: Open, codec: str) -> None:
+    ada, bob = await open_client(name="Ada", codec=codec), await open_client(name="Bob", codec="json")
+    room, other = await ada.join("team"), await bob.join("team")
+    heard = other.messages()
+    first = await room.send({"text": "hello", "n": [1, 2.5, None, True]})
+    second = await room.send("🙂")
+    got = [await anext(heard), await anext(heard)]
+    assert [publication.data for publication in got] == [{"text": "hello", "n": [1, 2.5, None, True]}, "🙂"]
+    assert [publication.position for publication in got] == [first, second]
+    assert (first.offset, second.offset) == (1, 2)
+    assert first.epoch == second.epoch
+    assert got[0].user == ada.user
+    assert got[0].name == "Ada"
+    assert room.position == second, "the sender hears itself before its answer"
+
+
+async def test_history_and_callbacks(open_client: Open) -> None:
+    ada = await open_client(name="Ada")
+    room = await ada.join("team")
+    for number in range(5):
+        await room.send(number)
+    bob = await open_client(name="Bob")
+    late = await bob.join("team", history=3)
+    assert [publication.data for publication in late.history] == [2, 3, 4]
+    heard: list[Publication] = []
+    stop = late.on_message(heard.append)
+
+    def bad(_: Publication) -> None:
+        raise ValueError("a listener's own fault")
+
+    late.on_message(bad)
+    await room.send("on")
+    await late.send("and on")
+    stop()
+    stop()
+    await late.send("silent")
+    assert [publication.data for publication in heard] == ["on", "and on"]
+
+
+async def test_many_sends_at_once_share_frames_and_keep_their_order(open_client: Open, codec: str) -> None:
+    ada = await open_client(codec=codec)
+    room = await ada.join("team")
+    stream = room.messages()
+    positions = await asyncio.gather(*(room.send(number) for number in range(300)))
+    assert [position.offset for position in positions] == list(range(1, 301))
+    assert [(await anext(stream)).data for _ in range(300)] == list(range(300))
+
+
+async def test_members_notices_presence(open_client: Open) -> None:
+    ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
+    room = await ada.join("team")
+    seen: list[tuple[str, str, str]] = []
+    room.on_members(lambda kind, member: seen.append((kind, member.user, member.status)))
+    other = await bob.join("team")
+    assert set(other.members) == {ada.user, bob.user}
+    await bob.set_presence("busy", {"mood": "deep work"})
+    await until(lambda: room.members.get(bob.user) and room.members[bob.user].status == "busy")
+    assert room.members[bob.user].metadata == {"mood": "deep work"}
+    await other.leave()
+    await until(lambda: bob.user not in room.members)
+    assert seen[0] == ("joined", bob.user, "online")
+    assert ("presence", bob.user, "busy") in seen
+    assert seen[-1][:2] == ("left", bob.user)
+    roles = {member.user: member.role for member in await room.all_members()}
+    assert roles == {ada.user: "owner", bob.user: "member"}
+
+
+async def test_custom_events(open_client: Open) -> None:
+    ada, bob = await open_client(), await open_client()
+    room, other = await ada.join("team"), await bob.join("team")
+    got = asyncio.get_running_loop().create_future()
+    other.on_event(got.set_result)
+    await room.send_event("confetti", {"x": 3})
+    event = await got
+    assert (event.name, event.user, event.data) == ("confetti", ada.user, {"x": 3})
+    assert room.position.offset == 0
+
+
+async def test_errors_carry_the_code(open_client: Open) -> None:
+    ada, bob = await open_client(), await open_client()
+    await ada.create_room("vault", password="s3cret", default_role="reader")
+    with pytest.raises(RequestError) as error:
+        await ada.create_room("vault")
+    assert error.value.code == "room_exists"
+    with pytest.raises(RequestError) as error:
+        await bob.join("vault")
+    assert error.value.code == "password_required"
+    with pytest.raises(RequestError) as error:
+        await bob.join("vault", password="wrong")
+    assert error.value.code == "password_wrong"
+    room = await bob.join("vault", password="s3cret")
+    assert room.role == "reader"
+    with pytest.raises(RequestError) as error:
+        await room.send("no")
+    assert error.value.code == "forbidden"
+    owner = await ada.join("vault")
+    await owner.grant(bob.user, "member")
+    assert (await room.send("yes")).offset == 1
+
+
+async def test_a_full_stream_drops_the_oldest_and_counts(open_client: Open) -> None:
+    ada = await open_client()
+    room = await ada.join("team")
+    async with room.messages(limit=3) as stream:
+        for number in range(8):
+            await room.send(number)
+        assert stream.dropped == 5
+        assert [(await anext(stream)).data for _ in range(3)] == [5, 6, 7]
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_leaving_ends_iterations_and_the_handle(open_client: Open) -> None:
+    ada = await open_client()
+    room = await ada.join("team")
+    stream = room.messages()
+    await room.send("last")
+    await room.leave()
+    await room.leave()
+    assert [publication.data async for publication in stream] == ["last"]
+    with pytest.raises(Closed):
+        await room.send("gone")
+    assert await ada.join("team") is not room
+
+
+async def test_what_was_missed_comes_after_the_reconnect(open_client: Open) -> None:
+    clock = GateClock()
+    ada, bob = await open_client(), await open_client(clock=clock)
+    room, other = await ada.join("team"), await bob.join("team", password="unused")
+    heard: list[int] = []
+    other.on_message(lambda publication: heard.append(publication.data))
+    await room.send(0)
+    await until(lambda: heard == [0])
+    clock.gate.clear()
+    cut(bob)
+    await until(lambda: bob.state == "waiting")
+    for number in range(1, 30):
+        await room.send(number)
+    clock.gate.set()
+    await until(lambda: len(heard) >= 30)
+    last = await room.send(30)
+    await until(lambda: len(heard) >= 31)
+    assert heard == list(range(31))
+    assert other.recovered is True
+    assert other.position == last
+    assert bob.reconnects == 1
+
+
+async def test_what_cannot_be_recovered_is_told(tmp_path: Path) -> None:
+    clock = GateClock()
+    async with (
+        serving(tmp_path, rooms={"history_size": 4}) as app,
+        await connect(ws_url(app)) as ada,
+        await connect(ws_url(app), clock=clock, backoff=Backoff(0.01, 0.05)) as bob,
+    ):
+        room, other = await ada.join("team"), await bob.join("team", history=2)
+        heard: list[int] = []
+        gaps: list[tuple[Position, Position]] = []
+        other.on_message(lambda publication: heard.append(publication.data))
+        other.on_gap(lambda had, now: gaps.append((had, now)))
+        await room.send(1)
+        await until(lambda: heard == [1])
+        clock.gate.clear()
+        cut(bob)
+        await until(lambda: bob.state == "waiting")
+        for number in range(2, 12):
+            await room.send(number)
+        clock.gate.set()
+        await until(lambda: 11 in heard)
+        await room.send(12)
+        await until(lambda: 12 in heard)
+        assert heard == [1, 10, 11, 12]
+        assert other.recovered is False
+        [(had, now)] = gaps
+        assert (had.offset, now.offset) == (1, 9)
+
+
+async def test_a_room_that_is_closed_to_one_meanwhile(open_client: Open) -> None:
+    clock = GateClock()
+    ada, bob = await open_client(), await open_client(clock=clock)
+    await ada.create_room("club", default_role=None)
+    room = await ada.join("club")
+    await room.grant(bob.user, "member")
+    other = await bob.join("club")
+    stream = other.messages()
+    clock.gate.clear()
+    cut(bob)
+    await until(lambda: bob.state == "waiting")
+    await room.grant(bob.user, None)
+    clock.gate.set()
+    with pytest.raises(RequestError) as error:
+        await anext(stream)
+    assert error.value.code == "forbidden"
+    assert isinstance(other.error, RequestError)
+
+
+async def test_closing_the_client_ends_everything(app: App) -> None:
+    client = await connect(ws_url(app))
+    room = await client.join("team")
+    stream = room.messages()
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    await client.close()
+    await client.close()
+    with pytest.raises(Closed):
+        await waiting
+    with pytest.raises(Closed):
+        await client.join("team")
+    assert client.state == "closed"
+    await until(lambda: not app.node.hub.sessions)
+
+
+async def test_a_server_that_drains(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        client = await connect(ws_url(app), backoff=Backoff(0.01, 0.02, attempts=3))
+        room = await client.join("team")
+        stream = room.messages()
+    with pytest.raises(Disconnected):
+        await anext(stream)
+    await client.close()
