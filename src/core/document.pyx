@@ -2,7 +2,7 @@
 
     floor + 1 ... revision         the window: entries in memory, oldest first
     base ... revision              what an arriving operation is transformed against, one by one (never composed:
-                                   T(x, a.b) is not T(T(x, a), b), collaboration.md, fact 3)
+                                   T(x, a.b) is not T(T(x, a), b), ARCHITECTURE.md, documents 3)
 
 Exactly once. (client, seq) names an operation; numbers of one client only grow. A client's last committed number is kept with
 the digest of what was submitted, in a table with this invariant: *every client with an entry in the window is in the

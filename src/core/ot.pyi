@@ -11,7 +11,7 @@ class Operation:
     """An immutable, canonical list of components: retain n, insert text, delete n. Lengths count ``unit``.
 
     Canonical: no empty component, no equal neighbours, no trailing retain. The order of inserts and deletes within
-    the operation is kept (collaboration.md, fact 4).
+    the operation is kept (ARCHITECTURE.md, documents 4).
     """
 
     def __init__(self, components: Components, unit: Unit = "utf-16") -> None:
@@ -57,8 +57,8 @@ def compose(first: Operation, second: Operation) -> Operation:
     """One operation that does what ``first`` and then ``second`` do.
 
     Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side that
-    wins ties, gives the text that its two steps would have given. As a history it does not replace them (fact 3 of
-    collaboration.md). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
+    wins ties, gives the text that its two steps would have given. As a history it does not replace them (ARCHITECTURE.md,
+    documents 3). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
     that ``first`` inserts.
     """
 

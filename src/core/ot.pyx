@@ -106,7 +106,7 @@ cdef class Operation:
     """An immutable, canonical list of components: retain n, insert text, delete n. Lengths count ``unit``.
 
     Canonical: no empty component, no equal neighbours, no trailing retain. The order of inserts and deletes within
-    the operation is kept (collaboration.md, fact 4).
+    the operation is kept (ARCHITECTURE.md, documents 4).
     """
 
     def __cinit__(self):
@@ -379,8 +379,8 @@ def compose(Operation first not None, Operation second not None):
     """One operation that does what ``first`` and then ``second`` do.
 
     Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side that
-    wins ties, gives the text that its two steps would have given. As a history it does not replace them (fact 3 of
-    collaboration.md). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
+    wins ties, gives the text that its two steps would have given. As a history it does not replace them (ARCHITECTURE.md,
+    documents 3). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
     that ``first`` inserts.
     """
     cdef Parts parts

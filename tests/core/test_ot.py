@@ -197,7 +197,7 @@ class TestVerbs:
         assert compose(Operation([-1]), Operation(["a"])).components == ["a", -1]
 
     def test_composing_a_history_is_not_the_same_as_one_by_one(self) -> None:
-        """T(T(x, a), b) = T(x, a.b) is not a law (collaboration.md, fact 3). On "c": a deletes it, b inserts where it
+        """T(T(x, a), b) = T(x, a.b) is not a law (ARCHITECTURE.md, documents 3). On "c": a deletes it, b inserts where it
         was, x inserts after it. One by one x stands at b's place and wins; against both at once it comes after b."""
         x, a, b = Operation([1, "x"]), Operation([-1]), Operation(["b"])
         one_by_one = transform(transform(x, a, "left"), b, "left")

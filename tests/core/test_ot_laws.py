@@ -68,7 +68,7 @@ def test_a_composite_transforms_like_its_steps(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_the_position_map_is_the_fold_of_transforms(data: st.DataObject) -> None:
-    """Fact 4 of collaboration.md, which rests on the kept order of inserts and deletes."""
+    """ARCHITECTURE.md, documents 4, which rests on the kept order of inserts and deletes."""
     text, unit, history, [x] = case(data.draw, chain=4, concurrent=1)
     folded = oracle.PositionMap(oracle.length(text, unit), unit)
     one_by_one = x

@@ -1,0 +1,54 @@
+"""The README's examples run as they stand there, and ARCHITECTURE.md knows every module."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.harness import ServerProcess
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def example(language: str) -> str:
+    """The README's one example in a language."""
+    [code] = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    return str(code)
+
+
+def test_the_python_example(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        code = example("python").replace("ws://127.0.0.1:8000/ws", server.ws_url)
+        assert server.ws_url in code
+        command = [sys.executable, "-W", "error", "-c", code]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Ada {'text': 'hello'}" in run.stdout
+    assert "1 Hello from Python." in run.stdout
+
+
+def test_the_browser_example_names_what_is_there() -> None:
+    """The demo page's tests run the client; here only that the example does not lag behind it."""
+    code = example("html")
+    modules = "".join(path.read_text("utf-8") for path in (ROOT / "src" / "client" / "browser").glob("*.js"))
+    for method in re.findall(r"\b(?:client|room|notes)\.(\w+)\(", code):
+        assert re.search(rf"^  (?:async )?{method}\(", modules, re.MULTILINE), method
+    for getter in re.findall(r"\bnotes\.(\w+)\b(?!\()", code):
+        assert re.search(rf"^  get {getter}\(|this\.{getter} =", modules, re.MULTILINE), getter
+
+
+def test_the_architecture_page_names_each_module() -> None:
+    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    modules = [
+        path.stem
+        for folder in ("core", "server", "server/handlers", "server/transports")
+        for path in (ROOT / "src" / folder).iterdir()
+        if path.suffix in {".py", ".pyx"} and path.stem != "__init__"
+    ]
+    modules += [
+        path.name for path in (ROOT / "src" / "server" / "backends").iterdir() if not path.name.startswith("__")
+    ]
+    missing = [name for name in modules if not re.search(rf"\b{name.removesuffix('.py')}\b", page)]
+    assert not missing
