@@ -64,8 +64,13 @@ class Client:
         return str(self.connection.identity.get("name", ""))
 
     @property
+    def token(self) -> str | None:
+        """By which to come back as the same user; a guest's is given by the server."""
+        return self.connection.token
+
+    @property
     def identity(self) -> Mapping[str, Any]:
-        """All that ``auth:accepted`` said; for a guest with the ``token`` by which to come back as the same one."""
+        """All that ``auth:accepted`` said."""
         return MappingProxyType(self.connection.identity)
 
     @property

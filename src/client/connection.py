@@ -14,6 +14,7 @@ What a link's end means for whom:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -93,7 +94,7 @@ class Connection:
         self.identity: dict[str, Any] = {}
         self.attempts = 0  # failures in a row
         self._owner = owner
-        self._token = token
+        self.token = token
         self._name = name
         self._get_token = get_token
         self._codec = Codec(options.codec)
@@ -118,18 +119,18 @@ class Connection:
 
     async def close(self) -> None:
         """Says goodbye. Requests without an answer raise Closed. Idempotent."""
-        link, runner = self._link, self._runner
+        link = self._link
         self._end(Closed("the client was closed"))
-        if link is not None and not link.lost:
-            link.close()
-            lost = self._lost
-            if lost is not None:
-                await asyncio.wait([lost], timeout=self.options.close_timeout)
-            link.abort()
-        for task in [*self._tasks, runner]:
+        for task in [self._runner, *self._tasks]:
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
                 await asyncio.wait([task])
+        if link is not None:
+            link.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.options.close_timeout):
+                    await link.gone.wait()
+            link.abort()
 
     def _end(self, error: ClientError) -> None:
         if self._ended is not None:
@@ -182,6 +183,8 @@ class Connection:
         return Disconnected(*self._lost.result())
 
     async def _wait_before_next(self, error: ClientError) -> None:
+        if self._ended is not None:
+            return
         backoff = self.options.backoff
         attempt, self.attempts = self.attempts, self.attempts + 1
         if backoff.attempts and self.attempts >= backoff.attempts:
@@ -204,7 +207,7 @@ class Connection:
         if self._ended is not None:
             return
         if reason.code == TOKEN_EXPIRED_CODE and self._get_token is not None:
-            self._token = None  # asks for a fresh one
+            self.token = None  # asks for a fresh one
         if not reason.reconnect:
             self._end(Disconnected(reason.code, reason.reason))
             return
@@ -215,8 +218,8 @@ class Connection:
     async def _open(self) -> None:
         """A link that is authenticated. Raises ConnectFailed, RequestError (of auth), RequestTimeout, ..."""
         self._lost = asyncio.get_running_loop().create_future()
-        if self._token is None and self._get_token is not None:
-            self._token = await self._fresh_token()
+        if self.token is None and self._get_token is not None:
+            self.token = await self._fresh_token()
         self._link = await open_link(
             self.url,
             self._codec.subprotocol,
@@ -240,7 +243,7 @@ class Connection:
                 raise refused from error
             raise
         if self.identity.get("token"):
-            self._token = self.identity["token"]  # a guest's: whoever comes back with it is the same guest
+            self.token = self.identity["token"]  # a guest's: whoever comes back with it is the same guest
         self._set_state("open")
         self._owner.on_open(self.identity)
         self._opened.set()
@@ -259,17 +262,17 @@ class Connection:
             if error.code not in REFUSED_TOKEN:
                 raise
             if self._get_token is not None:
-                self._token = await self._fresh_token()
-            elif self.identity.get("guest") and self._token is not None:
+                self.token = await self._fresh_token()
+            elif self.identity.get("guest") and self.token is not None:
                 # The guest is forgotten (a server with a new secret): better another guest than none.
                 log.warning("the server no longer knows this guest; coming back as a new one")
-                self._token = None
+                self.token = None
             else:
                 raise
             return await self._auth_request()
 
     async def _auth_request(self) -> dict[str, Any]:
-        data = {key: value for key, value in (("token", self._token), ("name", self._name)) if value is not None}
+        data = {key: value for key, value in (("token", self.token), ("name", self._name)) if value is not None}
         try:
             async with asyncio.timeout(self.options.open_timeout):
                 result = await self._ask("auth", data)
@@ -444,12 +447,12 @@ class Connection:
         try:
             data: dict[str, Any] = {}
             if self._get_token is not None:
-                self._token = await self._fresh_token()
-                data = {"token": self._token}
+                self.token = await self._fresh_token()
+                data = {"token": self.token}
             elif not self.identity.get("guest"):
                 return
             result = await self.request("auth:refresh", data)
             if isinstance(result, dict) and result.get("token"):
-                self._token = result["token"]
+                self.token = result["token"]
         except ClientError as error:
             log.warning("the token could not be refreshed: %s", error)

@@ -35,6 +35,7 @@ class Link(WSListener):
     def __init__(self, receiver: Receiver, binary: bool, max_bytes: int, monotonic: Callable[[], float]) -> None:
         super().__init__()
         self.lost = False
+        self.gone = asyncio.Event()  # set when ``lost``
         self.last_heard = monotonic()
         self.writable = asyncio.Event()  # cleared while the transport holds more than its high-water mark
         self.writable.set()
@@ -89,6 +90,7 @@ class Link(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if not self.lost:
             self.lost = True
+            self.gone.set()
             self.writable.set()
             code, reason = self._close or (1006, "the connection broke")
             self._receiver.on_lost(self, code, reason)
