@@ -55,7 +55,8 @@ def _show(value: Any, *, secret: bool = False) -> str:
 def _within(key: Key, value: float) -> bool:
     low = -math.inf if key.low is None else key.low
     high = math.inf if key.high is None else key.high
-    return math.isfinite(value) and low <= value <= high
+    # NaN fails every comparison.
+    return low <= value <= high
 
 
 def _check(key: Key, value: Any) -> Any:

@@ -96,7 +96,7 @@ class JwtAuth:
                     raise _invalid(text) from error
             raise _invalid("the token is not valid") from error
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-            # PyJWT lets a few of these through: a header nested a thousand deep, an `exp` of infinity.
+            # An `exp` of four hundred digits; and versions of PyJWT let more through (deep nesting, infinity).
             raise _invalid("the token is not valid") from error
         return self._credentials(claims, expires_at)
 
