@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -10,13 +11,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from syncline.server import app
+from syncline.server import app as app_module
+from syncline.server.app import App
 from syncline.server.backends import sqlite
 from syncline.server.config import Config
 from syncline.server.config_load import load
 from syncline.server.counters import Counters, Histogram
 from syncline.server.metrics import CONTENT_TYPE, WriteQueue
 from syncline.server.node import Node
+
+from .wsclient import dial
 
 OPERATIONS = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"
 
@@ -38,7 +42,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 async def node(config: Config) -> AsyncIterator[Node]:
-    async with app.running(config) as running:
+    async with app_module.running(config) as running:
         yield running.node
 
 
@@ -128,6 +132,73 @@ async def test_a_closed_connection_leaves_a_zero(node: Node) -> None:
     assert samples(node)['syncline_connections{codec="json",transport="ws"}'] == 0
 
 
+async def test_what_clients_do_is_counted(app: App) -> None:
+    """Two people chat and edit; every number is what they did, and nothing is left when they have gone."""
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
+        for client in (ada, bob):
+            await client.call("room:join", room="r")
+            await client.call("document:join", document="d", client=client.user[-8:])
+        await ada.call("message:send", room="r", data="hello")
+        assert await bob.error("message:send", room="elsewhere", data=1) == "not_a_member"
+        both = {"document": "d", "revision": 0, "seq": 1}
+        await ada.call("document:operation", **both, operation=["A"])
+        await bob.call("document:operation", **both, operation=["B"])  # concurrent
+        await bob.call("document:operation", **both, operation=["B"])  # again
+        assert (
+            await ada.error("document:operation", document="d", revision=9, seq=2, operation=["x"])
+            == "revision_unknown"
+        )
+        async with dial(app.url) as stranger:
+            assert await stranger.error("auth", token="x.y.z") == "token_invalid"
+            during = samples(app.node)
+        await ada.call("ping")
+    while app.node.hub.sessions:
+        await asyncio.sleep(0.01)
+    after = samples(app.node)
+    assert {name: during.get(name) for name in DURING} == DURING
+    assert {name: after.get(name) for name in AFTER} == AFTER
+    assert after["syncline_sent_bytes_total"] > after["syncline_frames_sent_total"] > 10
+    assert after["syncline_received_bytes_total"] > after["syncline_frames_received_total"] > 10
+
+
+DURING: dict[str, float] = {
+    'syncline_connections{codec="json",transport="ws"}': 2,  # the stranger speaks JSON too
+    'syncline_connections{codec="msgpack",transport="ws"}': 1,
+    'syncline_sessions{state="open"}': 2,
+    'syncline_sessions{state="connecting"}': 1,
+    "syncline_users": 2,
+    "syncline_rooms": 1,
+    "syncline_members": 2,
+    "syncline_presence_entries": 2,
+    "syncline_documents": 1,
+    "syncline_collaborators": 2,
+    "syncline_pending_requests": 0,
+    "syncline_pending_operations": 0,
+    "syncline_publications_total": 1,
+    "syncline_publish_seconds_count": 1,
+    'syncline_requests_total{event="message:send"}': 2,
+    'syncline_errors_total{code="not_a_member"}': 1,
+    'syncline_errors_total{code="revision_unknown"}': 1,
+    'syncline_errors_total{code="token_invalid"}': 1,
+    "syncline_auth_failures_total": 1,
+    'syncline_operations_total{outcome="accepted"}': 2,
+    'syncline_operations_total{outcome="duplicate"}': 1,
+    'syncline_operations_total{outcome="refused"}': 1,
+    "syncline_operations_transformed_total": 1,
+    "syncline_commit_seconds_count": 2,
+}
+AFTER: dict[str, float] = {
+    'syncline_connections{codec="json",transport="ws"}': 0,
+    'syncline_connections{codec="msgpack",transport="ws"}': 0,
+    'syncline_connections_opened_total{codec="json",transport="ws"}': 2,
+    "syncline_users": 0,
+    "syncline_rooms": 0,
+    "syncline_members": 0,
+    "syncline_collaborators": 0,
+    "syncline_commit_failures_total": 0,
+}
+
+
 async def test_draining_is_shown(node: Node) -> None:
     assert samples(node)["syncline_draining"] == 0
     node.draining = True
@@ -154,13 +225,13 @@ async def test_memory_backends_have_no_queue(config: Config) -> None:
     memory = replace(
         config, store=replace(config.store, backend="memory"), broker=replace(config.broker, backend="memory")
     )
-    async with app.running(memory) as running:
+    async with app_module.running(memory) as running:
         assert not [name for name in samples(running.node) if name.startswith("syncline_store_")]
 
 
 async def test_two_nodes_do_not_share_counts(config: Config, node: Node, tmp_path: Path) -> None:
     other = replace(config, store=replace(config.store, path=str(tmp_path / "other.db")))
-    async with app.running(other) as running:
+    async with app_module.running(other) as running:
         running.node.counters.frames_in += 7
         assert samples(running.node)["syncline_frames_received_total"] == 7
         assert samples(node)["syncline_frames_received_total"] == 0
