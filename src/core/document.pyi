@@ -53,10 +53,10 @@ class Document:
     ) -> Receipt:
         """Validates, deduplicates, transforms against base + 1 ... revision (ties: left), applies, keeps.
 
-        ``components``: what ``Operation.parse`` takes, or an Operation that counts ``unit``. The author's cursor goes to the
-        end of what it did. Raises SynclineError (operation_invalid, operation_out_of_range, revision_unknown,
-        sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` < ``floor``.
-        O(revision - base). Never trims: entries may not be stored yet.
+        ``components``: what ``Operation.parse`` takes, or an Operation that counts ``unit``. The author's cursor goes
+        to the end of what it did. Raises SynclineError (operation_invalid, operation_out_of_range, revision_unknown,
+        sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
+        ``floor``. O(revision - base). Never trims: entries may not be stored yet.
         """
     def last_seq(self, client: str) -> int:
         """The last committed sequence number of a client; 0 when unknown."""
@@ -79,9 +79,11 @@ class Document:
         Raises ValueError unless they end exactly at the floor, or do not fit the text. O(entries + window).
         """
     def trim(self) -> None:
-        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped)."""
+        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped).
+        """
     def set_cursor(self, client: str, base: int, anchor: int, head: int, unit: Unit = "utf-16") -> None:
-        """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes before it.
+        """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes
+        before it.
 
         Raises SynclineError(revision_unknown, invalid_data) or OutdatedRevision. O(revision - base).
         """
@@ -93,11 +95,14 @@ class Document:
     def snapshot(self) -> bytes:
         """Text and clients' sequence numbers at ``revision``, for ``restore``. O(text + clients)."""
     def restore(self, revision: int, body: bytes) -> None:
-        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged."""
+        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
+        """
     def replay(self, base: int, entries: list[Entry]) -> None:
-        """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are skipped.
+        """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
+        skipped.
 
-        Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded. Trims.
+        Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded.
+        Trims.
         """
 
 def live_documents() -> int:

@@ -2,20 +2,21 @@
 
     floor + 1 ... revision         the window: entries in memory, oldest first
     base ... revision              what an arriving operation is transformed against, one by one (never composed:
-                                   T(x, a.b) is not T(T(x, a), b), ARCHITECTURE.md, documents 3)
+                                   T(x, a.b) is not T(T(x, a), b))
 
-Exactly once. (client, seq) names an operation; numbers of one client only grow. A client's last committed number is kept with
-the digest of what was submitted, in a table with this invariant: *every client with an entry in the window is in the
-table*. An operation made at ``base`` can only have been committed after ``base``. So: a number above the last one is new; one
-that is not above was committed before, or was refused, and the window from ``base`` on tells which. A client that is not
-in the table has committed nothing after the floor. When ``base`` lies below the floor the answer is OutdatedRevision, the
-caller widens the window with ``prepend``, which brings forgotten clients back, and the same reasoning holds.
+Exactly once. (client, seq) names an operation; numbers of one client only grow. A client's last committed number is
+kept with the digest of what was submitted, in a table with this invariant: *every client with an entry in the window
+is in the table*. An operation made at ``base`` can only have been committed after ``base``. So: a number above the
+last one is new; one that is not above was committed before, or was refused, and the window from ``base`` on tells
+which. A client that is not in the table has committed nothing after the floor. When ``base`` lies below the floor the
+answer is OutdatedRevision, the caller widens the window with ``prepend``, which brings forgotten clients back, and the
+same reasoning holds.
 
 A gap in the numbers is allowed: it is what a refused operation leaves behind (docs/protocol.md).
 
-An operation is transformed in the unit of who sent it, and converted at the head, where the text is at hand. Lengths of
-the text at each revision are kept in both units, so that an operation which reaches past the end of *its* text is refused
-although the text has grown since.
+An operation is transformed in the unit of who sent it, and converted at the head, where the text is at hand. Lengths
+of the text at each revision are kept in both units, so that an operation which reaches past the end of *its* text is
+refused although the text has grown since.
 
 ``receive`` never trims: entries may not be stored yet. The owner calls ``trim`` after the commit.
 """
@@ -189,7 +190,8 @@ cdef class Document:
         self.floor_units, self.floor_points = units, points
 
     def trim(self):
-        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped)."""
+        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped).
+        """
         cdef Entry entry
         while self.first < len(self.entries) and (
             len(self.entries) - self.first > self.max_operations or self.occupied > self.max_bytes
@@ -214,10 +216,10 @@ cdef class Document:
     ):
         """Validates, deduplicates, transforms against base + 1 ... revision (ties: left), applies, keeps.
 
-        ``components``: what ``Operation.parse`` takes, or an Operation that counts ``unit``. The author's cursor goes to the
-        end of what it did. Raises SynclineError (operation_invalid, operation_out_of_range, revision_unknown,
-        sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` < ``floor``.
-        O(revision - base).
+        ``components``: what ``Operation.parse`` takes, or an Operation that counts ``unit``. The author's cursor goes
+        to the end of what it did. Raises SynclineError (operation_invalid, operation_out_of_range, revision_unknown,
+        sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
+        ``floor``. O(revision - base).
         """
         cdef bint utf16 = unit_is_utf16(unit)
         cdef int64_t number = read_count(seq, "seq"), start = read_count(base, "revision")
@@ -264,7 +266,8 @@ cdef class Document:
         return Receipt(self.revision, entry, False)
 
     cdef Operation rebase(self, Operation operation, int64_t base):
-        """``operation`` after everything that was committed since ``base``. Two arrays take turns: no object per step."""
+        """``operation`` after everything that was committed since ``base``. Two arrays take turns: no object per step.
+        """
         cdef Parts buffers[2]
         cdef const Part *parts = operation.parts
         cdef Py_ssize_t index, count = operation.count
@@ -383,7 +386,8 @@ cdef class Document:
         return 0
 
     def set_cursor(self, str client not None, base, anchor, head, unit="utf-16"):
-        """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes before it.
+        """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes
+        before it.
 
         Raises SynclineError(revision_unknown, invalid_data) or OutdatedRevision. O(revision - base).
         """
@@ -438,7 +442,8 @@ cdef class Document:
         return encode_snapshot(str(self.body), self.clients.values(), self.forgotten)
 
     def restore(self, int64_t revision, bytes body not None):
-        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged."""
+        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
+        """
         cdef ClientState state
         cdef int64_t last = 0
         if revision < 0:
@@ -463,9 +468,11 @@ cdef class Document:
         self.forget_clients()
 
     def replay(self, int64_t base, list entries not None):
-        """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are skipped.
+        """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
+        skipped.
 
-        Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded. Trims.
+        Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded.
+        Trims.
         """
         cdef Entry entry
         cdef ClientState state

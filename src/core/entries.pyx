@@ -1,7 +1,7 @@
 """Committed operations, and how they and snapshots are written for the store.
 
-Two bodies, both: a first byte that says kind and version, the content, CRC-32 of all before it (little endian). Integers are
-LEB128 varints, texts are UTF-8 with their length in bytes before them.
+Two bodies, both: a first byte that says kind and version, the content, CRC-32 of all before it (little endian).
+Integers are LEB128 varints, texts are UTF-8 with their length in bytes before them.
 
     entries   0x11  count, names (count, texts), then per entry: client and user as indexes of names, seq, flags,
                     [time: float64], [digest: uint64], parts (count, then length * 4 + kind each), inserted text,

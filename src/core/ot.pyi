@@ -11,7 +11,7 @@ class Operation:
     """An immutable, canonical list of components: retain n, insert text, delete n. Lengths count ``unit``.
 
     Canonical: no empty component, no equal neighbours, no trailing retain. The order of inserts and deletes within
-    the operation is kept (ARCHITECTURE.md, documents 4).
+    the operation is kept: only then does a history fold into one position map exactly.
     """
 
     def __init__(self, components: Components, unit: Unit = "utf-16") -> None:
@@ -56,10 +56,10 @@ def apply(text: str, operation: Operation) -> str:
 def compose(first: Operation, second: Operation) -> Operation:
     """One operation that does what ``first`` and then ``second`` do.
 
-    Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side that
-    wins ties, gives the text that its two steps would have given. As a history it does not replace them (ARCHITECTURE.md,
-    documents 3). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
-    that ``first`` inserts.
+    Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side
+    that wins ties, gives the text that its two steps would have given. As a history it does not replace them: T(x, a.b)
+    is not T(T(x, a), b). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a
+    pair that ``first`` inserts.
     """
 
 def transform(operation: Operation, other: Operation, side: Side) -> Operation:
@@ -87,7 +87,8 @@ def to_unit(operation: Operation, text: str, unit: Unit) -> Operation:
     """
 
 def diff(before: str, after: str, unit: Unit = "utf-16") -> Operation:
-    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the deletion. O(text).
+    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the
+    deletion. O(text).
 
     Raises SynclineError(operation_invalid) when ``after`` brings in a lone surrogate.
     """

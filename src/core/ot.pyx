@@ -1,17 +1,19 @@
 """Text operations: normalise, apply, compose, transform, invert, map a cursor.
 
-An operation walks the text from its start: retain n, insert a text, delete n. It is an array of parts (kind, length) and one
-text that holds everything it inserts, so that `transform`, which never changes what is inserted, shares that text and touches
-integers only.
+An operation walks the text from its start: retain n, insert a text, delete n. It is an array of parts (kind, length)
+and one text that holds everything it inserts, so that `transform`, which never changes what is inserted, shares that
+text and touches integers only.
 
-Invariants of an `Operation` (`parts_push` and `load` make them true): every length is > 0; no two neighbours are of the same
-kind; the last part is not a retain; retained + deleted and the inserted length are at most 2^31 - 1; the text is well-formed
-Unicode (no surrogates). The order of inserts and deletes is kept: only then a history folds into one position map exactly.
+Invariants of an `Operation` (`parts_push` and `load` make them true): every length is > 0; no two neighbours are of
+the same kind; the last part is not a retain; retained + deleted and the inserted length are at most 2^31 - 1; the text
+is well-formed Unicode (no surrogates). The order of inserts and deletes is kept: only then a history folds into one
+position map exactly.
 
-Words: `base` is the text an operation applies to; a "unit" is what lengths count, UTF-16 code units or Unicode code points.
+Words: `base` is the text an operation applies to; a "unit" is what lengths count, UTF-16 code units or Unicode code
+points.
 
-Sources: Ellis and Gibbs 1989, Jupiter (Nichols et al. 1995) for transform with one side; ot-text-unicode (ShareDB) for the
-tie rule. Every function here is O(components + inserted characters), and O(text) where it says so.
+Sources: Ellis and Gibbs 1989, Jupiter (Nichols et al. 1995) for transform with one side; ot-text-unicode (ShareDB) for
+the tie rule. Every function here is O(components + inserted characters), and O(text) where it says so.
 """
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
@@ -106,7 +108,7 @@ cdef class Operation:
     """An immutable, canonical list of components: retain n, insert text, delete n. Lengths count ``unit``.
 
     Canonical: no empty component, no equal neighbours, no trailing retain. The order of inserts and deletes within
-    the operation is kept (ARCHITECTURE.md, documents 4).
+    the operation is kept: only then does a history fold into one position map exactly.
     """
 
     def __cinit__(self):
@@ -283,8 +285,10 @@ cdef class Operation:
         cdef int kind = PyUnicode_KIND(self.text)
         cdef void *data = PyUnicode_DATA(self.text)
         cdef Py_ssize_t index
+        cdef Part part
         for index in range(self.count):
-            state = (state ^ <uint64_t>(self.parts[index].length * <int64_t>4 + self.parts[index].kind)) * 1099511628211ULL
+            part = self.parts[index]
+            state = (state ^ <uint64_t>(<int64_t>4 * part.length + part.kind)) * 1099511628211ULL
         for index in range(PyUnicode_GET_LENGTH(self.text)):
             state = (state ^ <uint64_t>PyUnicode_READ(kind, data, index)) * 1099511628211ULL
         state = (state ^ (state >> 33)) * <uint64_t>0xFF51AFD7ED558CCDULL
@@ -378,10 +382,10 @@ def apply(str text not None, Operation operation not None):
 def compose(Operation first not None, Operation second not None):
     """One operation that does what ``first`` and then ``second`` do.
 
-    Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side that
-    wins ties, gives the text that its two steps would have given. As a history it does not replace them (ARCHITECTURE.md,
-    documents 3). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a pair
-    that ``first`` inserts.
+    Where ``first`` deletes and ``second`` inserts, the insert comes first: then the composite, transformed as the side
+    that wins ties, gives the text that its two steps would have given. As a history it does not replace them: T(x, a.b)
+    is not T(T(x, a), b). Raises ValueError for mixed units, SynclineError(operation_invalid) when ``second`` splits a
+    pair that ``first`` inserts.
     """
     cdef Parts parts
     cdef Points points
@@ -555,7 +559,8 @@ def to_unit(Operation operation not None, str text not None, unit):
 
 
 def diff(str before not None, str after not None, unit="utf-16"):
-    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the deletion. O(text).
+    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the
+    deletion. O(text).
 
     Raises SynclineError(operation_invalid) when ``after`` brings in a lone surrogate.
     """

@@ -1,7 +1,8 @@
 """Arrays of components, and the text they insert: what operations are made of.
 
-A part is (kind, length). `parts_push` keeps an array canonical: lengths > 0, no equal neighbours. Nothing here knows what
-is on the other side of a length; `transform_parts` is all there is to transforming, since what is inserted stays the same.
+A part is (kind, length). `parts_push` keeps an array canonical: lengths > 0, no equal neighbours. Nothing here knows
+what is on the other side of a length; `transform_parts` is all there is to transforming, since what is inserted stays
+the same.
 
 Texts are Python strings, which are stored in the narrowest of three kinds: kind 4 means that there is a character above
 U+FFFF, any other kind that UTF-16 units and code points are the same.
@@ -140,7 +141,9 @@ cdef Py_ssize_t count_astral(str text, Py_ssize_t start, Py_ssize_t length) noex
 
 
 cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) except -2:
-    """How many characters from ``start`` on make exactly so many UTF-16 units; -1 when that would split a pair or reach past the end."""
+    """How many characters from ``start`` on make exactly so many UTF-16 units; -1 when that would split a pair or
+    reach past the end.
+    """
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
     cdef Py_ssize_t index = start
     cdef const Py_UCS4 *data

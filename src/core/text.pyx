@@ -1,8 +1,9 @@
 """Document text: UTF-16 with a count of astral characters; edits in place, offsets both ways.
 
-A gap buffer of 16-bit cells. Edits near the last one cost what they insert or delete; a distant one moves the cells between,
-at memory speed. While no character lies above U+FFFF the two units are the same and conversions cost nothing; otherwise
-they scan. A text is always well-formed: an edit that would split a surrogate pair is refused before anything is changed.
+A gap buffer of 16-bit cells. Edits near the last one cost what they insert or delete; a distant one moves the cells
+between, at memory speed. While no character lies above U+FFFF the two units are the same and conversions cost nothing;
+otherwise they scan. A text is always well-formed: an edit that would split a surrogate pair is refused before anything
+is changed.
 
 The storage is the methods from ``size`` to ``copy``; everything else is written on top of them.
 """
@@ -93,7 +94,9 @@ cdef class Text:
         return self.cells[index if index < self.gap_start else index + (self.gap_end - self.gap_start)]
 
     cdef int reserve(self, Py_ssize_t extra) except -1:
-        """Makes the gap at least ``extra`` cells wide. Grows by an eighth: amortised O(1) a cell, little waste at rest."""
+        """Makes the gap at least ``extra`` cells wide. Grows by an eighth: amortised O(1) a cell, little waste at
+        rest.
+        """
         cdef Py_ssize_t size = self.size(), tail = self.capacity - self.gap_end
         cdef Py_ssize_t capacity
         cdef uint16_t *grown
@@ -250,7 +253,8 @@ cdef class Text:
         return 0
 
     cdef int commit(self, Operation operation) except -1:
-        """Applies what ``require_applicable`` has let pass; fails only for want of memory, and then before any change."""
+        """Applies what ``require_applicable`` has let pass; fails only for want of memory, and then before any change.
+        """
         cdef Py_ssize_t index, at = 0, used = 0, points
         cdef Part part
         self.reserve(operation.inserted)
@@ -342,7 +346,8 @@ cdef class Text:
         return self.size() if unit_is_utf16(unit) else self.size() - self.wide
 
     def splice(self, Py_ssize_t position, Py_ssize_t deleted, str inserted not None):
-        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(distance from the last edit + edit)."""
+        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(distance from the last edit + edit).
+        """
         cdef Py_ssize_t length
         if position < 0 or deleted < 0 or position > self.size() or deleted > self.size() - position:
             raise out_of_range("the splice lies outside the text")

@@ -23,7 +23,6 @@ from syncline.core.document import (
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, map_position
 from tests.oracle import document as oracle_document
-from tests.oracle import ot as oracle
 from tests.oracle.strategies import operations, units
 
 UNITS: tuple[Any, ...] = ("utf-16", "unicode")
@@ -37,7 +36,7 @@ def outdated(base: int, floor: int) -> Any:
     return pytest.raises(OutdatedRevision, check=lambda error: (error.base, error.floor) == (base, floor))
 
 
-def new(text: str = "", **bounds: int) -> Document:
+def new(text: str = "", **bounds: Any) -> Document:
     document = Document("notes", "g1", **bounds)
     if text:
         document.restore(0, new_text_snapshot(text))
@@ -62,7 +61,7 @@ class TestReceive:
         receipt = document.receive("a", "ada", 1, 0, [5, " there"], time=12.5)
         assert document.text() == "Hello there, world"
         assert (document.revision, document.floor, document.length()) == (1, 0, 18)
-        assert isinstance(receipt, Receipt) and receipt.entry is not None
+        assert receipt.entry is not None
         entry = receipt.entry
         assert (receipt.revision, receipt.duplicate) == (1, False)
         assert (entry.client, entry.user, entry.seq, entry.time) == ("a", "ada", 1, 12.5)
@@ -376,7 +375,7 @@ class TestPersistence:
     def test_replay_notices_what_does_not_fit(self, entry: Entry) -> None:
         document = new()
         document.replay(0, [Entry("a", "ada", 1, Operation(["a💃"]), Operation(["a💃"], "unicode"))])
-        with pytest.raises(ValueError, match="fit|follow"):
+        with pytest.raises(ValueError, match=r"fit|follow"):
             document.replay(1, [entry])
         assert document.text() == "a💃"
 
@@ -398,7 +397,9 @@ class TestPersistence:
     def test_entries_round_trip(self) -> None:
         entries = [
             Entry("a", "ada", 1, Operation([]), time=1.25),
-            Entry("b💃", "böb", 2**53 - 1, Operation([5, "a💃", -3, "é"]), Operation([4, "a💃", -2, "é"], "unicode"), 1.25),
+            Entry(
+                "b💃", "böb", 2**53 - 1, Operation([5, "a💃", -3, "é"]), Operation([4, "a💃", -2, "é"], "unicode"), 1.25
+            ),
             Entry("a", "ada", 2, Operation(["x", -1] * 40), digest=2**64 - 1, time=-3.5),
             Entry("a", "ada", 3, Operation([3, "💃"]), Operation([2, "💃"], "unicode"), digest=7),
         ]
@@ -414,15 +415,17 @@ class TestPersistence:
             encode_entries([Entry("\ud800", "ada", 1, Operation([]))])
 
     def test_damaged_entries_are_noticed(self) -> None:
-        body = encode_entries([Entry("a", "ada", 1, Operation([5, "a💃", -3]), Operation([4, "a💃", -2], "unicode"), 1.5)])
-        for bad in damages(body):
+        operations = Operation([5, "a💃", -3]), Operation([4, "a💃", -2], "unicode")
+        for bad in damages(encode_entries([Entry("a", "ada", 1, *operations, 1.5)])):
             with pytest.raises(ValueError, match=r"body|byte"):
                 decode_entries(bad)
 
     def test_a_turn_is_small(self) -> None:
         document = new()
         for revision in range(100):
-            document.receive("k3j9x0q2", "ada", revision + 1, revision, [revision, "x"] if revision else ["x"], time=9.0)
+            document.receive(
+                "k3j9x0q2", "ada", revision + 1, revision, [revision, "x"] if revision else ["x"], time=9.0
+            )
         assert len(encode_entries(document.since(0))) < 1000
 
 
@@ -493,8 +496,13 @@ def test_none_is_left_behind() -> None:
 @given(st.data())
 @settings(max_examples=150)
 def test_against_a_document_that_forgets_nothing(data: st.DataObject) -> None:
-    """Random submissions, repetitions and nonsense in both units, with a window so small that it is widened all the time."""
-    bounds = {"window_operations": data.draw(st.integers(0, 3)), "max_clients": data.draw(st.integers(1, 2))}
+    """Random submissions, repetitions and nonsense in both units, with a window so small that it is widened all the
+    time.
+    """
+    bounds: dict[str, Any] = {
+        "window_operations": data.draw(st.integers(0, 3)),
+        "max_clients": data.draw(st.integers(1, 2)),
+    }
     document = new(max_length=30, **bounds)
     reference = oracle_document.Document(max_length=30)
     sent: list[Any] = []
@@ -569,7 +577,7 @@ def stored(reference: oracle_document.Document, since: int, until: int) -> list[
     return entries
 
 
-def reload(document: Document, bounds: dict[str, int]) -> Document:
+def reload(document: Document, bounds: dict[str, Any]) -> Document:
     again = new(max_length=30, **bounds)
     again.restore(document.revision, document.snapshot())
     return again

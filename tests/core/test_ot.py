@@ -112,7 +112,7 @@ class TestParsing:
                 Operation.parse(bad, unit)
 
     def test_the_longest_allowed(self) -> None:
-        components: list[int | str] = [1, -1] * 49_999 + [1, "a"]
+        components: list[int | str] = [*([1, -1] * 49_999), 1, "a"]
         assert Operation(components).components == components
 
     def test_unknown_units_and_sides_are_a_programming_error(self) -> None:
@@ -197,7 +197,7 @@ class TestVerbs:
         assert compose(Operation([-1]), Operation(["a"])).components == ["a", -1]
 
     def test_composing_a_history_is_not_the_same_as_one_by_one(self) -> None:
-        """T(T(x, a), b) = T(x, a.b) is not a law (ARCHITECTURE.md, documents 3). On "c": a deletes it, b inserts where it
+        """T(T(x, a), b) = T(x, a.b) is not a law. On "c": a deletes it, b inserts where it
         was, x inserts after it. One by one x stands at b's place and wins; against both at once it comes after b."""
         x, a, b = Operation([1, "x"]), Operation([-1]), Operation(["b"])
         one_by_one = transform(transform(x, a, "left"), b, "left")

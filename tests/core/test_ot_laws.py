@@ -68,7 +68,7 @@ def test_a_composite_transforms_like_its_steps(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_the_position_map_is_the_fold_of_transforms(data: st.DataObject) -> None:
-    """ARCHITECTURE.md, documents 4, which rests on the kept order of inserts and deletes."""
+    """Which rests on the kept order of inserts and deletes."""
     text, unit, history, [x] = case(data.draw, chain=4, concurrent=1)
     folded = oracle.PositionMap(oracle.length(text, unit), unit)
     one_by_one = x
@@ -99,7 +99,8 @@ def test_the_identity_changes_nothing(data: st.DataObject, side: Any) -> None:
 @given(st.data())
 def test_ties_are_decided_once(data: st.DataObject) -> None:
     """Two inserts at one place: exactly one side goes first, and both ends know which."""
-    text, unit = data.draw(texts), data.draw(units)
+    text = data.draw(texts)
+    unit: Any = data.draw(units)
     at = data.draw(st.integers(0, len(text)))
     retain: Any = [oracle.length(text[:at], unit)] if at else []
     a, b = Operation([*retain, "A"], unit), Operation([*retain, "B"], unit)

@@ -142,7 +142,7 @@ class Cell:
 
 
 class PositionMap:
-    """A history folded into one list of cells (ARCHITECTURE.md, documents 4): what is put stands just before the next
+    """A history folded into one list of cells: what is put stands just before the next
     visible cell, tombstones stay to its left."""
 
     def __init__(self, base_length: int, unit: str) -> None:

@@ -1,4 +1,6 @@
-"""Texts and operations for property tests: short, with characters of one, two and four UTF-8 bytes beyond ASCII, many ties."""
+"""Texts and operations for property tests: short, with characters of one, two and four UTF-8 bytes beyond ASCII, many
+ties.
+"""
 
 from __future__ import annotations
 
