@@ -25,8 +25,10 @@ cdef class Connection(Member):
         object _on_overflow              # called once, when the reader is too slow
         list _queue                      #: frames in order
         Py_ssize_t _queued               # bytes in _queue
+        Py_ssize_t _room                 # bytes beyond max_bytes, for replies on their way
         bint _dirty
         readonly bint closed
 
     cpdef int deliver(self, bytes frame) except -1
+    cpdef int reply(self, bytes frame) except -1
     cdef int write_out(self) except -1

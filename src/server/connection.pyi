@@ -35,6 +35,11 @@ class Connection(Member):
         on_overflow: Callable[[], object],
     ) -> None: ...
     def deliver(self, frame: bytes) -> int: ...
+    def reply(self, frame: bytes) -> int:
+        """``deliver`` for the answer to a request: the bound makes room for its size until the queue has drained."""
+    @property
+    def backlog(self) -> int:
+        """Bytes on their way to the kernel: queued here or in the transport."""
     def close(self, code: int, reason: str) -> None:
         """Writes what is queued, then closes. Idempotent; later frames are dropped."""
     def lost(self) -> None:

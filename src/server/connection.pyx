@@ -6,6 +6,8 @@ flusher joins each dirty connection's frames once per turn and writes them in on
 
 Bound: ``max_bytes`` over the queue and what the transport has not handed to the kernel yet (``limits.queue_bytes``). When full:
 the connection is a slow consumer; its queue is dropped and ``on_overflow`` closes it. One slow reader costs the others nothing.
+What a client asked for does not count against it while it is on its way (``reply``): else a text larger than the bound could
+never be opened, and its client would come back for it for ever.
 """
 
 from cpython.bytes cimport PyBytes_GET_SIZE
@@ -68,6 +70,7 @@ cdef class Connection(Member):
         self._on_overflow = on_overflow
         self._queue = []
         self._queued = 0
+        self._room = 0
         self._dirty = False
         self.closed = False
 
@@ -86,7 +89,7 @@ cdef class Connection(Member):
         self._queued += PyBytes_GET_SIZE(frame)
         if self._queued > self.flusher.queue_bytes_max:
             self.flusher.queue_bytes_max = self._queued
-        if self._queued > self.max_bytes:
+        if self._queued > self.max_bytes + self._room:
             self._overflow()
             return 0
         if not self._dirty:
@@ -94,7 +97,20 @@ cdef class Connection(Member):
             self.flusher.mark(self)
         return 1
 
+    cpdef int reply(self, bytes frame) except -1:
+        """``deliver`` for the answer to a request: the bound makes room for its size until the queue has drained."""
+        if frame is None:
+            raise TypeError("frame must be bytes")
+        self._room = max(self._room, PyBytes_GET_SIZE(frame))
+        return self.deliver(frame)
+
+    @property
+    def backlog(self):
+        """Bytes on their way to the kernel: queued here or in the transport."""
+        return 0 if self.closed else self._queued + <Py_ssize_t>self.transport.buffered()
+
     cdef int write_out(self) except -1:
+        cdef Py_ssize_t buffered
         cdef list queue = self._queue
         cdef Py_ssize_t size = self._queued
         cdef Py_ssize_t count = len(queue)
@@ -107,8 +123,12 @@ cdef class Connection(Member):
         self.flusher.bytes_out += size
         self.transport.write(<bytes>queue[0] if count == 1 else b"".join(queue))
         # What the kernel did not take counts against the same bound as the queue.
-        if not self.closed and <Py_ssize_t>self.transport.buffered() > self.max_bytes:
-            self._overflow()
+        if not self.closed:
+            buffered = self.transport.buffered()
+            if buffered > self.max_bytes + self._room:
+                self._overflow()
+            elif buffered <= self.max_bytes:
+                self._room = 0
         return 0
 
     def _overflow(self):

@@ -165,6 +165,8 @@ class Documents:
 
     async def join(self, session: Session, data: DocumentJoin, request: Request) -> None:
         """Answers with `document:state`. Raises SynclineError, Unavailable, SessionGone."""
+        # States may be large: one at a time on a connection that has not taken the last one yet.
+        await self._drained(session, session.connection.max_bytes // 2)
         while True:
             live = await self.open(data.document, session.user)
             live.pins += 1  # an idle document must not be unloaded while somebody waits to join it
@@ -213,6 +215,12 @@ class Documents:
         if rest:
             await self._catch_up(live, collaborator, core.revision - len(rest), rest)
 
+    async def _drained(self, session: Session, backlog: int) -> None:
+        """Returns when at most so many bytes wait for the connection's socket. Raises SessionGone."""
+        while session.connection.backlog > backlog:
+            await asyncio.sleep(0.005)  # a socket drains: there is no event for it that costs others nothing
+            session.require_open()
+
     async def _missed(self, live: LiveDocument, revision: int) -> list[Entry]:
         """The entries after ``revision``, when no commit is under way. Raises SynclineError(revision_unknown)."""
         if revision > live.core.revision:
@@ -227,9 +235,7 @@ class Documents:
                 part, rest = rest[:ENTRIES_PER_FRAME], rest[ENTRIES_PER_FRAME:]
                 at += len(part)
                 live.send_entries(at, part, collaborator)
-                while session.connection.queued or session.connection.transport.buffered() > 0:
-                    await asyncio.sleep(0.005)  # a socket drains: there is no event for it that costs others nothing
-                    session.require_open()
+                await self._drained(session, 0)
             rest = await live.history(at)
             session.require_open()
             if live.closed or live.collaborators.get(collaborator.client) is not collaborator:

@@ -45,9 +45,9 @@ class Request:
         assert handler is not None
         session = self.session
         if self.id is not None:
-            session.connection.deliver(wire.reply_frame(session.codec, self.id, handler.reply, result))
+            session.connection.reply(wire.reply_frame(session.codec, self.id, handler.reply, result))
         elif handler.always_replies:
-            session.connection.deliver(wire.push_frame(session.codec, handler.reply, result))
+            session.connection.reply(wire.push_frame(session.codec, handler.reply, result))
 
     def fail(self, error: SynclineError) -> None:
         context: dict[str, Any] = {}

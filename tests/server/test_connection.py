@@ -129,3 +129,19 @@ def test_none_is_refused() -> None:
     connection, _ = make(Socket(), Loop())
     with pytest.raises(TypeError):
         connection.deliver(None)  # type: ignore[arg-type]
+
+
+def test_a_large_reply_makes_its_own_room() -> None:
+    socket, loop = Socket(takes=0), Loop()
+    connection, flusher = make(socket, loop)
+    assert connection.reply(b"x" * 500) == 1
+    loop.turn()
+    assert socket.closed is None and connection.backlog == 500
+    assert connection.deliver(b"y" * 100) == 1
+    loop.turn()
+    assert socket.closed is None
+    socket.takes = 10_000  # the reader has caught up
+    connection.deliver(b"z")
+    loop.turn()
+    assert connection.deliver(b"y" * 101) == 0  # the usual bound holds again
+    assert socket.closed == (4001, "slow")

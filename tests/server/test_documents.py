@@ -382,3 +382,25 @@ async def test_everything_is_there_after_a_restart(serve: Serve, backend: str) -
         assert joined["recovered"] is True and [one["data"] for one in joined["publications"]] == ["said"]
         assert joined["role"] == "owner"
     await leak_free(app)
+
+
+async def test_texts_larger_than_the_queue_can_be_opened(serve: Serve) -> None:
+    """A state beyond limits.queue_bytes must not make its reader a slow consumer: it would come back for ever."""
+    limits = {"queue_bytes": 1_100_000, "message_bytes": 1_048_576}
+    async with serve(limits=limits) as app, dial(app.url, name="Ada") as ada:
+        text = "0123456789abcdef" * 60_000
+        for document in ("one", "two", "three"):
+            await ada.call("document:create", document=document, text=text)
+        requests = [
+            {"event": "document:join", "data": {"document": name}, "id": 900 + at}
+            for at, name in enumerate(("one", "two", "three"))
+        ]
+        await ada.send(*requests)
+        for at in range(3):
+            reply = await ada.take(lambda envelope, due=900 + at: envelope.get("id") == due)  # type: ignore[misc]
+            assert reply["result"]["text"] == text
+        # Grown by operations, over several of the limits.
+        await ada.call("document:join", document="big", client="a")
+        for seq in range(1, 5):
+            await ada.call("document:operation", document="big", seq=seq, revision=seq - 1, operation=["x" * 900_000])
+        assert (await text_of(app, "big"))[0] == "x" * 3_600_000
