@@ -9,6 +9,10 @@ Two kinds of call:
 * with ``done``: the hot path. The call returns at once; the backend batches everything submitted in one turn of the
   event loop and calls ``done(result, error)`` on the loop's thread when it is durable, exactly once, in the order of
   submission per key. Exactly one of the two arguments is None. A memory backend calls ``done`` before it returns.
+  What cannot even be queued (the queue is full, the backend closed) fails with ``Unavailable`` at once, before the call
+  returns, whatever is still under way.
+
+A backend that was closed, or not started, is ``Unavailable``; what takes something away (``unsubscribe``) does nothing.
 """
 
 from __future__ import annotations
@@ -91,8 +95,8 @@ class Broker(Protocol):
     async def history(self, room: str, since: Position | None, limit: int) -> History:
         """With ``since``: exactly what follows it, at most ``limit`` (the oldest first), or ``Unrecoverable``.
 
-        Without: the last ``limit`` ones. ``limit`` 0 gives just the position. ``Unrecoverable`` also when more than
-        ``limit`` publications follow ``since``.
+        Without: the last ``limit`` ones; 0 gives just the position. ``Unrecoverable`` also when more than ``limit``
+        publications follow ``since``, or ``since`` lies ahead of the room.
         """
 
     async def forget(self, room: str) -> None:
@@ -162,7 +166,8 @@ class Store(Protocol):
     """State that is queried: users, rooms and their members, documents. What was acknowledged is durable.
 
     Reads see every write that was acknowledged before them. Absent things are None or empty, never an error; a
-    failure to read is ``Unavailable``, so that a failed load can never pass for an empty document.
+    failure to read is ``Unavailable``, so that a failed load can never pass for an empty document. What is created
+    with ``created_at`` 0 is stamped with the store's clock. A role in what does not exist is not set.
     """
 
     async def start(self) -> None:
@@ -218,6 +223,7 @@ class Store(Protocol):
 
         The key (document, revision) is the fence: fails with ``Conflict`` unless the document's last revision is
         exactly ``turn.base``; nothing is written then. One failing append does not fail others of the same batch.
+        Raises ValueError for a turn without operations.
         """
 
     async def save_snapshot(self, document: str, generation: str, snapshot: DocumentSnapshot) -> None:

@@ -356,6 +356,24 @@ async def test_another_writer_is_waited_for_then_unavailable(path: Path) -> None
     await database.release()
 
 
+async def test_a_read_sees_one_moment(database: Database) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def read_twice(connection: sqlite3.Connection) -> list[int]:
+        count = "SELECT count(*) FROM test"
+        (before,) = connection.execute(count).fetchone()
+        begun.set()
+        assert gate.wait(30)
+        return [before, *connection.execute(count).fetchone()]
+
+    reading = asyncio.ensure_future(database.read(read_twice))
+    assert await asyncio.to_thread(begun.wait, 30)
+    await database.write(lambda connection: insert(connection, [1]))
+    assert await values(database) == [1], "a read asked for after the write sees it"
+    gate.set()
+    assert await reading == [0, 0]
+
+
 async def test_a_read_cannot_write(database: Database) -> None:
     with pytest.raises(Unavailable, match="readonly"):
         await database.read(lambda connection: insert(connection, [1]))
@@ -393,6 +411,21 @@ async def test_parts_share_one_file_until_the_last_has_closed(path: Path) -> Non
     await log.start()
     assert len(await log.read(0, 10)) == 1
     await log.close()
+
+
+async def test_a_part_that_closes_finishes_its_own(path: Path) -> None:
+    database, clock = open_database(path), ManualClock()
+    store, log = SqliteStore(database, clock), SqliteEventLog(database, clock)
+    await store.start()
+    await log.start()
+    outcomes = Outcomes()
+    for number in range(50):
+        log.append("team", "message", b"", outcomes.done(number))
+    await log.close()
+    assert outcomes.order == list(range(50))
+    assert not outcomes.errors
+    await store.ping()
+    await store.close()
 
 
 async def test_a_file_that_is_no_database(path: Path) -> None:

@@ -73,7 +73,13 @@ class TestMemoryPresence(PresenceSuite):
                 await presence.drop(f"room{number}", "c")
             await presence.touch(f"room{number}", PresenceEntry("ada", "c", "Ada", "online", 1.0), 10.0)
         assert len(presence) == 100
-        clock.advance(11)
+        clock.advance(5)
+        for number in range(100):
+            await presence.touch(f"room{number}", PresenceEntry("ada", "c", "Ada", "online", 1.0), 10.0)
+        clock.advance(6)
+        await presence.list("room0")
+        assert len(presence) == len(presence._due) == 100, "no items are left of the times before"
+        clock.advance(5)
         await presence.list("room0")
         assert len(presence) == 0
         assert presence._due == []

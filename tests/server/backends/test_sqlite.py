@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syncline.core.room import Publication
 from syncline.server.backends.sqlite import (
     SqliteBroker,
     SqliteEventLog,
@@ -22,6 +25,7 @@ from syncline.testing import (
     DurablePresenceSuite,
     DurableStoreSuite,
     ManualClock,
+    Outcomes,
     Recorder,
 )
 
@@ -47,6 +51,26 @@ class TestSqliteBroker(DurableBrokerSuite):
         await first.close()
         await second.start(Recorder())
         await second.close()
+
+    @pytest.mark.parametrize("options", [{"history_size": 7}, {"history_bytes": 7 * 110}, {"history_size": 0}])
+    async def test_the_disk_holds_what_the_bounds_allow(
+        self, create: Callable[..., SqliteBroker], path: Path, options: dict[str, int]
+    ) -> None:
+        broker = create(**options)
+        await broker.start(Recorder())
+        for turn in range(1, 8):
+            outcomes = Outcomes()
+            for number in range(turn):
+                data = b"x" * (100 + number)
+                broker.publish(Publication("team", "ada", "Ada", 0.0, "json", data), outcomes.done(number))
+            await outcomes.wait()
+            newest = await broker.history("team", None, 100)
+            with closing(sqlite3.connect(path)) as connection:
+                rows = connection.execute("SELECT offset, size FROM publications ORDER BY offset").fetchall()
+                head = connection.execute("SELECT offset, floor, bytes FROM histories").fetchone()
+            assert [offset for offset, _ in rows] == [publication.offset for publication in newest.publications]
+            assert head == (newest.position.offset, newest.position.offset - len(rows), sum(size for _, size in rows))
+        await broker.close()
 
     async def test_idle_rooms_in_memory_are_bounded(self, create: Callable[..., SqliteBroker]) -> None:
         broker = create(max_histories=3)

@@ -78,7 +78,7 @@ class SqliteStore(Part):
         return await self._write(lambda connection: connection.execute(query, values).rowcount)
 
     async def ping(self) -> None:
-        # Through the writing thread: a disk that takes no more writes is not ready.
+        # Through the writing thread: one that waits for a lock or a dead disk is not ready.
         await self._write(lambda connection: connection.execute("SELECT 1 FROM schema_version LIMIT 1").fetchone())
 
     async def setting(self, key: str, default: Callable[[], str]) -> str:
