@@ -15,8 +15,8 @@ same reasoning holds.
 A gap in the numbers is allowed: it is what a refused operation leaves behind (docs/protocol.md).
 
 An operation is transformed in the unit of who sent it, and converted at the head, where the text is at hand. Lengths
-of the text at each revision are kept in both units, so that an operation which reaches past the end of *its* text is
-refused although the text has grown since.
+of the text at each revision are kept in both units: what reaches past the end of *its* text, operation or cursor, is
+refused before anything is transformed.
 
 ``receive`` never trims: entries may not be stored yet. The owner calls ``trim`` after the commit.
 """
