@@ -466,27 +466,31 @@ def _size(operation: Operation) -> int:
 
 
 def split(operation: Operation, limit: int) -> tuple[Operation, Operation | None]:
-    """Two operations that compose to ``operation``, the first of a size up to ``limit`` (and at least one component).
+    """Two operations that compose to ``operation``, the first of a size up to about ``limit``.
 
     The second starts behind what the first leaves: components act from left to right, so a cut anywhere is exact.
     """
     components = operation.components
     size = 0
     done = 0  # code points of the result that the first one covers
+    edits = False  # whether the first one does anything yet: it must, or there would be no end
     for index, part in enumerate(components):
         if isinstance(part, str):
             room = limit - size - 1
             if len(part) > room:
-                cut = max(room, 0 if index else 1)
+                cut = max(room, 0 if edits else 1)
                 first: list[Any] = [*components[:index], *([part[:cut]] if cut else [])]
                 rest: list[Any] = [done + cut, *([part[cut:]] if part[cut:] else []), *components[index + 1 :]]
                 return _pair(first, rest)
             size += len(part)
             done += len(part)
+            edits = True
         elif part > 0:
             done += part
+        else:
+            edits = True
         size += 1
-        if size >= limit and index + 1 < len(components):
+        if edits and size >= limit and index + 1 < len(components):
             return _pair(list(components[: index + 1]), [done, *components[index + 1 :]])
     return operation, None
 

@@ -30,6 +30,7 @@ class Server:
         self.sessions: list[Link] = []
         self.refuse = 0.0
         self.unavailable = 0.0
+        self.conflicts = 0  # resubmissions that were other than what had arrived
         self.ghosts: deque[tuple[Link, str, dict[str, Any]]] = deque()
 
     @property
@@ -117,6 +118,7 @@ class Server:
                     link.push("document:ack", ack)
             except SynclineError as error:
                 code = error.code.value
+                self.conflicts += code == "sequence_conflict"
         if code:
             refusal = {"code": code, "message": "", "event": "document:operation"}
             link.push("error", {**refusal, "document": "doc", "seq": data["seq"]})
@@ -155,7 +157,11 @@ class Peer:
         self.handle = Handle(self, "doc", hold_limit=10_000, pending_limit=100_000, operation_limit=6)  # type: ignore[arg-type]
         self.mirror = ""  # kept by the changes alone
         self.gone_tokens: set[str] = set()  # taken out again by a refusal or a reset
+        self.refused: set[str] = set()  # what the handle said was refused
         self.handle.on_change(self._mirror)
+        self.handle.on_refused(
+            lambda operation, _: self.refused.update(*(part for part in operation.components if isinstance(part, str)))
+        )
         self.handle._rejoin()
 
     def _mirror(self, operation: Any, origin: str) -> None:

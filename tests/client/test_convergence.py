@@ -123,6 +123,10 @@ class World:
         names = [(entry.client, entry.seq) for entry in server.entries]
         assert len(names) == len(set(names))
         assert len(text) == len(set(text)), "something was applied twice"
+        committed = set[str]()
+        for entry in server.entries:
+            committed.update(*(part for part in entry.in_unit("unicode").components if isinstance(part, str)))
+        assert committed.isdisjoint(set[str]().union(*(peer.refused for peer in self.peers))), "what was refused is there"
         gone = self.deleted.union(*(peer.gone_tokens for peer in self.peers))
         missing = set(self.typed) - set(text) - gone
         assert not missing, "something was lost"
@@ -139,6 +143,8 @@ def run(seed: int, peers: int, kinds: str, steps: int, refuse: float = 0.0, unav
             await world.step(kinds)
         await world.drain()
         world.check()
+        if "x" not in kinds:  # without lost connections nothing is ever sent in two versions
+            assert world.server.conflicts == 0
         return world
 
     return asyncio.run(main())
@@ -164,6 +170,12 @@ def test_losses_and_late_arrivals(seed: int, peers: int) -> None:
 @PROFILE
 def test_refusals(seed: int, peers: int) -> None:
     run(seed, peers, "eeuuuddd", 200, refuse=0.3)
+
+
+@given(SEEDS, st.integers(2, 4))
+@PROFILE
+def test_sessions_that_the_server_drops(seed: int, peers: int) -> None:
+    run(seed, peers, "eeeuuuuddddttr", 200, unavailable=0.1)
 
 
 @given(SEEDS, st.integers(2, 4))

@@ -1,0 +1,273 @@
+"""The document state by itself: each cell of its table, and the answers to a join."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.client.document_state import Change, CodePoints, DocumentState, split
+from syncline.client.errors import BufferFull, Diverged
+from syncline.core.ot import Operation, apply, compose, invert
+
+
+def op(*components: int | str) -> Operation:
+    return Operation(list(components), "unicode")
+
+
+def started(text: str = "abc", **limits: int) -> DocumentState:
+    state = DocumentState("me", **limits)
+    state.start("g", 7, text)
+    return state
+
+
+def test_nothing_is_sent_before_the_first_join() -> None:
+    state = DocumentState("me")
+    assert state.take() is None
+    assert (state.text, state.settled, state.attached) == ("", True, False)
+
+
+def test_one_in_flight_the_rest_composed() -> None:
+    state = started()
+    state.edit(op(3, "d"))
+    submission = state.take()
+    assert submission == (1, 7, op(3, "d"))
+    state.edit(op(4, "e"))
+    state.edit(op(5, "f"))
+    assert state.take() is None, "one in flight"
+    assert state.receive(8, "me", 1, op(3, "d")) == []
+    assert state.take() == (2, 8, op(4, "ef"))
+    assert state.receive(9, "me", 2, op(4, "ef")) == []
+    assert (state.text, state.confirmed, state.settled, state.revision) == ("abcdef", "abcdef", True, 9)
+    assert state.take() is None
+
+
+def test_what_cancels_itself_is_not_sent() -> None:
+    state = started()
+    state.edit(op("x"))
+    state.edit(op(-1))
+    assert state.settled
+    assert state.take() is None
+
+
+def test_a_remote_operation_goes_through_what_is_on_its_way() -> None:
+    state = started()
+    state.edit(op(1, "X"))
+    state.take()
+    state.edit(op(3, "Y"))
+    [change] = state.receive(8, "other", 1, op(1, "-"))
+    # The own, later operation is left of what is in the history.
+    assert change == Change(op(2, "-"), "remote", "other")
+    assert state.text == "aX-bYc"
+    state.receive(9, "me", 1, op(1, "X"))
+    assert state.take() == (2, 9, op(4, "Y"))
+
+
+def test_ties_go_as_on_the_server() -> None:
+    state = started("")
+    state.edit(op("mine"))
+    state.receive(8, "other", 1, op("theirs"))
+    assert state.text == "minetheirs"
+    assert state.take() == (1, 8, op("mine"))
+
+
+def test_a_refused_operation_is_taken_back_exactly() -> None:
+    """It deleted what somebody else deletes meanwhile: taking it back must not bring that back."""
+    state = started("abcdef")
+    state.edit(op(1, -3, "XY"))
+    state.take()
+    state.edit(op(2, "|"))
+    state.receive(8, "other", 1, op(2, -1))
+    assert state.text == "aX|Yef"
+    [change] = state.refuse(1)
+    assert change.origin == "refused"
+    assert state.confirmed == "abdef"
+    assert sorted(state.text) == sorted("abdef|")
+    following = state.take()
+    assert following is not None
+    assert following[:2] == (2, 8), "the number of the refused one is not used again"
+    assert apply(state.confirmed, following.operation) == state.text
+
+
+def test_only_what_is_in_flight_can_be_refused() -> None:
+    state = started()
+    assert state.refuse(1) == []
+    state.edit(op("x"))
+    state.take()
+    assert state.refuse(2) == []
+    assert state.text == "xabc"
+
+
+def test_a_lost_ack_is_found_in_the_missing_operations() -> None:
+    state = started()
+    state.edit(op("x"))
+    state.take()
+    state.edit(op("y"))
+    state.detach()
+    assert state.take() is None
+    state.attach(seq=1, missing=2)
+    assert state.take() is None, "committed: it is not sent again while its entry is on the way"
+    state.receive(8, "other", 4, op(3, "!"))
+    state.receive(9, "me", 1, op("x"))
+    assert state.take() == (2, 9, op("y"))
+    assert state.text == "yxabc!"
+
+
+def test_a_lost_submission_is_sent_again_at_the_new_revision() -> None:
+    state = started()
+    state.edit(op(1, "x"))
+    state.take()
+    state.detach()
+    state.edit(op(2, "y"))
+    state.attach(seq=0, missing=1)
+    state.receive(8, "other", 4, op("!"))
+    assert state.take() == (1, 8, op(2, "x")), "the same number, transformed"
+    assert state.take() is None
+    assert state.text == "!axybc"
+
+
+def test_under_another_name_it_is_sent_only_when_it_did_not_get_in() -> None:
+    state = started()
+    state.edit(op("x"))
+    state.take()
+    state.detach()
+    state.rename("me2")
+    state.attach(seq=0, missing=1)
+    assert state.in_doubt
+    assert state.take() is None
+    state.receive(8, "other", 1, op(3, "!"))
+    assert state.take() is None
+    state.attach(seq=0, missing=0)
+    assert state.take() == (1, 8, op("x"))
+    state.receive(9, "me2", 1, op("x"))
+    state.edit(op("y"))
+    assert state.take() == (2, 9, op("y"))
+
+
+def test_under_another_name_its_old_ack_counts() -> None:
+    state = started()
+    state.edit(op("x"))
+    state.take()
+    state.edit(op("y"))
+    state.detach()
+    state.rename("me2")
+    state.attach(seq=0, missing=1)
+    state.receive(8, "me", 1, op("x"))
+    assert not state.in_doubt
+    assert state.take() == (1, 8, op("y"))
+    assert state.text == "yxabc"
+
+
+def test_known_revisions_change_nothing_and_gaps_are_noticed() -> None:
+    state = started()
+    assert state.receive(7, "other", 1, op("x")) == []
+    assert state.receive(3, "other", 1, op("x")) == []
+    assert state.text == "abc"
+    with pytest.raises(Diverged):
+        state.receive(9, "other", 1, op("x"))
+
+
+def test_an_operation_that_does_not_fit_is_noticed() -> None:
+    state = started()
+    with pytest.raises(Diverged):
+        state.receive(8, "other", 1, op(4, "x"))
+    assert state.text == state.confirmed == "abc"
+
+
+def test_an_ack_of_something_else_is_noticed() -> None:
+    state = started()
+    state.edit(op("x"))
+    state.take()
+    with pytest.raises(Diverged):
+        state.receive(8, "me", 1, op("y"))
+    same = started("aab")
+    same.edit(op(-1))
+    same.take()
+    same.receive(8, "me", 1, op(1, -1))  # says it otherwise, with the same text
+    assert same.settled
+    assert same.confirmed == same.text == "ab"
+
+
+def test_starting_anew_hands_the_work_over() -> None:
+    state = started()
+    state.edit(op("x"))
+    state.take()
+    state.edit(op(4, "y"))
+    [change], lost = state.start("g2", 3, "other")
+    assert change.origin == "reset"
+    assert apply("xabcy", change.operation) == state.text == "other"
+    assert lost == ("xabcy", "abc", op("x", 3, "y"))
+    assert state.settled
+    assert state.start("g2", 3, "other") == ([], None)
+
+
+def test_edits_beyond_the_bound_are_refused_and_change_nothing() -> None:
+    state = started("", pending_limit=10)
+    state.edit(op("12345678"))
+    with pytest.raises(BufferFull):
+        state.edit(op("abc"))
+    assert state.text == "12345678"
+    state.take()
+    state.edit(op("abc"))  # what is in flight waits no more
+
+
+def test_cursors_follow_as_on_the_server() -> None:
+    state = started("abc")
+    state.place_cursor("other", 1, 3)
+    state.place_cursor("far", 99, 99)
+    assert state.cursor("far") == (3, 3)
+    state.edit(op("xx"))
+    assert state.cursor("other") == (3, 5)
+    assert state.cursors["other"] == (1, 3)
+    state.receive(8, "third", 1, op(2, "-"))
+    assert state.cursors["other"] == (1, 4)
+    assert state.cursors["third"] == (3, 3)
+    state.place_cursor("other", None, None)
+    assert state.cursor("other") is None
+
+
+PIECES = st.lists(
+    st.one_of(st.integers(1, 5), st.integers(-5, -1), st.text("ab🙂", min_size=1, max_size=12)), min_size=1, max_size=8
+)
+
+
+@given(PIECES, st.integers(2, 15))
+def test_pieces_compose_to_the_whole(components: list[int | str], limit: int) -> None:
+    whole = op(*components)
+    text = "0123456789" * 8
+    pieces, rest = [], whole
+    while rest is not None:
+        first, following = split(rest, limit)
+        pieces.append(first)
+        assert len(pieces) < 200
+        rest = following  # type: ignore[assignment]
+    composed = pieces[0]
+    for piece in pieces[1:]:
+        composed = compose(composed, piece)
+    result = text
+    for piece in pieces:
+        assert sum(len(part) for part in piece.components if isinstance(part, str)) <= limit
+        result = apply(result, piece)
+    assert result == apply(text, whole) == apply(text, composed)
+
+
+@given(st.text("aé🙂", max_size=12), st.data())
+def test_code_points_invert(text: str, data: st.DataObject) -> None:
+    components: list[int | str] = []
+    left = len(text)
+    while left and data.draw(st.booleans()):
+        count = data.draw(st.integers(1, left))
+        components.append(count if data.draw(st.booleans()) else -count)
+        left -= count
+        if data.draw(st.booleans()):
+            components.append(data.draw(st.text("x𝄞", min_size=1, max_size=3)))
+    operation = op(*components)
+    points = CodePoints(text)
+    inverse = points.invert(operation)
+    assert inverse == invert(operation, text)
+    points.apply(operation)
+    assert str(points) == apply(text, operation)
+    assert len(points) == len(str(points))
+    points.apply(inverse)
+    assert str(points) == text
+    assert all(points.slice(at, at + 2) == text[at : at + 2] for at in range(max(len(text) - 1, 0)))
