@@ -12,6 +12,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import syncline
+
 from tests.harness import ServerProcess
 
 # No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
@@ -19,6 +21,11 @@ hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+
+
+def pytest_report_header() -> str:
+    """Which build is tested: the one in src/, or a debug or sanitized one."""
+    return f"syncline {syncline.__version__} from {os.path.dirname(syncline.__file__)}"
 
 
 def awaiting(task: asyncio.Task[object]) -> Iterator[str]:
