@@ -13,7 +13,6 @@ import hypothesis
 import pytest
 
 import syncline
-
 from tests.harness import ServerProcess
 
 # No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
