@@ -133,7 +133,7 @@ def test_none_is_refused() -> None:
 
 def test_a_large_reply_makes_its_own_room() -> None:
     socket, loop = Socket(takes=0), Loop()
-    connection, flusher = make(socket, loop)
+    connection, _ = make(socket, loop)
     assert connection.reply(b"x" * 500) == 1
     loop.turn()
     assert socket.closed is None and connection.backlog == 500
