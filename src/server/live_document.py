@@ -217,6 +217,9 @@ class LiveDocument:
         if self.closed:
             return
         self.node.counters.operations_accepted += len(self._entries)
+        for entry in self._entries:
+            if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
+                self.core.drop_cursor(entry.client)
         self._broadcast(revision, self._entries)
         self._entries = []
         self._answer()
@@ -322,6 +325,9 @@ class LiveDocument:
 
     def add(self, collaborator: Collaborator) -> None:
         self.collaborators[collaborator.client] = collaborator
+        # What the client's former connection left here is not in the state that it gets now: it submits it again, moved
+        # on, and the two must not meet.
+        self._inbox = [one for one in self._inbox if one.collaborator.client != collaborator.client]
         collaborator.session.documents[self.id] = collaborator
         if self.idle is not None:
             self.idle.cancel()

@@ -404,3 +404,42 @@ async def test_texts_larger_than_the_queue_can_be_opened(serve: Serve) -> None:
         for seq in range(1, 5):
             await ada.call("document:operation", document="big", seq=seq, revision=seq - 1, operation=["x" * 900_000])
         assert (await text_of(app, "big"))[0] == "x" * 3_600_000
+
+
+async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmission(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[Any] = []
+    append = app.node.store.append
+
+    def hold(document: str, turn: Turn, done: Any) -> None:
+        held.append((document, turn, done))
+
+    async def until(condition: Any) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.005)
+
+    async with dial(app.url, name="Ada") as old, dial(app.url, name="Bob") as bob:
+        token = (await old.call("auth:refresh"))["token"]
+        generation = (await old.call("document:join", document="d", client="a"))["generation"]
+        await bob.call("document:join", document="d", client="b")
+        monkeypatch.setattr(app.node.store, "append", hold)
+        await submit(bob, 1, 0, ["Bob"])
+        await until(lambda: held)
+        await submit(old, 1, 0, ["Ada"])  # waits behind the commit
+        await until(lambda: app.node.documents.live["d"].pending == 1)
+        async with dial(app.url, token=token) as new:
+            join = {"document": "d", "client": "a", "revision": 0, "generation": generation}
+            await new.send({"event": "document:join", "data": join, "id": 700})
+            await until(lambda: app.node.documents.live["d"].pins == 1)
+            monkeypatch.setattr(app.node.store, "append", append)
+            append(*held[0])
+            state = (await new.take(lambda envelope: envelope.get("id") == 700))["result"]
+            assert (state["revision"], state["seq"]) == (1, 0)
+            await submit(new, 1, 1, [3, "Ada"])  # moved on, as the client's algorithm does
+            await new.push("document:operation", revision=2)
+            assert (
+                await old.error("document:operation", document="d", seq=2, revision=1, operation=["x"]) == "not_joined"
+            )
+        assert await text_of(app) == ("BobAda", 2)
