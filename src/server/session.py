@@ -295,11 +295,15 @@ class Session:
             except SynclineError:
                 self.node.counters.auth_failures += 1
                 raise
-            return await self._accept(credentials, token=None)
-        if not auth.guests:
+            name = name.strip()
+            if not credentials.guest or name in ("", credentials.name):
+                return await self._accept(credentials, token=None)
+            user = credentials.user  # the same guest by another name
+        elif auth.guests:
+            user = "guest-" + self.node.new_id()
+            name = name.strip() or "Guest " + user[-4:]
+        else:
             raise SynclineError(ErrorCode.UNAUTHENTICATED, "a token is required")
-        user = "guest-" + self.node.new_id()
-        name = name.strip() or "Guest " + user[-4:]
         lifetime = self.node.config.auth.guest_token_seconds
         token = auth.issue(user, name, ttl=lifetime, guest=True)
         expires_at = self.node.clock.time() + lifetime

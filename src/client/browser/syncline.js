@@ -48,9 +48,7 @@ const DEFAULTS = {
 const BATCH = 64; // envelopes in one frame; the server's limits.batch_size bounds it
 const BATCH_CHARACTERS = 131_072;
 
-function byteLength(text) {
-  return text.length * 3 <= 65_536 ? text.length : new TextEncoder().encode(text).length;
-}
+const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
 function defaultUrl() {
   return typeof location === "undefined" ? "ws://127.0.0.1:8000/ws" : new URL("/ws", location.href).href;
@@ -336,7 +334,7 @@ export class Client extends Emitter {
     if (data !== undefined) envelope.data = data;
     if (id !== undefined) envelope.id = id;
     const text = JSON.stringify(envelope);
-    if (byteLength(text) > this.#options.maxMessage) throw new SynclineError("message_too_large");
+    if (longer(text, this.#options.maxMessage)) throw new SynclineError("message_too_large");
     if (this.#outbox.push(text) === 1) queueMicrotask(() => this.#flush());
   }
 

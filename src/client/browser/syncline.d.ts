@@ -1,0 +1,313 @@
+/** Types of the Syncline client for browsers (syncline.js). Times in milliseconds unless a field says otherwise. */
+
+export type Unsubscribe = () => void;
+export type Metadata = unknown;
+
+/** n retains, "text" inserts, -n deletes; offsets are UTF-16 code units; no trailing retain. */
+export type Operation = Array<number | string>;
+export type Side = "left" | "right";
+
+export const ot: {
+  readonly apply: (text: string, operation: Operation) => string;
+  readonly baseLength: (operation: Operation) => number;
+  readonly compose: (first: Operation, second: Operation) => Operation;
+  readonly composeAll: (operations: Operation[]) => Operation;
+  readonly diff: (before: string, after: string) => Operation;
+  readonly endOf: (operation: Operation) => number;
+  readonly invert: (operation: Operation, text: string) => Operation;
+  readonly keepsPairs: (operation: Operation, text: string) => boolean;
+  readonly mapPosition: (position: number, operation: Operation, stick?: Side) => number;
+  readonly normalize: (operation: Operation) => Operation;
+  readonly split: (operation: Operation, limit: number) => [first: Operation, rest: Operation];
+  readonly transform: (operation: Operation, other: Operation, side: Side) => Operation;
+  readonly wellFormed: (text: string) => string;
+};
+
+/** Codes of docs/protocol.md, and those of this side. */
+export type ErrorCode =
+  | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged"
+  | "malformed_frame" | "unknown_event" | "invalid_data" | "unauthenticated" | "already_authenticated"
+  | "token_invalid" | "token_expired" | "forbidden" | "room_not_found" | "room_exists" | "not_a_member"
+  | "password_required" | "password_wrong" | "document_not_found" | "document_exists" | "not_joined" | "client_taken"
+  | "document_unavailable" | "document_too_large" | "operation_invalid" | "operation_out_of_range" | "revision_unknown"
+  | "sequence_conflict" | "message_too_large" | "limit_exceeded" | "unavailable" | "internal"
+  | (string & {});
+
+export class SynclineError extends Error {
+  constructor(code: ErrorCode, message?: string, detail?: object);
+  readonly code: ErrorCode;
+  /** The request that failed. */
+  readonly event?: string;
+  /** The close code, when the server ended the connection for good. */
+  readonly close?: number;
+}
+
+/** Whether a client should come back by itself after this WebSocket close code. */
+export function shouldReconnect(code: number): boolean;
+
+interface Emitter<Events> {
+  on<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => void): Unsubscribe;
+  off<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => void): void;
+}
+
+// Client --------------------------------------------------------------------------------------------------------------
+
+export interface ClientOptions {
+  /** Default: the global one. */
+  WebSocket?: new (url: string, protocols: string[]) => object;
+  /** A JWT, or a function that gives one for each connection and refresh. */
+  token?: string | (() => string | Promise<string>);
+  /** A guest's name, used without `token`. */
+  name?: string;
+  /** What `onGuestToken` was given the last time: be the same guest again. */
+  guestToken?: string;
+  /** Keep it for as long as the guest shall be the same one; null: forget it. */
+  onGuestToken?: (token: string | null, guest: boolean) => void;
+  /** The wait before attempt n is random between 0 and min(backoffMax, backoffBase * 2^n). Default 500. */
+  backoffBase?: number;
+  /** Default 15,000. */
+  backoffMax?: number;
+  /** Until authenticated. Default 10,000. */
+  connectTimeout?: number;
+  /** Default 15,000. */
+  requestTimeout?: number;
+  /** Requests without an answer; more are refused (buffer_full). Default 1000. */
+  maxRequests?: number;
+  /** Bytes of one message, the server's limits.message_bytes. Default 1 MiB. */
+  maxMessage?: number;
+  /** Bytes waiting in the socket; more requests are refused (buffer_full). Default 4 MiB. */
+  maxBuffered?: number;
+  /** At most one cursor per document in this time. Default 60. */
+  cursorInterval?: number;
+  /** A document's edits that wait, about in UTF-16 units; over it `edit` throws buffer_full. Default 4,194,304. */
+  maxPending?: number;
+  random?: () => number;
+}
+
+export type ClientState = "idle" | "connecting" | "online" | "waiting" | "closed";
+
+export interface ClientStateDetail {
+  state: ClientState;
+  /** Unix milliseconds of the next attempt, while waiting. */
+  retryAt: number | null;
+  /** Failures in a row. */
+  attempt?: number;
+  /** The WebSocket close code, and its reason. */
+  code?: number;
+  reason?: string;
+  error?: SynclineError;
+  identity?: Identity;
+}
+
+export interface Identity {
+  user: string;
+  name: string;
+  connection: string;
+  guest: boolean;
+  /** Unix seconds; null: does not expire. */
+  expires_at: number | null;
+  ping_seconds: number;
+  version: string;
+  token?: string;
+}
+
+export interface ClientEvents {
+  state: ClientStateDetail;
+  error: Error;
+  /** Every push, after it was handled. */
+  push: { event: string; data: any };
+}
+
+export type Status = "online" | "away" | "busy";
+
+export class Client implements Emitter<ClientEvents> {
+  /** `url`: ws:, wss:, http: or https:; default: /ws of the page's server. */
+  constructor(url?: string | { toString(): string }, options?: ClientOptions);
+  readonly url: string;
+  readonly options: ClientOptions;
+  readonly state: ClientState;
+  readonly online: boolean;
+  readonly identity: Identity | null;
+  readonly retryAt: number | null;
+  readonly lastClose: { code: number; reason: string } | null;
+  /** Bytes that the network has not taken yet. */
+  readonly buffered: number;
+  readonly rooms: Map<string, Room>;
+  readonly documents: Map<string, DocumentHandle>;
+  on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): Unsubscribe;
+  off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): void;
+  /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
+  connect(): Promise<Client>;
+  /** Tries now instead of waiting on; while online, checks that the server is there. */
+  reconnect(): void;
+  /** A guest's new name; takes effect by connecting anew. */
+  rename(name: string): void;
+  close(): void;
+  /** Rejects with SynclineError. Requests that were lost with a connection are not sent again. */
+  request(event: string, data?: object): Promise<any>;
+  /** The handle, joined now and after each reconnect. */
+  room(name: string, options?: RoomOptions): Room;
+  /** Joins and waits for it; rejects when the server refuses. */
+  join(name: string, options?: RoomOptions): Promise<Room>;
+  /** The handle, joined now and after each reconnect. */
+  document(name: string, options?: DocumentOptions): DocumentHandle;
+  /** One's own status in all rooms, said again after each reconnect. */
+  setPresence(status: Status, metadata?: Metadata): void;
+}
+
+export type JoinState = "detached" | "joining" | "joined" | "failed" | "left";
+
+// Rooms ---------------------------------------------------------------------------------------------------------------
+
+export interface RoomOptions {
+  password?: string;
+  /** How many of the last messages to send along at the first join. */
+  history?: number;
+  /** Recover from here at the first join already. */
+  position?: Position;
+}
+
+export interface Position {
+  offset: number;
+  epoch: string;
+}
+
+export interface Publication extends Position {
+  room: string;
+  user: string;
+  name: string;
+  /** Unix seconds. */
+  time: number;
+  data: any;
+}
+
+export interface Message extends Publication {
+  /** It comes from the history: sent before this client was there, or while it was away. */
+  replayed: boolean;
+}
+
+export type RoomRole = "owner" | "moderator" | "member" | "reader";
+
+export interface Member {
+  user: string;
+  name: string;
+  role: RoomRole | null;
+  status: Status | "offline";
+  /** Unix seconds. */
+  last_seen: number | null;
+  metadata: Metadata;
+}
+
+export interface RoomEvents {
+  message: Message;
+  /** A custom event. */
+  event: { room: string; name: string; user: string; data: any };
+  members: Map<string, Member>;
+  user_joined: { room: string; user: string; name: string };
+  user_left: { room: string; user: string; name: string };
+  presence: Member & { room: string };
+  joined: { role: RoomRole; recovered: boolean | null; members: Member[]; position: Position };
+  /** The server no longer has everything that came after `position`. */
+  lost: { position: Position };
+  /** What was missed has been handed over as `message` events. */
+  caught_up: { position: Position };
+  state: { state: JoinState };
+  error: SynclineError;
+}
+
+export class Room implements Emitter<RoomEvents> {
+  private constructor();
+  readonly client: Client;
+  readonly name: string;
+  readonly state: JoinState;
+  readonly ready: Promise<Room>;
+  readonly position: Position | null;
+  readonly role: RoomRole | null;
+  /** Who is here. */
+  readonly members: Map<string, Member>;
+  on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
+  off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;
+  /** Resolves when it is stored and sent to everybody here. */
+  send(data: unknown): Promise<{ room: string } & Position>;
+  /** At most once, without history. */
+  sendEvent(name: string, data?: unknown): Promise<unknown>;
+  /** Every stored member, also those who are not here. */
+  allMembers(): Promise<Member[]>;
+  leave(options?: { resign?: boolean }): Promise<void>;
+}
+
+// Documents -----------------------------------------------------------------------------------------------------------
+
+export interface DocumentOptions {
+  /** This client's id in the document; default: random. */
+  client?: string;
+}
+
+export type DocumentRole = "owner" | "editor" | "reader";
+
+export interface Collaborator {
+  client: string;
+  user: string;
+  name: string;
+  role: DocumentRole;
+}
+
+export interface Range {
+  anchor: number;
+  head: number;
+}
+
+export interface Cursor extends Collaborator, Range {}
+
+export type Origin = "local" | "remote" | "refused" | "reset";
+
+export interface DocumentEvents {
+  /** `text` changed by `operation`. `clients`: who made it; empty for "refused" and "reset". */
+  change: { operation: Operation; origin: Origin; clients: string[] };
+  cursors: Map<string, Cursor>;
+  collaborators: Map<string, Collaborator>;
+  /** Whether the server has every edit. */
+  settled: boolean;
+  /** The server refused an operation; it was taken back. */
+  refused: { code: ErrorCode; message: string; operation: Operation };
+  /** The document is another one now; what was not acknowledged could not be carried over. */
+  reset: { reason: string; unsent: { text: string; base: string; operation: Operation } };
+  state: { state: JoinState };
+  error: SynclineError;
+}
+
+export class DocumentHandle implements Emitter<DocumentEvents> {
+  private constructor();
+  readonly client: Client;
+  readonly name: string;
+  /** This client's id in the document. */
+  readonly id: string;
+  readonly state: JoinState;
+  /** Resolves with the first text. */
+  readonly ready: Promise<DocumentHandle>;
+  /** What the user sees: with one's own edits that the server does not have yet. */
+  readonly text: string;
+  /** The server's, as far as it is known here. */
+  readonly revision: number;
+  readonly generation: string | null;
+  readonly role: DocumentRole | null;
+  readonly writable: boolean;
+  readonly settled: boolean;
+  /** The others. */
+  readonly collaborators: Map<string, Collaborator>;
+  /** The others' cursors in `text`. */
+  readonly cursors: Map<string, Cursor>;
+  on<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => void): Unsubscribe;
+  off<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => void): void;
+  /**
+   * Applies an edit here at once and sends it. True when half characters were replaced (by one U+FFFD each, so the
+   * length stays) and `text` is not what the operation says. Throws RangeError, TypeError, SynclineError.
+   */
+  edit(operation: Operation): boolean;
+  insert(position: number, text: string): boolean;
+  delete(position: number, length: number): boolean;
+  replace(position: number, length: number, text: string): boolean;
+  /** One's own cursor or selection in `text`; null hides it. */
+  setCursor(anchor: number | null, head?: number): void;
+  leave(): Promise<void>;
+}

@@ -1,0 +1,339 @@
+// The connection and the rooms: coming back, giving up, staying the same guest, recovering by position.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Client } from "../../src/client/browser/syncline.js";
+import { ReferenceServer, seeded, turn } from "./reference.mjs";
+
+const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000, name: "Ada" };
+
+function connect(server, options = {}) {
+  const client = new Client("http://reference/ws", { WebSocket: server.WebSocket, ...instant, ...options });
+  client.states = [];
+  client.on("state", ({ state }) => client.states.push(state));
+  client.opened = client.connect();
+  client.opened.catch(() => {});
+  return client;
+}
+
+/** Runs until `done`. */
+async function until(server, done) {
+  for (let tries = 0; tries < 3000; tries += 1) {
+    if (done()) return;
+    server.step();
+    await turn();
+    if (tries > 100) await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  throw new Error("it did not come to that");
+}
+
+const rest = async (server) => {
+  for (let quiet = 0; quiet < 6; quiet += 1) {
+    await turn();
+    while (server.step()) quiet = 0;
+  }
+};
+const only = (server) => [...server.connections][0];
+const answer = (connection, id, error) => connection.toClient.push(JSON.stringify({ id, event: "error", error }));
+
+test("connects with the subprotocol, as a guest, and hands over the guest's token", async () => {
+  const server = new ReferenceServer(seeded(1));
+  const kept = [];
+  const client = connect(server, { onGuestToken: (token) => kept.push(token) });
+  await until(server, () => client.online);
+  assert.equal(await client.opened, client);
+  assert.equal(client.url, "ws://reference/ws");
+  assert.deepEqual(only(server).protocols, ["syncline.v1.json"]);
+  assert.deepEqual(kept, ["guest-Ada"]);
+  assert.equal(client.identity.user, "guest-Ada");
+  server.cut(only(server));
+  await until(server, () => client.online);
+  assert.deepEqual(server.log.filter(({ event }) => event === "auth").map(({ data }) => data), [
+    { name: "Ada" }, { name: "Ada", token: "guest-Ada" },
+  ]);
+  assert.deepEqual(client.states, ["connecting", "online", "waiting", "connecting", "online"]);
+  client.close();
+  assert.equal(client.state, "closed");
+});
+
+test("comes back or stays away as the close code says", async () => {
+  for (const [code, state] of [[1006, "waiting"], [1012, "waiting"], [4000, "waiting"], [4499, "waiting"],
+    [1000, "closed"], [1009, "closed"], [4500, "closed"], [4503, "closed"]]) {
+    const server = new ReferenceServer(seeded(code));
+    const client = connect(server, { backoffBase: 60_000, backoffMax: 60_000, random: () => 0.5 });
+    await until(server, () => client.online);
+    server.cut(only(server), { code, reason: "because" });
+    assert.equal(client.state, state, String(code));
+    assert.deepEqual(client.lastClose, { code, reason: "because" });
+    client.close();
+  }
+});
+
+test("the wait is random, grows, and has a bound; reconnect() cuts it short", async () => {
+  const server = new ReferenceServer(seeded(2));
+  server.up = false;
+  const waits = [];
+  const client = connect(server, { backoffBase: 1000, backoffMax: 6000, random: () => 0.5 });
+  client.on("state", ({ state, retryAt }) => state === "waiting" && waits.push(Math.round((retryAt - Date.now()) / 100) * 100));
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    await until(server, () => client.state === "waiting");
+    client.reconnect();
+  }
+  assert.deepEqual(waits, [500, 1000, 2000, 3000, 3000]);
+  server.up = true;
+  await until(server, () => client.online);
+  client.close();
+});
+
+test("a fixed token that is refused ends it, a function is asked again, a stale guest starts anew", async () => {
+  const refuse = (server, bad) => {
+    server.intercept = (connection, { event, data, id }) => {
+      if (event !== "auth" || !bad(data.token)) return false;
+      answer(connection, id, { code: "token_invalid", message: "no" });
+      return true;
+    };
+  };
+  let server = new ReferenceServer(seeded(3));
+  refuse(server, (token) => token === "bad");
+  let client = connect(server, { token: "bad" });
+  await until(server, () => client.state === "closed");
+  await assert.rejects(client.opened, { code: "token_invalid" });
+
+  let asked = 0;
+  client = connect(server, { token: () => ((asked += 1) === 1 ? "bad" : "good") });
+  await until(server, () => client.online);
+  assert.equal(asked, 2);
+  client.close();
+
+  server = new ReferenceServer(seeded(4));
+  const kept = [];
+  refuse(server, (token) => token === "old");
+  client = connect(server, { guestToken: "old", onGuestToken: (token) => kept.push(token) });
+  await until(server, () => client.online);
+  assert.deepEqual(kept, [null, "guest-Ada"]);
+  client.close();
+});
+
+test("a silent connection is asked, then given up", async () => {
+  const server = new ReferenceServer(seeded(5));
+  server.intercept = (connection, { event, data, id }) => {
+    if (event === "ping") return true; // the network swallows it
+    if (event !== "auth") return false;
+    const result = { user: "u", name: data.name, ping_seconds: 0.02 };
+    connection.toClient.push(JSON.stringify({ id, event: "auth:accepted", result }));
+    return true;
+  };
+  const client = connect(server);
+  await until(server, () => client.online);
+  await until(server, () => client.lastClose?.code === 4002);
+  assert.ok(server.log.some(({ event }) => event === "ping"));
+  await until(server, () => client.online);
+  client.close();
+});
+
+test("a request that loses its connection is told so, and not sent again", async () => {
+  const server = new ReferenceServer(seeded(6));
+  const client = connect(server);
+  await until(server, () => client.online);
+  const room = client.room("team");
+  await until(server, () => room.state === "joined");
+  const sent = room.send("hello");
+  await turn();
+  server.cut(only(server));
+  await assert.rejects(sent, { code: "disconnected" });
+  await assert.rejects(room.send("while away"), { code: "disconnected" });
+  await until(server, () => room.state === "joined");
+  assert.deepEqual(server.room("team").history, []);
+  client.close();
+});
+
+test("what is too large or too much is refused here", async () => {
+  const server = new ReferenceServer(seeded(7));
+  const client = connect(server, { maxMessage: 2000, maxRequests: 5 });
+  await until(server, () => client.online);
+  const room = client.room("team");
+  await until(server, () => room.state === "joined");
+  await assert.rejects(room.send("x".repeat(3000)), { code: "message_too_large" });
+  await assert.rejects(room.send("\u6f22".repeat(700)), { code: "message_too_large" });
+  const answers = Array.from({ length: 6 }, () => room.send("x"));
+  await assert.rejects(answers[5], { code: "buffer_full" });
+  await rest(server);
+  assert.equal((await answers[4]).offset, 5);
+  only(server).bufferedAmount = 10_000_000;
+  await assert.rejects(room.send("x"), { code: "buffer_full" });
+  client.close();
+});
+
+test("many requests of one turn share frames, in order", async () => {
+  const server = new ReferenceServer(seeded(8));
+  const client = connect(server);
+  await until(server, () => client.online);
+  const room = client.room("team");
+  await until(server, () => room.state === "joined");
+  const answers = Array.from({ length: 150 }, (_, index) => room.send(index));
+  await turn();
+  assert.equal(only(server).toServer.length, 3);
+  await rest(server);
+  await Promise.all(answers);
+  assert.deepEqual(server.room("team").history.map(({ data }) => data), [...Array(150).keys()]);
+  client.close();
+});
+
+test("messages come in order without gap or duplicate, over lost connections", async () => {
+  const server = new ReferenceServer(seeded(9));
+  const [ada, bob] = [connect(server), connect(server, { name: "Bob" })];
+  await until(server, () => ada.online && bob.online);
+  const got = [];
+  const lost = [];
+  const room = ada.room("team", { history: 10 });
+  room.on("message", ({ data }) => got.push(data));
+  room.on("lost", (detail) => lost.push(detail));
+  const other = bob.room("team");
+  await until(server, () => room.state === "joined" && other.state === "joined");
+  for (let number = 0; number < 60; number += 1) {
+    other.send(number).catch(() => {});
+    if (number % 3 === 0) await turn();
+    for (let steps = number % 5; steps > 0; steps -= 1) server.step();
+    const mine = [...server.connections].find((one) => one.user === "guest-Ada");
+    if (number % 7 === 6 && mine) server.cut(mine);
+  }
+  await until(server, () => ada.online && room.state === "joined");
+  await rest(server);
+  assert.deepEqual(got, [...Array(60).keys()]);
+  assert.deepEqual(lost, []);
+
+  // The history is lost: told so, and on with what there is.
+  server.rooms.set("team", { epoch: "e2", history: [] });
+  server.cut([...server.connections].find((one) => one.user === "guest-Ada"));
+  await until(server, () => room.state === "joined");
+  assert.equal(lost.length, 1);
+  other.send("after").catch(() => {});
+  await rest(server);
+  assert.equal(got.at(-1), "after");
+  ada.close();
+  bob.close();
+});
+
+test("a gap in the offsets makes the room ask for what is missing", async () => {
+  const server = new ReferenceServer(seeded(10));
+  const client = connect(server);
+  await until(server, () => client.online);
+  const room = client.room("team");
+  const got = [];
+  room.on("message", ({ data }) => got.push(data));
+  await until(server, () => room.state === "joined");
+  const { history } = server.room("team");
+  for (const [offset, data] of [[1, "one"], [2, "two"]]) {
+    history.push({ room: "team", offset, epoch: "e1", user: "u", name: "U", time: 0, data });
+  }
+  server.push(only(server), "message:received", history[1]); // the first one never came
+  await rest(server);
+  assert.deepEqual(got, ["one", "two"]);
+  client.close();
+});
+
+test("a push in the same frame as the answer to the join is not missed", async () => {
+  const server = new ReferenceServer(seeded(11));
+  const client = connect(server);
+  await until(server, () => client.online);
+  server.intercept = (connection, { event, id }) => {
+    if (event !== "room:join") return false;
+    const position = { offset: 0, epoch: "e1" };
+    const result = { room: "team", role: "member", position, recovered: null, publications: [], members: [] };
+    const data = { room: "team", offset: 1, epoch: "e1", user: "u", name: "U", time: 0, data: "first" };
+    const frame = [{ id, event: "room:joined", result }, { event: "message:received", data }];
+    connection.toClient.push(JSON.stringify(frame));
+    return true;
+  };
+  const room = client.room("team");
+  const got = [];
+  room.on("message", ({ data }) => got.push(data));
+  await rest(server);
+  assert.deepEqual(got, ["first"]);
+  client.close();
+});
+
+test("members, notices and presence", async () => {
+  const server = new ReferenceServer(seeded(12));
+  const client = connect(server);
+  client.setPresence("busy", { mood: "deep" });
+  const room = client.room("team");
+  await until(server, () => room.state === "joined");
+  await rest(server);
+  assert.deepEqual(server.log.filter(({ event }) => event === "presence:update").map(({ data }) => data), [
+    { room: "team", status: "busy", metadata: { mood: "deep" } },
+  ]);
+  const connection = only(server);
+  server.push(connection, "room:user_joined", { room: "team", user: "bob", name: "Bob" });
+  await rest(server);
+  assert.equal(room.members.get("bob").status, "online");
+  server.push(connection, "presence:update", { room: "team", user: "bob", name: "Bobby", status: "away", last_seen: 1, metadata: 7 });
+  await rest(server);
+  assert.deepEqual(room.members.get("bob"), { user: "bob", name: "Bobby", role: null, status: "away", last_seen: 1, metadata: 7 });
+  server.push(connection, "room:user_left", { room: "team", user: "bob", name: "Bobby" });
+  await rest(server);
+  assert.equal(room.members.size, 0);
+  server.cut(connection);
+  await until(server, () => room.state === "joined");
+  await rest(server);
+  assert.equal(server.log.filter(({ event }) => event === "presence:update").length, 2, "said again on the new connection");
+  client.close();
+});
+
+test("a refused join rejects; a callback that throws disturbs nobody", async () => {
+  const server = new ReferenceServer(seeded(13));
+  const client = connect(server);
+  await until(server, () => client.online);
+  server.intercept = (connection, { event, data, id }) => {
+    if (event !== "room:join" || data.password === "right") return false;
+    answer(connection, id, { code: "password_wrong", message: "no" });
+    return true;
+  };
+  const refused = assert.rejects(client.join("team", { password: "wrong" }), { code: "password_wrong" });
+  await rest(server);
+  await refused;
+  assert.equal(client.rooms.size, 0);
+  const joined = client.join("team", { password: "right" });
+  await rest(server);
+  const room = await joined;
+  const uncaught = new Promise((resolve) => (globalThis.reportError = resolve));
+  const got = [];
+  room.on("message", () => { throw new Error("mine"); });
+  const release = room.on("message", ({ data }) => got.push(data));
+  room.send(1);
+  await rest(server);
+  assert.equal((await uncaught).message, "mine");
+  release();
+  room.send(2);
+  await rest(server);
+  assert.deepEqual(got, [1]);
+  delete globalThis.reportError;
+  client.close();
+});
+
+test("close() ends everything, connect() begins anew", async () => {
+  const server = new ReferenceServer(seeded(14));
+  const client = connect(server);
+  const room = client.room("team");
+  const notes = client.document("notes");
+  await until(server, () => room.state === "joined" && notes.state === "joined");
+  client.close();
+  assert.equal(server.connections.size, 0);
+  await assert.rejects(client.request("ping"), { code: "disconnected" });
+  notes.insert(0, "kept");
+  client.connect();
+  await until(server, () => notes.settled);
+  assert.equal(server.document("notes").text, "kept");
+  client.close();
+});
+
+test("nonsense from the server ends the connection, not the client", async () => {
+  const server = new ReferenceServer(seeded(15));
+  const client = connect(server);
+  const errors = [];
+  client.on("error", (error) => errors.push(error));
+  await until(server, () => client.online);
+  only(server).toClient.push("{");
+  await until(server, () => errors.length === 1);
+  await until(server, () => client.online);
+  client.close();
+});

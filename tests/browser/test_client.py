@@ -1,0 +1,40 @@
+"""The browser client's own tests, which run under Node, and its types."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import build
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = sorted(path.name for path in HERE.glob("*.test.js"))
+
+
+def test_there_are_scripts() -> None:
+    assert {"client.test.js", "documents.test.js", "ot.test.js", "surface.test.js"} <= set(SCRIPTS)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_under_node(script: str, node: str) -> None:
+    done = subprocess.run(
+        [node, "--test", "--test-reporter=tap", script],
+        cwd=HERE,
+        env={**os.environ, "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert "\n# fail 0\n" in done.stdout and "\n# pass 0\n" not in done.stdout, done.stdout[-2000:]
+
+
+def test_types(node: str) -> None:
+    """types.ts compiles: what it may do is allowed, what it must not do is an error."""
+    build("--tests")
+    compiler = HERE / "node_modules" / "typescript" / "bin" / "tsc"
+    done = subprocess.run([node, str(compiler), "-p", str(HERE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

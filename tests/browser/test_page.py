@@ -1,0 +1,314 @@
+"""The demo page in real Chromium tabs, against a real server that is killed and started again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.harness import ServerProcess
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 20_000  # milliseconds; conditions are awaited, this only bounds the wait
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
+
+
+class Tab:
+    """One person at the page."""
+
+    def __init__(self, context: BrowserContext, url: str, name: str) -> None:
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", lambda message: self._said(message.type, message.text))
+        self.page.goto(url)
+        self.page.fill("#join-name", name)
+        self.page.click("#join-form .primary")
+        self.connected()
+
+    def _said(self, kind: str, text: str) -> None:
+        # A refused connection is the browser's own complaint, and expected while the server is down.
+        if kind == "error" and "WebSocket connection" not in text:
+            self.problems.append(text)
+
+    def connected(self) -> None:
+        expect(self.page.locator("#connection")).to_have_attribute("data-state", "online", timeout=PATIENCE)
+
+    def settled(self) -> None:
+        expect(self.page.locator("#saved")).to_have_attribute("data-state", "saved", timeout=PATIENCE)
+
+    def type(self, text: str, at: str = "Control+End") -> None:
+        self.page.click(".cm-content")
+        self.page.keyboard.press(at)
+        self.page.keyboard.type(text)
+
+    @property
+    def text(self) -> str:
+        """What the editor shows, without the others' name flags."""
+        lines: list[str] = self.page.evaluate(
+            """() => [...document.querySelectorAll(".cm-line")].map((line) => {
+              const copy = line.cloneNode(true);
+              copy.querySelectorAll(".remote-caret, .cm-placeholder").forEach((one) => one.remove());
+              return copy.textContent;
+            })"""
+        )
+        return "\n".join(lines)
+
+    def shows(self, text: str) -> None:
+        self.page.wait_for_function(
+            """(text) => [...document.querySelectorAll(".cm-line")].map((line) => {
+              const copy = line.cloneNode(true);
+              copy.querySelectorAll(".remote-caret, .cm-placeholder").forEach((one) => one.remove());
+              return copy.textContent;
+            }).join("\\n") === text""",
+            arg=text,
+        )
+
+    def say(self, text: str) -> None:
+        self.page.fill("#message", text)
+        self.page.press("#message", "Enter")
+
+    @property
+    def messages(self) -> list[str]:
+        return self.page.locator("#log .text").all_text_contents()
+
+
+Open = Callable[..., Tab]
+
+
+@pytest.fixture
+def open_tab(browser: Browser, own_server: ServerProcess) -> Iterator[Open]:
+    contexts: list[BrowserContext] = []
+    tabs: list[Tab] = []
+
+    def open_one(name: str, room: str = "team", **options: Any) -> Tab:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        tabs.append(Tab(context, f"{own_server.url}/#{room}", name))
+        return tabs[-1]
+
+    yield open_one
+    problems = [problem for tab in tabs for problem in tab.problems]
+    for context in contexts:
+        context.close()
+    assert not problems
+
+
+def test_two_tabs_write_one_document(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("Notes\nfrom Ada 😀")
+    bob.shows("Notes\nfrom Ada 😀")
+    # Both at once, at both ends.
+    bob.page.click(".cm-content")
+    ada.page.click(".cm-content")
+    bob.page.keyboard.press("Control+Home")
+    ada.page.keyboard.press("Control+End")
+    for left, right in zip("HELLO ", " world", strict=True):
+        bob.page.keyboard.type(left)
+        ada.page.keyboard.type(right)
+    for tab in (ada, bob):
+        tab.shows("HELLO Notes\nfrom Ada 😀 world")
+        tab.settled()
+    # Selected and replaced; a line taken out.
+    ada.page.keyboard.press("Control+a")
+    ada.page.keyboard.type("gone")
+    bob.shows("gone")
+    bob.type("\nindented\n  line\nsecond")
+    ada.shows("gone\nindented\n  line\n  second")
+
+
+def test_typing_in_the_same_place_converges(open_tab: Open) -> None:
+    tabs = [open_tab("Ada"), open_tab("Bob"), open_tab("Cyd")]
+    for tab in tabs:
+        tab.page.click(".cm-content")
+    for round_ in range(12):
+        for number, tab in enumerate(tabs):
+            tab.page.keyboard.type("abc"[number])
+            if round_ % 4 == 3:
+                tab.page.keyboard.press("Backspace")
+    for tab in tabs:
+        tab.settled()
+    tabs[0].page.wait_for_function("document.querySelector('.cm-content').innerText.length >= 27")
+    text = tabs[0].text
+    assert sorted(text) == sorted("abc" * 9)
+    for tab in tabs:
+        tab.shows(text)
+
+
+def test_cursors_and_selections_show(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("one two three")
+    bob.shows("one two three")
+    flag = bob.page.locator(".remote-caret .remote-flag")
+    expect(flag).to_have_text("Ada", timeout=PATIENCE)
+    for _ in range(5):
+        ada.page.keyboard.press("Shift+ArrowLeft")
+    expect(bob.page.locator(".remote-range")).to_have_text("three", timeout=PATIENCE)
+    bob.type(">> ", at="Control+Home")  # it moves along
+    expect(bob.page.locator(".remote-range")).to_have_text("three", timeout=PATIENCE)
+    expect(ada.page.locator(".remote-caret .remote-flag")).to_have_text("Bob", timeout=PATIENCE)
+    ada.page.context.close()
+    expect(bob.page.locator(".remote-caret")).to_have_count(0, timeout=PATIENCE)
+
+
+def test_a_chat_line_crosses(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.say("Hello <b>Bob</b> 😀")
+    expect(bob.page.locator("#log .text")).to_have_text(["Hello <b>Bob</b> 😀"], timeout=PATIENCE)
+    expect(bob.page.locator("#log .name")).to_have_text("Ada")
+    expect(bob.page.locator("#log time")).to_have_text(re.compile(r"\d\d?[:.]\d\d"))
+    bob.say("Hello Ada")
+    expect(ada.page.locator("#log .text")).to_have_text(["Hello <b>Bob</b> 😀", "Hello Ada"], timeout=PATIENCE)
+    expect(ada.page.locator("#log .pending")).to_have_count(0, timeout=PATIENCE)
+    # Who comes later sees what was said.
+    cyd = open_tab("Cyd")
+    expect(cyd.page.locator("#log .text")).to_have_text(["Hello <b>Bob</b> 😀", "Hello Ada"], timeout=PATIENCE)
+
+
+def test_who_is_here(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    expect(ada.page.locator("#members .who")).to_have_text("Bob", timeout=PATIENCE)
+    bob.page.select_option("#you-status", "busy")
+    expect(ada.page.locator("#members .status")).to_have_text("Busy", timeout=PATIENCE)
+    bob.page.fill("#you-name", "Robert")
+    bob.page.press("#you-name", "Enter")
+    expect(ada.page.locator("#members .who")).to_have_text("Robert", timeout=PATIENCE)
+    bob.connected()
+    bob.type("x")
+    expect(ada.page.locator(".remote-flag")).to_have_text("Robert", timeout=PATIENCE)
+    expect(ada.page.locator("#members .status")).to_have_text("Busy", timeout=PATIENCE)
+    assert ada.page.locator("#members li").count() == 1
+    bob.page.context.close()
+    expect(ada.page.locator("#members .alone")).to_be_visible(timeout=PATIENCE)
+
+
+@pytest.mark.slow
+def test_a_killed_server_heals_without_a_reload(open_tab: Open, own_server: ServerProcess) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    for tab in (ada, bob):
+        tab.page.evaluate("window.notReloaded = true")
+    ada.type("before")
+    bob.shows("before")
+    ada.settled()
+    ada.say("said before")
+    expect(bob.page.locator("#log .text")).to_have_count(1, timeout=PATIENCE)
+
+    own_server.kill()
+    expect(ada.page.locator("#connection-text")).to_have_text(re.compile("Reconnecting|Connecting"), timeout=PATIENCE)
+    expect(bob.page.locator("#connection-text")).to_have_text(re.compile("Reconnecting|Connecting"), timeout=PATIENCE)
+    ada.type(" by Ada", at="Control+End")
+    bob.type("By Bob ", at="Control+Home")
+    expect(ada.page.locator("#saved")).to_have_attribute("data-state", "offline")
+    bob.say("said while down")
+    expect(bob.page.locator("#log .pending.offline")).to_have_count(1)
+    own_server.start()
+
+    for tab in (ada, bob):
+        tab.connected()
+        tab.shows("By Bob before by Ada")
+        tab.settled()
+        expect(tab.page.locator("#log .text")).to_have_text(["said before", "said while down"], timeout=PATIENCE)
+        expect(tab.page.locator("#log .pending")).to_have_count(0, timeout=PATIENCE)
+        assert tab.page.evaluate("window.notReloaded")
+        expect(tab.page.locator("#members li .who")).to_have_count(1, timeout=PATIENCE)
+    # And on it goes.
+    ada.type("!")
+    bob.shows("By Bob before by Ada!")
+    expect(bob.page.locator(".remote-flag")).to_have_text("Ada", timeout=PATIENCE)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_while_typing(open_tab: Open, own_server: ServerProcess) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    for round_ in range(4):
+        ada.type(f"<a{round_}", at="Control+Home")
+        bob.type(f"b{round_}>", at="Control+End")
+        own_server.kill()
+        ada.type(f"A{round_}", at="Control+Home")
+        bob.type(f"B{round_}", at="Control+End")
+        own_server.start()
+    for tab in (ada, bob):
+        tab.page.evaluate("document.getElementById('connection-retry').click()")
+        tab.connected()
+        tab.settled()
+    text = ada.text
+    bob.shows(text)
+    for round_ in range(4):
+        for mark in (f"<a{round_}", f"b{round_}>", f"A{round_}", f"B{round_}"):
+            assert text.count(mark) == 1, (mark, text)
+    assert len(text) == 4 * 10
+
+
+def test_undo_takes_back_only_what_is_ones_own(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("mine")
+    bob.shows("mine")
+    bob.type(" and yours")
+    ada.shows("mine and yours")
+    ada.page.click(".cm-content")
+    ada.page.keyboard.press("Control+z")
+    bob.shows(" and yours")
+    ada.page.keyboard.press("Control+Shift+z")
+    bob.shows("mine and yours")
+    bob.page.click(".cm-content")
+    bob.page.keyboard.press("Control+z")
+    ada.shows("mine")
+
+
+def test_another_room_is_another_document(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada", "one"), open_tab("Bob", "two")
+    ada.type("first")
+    ada.settled()
+    bob.type("second")
+    bob.settled()
+    ada.page.click("#room-button")
+    ada.page.fill("#join-room", "two")
+    ada.page.click("#join-form .primary")
+    ada.shows("second")
+    expect(bob.page.locator("#members .who")).to_have_text("Ada", timeout=PATIENCE)
+    ada.page.evaluate("location.hash = '#one'")
+    ada.shows("first")
+    ada.page.reload()
+    ada.connected()
+    ada.shows("first")
+    assert ada.page.input_value("#you-name") == "Ada"
+
+
+def test_on_a_phone(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada", **PHONE), open_tab("Bob")
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    bob.say("Are you there?")
+    expect(ada.page.locator("#unread")).to_have_text("1", timeout=PATIENCE)
+    ada.page.tap(".tabs [data-panel=chat]")
+    expect(ada.page.locator("#log .text")).to_have_text("Are you there?")
+    expect(ada.page.locator("#unread")).to_be_hidden()
+    expect(ada.page.locator("#editor")).to_be_hidden()
+    ada.say("Yes")
+    expect(bob.page.locator("#log .text").last).to_have_text("Yes", timeout=PATIENCE)
+    ada.page.tap(".tabs [data-panel=document]")
+    bob.type("for the phone")
+    ada.shows("for the phone")
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_have_contrast_and_controls_have_names(open_tab: Open, scheme: str) -> None:
+    """WCAG 2.2: 4.5 to 1 for text (1.4.3), a name for every control (4.1.2)."""
+    ada, bob = open_tab("Ada", color_scheme=scheme), open_tab("Bob Builder")
+    bob.say("Hello")
+    bob.type("x")
+    expect(ada.page.locator("#log .text")).to_have_count(1, timeout=PATIENCE)
+    script = (Path(__file__).parent / "contrast.js").read_text("utf-8")
+    assert ada.page.evaluate(script) == []
+    nameless = ada.page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, textarea, [contenteditable=true]")]
+          .filter((one) => !(one.getAttribute("aria-label") || one.labels?.length || one.textContent.trim()))
+          .map((one) => one.outerHTML)"""
+    )
+    assert nameless == []

@@ -1,0 +1,33 @@
+// Compiled, never run: the types of syncline.js say what a program may do with it, and what not.
+import { Client, DocumentHandle, ot, Room, SynclineError, shouldReconnect, type Operation } from "../../src/client/browser/syncline.js";
+
+const client = new Client("wss://example.org/ws", { name: "Ada", onGuestToken: (token) => token?.length });
+const release: () => void = client.on("state", ({ state, retryAt }) => {
+  if (state === "waiting" && retryAt !== null) retryAt.toFixed();
+});
+
+export async function use(): Promise<void> {
+  await client.connect();
+  const room: Room = await client.join("team", { history: 20 });
+  room.on("message", ({ offset, epoch, name, data, replayed }) => [offset + 1, epoch.length, name.length, data.text, replayed]);
+  const { offset }: { offset: number } = await room.send({ text: "hi" });
+  offset.toFixed();
+  const notes: DocumentHandle = await client.document("notes").ready;
+  notes.on("change", ({ operation, origin }) => (origin === "remote" ? ot.baseLength(operation) : 0));
+  const operation: Operation = [1, "x", -2];
+  const mended: boolean = notes.edit(operation);
+  for (const [id, { anchor, head, name }] of notes.cursors) [id.length, anchor - head, name.length, mended];
+  client.setPresence("busy", { mood: "deep work" });
+  client.on("error", (error) => error instanceof SynclineError && error.code === "forbidden");
+  shouldReconnect(4000);
+  release();
+
+  // @ts-expect-error no such event
+  client.on("nonsense", () => {});
+  // @ts-expect-error no such status
+  client.setPresence("asleep");
+  // @ts-expect-error an operation holds numbers and strings
+  notes.edit([{ retain: 1 }]);
+  // @ts-expect-error made by client.document()
+  new DocumentHandle();
+}
