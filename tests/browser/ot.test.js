@@ -86,6 +86,14 @@ test("composing what was concurrent first is not the same (why the client goes s
   assert.equal(ot.apply("B", ot.transform(x, ot.compose(a, b), "left")), "Bx");
 });
 
+test("texts that look like numbers are texts", () => {
+  assert.deepEqual(ot.normalize([9, "1"]), [9, "1"]);
+  assert.deepEqual(ot.normalize([9, "1", -1, "-2", 5]), [9, "1", -1, "-2"]);
+  assert.deepEqual(ot.compose(["1"], [1, "2"]), ["12"]);
+  assert.deepEqual(ot.transform(["7"], ["3"], "right"), [1, "7"]);
+  assert.deepEqual(ot.invert([1, -1], "a5"), [1, "5"]);
+});
+
 test("half characters", () => {
   assert.equal(ot.wellFormed("a\uD83Db\uDE00😀"), "a\uFFFDb\uFFFD😀");
   assert.equal(ot.keepsPairs([1, "x"], "😀"), false);

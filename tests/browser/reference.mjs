@@ -238,7 +238,7 @@ export function seeded(seed) {
   };
 }
 
-const PIECES = ["a", "bc", "def", "\n", "é", "😀", "👩‍👩‍👧", "💃x", "the ", "漢字"];
+const PIECES = ["a", "1", "-2", " ", "bc", "def", "\n", "é", "😀", "👩‍👩‍👧", "💃x", "the ", "漢字"];
 
 /** A random operation on `text` that keeps surrogate pairs whole, of one to four components' work. */
 export function randomOperation(text, random) {

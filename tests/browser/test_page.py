@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -82,15 +84,14 @@ class Tab:
 Open = Callable[..., Tab]
 
 
-@pytest.fixture
-def open_tab(browser: Browser, own_server: ServerProcess) -> Iterator[Open]:
+@contextlib.contextmanager
+def opener(browser: Browser, url: str, default: str) -> Iterator[Open]:
     contexts: list[BrowserContext] = []
     tabs: list[Tab] = []
 
-    def open_one(name: str, room: str = "team", **options: Any) -> Tab:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        tabs.append(Tab(context, f"{own_server.url}/#{room}", name))
+    def open_one(name: str, room: str = default, **options: Any) -> Tab:
+        contexts.append(browser.new_context(**options))
+        tabs.append(Tab(contexts[-1], f"{url}/#{urllib.parse.quote(room, safe='')}", name))
         return tabs[-1]
 
     yield open_one
@@ -98,6 +99,25 @@ def open_tab(browser: Browser, own_server: ServerProcess) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert not problems
+
+
+@pytest.fixture
+def room(request: pytest.FixtureRequest) -> str:
+    """A room of this test's own, with what an address has to escape."""
+    return f"{request.node.name} #1?"[-60:]
+
+
+@pytest.fixture
+def open_tab(browser: Browser, server: ServerProcess, room: str) -> Iterator[Open]:
+    with opener(browser, server.url, room) as open_one:
+        yield open_one
+
+
+@pytest.fixture
+def open_own(browser: Browser, own_server: ServerProcess) -> Iterator[Open]:
+    """Tabs of a server that this test may kill."""
+    with opener(browser, own_server.url, "team") as open_one:
+        yield open_one
 
 
 def test_two_tabs_write_one_document(open_tab: Open) -> None:
@@ -189,8 +209,8 @@ def test_who_is_here(open_tab: Open) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_server_heals_without_a_reload(open_tab: Open, own_server: ServerProcess) -> None:
-    ada, bob = open_tab("Ada"), open_tab("Bob")
+def test_a_killed_server_heals_without_a_reload(open_own: Open, own_server: ServerProcess) -> None:
+    ada, bob = open_own("Ada"), open_own("Bob")
     for tab in (ada, bob):
         tab.page.evaluate("window.notReloaded = true")
     ada.type("before")
@@ -224,8 +244,8 @@ def test_a_killed_server_heals_without_a_reload(open_tab: Open, own_server: Serv
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_while_typing(open_tab: Open, own_server: ServerProcess) -> None:
-    ada, bob = open_tab("Ada"), open_tab("Bob")
+def test_killed_again_and_again_while_typing(open_own: Open, own_server: ServerProcess) -> None:
+    ada, bob = open_own("Ada"), open_own("Bob")
     for round_ in range(4):
         ada.type(f"<a{round_}", at="Control+Home")
         bob.type(f"b{round_}>", at="Control+End")
@@ -254,25 +274,25 @@ def test_undo_takes_back_only_what_is_ones_own(open_tab: Open) -> None:
     ada.page.click(".cm-content")
     ada.page.keyboard.press("Control+z")
     bob.shows(" and yours")
-    ada.page.keyboard.press("Control+Shift+z")
+    ada.page.keyboard.press("Control+Shift+Z")
     bob.shows("mine and yours")
     bob.page.click(".cm-content")
     bob.page.keyboard.press("Control+z")
     ada.shows("mine")
 
 
-def test_another_room_is_another_document(open_tab: Open) -> None:
-    ada, bob = open_tab("Ada", "one"), open_tab("Bob", "two")
+def test_another_room_is_another_document(open_tab: Open, room: str) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob", f"other {room}")
     ada.type("first")
     ada.settled()
     bob.type("second")
     bob.settled()
     ada.page.click("#room-button")
-    ada.page.fill("#join-room", "two")
+    ada.page.fill("#join-room", f"other {room}")
     ada.page.click("#join-form .primary")
     ada.shows("second")
     expect(bob.page.locator("#members .who")).to_have_text("Ada", timeout=PATIENCE)
-    ada.page.evaluate("location.hash = '#one'")
+    ada.page.evaluate("room => { location.hash = encodeURIComponent(room); }", room)
     ada.shows("first")
     ada.page.reload()
     ada.connected()

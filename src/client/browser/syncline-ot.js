@@ -26,7 +26,8 @@ function push(parts, part) {
 }
 
 function trimmed(parts) {
-  if (parts[parts.length - 1] > 0) parts.pop();
+  const last = parts[parts.length - 1];
+  if (typeof last === "number" && last > 0) parts.pop(); // ("1" > 0 holds, too)
   return parts;
 }
 
