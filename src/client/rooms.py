@@ -142,6 +142,7 @@ class Room:
         self._on_members: Callbacks[[str, Member]] = Callbacks()
         self._on_gap: Callbacks[[Position, Position]] = Callbacks()
         self._joining = True
+        self._failures = 0  # joins that failed in a row
 
     async def __aenter__(self) -> Room:
         return self
@@ -235,6 +236,7 @@ class Room:
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"room:joined without {error}") from error
         self._joining = False
+        self._failures = 0
         self._members = members
         if not self.position.epoch:
             self.history = publications
@@ -261,7 +263,8 @@ class Room:
             if self.error is None:
                 self._joined(result)
         elif isinstance(error, RequestError) and error.code in PASSING:
-            self._client.later(self._rejoin)
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
         elif isinstance(error, RequestError):
             self._client._forget_room(self)
             self._end(error, error)

@@ -257,7 +257,7 @@ async def test_a_flapping_server_is_not_hammered() -> None:
     async with scripted() as server, await connect(server.url, clock=clock, backoff=backoff) as client:
         for number in range(1, 6):
             server.peers[-1].drop()
-            await until(lambda number=number: client.reconnects == number and client.state == "open")
+            await until(lambda number=number: client.reconnects == number and client.state == "open")  # type: ignore[misc]
         assert asked == [0.25, 0.5, 1.0, 2.0, 2.0]
         clock.ahead += 6
         server.peers[-1].drop()

@@ -235,12 +235,12 @@ PIECES = st.lists(
 def test_pieces_compose_to_the_whole(components: list[int | str], limit: int) -> None:
     whole = op(*components)
     text = "0123456789" * 8
-    pieces, rest = [], whole
+    pieces: list[Operation] = []
+    rest: Operation | None = whole
     while rest is not None:
-        first, following = split(rest, limit)
+        first, rest = split(rest, limit)
         pieces.append(first)
         assert len(pieces) < 200
-        rest = following  # type: ignore[assignment]
     composed = pieces[0]
     for piece in pieces[1:]:
         composed = compose(composed, piece)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syncline.client import Backoff, Closed, Disconnected, Position, Publication, RequestError, connect
 from syncline.server.app import App
 
-from .conftest import GateClock, Open, cut, serving, until, ws_url
+from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
+from .peer import Peer, scripted
 
 
 async def test_what_one_says_all_hear(open_client: Open, codec: str) -> None:
@@ -233,3 +235,45 @@ async def test_a_server_that_drains(tmp_path: Path) -> None:
     with pytest.raises(Disconnected):
         await anext(stream)
     await client.close()
+
+
+async def test_repetitions_are_passed_over_and_holes_are_filled() -> None:
+    """What the real server never does: the client would not notice a fault there otherwise."""
+
+    def publication(offset: int) -> dict[str, Any]:
+        return {
+            "room": "team",
+            "offset": offset,
+            "epoch": "e",
+            "user": "bob",
+            "name": "Bob",
+            "time": 1.0,
+            "data": offset,
+        }
+
+    def script(peer: Peer, envelope: dict[str, Any]) -> None:
+        recover = envelope["data"].get("recover")
+        missed = [] if recover is None else [publication(offset) for offset in range(recover["offset"] + 1, 6)]
+        result = {
+            "room": "team",
+            "role": "member",
+            "position": {"offset": 1 if recover is None else 5, "epoch": "e"},
+            "recovered": None if recover is None else True,
+            "publications": missed,
+            "members": [],
+        }
+        peer.send({"id": envelope["id"], "event": "room:joined", "result": result})
+
+    async with scripted() as server:
+        server.script = script
+        async with await connect(server.url, backoff=QUICK) as client:
+            room = await client.join("team")
+            heard: list[int] = []
+            room.on_message(lambda publication: heard.append(publication.data))
+            for offset in (1, 2, 2, 1, 3, 5):
+                server.peers[0].send({"event": "message:received", "data": publication(offset)})
+            await until(lambda: room.position.offset == 5)
+            server.peers[0].send({"event": "message:received", "data": publication(6)})
+            await until(lambda: room.position.offset == 6)
+            assert heard == [2, 3, 4, 5, 6]
+            assert client.reconnects == 0
