@@ -30,6 +30,8 @@ class Server:
         self.sessions: list[Link] = []
         self.refuse = 0.0
         self.unavailable = 0.0
+        self.slow_commits = False  # accepted operations wait for ``commit``; refusals are told at once
+        self.announced = 0
         self.conflicts = 0  # resubmissions that were other than what had arrived
         self.ghosts: deque[tuple[Link, str, dict[str, Any]]] = deque()
 
@@ -41,6 +43,7 @@ class Server:
         """Somebody deleted the document and made it anew."""
         self.core = Document("doc", self.core.generation + "'")
         self.entries = []
+        self.announced = 0
         if text:
             self.submit("creator", "creator", 1, 0, [text])
         for link in self.sessions:
@@ -52,10 +55,17 @@ class Server:
         if receipt.entry is None:
             return False
         self.entries.append(receipt.entry)
-        for link in self.sessions:
-            if link.joined is not None:
-                link.push("document:operation", self.operations(self.revision - 1, self.revision))
+        if not self.slow_commits:
+            self.commit()
         return True
+
+    def commit(self) -> None:
+        """What was accepted is on disk: everybody hears of it."""
+        since, self.announced = self.announced, self.revision
+        if since < self.revision:
+            for link in self.sessions:
+                if link.joined is not None:
+                    link.push("document:operation", self.operations(since, self.revision))
 
     def operations(self, since: int, until: int) -> dict[str, Any]:
         described = [
@@ -72,6 +82,7 @@ class Server:
 
     def join(self, link: Link, data: dict[str, Any], answer: Answer | None) -> None:
         assert answer is not None
+        self.commit()  # a join waits for the end of the commit that is under way
         if self.rng.random() < self.unavailable:
             link.reply(answer, None, RequestError("document_unavailable"))
             return

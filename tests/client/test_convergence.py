@@ -84,8 +84,8 @@ class World:
                 self.deliver_ghost()
             self.renames += 1
             peer.come_back(f"renamed{self.renames}")
-        elif kind == "a":
-            self.server.recreate(self.token())
+        elif kind == "m":
+            self.server.commit()
         await asyncio.sleep(0)
 
     def deliver_ghost(self) -> None:
@@ -94,6 +94,7 @@ class World:
 
     async def drain(self) -> None:
         """The network behaves, until nothing is under way."""
+        self.server.slow_commits = False
         self.server.refuse = self.server.unavailable = 0.0
         for peer in self.peers:
             peer.handle.release()
@@ -105,6 +106,7 @@ class World:
                 peer.step_down()
             if self.server.ghosts:
                 self.deliver_ghost()
+            self.server.commit()
             await asyncio.sleep(0)
             if all(peer.handle._state.settled and not peer.link.up and not peer.link.down for peer in self.peers):  # type: ignore[union-attr]
                 return
@@ -140,6 +142,7 @@ def run(seed: int, peers: int, kinds: str, steps: int, refuse: float = 0.0, unav
         for peer in world.peers:
             peer.step_up()
             peer.step_down()
+        world.server.slow_commits = "m" in kinds
         world.server.refuse, world.server.unavailable = refuse, unavailable
         for _ in range(steps):
             await world.step(kinds)
@@ -170,6 +173,13 @@ def test_losses_and_late_arrivals(seed: int, peers: int) -> None:
 
 @given(SEEDS, st.integers(2, 4))
 @PROFILE
+def test_late_arrivals_that_wait_for_their_commit(seed: int, peers: int) -> None:
+    """The resubmission meets its own earlier sending before that is committed: sequence_conflict comes before the ack."""
+    run(seed, peers, "eeeuuuuddddxccgggm", 300)
+
+
+@given(SEEDS, st.integers(2, 4))
+@PROFILE
 def test_refusals(seed: int, peers: int) -> None:
     run(seed, peers, "eeuuuddd", 200, refuse=0.3)
 
@@ -183,7 +193,7 @@ def test_sessions_that_the_server_drops(seed: int, peers: int) -> None:
 @given(SEEDS, st.integers(2, 4))
 @PROFILE
 def test_everything_at_once(seed: int, peers: int) -> None:
-    run(seed, peers, "eeeeuuuuudddddxccgtthslr", 300, refuse=0.1, unavailable=0.1)
+    run(seed, peers, "eeeeuuuuudddddxccgtthslrmm", 300, refuse=0.1, unavailable=0.1)
 
 
 @given(SEEDS, st.integers(2, 4))
