@@ -123,11 +123,12 @@ asan: setup ## the core tests under AddressSanitizer
 
 bench: setup ## benchmarks; each asserts its result first
 	@echo "==> benchmarks"
-	@$(PY) -m pytest bench -p no:xdist --benchmark-only --override-ini='python_files=bench_*.py' $(ARGS)
+	@$(PY) -m pytest bench --timeout=0 --override-ini='python_files=bench_*.py' \
+	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
 
 fuzz: setup ## a longer round of the property and fuzz tests
-	@echo "==> fuzzing (HYPOTHESIS_PROFILE=fuzz)"
-	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m fuzz --timeout=0 $(ARGS)
+	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"
+	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'hypothesis or fuzz' --timeout=0 $(ARGS)
 
 wheel: $(STAMPS)/dev ## a wheel in dist/
 	@echo "==> building dist/*.whl (in an isolated environment)"

@@ -18,7 +18,7 @@ from tests.harness import ServerProcess
 # No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=20_000, print_blob=True)
+hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=2_000, print_blob=True)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
 

@@ -1,0 +1,131 @@
+"""The core alone, without sockets: `make bench`. Each benchmark asserts its result before the clock runs.
+
+Numbers mean something beside others of the same run on the same machine; say machine, commit and percentile with them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from syncline.core import ot, wire
+from syncline.core.document import Document
+from syncline.core.ot import Operation
+from syncline.core.room import HistoryRing, Publication, Room
+from syncline.core.text import Text
+from syncline.server.connection import Connection, Flusher
+
+DATA = Path(os.environ.get("SYNCLINE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+def patches(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Every patch of a recorded editing history, and the text it ends in."""
+    path = DATA / "editing-traces" / "sequential_traces" / f"{name}.json.gz"
+    if not path.exists():
+        pytest.skip(f"needs {path.name} (SYNCLINE_DATA)")
+    trace = json.loads(gzip.decompress(path.read_bytes()))
+    assert not trace["startContent"]
+    return [tuple(patch) for transaction in trace["txns"] for patch in transaction["patches"]], trace["endContent"]
+
+
+@pytest.mark.parametrize("name", ["automerge-paper", "rustcode"])
+def test_replay_a_history_one_call_an_edit(benchmark: Any, name: str) -> None:
+    edits, end = patches(name)
+
+    def replay() -> Text:
+        text = Text()
+        splice = text.splice
+        for position, deleted, inserted in edits:
+            splice(position, deleted, inserted)
+        return text
+
+    assert str(replay()) == end
+    benchmark.extra_info["edits"] = len(edits)
+    benchmark.pedantic(replay, rounds=5)
+
+
+@pytest.mark.parametrize("behind", [1, 100, 1000])
+def test_receive_an_operation_that_is_behind(benchmark: Any, behind: int) -> None:
+    """One operation, transformed against ``behind`` others, applied and appended."""
+
+    def prepare() -> tuple[tuple[Document], dict[str, Any]]:
+        document = Document("bench", "1")
+        document.receive("other", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
+        for seq in range(2, behind + 2):
+            document.receive("other", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
+        return (document,), {}
+
+    def receive(document: Document) -> int:
+        return document.receive("mine", "ada", 1, 1, [500, "hello", -5], "utf-16", 0.0).revision
+
+    (document,), _ = prepare()
+    assert receive(document) == behind + 2
+    assert len(document.text()) == 1000 + behind
+    benchmark.pedantic(receive, setup=prepare, rounds=200)
+
+
+def test_transform_a_pair(benchmark: Any) -> None:
+    first = Operation([10, "abc", 30, -4])
+    second = Operation([12, -5, 40, "xyz"])
+    text = "0123456789" * 10
+    left = ot.transform(first, second, "left")
+    right = ot.transform(second, first, "right")
+    assert ot.apply(ot.apply(text, second), left) == ot.apply(ot.apply(text, first), right)
+    benchmark(ot.transform, first, second, "left")
+
+
+class NullSocket:
+    """``seams.Transport`` that counts; the kernel's part is not measured here."""
+
+    def __init__(self) -> None:
+        self.received = 0
+
+    def write(self, data: bytes) -> None:
+        self.received += len(data)
+
+    def buffered(self) -> int:
+        return 0
+
+    def close(self, code: int, reason: str) -> None: ...
+    def abort(self) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+def test_fan_out_to_1000_members(benchmark: Any) -> None:
+    """Ten messages of 128 bytes in one turn, encoded once each, one write a member."""
+    flusher = Flusher(lambda flush: None)
+    sockets = [NullSocket() for _ in range(1000)]
+    room = Room("bench", HistoryRing("epoch"))
+    for number, socket in enumerate(sockets):
+        room.add(Connection(str(number), "json", socket, flusher, 1 << 20, lambda: None))
+    payload = b'"' + b"x" * 126 + b'"'
+    offset = 0
+
+    def turn() -> int:
+        nonlocal offset
+        delivered = 0
+        for _ in range(10):
+            offset += 1
+            delivered += room.publish(Publication("bench", "ada", "Ada", 0.0, "json", payload, offset, "epoch"))
+        flusher.flush()
+        return delivered
+
+    assert turn() == 10_000
+    assert all(socket.received > 10 * len(payload) for socket in sockets)
+    benchmark.extra_info["deliveries"] = 10_000
+    benchmark(turn)
+
+
+@pytest.mark.parametrize("codec", [wire.JSON, wire.MSGPACK])
+def test_decode_a_request(benchmark: Any, codec: wire.Codec) -> None:
+    request = {"event": "message:send", "data": {"room": "team", "data": {"text": "x" * 100}}, "id": 7}
+    message = msgspec.json.encode(request) if codec == "json" else msgspec.msgpack.encode(request)
+    assert wire.decode(codec, message, 1)[0].event == "message:send"
+    benchmark(wire.decode, codec, message, 1)
