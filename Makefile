@@ -66,9 +66,8 @@ $(STAMPS)/bundle: $(STAMPS)/dev $(wildcard tools/browser/*.*)
 
 $(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json)
 	@tools/setup.sh chromium
-	@echo "==> installing what the browser tests need (npm ci in tests/browser)"
-	@node=$$($(PY) tools/browser/build.py --node) && cd tests/browser && \
-	  PATH="$$(dirname "$$node"):$$PATH" npm ci --ignore-scripts --no-fund --no-audit --loglevel=error >/dev/null
+	@echo "==> installing what the browser client's tests need from npm"
+	@$(PY) tools/browser/build.py --tests
 	@touch $@
 
 # -- daily ------------------------------------------------------------------------------------------------------------

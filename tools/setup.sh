@@ -71,7 +71,7 @@ sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.
 
 find_chromium() {
     local name
-    for name in chromium chromium-browser google-chrome; do
+    for name in ${SYNCLINE_CHROMIUM:-} chromium chromium-browser google-chrome google-chrome-stable; do
         command -v "$name" >/dev/null && return
     done
     return 1
