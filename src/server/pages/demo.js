@@ -82,7 +82,7 @@ client.on("state", ({ state, retryAt, error }) => {
   $("connection").title = error?.message ?? "";
   $("connection-text").textContent = CONNECTION[state];
   $("connection-retry").hidden = state !== "waiting" && state !== "closed";
-  $("connection-retry").textContent = state === "closed" ? "Reconnect" : "Try now";
+  $("connection-retry").querySelector(".label").textContent = state === "closed" ? "Reconnect" : "Try now";
   const count = () => {
     const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1000);
     $("connection-countdown").textContent = state === "waiting" && seconds > 0 ? `in ${seconds} s` : "";
