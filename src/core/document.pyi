@@ -79,8 +79,7 @@ class Document:
         Raises ValueError unless they end exactly at the floor, or do not fit the text. O(entries + window).
         """
     def trim(self) -> None:
-        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped).
-        """
+        """Drops from the old end of the window what is over its bounds. Only after its entries are stored."""
     def set_cursor(self, client: str, base: int, anchor: int, head: int, unit: Unit = "utf-16") -> None:
         """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes
         before it.
@@ -95,8 +94,7 @@ class Document:
     def snapshot(self) -> bytes:
         """Text and clients' sequence numbers at ``revision``, for ``restore``. O(text + clients)."""
     def restore(self, revision: int, body: bytes) -> None:
-        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
-        """
+        """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged."""
     def replay(self, base: int, entries: list[Entry]) -> None:
         """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
         skipped.

@@ -17,8 +17,7 @@ class Text:
         """How many characters lie above U+FFFF; zero makes the two units the same."""
     def length(self, unit: Unit) -> int: ...
     def splice(self, position: int, deleted: int, inserted: str) -> None:
-        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(distance from the last edit + edit).
-        """
+        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(distance from the last one + edit)."""
     def slice(self, start: int, end: int) -> str:
         """Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair)."""
     def apply(self, operation: Operation) -> None:
