@@ -79,6 +79,23 @@ async def test_guest(app: App, codec: str) -> None:
     assert record is not None and record.guest and record.name == "Ada"
 
 
+async def test_a_guest_may_change_its_name(app: App) -> None:
+    async with dial(app.url) as client:
+        first = await client.call("auth", name="Ada")
+    async with dial(app.url) as client:
+        renamed = await client.call("auth", token=first["token"], name="Ada Lovelace")
+        assert (renamed["user"], renamed["name"]) == (first["user"], "Ada Lovelace")
+    async with dial(app.url) as client:
+        again = await client.call("auth", token=renamed["token"])
+        assert (again["user"], again["name"], "token" in again) == (first["user"], "Ada Lovelace", False)
+
+
+async def test_a_name_beside_a_token_that_has_one_is_ignored(serve: Serve) -> None:
+    async with serve(auth=JWT) as app, dial(app.url) as client:
+        result = await client.call("auth", token=app.node.auth.issue("ada", "Ada", ttl=60), name="Somebody Else")
+        assert (result["user"], result["name"]) == ("ada", "Ada")
+
+
 async def test_jwt_in_the_handshake(serve: Serve) -> None:
     async with serve(auth=JWT) as app:
         token = app.node.auth.issue("ada", "Ada Lovelace", ttl=60)
