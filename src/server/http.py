@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
-from . import metrics
+from . import browser_client, metrics
 from .config import Config
 
 log = logging.getLogger("syncline.http")
@@ -133,11 +133,22 @@ def _read(folder: Traversable, *, cross_origin: bool) -> dict[str, _File]:
     return files
 
 
+def _client(folder: Traversable) -> dict[str, _File]:
+    """The browser client: one module and its types."""
+    files = _read(folder, cross_origin=True)
+    if all(name in files for name in (browser_client.ENTRY, *browser_client.PARTS)):
+        module = browser_client.one_module(lambda name: files[name].body.decode())
+        for name in browser_client.PARTS:
+            del files[name]
+        files[browser_client.ENTRY] = _File.make(".js", module.encode(), cross_origin=True)
+    return files
+
+
 def _files(config: Config) -> dict[str, _File]:
     """URL path -> file. The browser client is always there, the demo's pages where the configuration wants them."""
     package = resources.files(__package__.partition(".")[0])
     # Any page may import the client: it holds nothing but code, and what it may connect to is decided elsewhere.
-    found = {f"/{name}": file for name, file in _read(package / "client" / "browser", cross_origin=True).items()}
+    found = {f"/{name}": file for name, file in _client(package / "client" / "browser").items()}
     if config.server.demo:
         pages = _read(package / "server" / "pages", cross_origin=False)
         if "codemirror.js" not in pages or "index.html" not in pages:

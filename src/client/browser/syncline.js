@@ -1,7 +1,7 @@
 /**
  * The Syncline client for browsers: rooms, messages, presence and shared documents over one WebSocket.
  *
- * The ES module to import; it loads syncline-base.js, syncline-document.js and syncline-ot.js from beside itself. No
+ * One ES module: the server serves it whole at /syncline.js; in the source tree its parts are files of their own. No
  * dependency, no build step. It also runs under Node (give it a WebSocket class before Node 22).
  * The protocol is docs/protocol.md, how to use this is docs/browser-client.md, types are in syncline.d.ts.
  *
