@@ -177,6 +177,11 @@ class DocumentState:
         return self._view.slice(start, end)
 
     @property
+    def known(self) -> int:
+        """The newest revision that has arrived: what a join continues from."""
+        return self.revision + len(self.arrived)
+
+    @property
     def settled(self) -> bool:
         """Every local edit is acknowledged."""
         return self.in_flight is None and self.pending is None
@@ -249,7 +254,6 @@ class DocumentState:
         """The connection, or the server's session of this document, is gone. Local edits go on."""
         self.attached = False
         self._sent = False
-        self.arrived.clear()  # the answer to the next join brings them again
 
     def start(self, generation: str, revision: int, text: str, seq: int = 0) -> tuple[list[Change], LostWork | None]:
         """document:state with a text: the first one, or one that starts anew.
@@ -307,7 +311,7 @@ class DocumentState:
 
         One that is known already changes nothing. While holding it waits in ``arrived``, until an own one arrives.
         """
-        known = self.revision + len(self.arrived)
+        known = self.known
         if revision <= known:
             return []
         if revision != known + 1:
@@ -439,7 +443,7 @@ class DocumentState:
 
     def release(self) -> list[Change]:
         """Shows everything and holds no more."""
-        changes = self.show(self.revision + len(self.arrived))
+        changes = self.show(self.known)
         self.holding = False
         return changes
 

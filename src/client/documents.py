@@ -293,7 +293,7 @@ class Document:
         state = self._state
         data: dict[str, Any] = {"document": self.name, "unit": UNIT, "client": state.client}
         if state.generation:
-            data |= {"revision": state.revision, "generation": state.generation}
+            data |= {"revision": state.known, "generation": state.generation}
         return data
 
     def _rejoin(self, fresh: bool = False) -> None:
@@ -414,7 +414,7 @@ class Document:
             if not state.attached:
                 return
             client, seq = entry["client"], entry["seq"]
-            if number <= state.revision + len(state.arrived):
+            if number <= state.known:
                 continue
             own = state.is_in_flight(client, seq)
             self._changed(state.receive(number, client, seq, Operation.parse(entry["operation"], UNIT)))

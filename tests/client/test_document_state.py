@@ -126,6 +126,23 @@ def test_a_lost_submission_is_sent_again_at_the_new_revision() -> None:
     assert state.text == "!axybc"
 
 
+def test_what_has_arrived_can_be_shown_while_away() -> None:
+    state = started()
+    state.hold()
+    state.edit(op(3, "!"))
+    state.take()
+    state.receive(8, "other", 1, op("a"))
+    state.receive(9, "other", 2, op("b"))
+    assert (state.text, state.revision, state.known) == ("abc!", 7, 9)
+    state.detach()
+    state.show(8)
+    assert (state.text, state.revision) == ("aabc!", 8)
+    state.attach(seq=1, missing=1)
+    state.receive(10, "me", 1, op(5, "!"))
+    state.release()
+    assert (state.text, state.confirmed, state.revision) == ("baabc!", "baabc!", 10)
+
+
 def test_under_another_name_it_is_sent_only_when_it_did_not_get_in() -> None:
     state = started()
     state.edit(op("x"))
