@@ -45,8 +45,10 @@ def bundle() -> None:
     build()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(bundle: None) -> Iterator[Browser]:
+    """One for a module, not for the session: Playwright's event loop runs in this thread as long as it lives, so that no
+    asynchronous test could."""
     path = os.environ.get("SYNCLINE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         pytest.skip("there is no Chromium (SYNCLINE_CHROMIUM names one)")
