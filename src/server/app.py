@@ -41,6 +41,7 @@ class _Parts:
 
 def _parts(config: Config, clock: Clock) -> _Parts:
     rooms, keep = config.rooms, config.events.keep
+    events = config.store.backend if config.events.backend == "store" else config.events.backend
     history = {
         "history_size": rooms.history_size,
         "history_bytes": rooms.history_bytes,
@@ -50,9 +51,9 @@ def _parts(config: Config, clock: Clock) -> _Parts:
         memory.MemoryStore(clock),
         memory.MemoryBroker(**history),
         memory.MemoryPresence(clock),
-        memory.MemoryEventLog(clock, keep=keep) if config.events.backend == "memory" else None,
+        memory.MemoryEventLog(clock, keep=keep) if events == "memory" else None,
     )
-    if "sqlite" in (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend):
+    if "sqlite" in (config.store.backend, config.broker.backend, config.presence.backend, events):
         from .backends import sqlite  # drivers are imported where they are configured
 
         # One database for all of them: what one turn of the event loop writes is one transaction.
@@ -65,7 +66,7 @@ def _parts(config: Config, clock: Clock) -> _Parts:
             parts.broker = sqlite.SqliteBroker(database, **history)
         if config.presence.backend == "sqlite":
             parts.presence = sqlite.SqlitePresence(database, clock)
-        if config.events.backend == "sqlite":
+        if events == "sqlite":
             parts.events = sqlite.SqliteEventLog(database, clock, keep=keep)
     return parts
 

@@ -184,7 +184,9 @@ class BrokerConfig:
 @dataclass(frozen=True, slots=True)
 class EventsConfig:
     backend: str = setting(
-        "none", "Where messages are also logged for other systems.", choices=("none", "memory", "sqlite")
+        "store",
+        "Where messages are also logged, for other systems to read. store: with the store's backend.",
+        choices=("store", "none", "memory", "sqlite"),
     )
     keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)
 

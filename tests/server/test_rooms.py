@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from syncline.server.app import App
 
 from .conftest import Serve
@@ -271,3 +273,21 @@ async def test_a_slow_reader_is_cut_off_and_the_others_lose_nothing(serve: Serve
             received = [one["data"] for one in slow.inbox if one["event"] == "message:received"]
             assert [one["offset"] for one in received] == list(range(1, len(received) + 1))
             assert all(one["data"] == str(one["offset"] - 1) + "x" * 8000 for one in received)
+
+
+async def test_messages_are_logged_for_other_systems(serve: Serve) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        for number in range(3):
+            await ada.call("message:send", room="r", data={"n": number})
+        assert app.node.events is not None
+        logged = await app.node.events.read(0, 10)
+        bodies = [msgspec.msgpack.decode(event.body) for event in logged]
+        assert [(event.key, event.kind) for event in logged] == [("r", "message")] * 3
+        assert [(body["offset"], body["user"], body["data"]) for body in bodies] == [
+            (number + 1, ada.user, {"n": number}) for number in range(3)
+        ]
+    async with serve(events={"backend": "none"}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        await ada.call("message:send", room="r", data=1)
+        assert app.node.events is None
