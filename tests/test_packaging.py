@@ -1,6 +1,6 @@
 """What leaves the house: the sdist is complete, the wheel made from it holds what is needed and nothing else, and runs.
 
-The wheel is built once, from an unpacked sdist in a temporary folder, with the tools of the running environment, so no
+The wheel is built once, from the sdist in a temporary folder, with the tools of the running environment, so no
 network is needed. It is installed into a fresh virtual environment that borrows the dependencies of this one.
 """
 
@@ -60,11 +60,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     [archive] = work.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         sdist = frozenset(name.partition("/")[2] for name in tar.getnames())
-        tar.extractall(work, filter="data")
-    unpacked = work / archive.name.removesuffix(".tar.gz")
 
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    run(*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", work, unpacked, cwd=work)
+    run(*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", work, archive, cwd=work)
     [wheel] = work.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
         names = frozenset(file.namelist())
