@@ -1,26 +1,18 @@
 """One collaborative document: text, revision, a bounded window of operations, receive(). Sans-I/O. See document.pyx."""
 
-from typing import NamedTuple, final
+from typing import final
 
 from .entries import Entry as Entry
 from .entries import decode_entries as decode_entries
 from .entries import encode_entries as encode_entries
 from .entries import new_text_snapshot as new_text_snapshot
 from .ot import Unit
-
-class Receipt(NamedTuple):
-    """``duplicate``: nothing was applied, ``entry`` is None, ``revision`` is where (client, seq) was committed."""
-
-    revision: int
-    entry: Entry | None
-    duplicate: bool
-
-class Cursor(NamedTuple):
-    anchor: int
-    head: int
+from .window import Cursor as Cursor
+from .window import Receipt as Receipt
+from .window import Window
 
 @final
-class Document:
+class Document(Window):
     """Applies operations in order. Raises, and stays as it was, when it must refuse one."""
 
     def __init__(
@@ -33,18 +25,6 @@ class Document:
         max_length: int = 16_777_216,
         max_clients: int = 10_000,
     ) -> None: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def generation(self) -> str: ...
-    @property
-    def revision(self) -> int: ...
-    @property
-    def floor(self) -> int:
-        """The window holds the operations of revisions floor + 1 ... revision."""
-    @property
-    def window_bytes(self) -> int:
-        """About what the window occupies in memory."""
     def text(self) -> str:
         """The text at the head. O(text)."""
     def length(self, unit: Unit = "utf-16") -> int: ...
@@ -58,16 +38,6 @@ class Document:
         sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
         ``floor``. O(revision - base). Never trims: entries may not be stored yet.
         """
-    def last_seq(self, client: str) -> int:
-        """The last committed sequence number of a client; 0 when unknown."""
-    def client_user(self, client: str) -> str | None:
-        """The user that a client id belongs to; None when unknown."""
-    @property
-    def client_count(self) -> int:
-        """Clients whose last number is in memory. At most ``max_clients``, or those with an entry in the window."""
-    @property
-    def has_forgotten(self) -> bool:
-        """Whether a client that ``client_user`` does not know may have been here before."""
     def since(self, revision: int) -> list[Entry]:
         """Entries of revisions revision + 1 ... head. O(result).
 
@@ -78,8 +48,6 @@ class Document:
 
         Raises ValueError unless they end exactly at the floor, or do not fit the text. O(entries + window).
         """
-    def trim(self) -> None:
-        """Drops from the old end of the window what is over its bounds. Only after its entries are stored."""
     def set_cursor(self, client: str, base: int, anchor: int, head: int, unit: Unit = "utf-16") -> None:
         """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes
         before it.

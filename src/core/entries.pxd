@@ -3,30 +3,18 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from syncline.core.ot cimport Operation
+from syncline.core.window cimport Commit
 
 
-cdef class Entry:
-    cdef readonly str client
-    cdef readonly str user
-    cdef readonly int64_t seq
-    cdef readonly double time
+cdef class Entry(Commit):
     cdef readonly Operation operation  # counts utf-16
     cdef Operation points              # counts unicode; None while the numbers are the same
     cdef Operation points_view         # `operation` under the name "unicode", made when first asked for
-    cdef readonly uint64_t digest      # of the operation as it was submitted
     cdef int64_t units_after           # length of the text at this revision; the document sets both
     cdef int64_t points_after
 
     cdef Operation numbers(self, bint utf16)
     cdef Py_ssize_t footprint(self) noexcept
-
-
-cdef class ClientState:
-    cdef str name
-    cdef str user
-    cdef int64_t seq       # the last committed one,
-    cdef int64_t revision  # the revision that it made,
-    cdef uint64_t digest   # and what it was when submitted
 
 
 cdef Entry new_entry(

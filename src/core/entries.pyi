@@ -3,9 +3,10 @@
 from typing import final
 
 from .ot import Operation, Unit
+from .window import ClientState, Commit, Kind
 
 @final
-class Entry:
+class Entry(Commit):
     """One committed operation. Both units are kept when they differ, so that a client of either can be served."""
 
     def __init__(
@@ -17,32 +18,19 @@ class Entry:
         unicode_operation: Operation | None = None,
         time: float = 0.0,
         digest: int | None = None,
+        kind: Kind = "edit",
     ) -> None:
         """``digest``: of the operation as it was submitted; by default that of ``operation``.
 
-        Raises ValueError when an operation counts the wrong unit.
+        Raises ValueError when an operation counts the wrong unit, or there is no such kind.
         """
     @property
-    def client(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def seq(self) -> int: ...
-    @property
-    def time(self) -> float: ...
-    @property
     def operation(self) -> Operation: ...
-    @property
-    def digest(self) -> int: ...
     @property
     def unicode_operation(self) -> Operation | None:
         """None when the numbers are the same in both units."""
     def in_unit(self, unit: Unit) -> Operation:
         """The operation counted in ``unit``."""
-
-@final
-class ClientState:
-    """What a document remembers of one client."""
 
 def encode_entries(entries: list[Entry]) -> bytes:
     """The body of one turn in the store. Raises ValueError for names that are not well-formed Unicode."""

@@ -38,6 +38,7 @@ from syncline.core.parts cimport (
     require_well_formed,
     utf16_length,
 )
+from syncline.core.window cimport ClientState, Commit, read_kind
 
 cdef uint8_t ENTRIES_V1 = 0x11
 cdef uint8_t SNAPSHOT_V1 = 0x21
@@ -58,8 +59,7 @@ cdef object damaged(str what):
 
 
 @cython.final
-@cython.freelist(64)
-cdef class Entry:
+cdef class Entry(Commit):
     """One committed operation. Both units are kept when they differ, so that a client of either can be served."""
 
     def __init__(
@@ -71,10 +71,11 @@ cdef class Entry:
         Operation unicode_operation=None,
         double time=0.0,
         digest=None,
+        str kind not None="edit",
     ):
         """``digest``: of the operation as it was submitted; by default that of ``operation``.
 
-        Raises ValueError when an operation counts the wrong unit.
+        Raises ValueError when an operation counts the wrong unit, or there is no such kind.
         """
         if not operation.utf16 or (unicode_operation is not None and unicode_operation.utf16):
             raise ValueError("operation counts utf-16, unicode_operation counts unicode")
@@ -87,6 +88,7 @@ cdef class Entry:
         self.points = unicode_operation
         self.time = time
         self.digest = operation.fingerprint() if digest is None else digest
+        self.mark = read_kind(kind)
 
     @property
     def unicode_operation(self):
@@ -112,15 +114,11 @@ cdef class Entry:
         return ENTRY_BYTES + 8 * parts + PyUnicode_GET_LENGTH(self.operation.text) * PyUnicode_KIND(self.operation.text)
 
     def __reduce__(self):
-        return Entry, (self.client, self.user, self.seq, self.operation, self.points, self.time, self.digest)
+        how = (self.client, self.user, self.seq, self.operation, self.points, self.time, self.digest, self.kind)
+        return Entry, how
 
     def __repr__(self):
         return f"Entry({self.client!r}, {self.user!r}, {self.seq}, {self.operation!r})"
-
-
-@cython.final
-cdef class ClientState:
-    """What a document remembers of one client."""
 
 
 cdef Entry new_entry(
