@@ -17,19 +17,16 @@ from ..core import wire
 from ..core.document import Document, Receipt
 from ..core.entries import Entry, encode_entries
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
-from .collaborator import Collaborator, describe, entries_between
+from .collaborator import Collaborator
+from .document_frames import broadcast, entries_between, show_cursors
 from .events import DocumentCursor, DocumentOperation
 from .requests import Request
 from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
 
 if TYPE_CHECKING:
-    from ..core.ot import Unit
     from .node import Node
 
 log = logging.getLogger("syncline.documents")
-
-#: Entries in one frame; a longer list is continued by further pushes, so that no frame grows without bound.
-ENTRIES_PER_FRAME = 2000
 
 
 class _Submission:
@@ -220,7 +217,7 @@ class LiveDocument:
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
-        self._broadcast(revision, self._entries)
+        broadcast(self.id, revision, self._entries, self.collaborators.values())
         self._entries = []
         self._answer()
         if not self._settled:  # who waits may need the window as it is
@@ -244,29 +241,6 @@ class LiveDocument:
             if receipt.duplicate:
                 self.node.counters.operations_duplicate += 1
 
-    def _broadcast(self, revision: int, entries: list[Entry]) -> None:
-        """`document:operation` for consecutive entries that end at ``revision``; encoded once per unit and codec."""
-        for start in range(0, len(entries), ENTRIES_PER_FRAME):
-            part = entries[start : start + ENTRIES_PER_FRAME]
-            at = revision - len(entries) + start + len(part)
-            pushes: dict[Unit, wire.Push] = {}
-            for collaborator in self.collaborators.values():
-                if collaborator.behind:
-                    continue
-                push = pushes.get(collaborator.unit)
-                if push is None:
-                    push = pushes[collaborator.unit] = self._operations(at, part, collaborator.unit)
-                collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
-
-    def send_entries(self, revision: int, entries: list[Entry], collaborator: Collaborator) -> None:
-        """The same to one collaborator."""
-        push = self._operations(revision, entries, collaborator.unit)
-        collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
-
-    def _operations(self, revision: int, entries: list[Entry], unit: Unit) -> wire.Push:
-        data = {"document": self.id, "revision": revision, "operations": describe(entries, unit)}
-        return wire.Push("document:operation", data)
-
     # Cursors -------------------------------------------------------------------------------------------------
 
     def _take_cursors(self) -> None:
@@ -284,22 +258,8 @@ class LiveDocument:
                 except (SynclineError, OutdatedRevision):
                     continue  # volatile: a newer one will come
             moved.append(collaborator)
-        if not moved:
-            return
-        pushes: dict[str, wire.Push] = {}
-        for receiver in self.collaborators.values():
-            if receiver.behind or (len(moved) == 1 and moved[0] is receiver):
-                continue
-            push = pushes.get(receiver.unit)
-            if push is None:
-                listed = []
-                for collaborator in moved:
-                    cursor = self.core.cursor(collaborator.client, receiver.unit)
-                    anchor, head = (None, None) if cursor is None else cursor
-                    listed.append({"client": collaborator.client, "anchor": anchor, "head": head})
-                told = {"document": self.id, "revision": self.core.revision, "cursors": listed}
-                push = pushes[receiver.unit] = wire.Push("document:cursor", told)
-            receiver.session.connection.deliver(push.frame(receiver.session.codec))
+        if moved:
+            show_cursors(self.core, moved, self.collaborators.values())
 
     # Joining and leaving -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ...core.errors import ErrorCode, SynclineError
 from ..collaborator import Collaborator
+from ..document_join import join as answer_join
 from ..events import DocumentCreate, DocumentCursor, DocumentGrant, DocumentJoin, DocumentOnly, DocumentOperation
 from ..live_document import LiveDocument
 from ..requests import Request
@@ -37,7 +38,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     limit = session.node.config.limits.documents
     if data.document not in session.documents and len(session.documents) >= limit:
         raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {limit} documents on one connection")
-    await session.node.documents.join(session, data, request)
+    await answer_join(session, data, request)
 
 
 @EVENTS.on("document:operation", DocumentOperation)

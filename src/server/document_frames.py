@@ -1,0 +1,80 @@
+"""What a document tells its collaborators: frames encoded once per unit and codec and shared by all who get them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from ..core import wire
+from ..core.document import Document
+from ..core.entries import Entry, decode_entries
+from .collaborator import Collaborator
+from .seams import Turn
+
+if TYPE_CHECKING:
+    from ..core.ot import Unit
+
+#: Entries in one frame; a longer list is continued by further pushes, so that no frame grows without bound.
+ENTRIES_PER_FRAME = 2000
+
+
+def describe(entries: list[Entry], unit: Unit) -> list[dict[str, Any]]:
+    """Entries as the protocol shows them."""
+    return [
+        {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components} for entry in entries
+    ]
+
+
+def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
+    """The entries of revisions since + 1 ... until out of turns that may reach further on both sides."""
+    entries: list[Entry] = []
+    for turn in turns:
+        of_turn = decode_entries(turn.body)
+        low, high = max(since - turn.base, 0), min(until - turn.base, len(of_turn))
+        entries.extend(of_turn[low:high])
+    return entries
+
+
+def broadcast(document: str, revision: int, entries: list[Entry], receivers: Collection[Collaborator]) -> None:
+    """`document:operation` for consecutive entries that end at ``revision``."""
+    for start in range(0, len(entries), ENTRIES_PER_FRAME):
+        part = entries[start : start + ENTRIES_PER_FRAME]
+        at = revision - len(entries) + start + len(part)
+        pushes: dict[Unit, wire.Push] = {}
+        for collaborator in receivers:
+            if collaborator.behind:
+                continue
+            push = pushes.get(collaborator.unit)
+            if push is None:
+                push = pushes[collaborator.unit] = _operations(document, at, part, collaborator.unit)
+            collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+
+
+def send_entries(document: str, revision: int, entries: list[Entry], collaborator: Collaborator) -> None:
+    """The same to one collaborator, in one frame."""
+    push = _operations(document, revision, entries, collaborator.unit)
+    collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+
+
+def _operations(document: str, revision: int, entries: list[Entry], unit: Unit) -> wire.Push:
+    data = {"document": document, "revision": revision, "operations": describe(entries, unit)}
+    return wire.Push("document:operation", data)
+
+
+def show_cursors(core: Document, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:
+    """`document:cursor` of those who ``moved``; not to one who moved alone."""
+    alone = next(iter(moved)) if len(moved) == 1 else None
+    pushes: dict[str, wire.Push] = {}
+    for receiver in receivers:
+        if receiver.behind or receiver is alone:
+            continue
+        push = pushes.get(receiver.unit)
+        if push is None:
+            listed = []
+            for collaborator in moved:
+                cursor = core.cursor(collaborator.client, receiver.unit)
+                anchor, head = (None, None) if cursor is None else cursor
+                listed.append({"client": collaborator.client, "anchor": anchor, "head": head})
+            told = {"document": core.id, "revision": core.revision, "cursors": listed}
+            push = pushes[receiver.unit] = wire.Push("document:cursor", told)
+        receiver.session.connection.deliver(push.frame(receiver.session.codec))
