@@ -27,6 +27,8 @@ class Document(Window):
     ) -> None: ...
     def text(self) -> str:
         """The text at the head. O(text)."""
+    def hash(self) -> int:
+        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""
     def length(self, unit: Unit = "utf-16") -> int: ...
     def receive(
         self, client: str, user: str, seq: int, base: int, components: object, unit: Unit = "utf-16", time: float = 0.0

@@ -14,6 +14,8 @@ refused before anything is transformed.
 
 from libc.stdint cimport int64_t, uint64_t
 
+from zlib import crc32
+
 cimport cython
 
 from syncline.core.entries cimport Entry, encode_snapshot, new_entry
@@ -215,6 +217,10 @@ cdef class Document(Window):
     def text(self):
         """The text at the head. O(text)."""
         return str(self.body)
+
+    def hash(self):
+        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""
+        return crc32(str(self.body).encode("utf-16-le"))
 
     def length(self, unit="utf-16"):
         return self.body.length(unit)

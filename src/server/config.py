@@ -149,6 +149,19 @@ class DocumentsConfig:
         low=1,
         high=1_000_000,
     )
+    rejoin_operations: int = setting(
+        1000,
+        "Missed operations that a returning client gets one by one; more are composed.",
+        low=1,
+        high=1_000_000,
+    )
+    hash_operations: int = setting(
+        100,
+        "Operations after which clients are told the hash of the text, to compare.",
+        low=0,
+        high=1_000_000,
+        zero="never",
+    )
     snapshot_operations: int = setting(1000, "Operations after which a snapshot is stored.", low=1, high=1_000_000)
     idle_seconds: float = setting(
         30.0, "How long a document without clients stays loaded.", unit="s", low=0, high=86_400, zero="unloaded at once"

@@ -66,6 +66,7 @@ class Counters:
         "connections_opened",
         "deliveries",
         "disconnects",
+        "divergences",
         "errors",
         "frames_in",
         "load_failures",
@@ -92,6 +93,7 @@ class Counters:
         self.operations_duplicate = 0
         self.operations_refused = 0
         self.commit_failures = 0
+        self.divergences = 0
         self.load_failures = 0
         self.snapshots = 0
         self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now

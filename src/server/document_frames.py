@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
 from ..core.document import Document
 from ..core.entries import Entry, decode_entries
+from ..core.rejoin import Composite
 from .collaborator import Collaborator
 from .seams import Turn
 
@@ -18,11 +19,22 @@ if TYPE_CHECKING:
 ENTRIES_PER_FRAME = 2000
 
 
-def describe(entries: list[Entry], unit: Unit) -> list[dict[str, Any]]:
+def describe(entries: Sequence[Entry], unit: Unit) -> list[dict[str, Any]]:
     """Entries as the protocol shows them."""
     return [
         {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components} for entry in entries
     ]
+
+
+def describe_steps(steps: Sequence[Entry | Composite], unit: Unit) -> list[dict[str, Any]]:
+    """The same with runs of operations in one."""
+    described = []
+    for step in steps:
+        if isinstance(step, Composite):
+            described.append({"operation": step.operation.components, "count": step.count})
+        else:
+            described += describe([step], unit)
+    return described
 
 
 def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
@@ -35,8 +47,10 @@ def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
     return entries
 
 
-def broadcast(document: str, revision: int, entries: list[Entry], receivers: Collection[Collaborator]) -> None:
-    """`document:operation` for consecutive entries that end at ``revision``."""
+def broadcast(
+    document: str, revision: int, entries: list[Entry], text_hash: int | None, receivers: Collection[Collaborator]
+) -> None:
+    """`document:operation` for consecutive entries that end at ``revision``, where the text has ``text_hash``."""
     for start in range(0, len(entries), ENTRIES_PER_FRAME):
         part = entries[start : start + ENTRIES_PER_FRAME]
         at = revision - len(entries) + start + len(part)
@@ -46,7 +60,8 @@ def broadcast(document: str, revision: int, entries: list[Entry], receivers: Col
                 continue
             push = pushes.get(collaborator.unit)
             if push is None:
-                push = pushes[collaborator.unit] = _operations(document, at, part, collaborator.unit)
+                told = text_hash if at == revision else None
+                push = pushes[collaborator.unit] = _operations(document, at, part, collaborator.unit, told)
             collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
 
 
@@ -56,8 +71,12 @@ def send_entries(document: str, revision: int, entries: list[Entry], collaborato
     collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
 
 
-def _operations(document: str, revision: int, entries: list[Entry], unit: Unit) -> wire.Push:
+def _operations(
+    document: str, revision: int, entries: list[Entry], unit: Unit, text_hash: int | None = None
+) -> wire.Push:
     data = {"document": document, "revision": revision, "operations": describe(entries, unit)}
+    if text_hash is not None:
+        data["hash"] = text_hash
     return wire.Push("document:operation", data)
 
 

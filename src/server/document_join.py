@@ -7,15 +7,24 @@ duplicate. A long list of missed operations goes out in parts, each when the soc
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from ..core.document import Document
 from ..core.entries import Entry
 from ..core.errors import ErrorCode, SynclineError
+from ..core.ot import Operation, Unit
+from ..core.rejoin import SLICE, Composite, Missed, Pending
 from .collaborator import Collaborator
-from .document_frames import ENTRIES_PER_FRAME, describe, send_entries
-from .events import DocumentJoin
+from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries
+from .events import Divergence, DocumentJoin
 from .live_document import LiveDocument
 from .requests import Request
 from .session import Session
+
+log = logging.getLogger("syncline.documents")
 
 
 async def join(session: Session, data: DocumentJoin, request: Request) -> None:
@@ -28,8 +37,8 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
         live.pins += 1  # an idle document must not be unloaded while somebody waits to join it
         try:
             role = await documents.role(live, session.user)
-            returning = data.revision is not None and data.generation == live.core.generation
-            entries = await _missed(live, data.revision) if returning and data.revision is not None else []
+            client = data.client or session.node.new_id()
+            answer = await _answer(live, data, client)
             await live.settle()
             # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
             session.require_open()
@@ -39,7 +48,8 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             live.pins -= 1
             documents.consider_idle(live)
     core = live.core
-    client = data.client or session.node.new_id()
+    if data.diverged is not None:
+        _report(session, core, client, data.diverged)
     if core.client_user(client) not in (None, session.user):
         raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
     for old in (session.documents.get(live.id), live.collaborators.get(client)):
@@ -51,25 +61,104 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     known = [other.describe(core, data.unit) for other in live.collaborators.values()]
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
-    # A long list goes out in parts, each when the one before has left, so that catching up never fills the queue.
-    # The client is a collaborator from now on, but operations reach it only through ``_catch_up`` until it is there.
-    first, rest = entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:]
     request.reply(
         {
             "document": live.id,
             "generation": core.generation,
-            "revision": core.revision - len(rest),
+            "revision": core.revision - len(answer.rest),
             "role": role,
             "unit": data.unit,
             "client": client,
             "seq": core.last_seq(client),
-            "text": None if returning else core.text(),
-            "operations": describe(first, data.unit) if returning else None,
+            **answer.fields(core, data.unit),
             "collaborators": known,
         }
     )
-    if rest:
-        await _catch_up(live, collaborator, core.revision - len(rest), rest)
+    if answer.rest:
+        # The client is a collaborator from now on, but operations reach it only through this until it is there.
+        await _catch_up(live, collaborator, core.revision - len(answer.rest), answer.rest)
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What the client gets: the text (``steps`` None), or what it missed.
+
+    ``rest``: entries that follow the steps. A long list goes out in parts, each when the one before has left, so that
+    catching up never fills the queue.
+    """
+
+    steps: Sequence[Entry | Composite] | None = None
+    rest: list[Entry] = field(default_factory=list)
+    pending: list[Operation] | None = None
+    rebased: bool = False
+
+    def fields(self, core: Document, unit: Unit) -> dict[str, Any]:
+        if self.steps is not None:
+            told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
+            return told if self.rest else told | {"hash": core.hash()}
+        told = {"text": core.text(), "operations": None}
+        if self.pending is not None:
+            told["pending"] = [operation.components for operation in self.pending]
+        if self.rebased:
+            told["rebased"] = True
+        return told
+
+
+async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answer:
+    """Right until the next await. Raises SynclineError (revision_unknown, history_trimmed, ...), Unavailable."""
+    revision = data.revision
+    if revision is None or data.generation != live.core.generation:
+        return _Answer()
+    if revision > live.core.revision:
+        raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
+    try:
+        few = live.core.revision - revision <= live.node.config.documents.rejoin_operations
+        if data.pending is None or few:
+            entries = await live.history(revision)
+            return _Answer(entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:])
+        pending = [Pending(Operation.parse(one.operation, data.unit), one.seq) for one in data.pending]
+        return await _in_few_steps(live, revision, client, data.unit, pending)
+    except SynclineError as error:
+        if error.code != ErrorCode.HISTORY_TRIMMED or data.pending is None:
+            raise
+        return _Answer(rebased=True)
+
+
+async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Unit, pending: list[Pending]) -> _Answer:
+    sent = pending[0].seq if pending else None
+    awaited = sent if sent is not None and sent <= live.core.last_seq(client) else None
+    missed = Missed(client, unit, awaited)
+    at = revision
+    while True:
+        entries = await live.history(at)
+        if len(entries) <= SLICE:
+            missed.add(entries)
+            break
+        for start in range(0, len(entries), SLICE):
+            missed.add(entries[start : start + SLICE])
+            await asyncio.sleep(0)
+        at += len(entries)
+    if awaited is None and sent is not None and sent <= live.core.last_seq(client):
+        return await _in_few_steps(live, revision, client, unit, pending)  # its former connection got it in meanwhile
+    # Nothing has awaited since the last look at the document.
+    steps = missed.steps()
+    if len(steps) <= ENTRIES_PER_FRAME and missed.weight() <= live.core.length() + 1024:
+        return _Answer(steps)
+    return _Answer(pending=missed.carry(pending))
+
+
+def _report(session: Session, core: Document, client: str, case: Divergence) -> None:
+    session.node.counters.divergences += 1
+    log.error(
+        "document %s: the text of client %s (%s) at revision %d has the hash %08x; the document is at revision %d, hash %08x",
+        core.id,
+        client,
+        session.user,
+        case.revision,
+        case.hash,
+        core.revision,
+        core.hash(),
+    )
 
 
 async def _drained(session: Session, backlog: int) -> None:
@@ -77,13 +166,6 @@ async def _drained(session: Session, backlog: int) -> None:
     while session.connection.backlog > backlog:
         await asyncio.sleep(0.005)  # a socket drains: there is no event for it that costs others nothing
         session.require_open()
-
-
-async def _missed(live: LiveDocument, revision: int) -> list[Entry]:
-    """The entries after ``revision``, when no commit is under way. Raises SynclineError(revision_unknown)."""
-    if revision > live.core.revision:
-        raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
-    return await live.history(revision)
 
 
 async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[Entry]) -> None:

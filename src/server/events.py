@@ -17,6 +17,7 @@ Token = Annotated[str, msgspec.Meta(max_length=16_384)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=9007199254740991)]
+Sequence = Annotated[int, msgspec.Meta(ge=1, le=9007199254740991)]
 Unit = Literal["utf-16", "unicode"]
 RoomRole = Literal["owner", "moderator", "member", "reader"]
 DocumentRole = Literal["owner", "editor", "reader"]
@@ -92,19 +93,33 @@ class DocumentCreate(msgspec.Struct):
     default_role: Literal["editor", "reader"] | None = "editor"
 
 
+class PendingOperation(msgspec.Struct):
+    """Made by the client and, as far as it knows, not committed. ``seq``: when it was sent."""
+
+    operation: list[int | str] | dict[str, int | str | None]
+    seq: Sequence | None = None
+
+
+class Divergence(msgspec.Struct):
+    revision: Counter
+    hash: Counter
+
+
 class DocumentJoin(msgspec.Struct):
     document: Name
     unit: Unit = "utf-16"
     client: ClientId | None = None
     revision: Counter | None = None
     generation: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    pending: Annotated[list[PendingOperation], msgspec.Meta(max_length=16)] | None = None
+    diverged: Divergence | None = None
 
 
 class DocumentOperation(msgspec.Struct):
     """``operation`` is checked by ``core.ot``: a list of components or the single form."""
 
     document: Name
-    seq: Annotated[int, msgspec.Meta(ge=1, le=9007199254740991)]
+    seq: Sequence
     revision: Counter
     operation: list[int | str] | dict[str, int | str | None]
 

@@ -62,6 +62,7 @@ class LiveDocument:
         self._widening = False
         self._snapshot_at = core.revision
         self._snapshotting = False
+        self._hash_at = core.revision
         self.idle: Timer | None = None
 
     @property
@@ -157,14 +158,14 @@ class LiveDocument:
                 continue
             entries = entries_between(turns, base, floor)
             if len(entries) != floor - base:
-                raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"revision {base} is no longer stored")
+                raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {base} is no longer stored")
             self.core.prepend(base + 1, entries)
 
     async def history(self, revision: int) -> list[Entry]:
         """The entries after ``revision``, read from the store where the window does not reach.
 
         Returns when no commit is under way: complete, and all on disk, until the next await.
-        Raises SynclineError(revision_unknown), Unavailable.
+        Raises SynclineError(history_trimmed), Unavailable.
         """
         older: list[Entry] = []
         at = revision
@@ -173,7 +174,7 @@ class LiveDocument:
             if at < floor:
                 part = entries_between(await self.node.store.turns(self.id, at, floor), at, floor)
                 if len(part) != floor - at:
-                    raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"revision {revision} is no longer stored")
+                    raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
                 older += part
                 at = floor
             await self.settle()
@@ -217,7 +218,7 @@ class LiveDocument:
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
-        broadcast(self.id, revision, self._entries, self.collaborators.values())
+        broadcast(self.id, revision, self._entries, self._due_hash(), self.collaborators.values())
         self._entries = []
         self._answer()
         if not self._settled:  # who waits may need the window as it is
@@ -227,6 +228,14 @@ class LiveDocument:
         if self._inbox or self._cursors:
             self._schedule()
         self.node.documents.consider_idle(self)
+
+    def _due_hash(self) -> int | None:
+        """The hash of the text at the head, when it is time to tell it."""
+        every = self.node.config.documents.hash_operations
+        if not every or self.core.revision - self._hash_at < every:
+            return None
+        self._hash_at = self.core.revision
+        return self.core.hash()
 
     def _answer(self) -> None:
         accepted, self._accepted = self._accepted, []

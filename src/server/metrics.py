@@ -232,6 +232,7 @@ class _NodeCollector(Collector):
         )
         yield _histogram("syncline_commit_seconds", "Time until the store had a turn's operations.", counters.commits)
         yield _counter("syncline_commit_failures", "Turns that the store did not take.", counters.commit_failures)
+        yield _counter("syncline_document_divergences", "Clients whose text differed.", counters.divergences)
         yield _counter("syncline_document_load_failures", "Documents that could not be loaded.", counters.load_failures)
         yield _counter("syncline_snapshots", "Snapshots stored.", counters.snapshots)
 

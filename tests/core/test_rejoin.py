@@ -1,0 +1,109 @@
+"""What a returning client is told in few steps: it and the server end with the same text, whatever was pending."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.core.document import Document
+from syncline.core.entries import Entry
+from syncline.core.ot import Operation, apply, transform
+from syncline.core.rejoin import Missed, Pending
+from tests.oracle.strategies import operations
+
+START = "the quick 😀 fox"
+
+
+def some(data: st.DataObject, text: str) -> Operation:
+    return Operation(data.draw(operations(text, "utf-16")))
+
+
+def missed(document: Document, revision: int, awaited: int | None = None, slices: int = 3) -> Missed:
+    found = Missed("me", "utf-16", awaited)
+    entries = document.since(revision)
+    for at in range(0, len(entries), slices):
+        found.add(entries[at : at + slices])
+    return found
+
+
+@given(st.data())
+def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
+    document = Document("d", "g")
+    document.receive("seed", "u", 1, 0, [START])
+    text = document.text()
+    first = some(data, text)
+    middle = apply(text, first)
+    second = some(data, middle)
+    committed = data.draw(st.booleans())  # the first one got through, its ack did not
+    when = data.draw(st.integers(0, 4))
+    for number in range(5):
+        if committed and number == when:
+            document.receive("me", "u", 1, 1, first)
+        author = data.draw(st.sampled_from(["a", "b"]))
+        document.receive(author, "u", number + 1, document.revision, some(data, document.text()))
+
+    found = missed(document, 1, 1 if committed else None, data.draw(st.integers(1, 4)))
+    carried = found.carry([Pending(first, 1), Pending(second, None)])
+    assert len(carried) == (1 if committed else 2)
+    server = document.text()
+    for operation in carried:
+        server = apply(server, operation)
+
+    # The client's side: the steps are remote operations to what it shows.
+    shown, waiting = apply(middle, second), [first, second]
+    revision = 1
+    for step in found.steps():
+        if isinstance(step, Entry) and step.client == "me":
+            assert waiting.pop(0) == step.operation
+            revision += 1
+            continue
+        revision += 1 if isinstance(step, Entry) else step.count
+        theirs, moved = step.operation, []
+        for mine in waiting:
+            moved.append(transform(mine, theirs, "left"))
+            theirs = transform(theirs, mine, "right")
+        shown, waiting = apply(shown, theirs), moved
+    assert revision == document.revision
+    assert waiting == carried
+    assert shown == server
+
+
+def test_what_was_committed_unnoticed_needs_single_steps() -> None:
+    """The composite of a deletion and an insert at its place is not what an operation inside was transformed over."""
+    document = Document("d", "g")
+    document.receive("a", "u", 1, 0, ["the"])
+    document.receive("a", "u", 2, 1, [-1])
+    document.receive("a", "u", 3, 2, ["a"])
+    document.receive("me", "u", 1, 1, [1, " "])
+    document.receive("a", "u", 4, 4, [-1])
+    document.receive("a", "u", 5, 5, ["b"])
+    kinds = [type(step).__name__ for step in missed(document, 1, awaited=1).steps()]
+    assert kinds == ["Entry", "Entry", "Entry", "Composite"]
+
+
+@given(st.data())
+def test_without_own_entries_it_is_one_step(data: st.DataObject) -> None:
+    document = Document("d", "g")
+    document.receive("a", "u", 1, 0, [START])
+    count = data.draw(st.integers(1, 12))
+    for number in range(count):
+        document.receive("a", "u", number + 2, document.revision, some(data, document.text()))
+    (step,) = missed(document, 1, slices=data.draw(st.integers(1, 5))).steps()
+    assert not isinstance(step, Entry)
+    assert step.count == count
+    assert apply(START, step.operation) == document.text()
+
+
+def test_an_undo_of_ones_own_is_somebody_elses_operation() -> None:
+    """Its number is taken, its content is not in the client's text."""
+    found = Missed("me", "utf-16")
+    found.add([Entry("me", "u", 2, Operation([-3]), kind="undo")])
+    assert found.carry([Pending(Operation([5, "x"]), 3)]) == [Operation([2, "x"])]
+    assert found.carry([Pending(Operation([5, "x"]), 2)]) == [Operation([2, "x"])]
+
+
+def test_nothing_missed() -> None:
+    found = Missed("me", "utf-16")
+    assert found.steps() == []
+    assert found.weight() == 0
+    assert found.carry([Pending(Operation(["x"]), None)]) == [Operation(["x"])]

@@ -1,0 +1,138 @@
+"""Coming back after long, and finding out that one's text is wrong, over the real server."""
+
+from __future__ import annotations
+
+import logging
+import zlib
+
+import pytest
+
+from syncline.core.ot import Operation, apply
+
+from .conftest import Serve
+from .test_documents import submit, text_of
+from .wsclient import Wire, dial
+
+
+async def write(client: Wire, first: int, count: int, revision: int, text: str = "x") -> int:
+    """Submits ``count`` inserts at the start, one after the other; returns the revision after them."""
+    for number in range(count):
+        await submit(client, first + number, revision, [text])
+        revision += 1
+        await client.push("document:operation", revision=revision)
+    return revision
+
+
+async def test_many_missed_operations_come_composed(serve: Serve) -> None:
+    async with serve(documents={"rejoin_operations": 5}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            state = await ada.call("document:join", document="d", client="a")
+            await bob.call("document:join", document="d", client="b")
+            await submit(ada, 1, 0, ["The text that was there before anything happened"])
+            await bob.push("document:operation", revision=1)
+            await ada.push("document:operation", revision=1)
+            await write(bob, 1, 3, 1)
+            await submit(ada, 2, 1, [8, "!"])  # its ack is lost
+            await bob.push("document:operation", revision=5)
+            await write(bob, 4, 4, 5)
+            waiting = [{"operation": [8, "!"], "seq": 2}, {"operation": [9, "?"]}]
+            back = await ada.call(
+                "document:join",
+                document="d",
+                client="a",
+                revision=1,
+                generation=state["generation"],
+                pending=waiting,
+            )
+            assert (back["revision"], back["seq"], back["text"]) == (9, 2, None)
+            assert back["operations"] == [
+                {"client": "b", "seq": 1, "operation": ["x"]},
+                {"client": "b", "seq": 2, "operation": ["x"]},
+                {"client": "b", "seq": 3, "operation": ["x"]},
+                {"client": "a", "seq": 2, "operation": [11, "!"]},
+                {"operation": ["xxxx"], "count": 4},
+            ]
+            text, _ = await text_of(app)
+            assert back["hash"] == zlib.crc32(text.encode("utf-16-le"))
+            again = await ada.call(
+                "document:join", document="d", client="a", revision=1, generation=state["generation"], pending=[]
+            )
+            assert [one.get("count") for one in again["operations"]] == [3, None, 4]
+            # Who does not know steps gets all of it.
+            plain = await ada.call(
+                "document:join", document="d", client="a", revision=1, generation=state["generation"]
+            )
+            assert len(plain["operations"]) == 8
+
+
+async def test_when_the_text_is_shorter_it_comes_with_the_pending_work_moved(serve: Serve) -> None:
+    async with serve(documents={"rejoin_operations": 5, "window_operations": 3}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            state = await ada.call("document:join", document="d", client="a")
+            await bob.call("document:join", document="d", client="b")
+            await submit(ada, 1, 0, ["0123456789"])
+            await bob.push("document:operation", revision=1)
+            await submit(bob, 1, 1, [3, "y" * 3000, -2])
+            await bob.push("document:operation", revision=2)
+            await submit(ada, 2, 1, ["A"])
+            await bob.push("document:operation", revision=3)
+            await submit(bob, 2, 3, [4, -3000])
+            await bob.push("document:operation", revision=4)
+            revision = await write(bob, 3, 6, 4, "z")
+            waiting = [{"operation": ["A"], "seq": 2}, {"operation": [5, "B", 2, "C"]}]
+            back = await ada.call(
+                "document:join",
+                document="d",
+                client="a",
+                revision=1,
+                generation=state["generation"],
+                pending=waiting,
+            )
+            assert back["operations"] is None
+            assert (back["revision"], back["seq"]) == (revision, 2)
+            assert back["text"] == "zzzzzzA01256789"
+            (moved,) = back["pending"]
+            assert apply(back["text"], Operation(moved)) == "zzzzzzA012B5C6789"
+
+
+async def test_pending_operations_are_checked(serve: Serve) -> None:
+    async with serve(documents={"rejoin_operations": 1}) as app, dial(app.url, name="Ada") as ada:
+        state = await ada.call("document:join", document="d", client="a")
+        await write(ada, 1, 3, 0)
+
+        async def refused(*pending: object) -> str:
+            return await ada.error(
+                "document:join",
+                document="d",
+                client="a",
+                revision=0,
+                generation=state["generation"],
+                pending=list(pending),
+            )
+
+        assert await refused({"operation": [0]}) == "operation_invalid"
+        assert await refused({"seq": 1}) == "invalid_data"
+        assert await refused(*[{"operation": ["x"]}] * 17) == "invalid_data"
+
+
+async def test_the_hash_of_the_text_is_told_now_and_then(serve: Serve) -> None:
+    async with serve(documents={"hash_operations": 3}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a")
+        hashes = {}
+        for number in range(7):
+            await submit(ada, number + 1, number, ["💃"])
+            pushed = await ada.push("document:operation", revision=number + 1)
+            if "hash" in pushed:
+                hashes[number + 1] = pushed["hash"]
+        assert hashes == {count: zlib.crc32(("💃" * count).encode("utf-16-le")) for count in (3, 6)}
+
+
+async def test_a_client_that_differs_is_counted_and_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a")
+        await write(ada, 1, 2, 0)
+        with caplog.at_level(logging.ERROR, "syncline.documents"):
+            state = await ada.call("document:join", document="d", client="a", diverged={"revision": 2, "hash": 0xABCD})
+        assert (state["text"], state["revision"]) == ("xx", 2)
+        assert app.node.counters.divergences == 1
+        assert "client a" in caplog.text and "0000abcd" in caplog.text
