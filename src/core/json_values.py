@@ -1,0 +1,102 @@
+"""JSON values as documents hold them: checked where they enter, compared, measured.
+
+A value is None, bool, int, float, str, a list or a dict with string keys. Its numbers are canonical: integers up to 2^53 as
+int, other finite numbers as float, so that Python and JavaScript read and write the same. Depth and keys are bounded.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+from .text0 import invalid, units
+
+Value: TypeAlias = Any
+
+#: Levels of a document: the length of a path and the depth of what is put there.
+MAX_DEPTH = 64
+MAX_KEY = 1024
+#: The largest integer up to which JavaScript has them all.
+MAX_INTEGER = 2**53
+#: Positions and indexes; no document comes near.
+MAX_INDEX = 2**31 - 1
+
+
+def check_value(value: object, depth: int = 0) -> Value:
+    """A JSON value, its numbers in canonical form, as a copy. ``depth``: at which level of the document it goes.
+
+    Raises SynclineError(operation_invalid): another type, a number that is not finite or not exact, a lone surrogate,
+    a key that is too long or ``__proto__``, nested too deeply. O(value).
+    """
+    kind = type(value)
+    if kind is str:
+        units(value)  # type: ignore[arg-type]  # raises for lone surrogates
+        return value
+    if value is None or kind is bool:
+        return value
+    if kind is int or kind is float:
+        return check_number(value)  # type: ignore[arg-type]
+    if depth >= MAX_DEPTH:
+        raise invalid(f"nested more than {MAX_DEPTH} levels deep")
+    if kind is list:
+        return [check_value(item, depth + 1) for item in value]  # type: ignore[attr-defined]
+    if kind is dict:
+        return {check_key(key): check_value(item, depth + 1) for key, item in value.items()}  # type: ignore[attr-defined]
+    raise invalid("a value that JSON does not have")
+
+
+def check_number(value: float) -> float:
+    """Integers up to 2^53 as int, other finite numbers as float: as JavaScript's JSON tells them apart."""
+    if type(value) is float:
+        if not math.isfinite(value):
+            raise invalid("a number that is not finite")
+        if value.is_integer() and abs(value) <= MAX_INTEGER:
+            return int(value)
+        return value
+    if abs(value) <= MAX_INTEGER:
+        return value
+    try:
+        if float(value) == value:
+            return float(value)
+    except OverflowError:
+        pass
+    raise invalid("an integer beyond 2^53 that a double does not hold")
+
+
+def check_key(key: object) -> str:
+    if type(key) is not str:
+        raise invalid("keys are strings")
+    if units(key) > MAX_KEY:
+        raise invalid(f"a key of more than {MAX_KEY} UTF-16 code units")
+    if key == "__proto__":
+        raise invalid("__proto__ is no key: it would change objects in JavaScript")
+    return key
+
+
+def check_index(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_INDEX:
+        raise invalid("indexes and positions are integers from 0")
+    return value
+
+
+def same_value(one: Value, two: Value) -> bool:
+    """Equal as JSON: ``true`` is not 1."""
+    if type(one) is not type(two):
+        return False
+    if type(one) is dict:
+        return one.keys() == two.keys() and all(same_value(value, two[key]) for key, value in one.items())
+    if type(one) is list:
+        return len(one) == len(two) and all(map(same_value, one, two))
+    return bool(one == two)
+
+
+def size(value: Value) -> int:
+    """About the length of its compact JSON text in UTF-16 units: strings without escapes, numbers 8. O(value)."""
+    kind = type(value)
+    if kind is str:
+        return units(value) + 3
+    if kind is list:
+        return 3 + sum(map(size, value))
+    if kind is dict:
+        return 3 + sum(units(key) + 3 + size(item) for key, item in value.items())
+    return 8

@@ -1,0 +1,382 @@
+"""JSON operations: the laws on random documents, the same answers as npm ot-json0, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import sys
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.core import json0, text0
+from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.json_values import MAX_DEPTH, MAX_KEY, check_value, same_value, size
+from tests.oracle.json0 import length, random_operation, random_value
+from tests.peers import Peers
+
+randoms = st.integers(0, 2**32).map(Random)
+
+
+def same(one: Any, two: Any) -> bool:
+    return same_value(one, two)
+
+
+# ------------------------------------------------------------------------------------------------------------- the laws
+
+
+@given(randoms)
+def test_apply_does_what_is_done_by_hand(random: Random) -> None:
+    content = random_value(random)
+    before = copy.deepcopy(content)
+    operation, after = random_operation(random, content, 6)
+    parsed = json0.parse(operation)
+    assert same(json0.apply(content, parsed), after)
+    assert same(content, before)
+    assert json0.parse(parsed) == parsed
+
+
+@given(randoms)
+def test_transform_converges(random: Random) -> None:
+    """TP1, both ways round; and what is removed is told truly, so that it can be inverted."""
+    content = random_value(random)
+    (a, after_a), (b, after_b) = (random_operation(random, content, 4) for _ in range(2))
+    a, b = json0.parse(a), json0.parse(b)
+    for side, other in (("left", "right"), ("right", "left")):
+        moved_a, moved_b = json0.transform(a, b, side), json0.transform(b, a, other)  # type: ignore[arg-type]
+        one, told_a = json0.resolve(after_b, moved_a)
+        two, told_b = json0.resolve(after_a, moved_b)
+        assert same(one, two)
+        assert told_a == moved_a and told_b == moved_b
+
+
+@given(randoms)
+def test_a_chain_of_concurrent_operations_converges(random: Random) -> None:
+    """A client with two operations under way meets three of the server's."""
+    content = random_value(random)
+    client = server = content
+    own: list[Any] = []
+    for _ in range(2):
+        operation, client = random_operation(random, client, 2)
+        own.append(json0.parse(operation))
+    for _ in range(3):
+        operation, server = random_operation(random, server, 2)
+        arrived = json0.parse(operation)
+        passed = []
+        for mine in own:
+            passed.append(json0.transform(mine, arrived, "left"))
+            arrived = json0.transform(arrived, mine, "right")
+        own = passed
+        client = json0.apply(client, arrived)
+    for mine in own:
+        server = json0.apply(server, mine)
+    assert same(client, server)
+
+
+@given(randoms)
+def test_invert_and_compose(random: Random) -> None:
+    content = random_value(random)
+    first, middle = random_operation(random, content, 4)
+    second, after = random_operation(random, middle, 4)
+    a, b = json0.parse(first), json0.parse(second)
+    both = json0.compose(a, b)
+    assert same(json0.apply(content, both), after)
+    assert json0.compose(a, []) == a and json0.transform([], a, "left") == [] and json0.transform(a, [], "left") == a
+    undo = json0.invert(both, content)
+    assert same(json0.apply(after, undo), content)
+    assert json0.resolve(after, undo)[1] == undo
+
+
+@given(randoms)
+def test_what_was_there_is_not_believed(random: Random) -> None:
+    """Lies about ``od`` and ``ld`` change neither the outcome, nor what can be undone, nor stop a transform."""
+    content = random_value(random)
+    (a, after_a), (b, after_b) = (random_operation(random, content, 3) for _ in range(2))
+    a, b = json0.parse(a), json0.parse(b)
+    lie = [
+        {name: random_value(random) if name in ("od", "ld") else value for name, value in component.items()}
+        for component in a
+    ]
+    assert json0.resolve(content, lie)[1] == json0.resolve(content, a)[1]
+    assert json0.invert(lie, content) == json0.invert(a, content)
+    assert same(
+        json0.apply(after_b, json0.transform(lie, b, "left")), json0.apply(after_a, json0.transform(b, a, "right"))
+    )
+
+
+@given(randoms)
+def test_diff(random: Random) -> None:
+    before = random_value(random)
+    after = random.choice([random_value(random), random_operation(random, before, 3)[1]])
+    operation = json0.diff(before, after)
+    assert same(json0.apply(before, operation), after)
+    assert json0.parse(operation) == operation
+    assert json0.resolve(before, operation)[1] == operation
+    assert (operation == []) == same(before, after)
+
+
+def test_a_diff_keeps_what_is_equal() -> None:
+    before = {"title": "an old text", "items": [1, {"a": True}, 3], "gone": None}
+    after = {"title": "a new text", "items": [1, {"a": 1}, 2, 3]}
+    assert json0.diff(before, after) == [
+        {"p": ["title"], "t": "text0", "o": [{"p": 1, "d": "n old"}, {"p": 1, "i": " new"}]},
+        {"p": ["items", 1, "a"], "od": True, "oi": 1},
+        {"p": ["items", 2], "li": 2},
+        {"p": ["gone"], "od": None},
+    ]
+    many = json0.diff([0] * 2000, [1] * 2000)
+    assert [component["p"] for component in many] == [[]]
+
+
+# ----------------------------------------------------------------------------------------------------------- the peer
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("most", [1, 5])
+def test_the_same_as_ot_json0(peers: Peers, most: int) -> None:
+    cases = []
+    for seed in range(1500):
+        random = Random(seed)
+        content = random_value(random)
+        (a, after_a), (b, after_b) = (random_operation(random, content, most) for _ in range(2))
+        after_c = random_operation(random, after_a, most)[0]
+        cases.append((content, json0.parse(a), json0.parse(b), json0.parse(after_c), after_b))
+    calls: list[Any] = []
+    ours: list[Any] = []
+    for content, a, b, c, after_b in cases:
+        moved = json0.transform(a, b, "left")
+        calls += [
+            ("json0.transform", a, b, "left"),
+            ("json0.transform", b, a, "right"),
+            ("json0.compose", a, c),
+            ("json0.invert", a),
+            ("json0.apply", content, a),
+            ("json0.apply", after_b, moved),
+        ]
+        ours += [
+            moved,
+            json0.transform(b, a, "right"),
+            json0.compose(a, c),
+            json0.invert(a, content),
+            json0.apply(content, a),
+            json0.apply(after_b, moved),
+        ]
+    for call, mine, theirs in zip(calls, ours, peers.batch(calls), strict=True):
+        if call[0] == "json0.compose":  # upstream keeps "adds 0 in all" and the like
+            content = next(case[0] for case in cases if case[1] is call[1])
+            assert same(json0.apply(content, json0.parse(theirs)), json0.apply(content, mine))
+        else:
+            assert mine == theirs, call
+
+
+# ----------------------------------------------------------------------------------------------------------- refusals
+
+GOOD = {"p": ["k"], "oi": 1}
+SHAPES: list[Any] = [
+    None,
+    {},
+    "text",
+    {"p": [], "na": 1},
+    [None],
+    [[]],
+    [{}],
+    [{"p": ["k"]}],
+    [{"oi": 1}],
+    [GOOD | {"x": 1}],
+    [{"p": ["k"], "oi": 1, "li": 1}],
+    [{"p": ["k"], "na": 1, "lm": 1}],
+    [{"p": ["k"], "si": "a", "sd": "b"}],
+    [{"p": "k", "oi": 1}],
+    [{"p": [None], "oi": 1}],
+    [{"p": [True], "li": 1}],
+    [{"p": [1.0], "li": 1}],
+    [{"p": [-1], "li": 1}],
+    [{"p": [2**31], "li": 1}],
+    [{"p": [["k"]], "oi": 1}],
+    [{"p": [1], "oi": 1}],
+    [{"p": ["k"], "li": 1}],
+    [{"p": [], "li": 1}],
+    [{"p": [], "oi": 1}],
+    [{"p": [], "od": 1}],
+    [{"p": [], "si": "a"}],
+    [{"p": ["k"], "si": "a"}],
+    [{"p": ["k", 0], "si": 1}],
+    [{"p": ["k", 0], "si": ["a"]}],
+    [{"p": ["k"], "lm": 1}],
+    [{"p": [0], "lm": -1}],
+    [{"p": [0], "lm": 1.5}],
+    [{"p": [0], "lm": True}],
+    [{"p": ["k"], "na": "1"}],
+    [{"p": ["k"], "na": 0.5}],
+    [{"p": ["k"], "na": True}],
+    [{"p": ["k"], "na": 2**53 + 1}],
+    [{"p": ["k"], "na": float("nan")}],
+    [{"p": ["k"], "t": "text", "o": []}],
+    [{"p": ["k"], "t": "text0", "o": {}}],
+    [{"p": ["k"], "t": "text0", "o": ["a"]}],
+    [{"p": ["k"], "t": "text0", "o": [{"p": 0}]}],
+    [{"p": ["k"], "t": "text0", "o": [{"p": 0, "i": "a", "d": "b"}]}],
+    [{"p": ["k"], "t": "text0", "o": [{"p": -1, "i": "a"}]}],
+    [{"p": ["k"], "t": "text0", "o": [{"p": 0, "x": "a"}]}],
+    [{"p": ["k"], "t": "text0", "o": [{"i": "a", "d": "b"}]}],
+    [{"p": ["__proto__"], "oi": 1}],
+    [{"p": ["k"], "oi": {"__proto__": 1}}],
+    [{"p": ["\ud800"], "oi": 1}],
+    [{"p": ["k"], "oi": "\ud800"}],
+    [{"p": ["k"], "oi": {"\udc00": 1}}],
+    [{"p": ["k", 0], "si": "\ud800"}],
+    [{"p": ["x" * (MAX_KEY + 1)], "oi": 1}],
+    [{"p": ["k"] * (MAX_DEPTH + 1), "oi": 1}],
+    [{"p": ["k"], "oi": float("inf")}],
+    [{"p": ["k"], "oi": float("nan")}],
+    [{"p": ["k"], "oi": 2**53 + 1}],
+    [{"p": ["k"], "oi": 10**400}],
+    [{"p": ["k"], "oi": b"bytes"}],
+    [{"p": ["k"], "oi": {1: 2}}],
+    [{"p": ["k"], "od": object()}],
+    [GOOD] * 1001,
+    [{"p": ["k"], "t": "text0", "o": [{"p": 0, "i": "a"}] * 501}] * 2,
+]
+
+
+@pytest.mark.parametrize("value", SHAPES, ids=lambda value: repr(value)[:60])
+def test_shapes_that_are_refused(value: Any) -> None:
+    with pytest.raises(SynclineError) as error:
+        json0.parse(value)
+    assert error.value.code == ErrorCode.OPERATION_INVALID
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_depth_counts_path_and_value() -> None:
+    json0.parse([{"p": ["k"] * 4, "oi": nested(MAX_DEPTH - 4)}])
+    with pytest.raises(SynclineError):
+        json0.parse([{"p": ["k"] * 4, "oi": nested(MAX_DEPTH - 3)}])
+    with pytest.raises(SynclineError):
+        check_value(nested(100_000))
+
+
+def test_numbers_are_those_of_javascript() -> None:
+    values = [1.0, -0.0, 0.5, 2**53, -(2**53), 1e300, 10**16, 2.0**60]
+    checked = check_value(values)
+    assert checked == values
+    assert [type(number) for number in checked] == [int, int, float, int, int, float, float, float]
+    assert str(checked[1]) == "0"
+
+
+DOCUMENT = {"text": "a💃b", "n": 5, "f": 0.5, "list": [1, 2, 3], "o": {"x": 1}, "null": None, "flag": True}
+UNFIT: list[tuple[Any, str]] = [
+    ({"p": ["gone"], "od": 1}, "invalid"),
+    ({"p": ["gone"], "od": 1, "oi": 2}, "invalid"),
+    ({"p": ["gone", "k"], "oi": 1}, "invalid"),
+    ({"p": ["n", "k"], "oi": 1}, "invalid"),
+    ({"p": ["null", "k"], "oi": 1}, "invalid"),
+    ({"p": ["text", "k"], "oi": 1}, "invalid"),
+    ({"p": ["n"], "oi": 1}, "invalid"),
+    ({"p": ["list", "k"], "oi": 1}, "invalid"),
+    ({"p": ["list", "k", "l"], "oi": 1}, "invalid"),
+    ({"p": ["o", 0], "li": 1}, "invalid"),
+    ({"p": ["o", 0, 1], "li": 1}, "invalid"),
+    ({"p": ["list", 4], "li": 1}, "range"),
+    ({"p": ["list", 3], "ld": 1}, "range"),
+    ({"p": ["list", 3], "ld": 1, "li": 1}, "range"),
+    ({"p": ["list", 3], "lm": 0}, "range"),
+    ({"p": ["list", 0], "lm": 3}, "range"),
+    ({"p": ["list", 3, 0], "li": 0}, "range"),
+    ({"p": ["text"], "na": 1}, "invalid"),
+    ({"p": ["flag"], "na": 1}, "invalid"),
+    ({"p": ["f"], "na": 1}, "invalid"),
+    ({"p": ["n"], "na": 2**53}, "invalid"),
+    ({"p": ["n", 0], "si": "a"}, "invalid"),
+    ({"p": ["text", 5], "si": "a"}, "range"),
+    ({"p": ["text", 2], "si": "a"}, "invalid"),
+    ({"p": ["text", 0], "sd": "b"}, "invalid"),
+    ({"p": ["text", 3], "sd": "bc"}, "invalid"),
+    ({"p": ["constructor", "prototype", "x"], "oi": 1}, "invalid"),
+]
+
+
+@pytest.mark.parametrize(("component", "why"), UNFIT, ids=lambda value: repr(value)[:60])
+def test_what_does_not_fit_changes_nothing(component: Any, why: str) -> None:
+    before = copy.deepcopy(DOCUMENT)
+    operation = json0.parse([{"p": ["list", 0], "ld": 1}, {"p": ["list", 0], "li": 1}, component])
+    with pytest.raises(SynclineError) as error:
+        json0.apply(DOCUMENT, operation)
+    expected = ErrorCode.OPERATION_INVALID if why == "invalid" else ErrorCode.OPERATION_OUT_OF_RANGE
+    assert error.value.code == expected
+    assert before == DOCUMENT
+
+
+@given(randoms)
+def test_operations_on_different_documents_never_break_transform(random: Random) -> None:
+    """Hostile: an operation that was not made on the document it claims. It may come out as anything that ``resolve``
+    judges; nothing else than SynclineError is raised."""
+    a, b = (json0.parse(random_operation(random, random_value(random), 4)[0]) for _ in range(2))
+    content = random_value(random)
+    for side in ("left", "right"):
+        try:
+            moved = json0.transform(a, b, side)  # type: ignore[arg-type]
+            json0.resolve(content, moved)
+            json0.invert(moved, content)
+        except SynclineError:
+            pass
+
+
+# -------------------------------------------------------------------------------------------------------------- text0
+
+
+@given(randoms)
+def test_text_edits_converge_and_undo(random: Random) -> None:
+    text = "".join(random.choice(["a", "é", "💃", "漢b"]) for _ in range(random.randrange(8)))
+
+    def edits() -> list[Any]:
+        now, result = text, []
+        for _ in range(random.randrange(1, 6)):
+            start = random.randrange(len(now) + 1)
+            if random.random() < 0.5 and start < len(now):
+                end = random.randrange(start + 1, len(now) + 1)
+                result.append({"p": length(now[:start]), "d": now[start:end]})
+                now = now[:start] + now[end:]
+            else:
+                result.append({"p": length(now[:start]), "i": random.choice(["x", "💃", "yz"])})
+                now = now[:start] + result[-1]["i"] + now[start:]
+        assert text0.apply(text, result) == now
+        return result
+
+    a, b = edits(), edits()
+    one = text0.apply(text0.apply(text, b), text0.transform(a, b, "left"))
+    assert one == text0.apply(text0.apply(text, a), text0.transform(b, a, "right"))
+    assert text0.apply(text0.apply(text, a), text0.invert(a)) == text
+    assert text0.apply(text, text0.compose([], a)) == text0.apply(text, a)
+    other = text0.apply(text, b)
+    assert text0.apply(text, text0.diff(text, other)) == other
+
+
+def test_a_deletion_in_many_pieces_needs_no_deep_stack() -> None:
+    """Each insert splits it once more; upstream recurses there, and so could be made to overflow."""
+    text = "x" * 800
+    inserts = [{"p": 2 * at + at, "i": "y"} for at in range(1, 300)]
+    deletion = [{"p": 0, "d": text}]
+    with_inserts = text0.apply(text, inserts)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        one = text0.transform(deletion, inserts, "left")
+        two = text0.transform(inserts, deletion, "right")
+    finally:
+        sys.setrecursionlimit(limit)
+    assert len(one) == 300
+    assert text0.apply(with_inserts, one) == text0.apply("", two) == "y" * 299
+
+
+def test_sizes() -> None:
+    assert size("a💃") == 6
+    assert size({"ab": [1, "x"]}) == 3 + 5 + (3 + 8 + 4)
