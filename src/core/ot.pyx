@@ -32,9 +32,9 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from syncline.core.parts cimport (
-    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, Points, count_astral, count_points, has_astral, invalid,
-    out_of_range, parts_close, parts_open, parts_push, points_append, points_close, points_open, points_text,
-    require_well_formed, transform_parts, utf16_length, widen,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, Points, Source, compose_parts, count_astral, count_points,
+    has_astral, invalid, out_of_range, parts_close, parts_open, parts_push, points_append, points_close, points_open,
+    points_text, require_well_formed, transform_parts, utf16_length, widen,
 )
 
 from typing import Literal
@@ -379,6 +379,17 @@ def apply(str text not None, Operation operation not None):
         free(buffer)
 
 
+cdef Source operation_source(Operation operation) noexcept:  # borrows; the caller keeps the operation
+    cdef Source source
+    source.parts = operation.parts
+    source.count = operation.count
+    source.data = PyUnicode_DATA(operation.text)
+    source.length = PyUnicode_GET_LENGTH(operation.text)
+    source.kind = PyUnicode_KIND(operation.text)
+    source.wide = has_astral(operation.text)
+    return source
+
+
 def compose(Operation first not None, Operation second not None):
     """One operation that does what ``first`` and then ``second`` do.
 
@@ -389,11 +400,7 @@ def compose(Operation first not None, Operation second not None):
     """
     cdef Parts parts
     cdef Points points
-    cdef Py_ssize_t index, part_index = 0, used_first = 0, used_second = 0, taken
-    cdef int64_t left_over = 0, want, step
-    cdef Part part
-    cdef int head = -1
-    cdef bint utf16 = first.utf16
+    cdef Source before = operation_source(first), after = operation_source(second)
     require_same_unit(first, second)
     if second.count == 0:
         return first
@@ -402,56 +409,8 @@ def compose(Operation first not None, Operation second not None):
     parts_open(&parts)
     points_open(&points)
     try:
-        for index in range(second.count):
-            part = second.parts[index]
-            want = part.length
-            if part.kind == INSERT:
-                taken = count_points(second.text, used_second, want) if utf16 else want
-                parts_push(&parts, INSERT, want)
-                points_append(&points, second.text, used_second, taken)
-                used_second += taken
-                continue
-            while want:
-                if left_over == 0:
-                    if part_index < first.count:
-                        head = first.parts[part_index].kind
-                        left_over = first.parts[part_index].length
-                        part_index += 1
-                    else:
-                        head = -1
-                if head == DELETE and left_over:
-                    parts_push(&parts, DELETE, left_over)
-                    left_over = 0
-                    continue
-                if head == -1:  # beyond what `first` names: an endless retain
-                    parts_push(&parts, part.kind, want)
-                    break
-                step = min(want, left_over)
-                want -= step
-                left_over -= step
-                if head == INSERT:
-                    taken = count_points(first.text, used_first, step) if utf16 else step
-                    if taken < 0:
-                        raise invalid("an operation may not split a surrogate pair")
-                    if part.kind == RETAIN:
-                        parts_push(&parts, INSERT, step)
-                        points_append(&points, first.text, used_first, taken)
-                    used_first += taken
-                else:
-                    parts_push(&parts, part.kind, step)
-        while True:
-            if left_over:
-                parts_push(&parts, head, left_over)
-                if head == INSERT:
-                    taken = count_points(first.text, used_first, left_over) if utf16 else left_over
-                    points_append(&points, first.text, used_first, taken)
-                    used_first += taken
-            if part_index == first.count:
-                break
-            head = first.parts[part_index].kind
-            left_over = first.parts[part_index].length
-            part_index += 1
-        return new_operation(&parts, points_text(&points), utf16)
+        compose_parts(&before, &after, first.utf16, &parts, &points)
+        return new_operation(&parts, points_text(&points), first.utf16)
     finally:
         parts_close(&parts)
         points_close(&points)

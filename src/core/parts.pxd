@@ -24,6 +24,15 @@ cdef struct Points:
     Py_ssize_t count
     Py_ssize_t capacity
 
+# What `compose_parts` reads: parts, and the text they insert, as a str holds it.
+cdef struct Source:
+    const Part *parts
+    Py_ssize_t count
+    const void *data
+    Py_ssize_t length  # characters
+    int kind           # bytes a character: 1, 2, 4
+    bint wide          # a character above U+FFFF may be in it; the kind is 4 then
+
 cdef int64_t MAX_LENGTH
 
 cdef void parts_open(Parts *self) noexcept
@@ -31,18 +40,20 @@ cdef void parts_close(Parts *self) noexcept
 cdef int parts_push(Parts *self, int kind, int64_t length) except -1
 cdef void points_open(Points *self) noexcept
 cdef int points_append(Points *self, str text, Py_ssize_t start, Py_ssize_t length) except -1
+cdef int points_copy(Points *self, int kind, const void *data, Py_ssize_t start, Py_ssize_t length) except -1
 cdef void points_close(Points *self) noexcept
 cdef str points_text(Points *self)
 
 cdef Py_ssize_t utf16_length(str text) except -1
 cdef bint has_astral(str text) noexcept
 cdef Py_ssize_t count_astral(str text, Py_ssize_t start, Py_ssize_t length) noexcept
-cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) except -2
+cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) noexcept
 cdef int require_well_formed(str text) except -1
 cdef void widen(str text, Py_ssize_t start, Py_ssize_t length, int kind, char *out, Py_ssize_t at) noexcept
 cdef int transform_parts(
     const Part *parts, Py_ssize_t count, const Part *other, Py_ssize_t other_count, bint left, Parts *out
 ) except -1
+cdef int compose_parts(const Source *first, const Source *second, bint utf16, Parts *out, Points *text) except -1
 
 cdef object invalid(str message)
 cdef object out_of_range(str message)

@@ -2,7 +2,7 @@
 
 A part is (kind, length). `parts_push` keeps an array canonical: lengths > 0, no equal neighbours. Nothing here knows
 what is on the other side of a length; `transform_parts` is all there is to transforming, since what is inserted stays
-the same.
+the same; `compose_parts` gathers the inserted text too.
 
 Texts are Python strings, which are stored in the narrowest of three kinds: kind 4 means that there is a character above
 U+FFFF, any other kind that UTF-16 units and code points are the same.
@@ -99,16 +99,27 @@ cdef void points_close(Points *self) noexcept:  # only frees
     self.items = NULL
 
 
-cdef int points_append(Points *self, str text, Py_ssize_t start, Py_ssize_t length) except -1:
-    """Appends text[start : start + length]; the caller has checked the range."""
-    cdef int kind = PyUnicode_KIND(text)
-    cdef void *data = PyUnicode_DATA(text)
+cdef int points_copy(Points *self, int kind, const void *data, Py_ssize_t start, Py_ssize_t length) except -1:
+    """Appends characters start ... start + length of a text of that kind; the caller has checked the range."""
     cdef Py_ssize_t index
+    cdef Py_UCS4 *out
     points_reserve(self, length)
-    for index in range(length):
-        self.items[self.count + index] = PyUnicode_READ(kind, data, start + index)
+    out = self.items + self.count
+    if kind == 1:
+        for index in range(length):
+            out[index] = (<const unsigned char *>data)[start + index]
+    elif kind == 2:
+        for index in range(length):
+            out[index] = (<const unsigned short *>data)[start + index]
+    elif length:
+        memcpy(out, <const Py_UCS4 *>data + start, length * sizeof(Py_UCS4))
     self.count += length
     return 0
+
+
+cdef int points_append(Points *self, str text, Py_ssize_t start, Py_ssize_t length) except -1:
+    """Appends text[start : start + length]; the caller has checked the range."""
+    return points_copy(self, PyUnicode_KIND(text), PyUnicode_DATA(text), start, length)
 
 
 cdef str points_text(Points *self):
@@ -140,17 +151,21 @@ cdef Py_ssize_t count_astral(str text, Py_ssize_t start, Py_ssize_t length) noex
     return found
 
 
-cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) except -2:
+cdef Py_ssize_t count_points(str text, Py_ssize_t start, Py_ssize_t units) noexcept:  # reads inside the text
     """How many characters from ``start`` on make exactly so many UTF-16 units; -1 when that would split a pair or
     reach past the end.
     """
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
-    cdef Py_ssize_t index = start
-    cdef const Py_UCS4 *data
     if not has_astral(text):
         return units if units <= length - start else -1
-    data = <const Py_UCS4 *>PyUnicode_DATA(text)
-    while units > 0 and index < length:
+    return count_wide_points(<const Py_UCS4 *>PyUnicode_DATA(text), start, length, units)
+
+
+cdef Py_ssize_t count_wide_points(
+    const Py_UCS4 *data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t units
+) noexcept:  # reads inside the text
+    cdef Py_ssize_t index = start
+    while units > 0 and index < end:
         units -= 1 + (data[index] > 0xFFFF)
         index += 1
     return index - start if units == 0 else -1
@@ -224,4 +239,70 @@ cdef int transform_parts(
             if left_over == 0:
                 other_index += 1
                 left_over = other[other_index].length if other_index < other_count else 0
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------- compose
+
+
+cdef int take_text(Points *out, const Source *source, Py_ssize_t *used, int64_t length, bint utf16, bint keep) except -1:
+    """Goes on by so many units in the inserted text; with ``keep`` what lies there is appended to ``out``."""
+    cdef Py_ssize_t taken = length
+    if utf16 and source.wide:
+        taken = count_wide_points(<const Py_UCS4 *>source.data, used[0], source.length, length)
+        if taken < 0:
+            raise invalid("an operation may not split a surrogate pair")
+    if keep:
+        points_copy(out, source.kind, source.data, used[0], taken)
+    used[0] += taken
+    return 0
+
+
+cdef int compose_parts(const Source *first, const Source *second, bint utf16, Parts *out, Points *text) except -1:
+    """Appends what does ``first`` and then ``second``: see ``ot.compose``."""
+    cdef Py_ssize_t index, part_index = 0, used_first = 0, used_second = 0
+    cdef int64_t left_over = 0, want, step
+    cdef Part part
+    cdef int head = -1
+    for index in range(second.count):
+        part = second.parts[index]
+        want = part.length
+        if part.kind == INSERT:
+            parts_push(out, INSERT, want)
+            take_text(text, second, &used_second, want, utf16, True)
+            continue
+        while want:
+            if left_over == 0:
+                if part_index < first.count:
+                    head = first.parts[part_index].kind
+                    left_over = first.parts[part_index].length
+                    part_index += 1
+                else:
+                    head = -1
+            if head == DELETE and left_over:
+                parts_push(out, DELETE, left_over)
+                left_over = 0
+                continue
+            if head == -1:  # beyond what `first` names: an endless retain
+                parts_push(out, part.kind, want)
+                break
+            step = min(want, left_over)
+            want -= step
+            left_over -= step
+            if head == INSERT:
+                if part.kind == RETAIN:
+                    parts_push(out, INSERT, step)
+                take_text(text, first, &used_first, step, utf16, part.kind == RETAIN)
+            else:
+                parts_push(out, part.kind, step)
+    while True:
+        if left_over:
+            parts_push(out, head, left_over)
+            if head == INSERT:
+                take_text(text, first, &used_first, left_over, utf16, True)
+        if part_index == first.count:
+            break
+        head = first.parts[part_index].kind
+        left_over = first.parts[part_index].length
+        part_index += 1
     return 0

@@ -1,0 +1,1 @@
+"""compose.pyx shares nothing natively."""
