@@ -1,6 +1,6 @@
 """The native face of entries.pyx, for document.pyx."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from syncline.core.ot cimport Operation
 from syncline.core.window cimport Commit
@@ -18,6 +18,8 @@ cdef class Entry(Commit):
 
 
 cdef Entry new_entry(
-    str client, str user, int64_t seq, Operation operation, Operation points, double time, uint64_t digest
+    str client, str user, int64_t seq, Operation operation, Operation points, double time, uint64_t digest,
+    uint8_t mark=*
 )
 cdef bytes encode_snapshot(str text, object clients, bint forgotten)
+cpdef uint64_t payload_digest(bytes payload) except? 0

@@ -33,10 +33,32 @@ class Entry(Commit):
         """The operation counted in ``unit``."""
 
 def encode_entries(entries: list[Entry]) -> bytes:
-    """The body of one turn in the store. Raises ValueError for names that are not well-formed Unicode."""
+    """The body of one turn in the store. Times are kept in milliseconds.
+
+    Raises ValueError for names that are not well-formed Unicode, and above 1,048,576 entries.
+    """
 
 def decode_entries(body: bytes) -> list[Entry]:
-    """The entries of one turn. Raises ValueError on a damaged body."""
+    """The entries of one turn, or of several that were merged. Raises ValueError on a damaged body."""
+
+def encode_payloads(commits: list[Commit], payloads: list[bytes]) -> bytes:
+    """The same for operations of another type than text, each written as bytes by its type. Same errors."""
+
+def decode_payloads(body: bytes) -> list[tuple[str, str, int, float, int, Kind, bytes]]:
+    """What ``encode_payloads`` wrote: a list of (client, user, seq, time, digest, kind, payload).
+
+    Raises ValueError on a damaged body, or one of texts.
+    """
+
+def payload_digest(payload: bytes) -> int:
+    """64 bits of an operation's bytes (FNV-1a), the same everywhere. A digest made so costs the log nothing."""
+
+def merge_bodies(bodies: list[bytes], time_step: int = 1) -> bytes:
+    """One body that holds the entries of all of these, in order. ``time_step``: to how many milliseconds times are
+    rounded down; a coarse one makes the body small.
+
+    Raises ValueError for a damaged body, for bodies of texts and of payloads together, above 1,048,576 entries.
+    """
 
 def new_text_snapshot(text: str) -> bytes:
     """The snapshot body of revision 0 of a document that is created with a text.

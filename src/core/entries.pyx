@@ -1,35 +1,37 @@
 """Committed operations, and how they and snapshots are written for the store.
 
-Two bodies, both: a first byte that says kind and version, the content, CRC-32 of all before it (little endian).
-Integers are LEB128 varints, texts are UTF-8 with their length in bytes before them.
-
-    entries   0x11  count, names (count, texts), then per entry: client and user as indexes of names, seq, flags,
+    entries   see log_body.pyx; still read is the first form:
+              0x11  count, names (count, texts), then per entry: client and user as indexes of names, seq, flags,
                     [time: float64], [digest: uint64], parts (count, then length * 4 + kind each), inserted text,
                     [the lengths of the same parts in code points]
     snapshot  0x21  flags, clients (count, then name, user, seq, revision, digest each; the longest silent first), text
 
-A damaged body raises ValueError: the checksum finds accidents, and every number is checked as well, so that not even a
-body with a right checksum can do harm.
+A damaged body raises ValueError (see bodies.pyx).
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.memoryview cimport PyMemoryView_FromMemory
-from cpython.buffer cimport PyBUF_READ
-from cpython.unicode cimport PyUnicode_DecodeUTF8, PyUnicode_GET_LENGTH, PyUnicode_KIND
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
-
-from zlib import crc32
+from cpython.unicode cimport PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_Substring
+from libc.math cimport floor, isfinite
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp, memcpy
 
 cimport cython
 
-from syncline.core.errors import SynclineError
+from syncline.core.bodies cimport MAX_COUNT, Reader, Writer, damaged
+from syncline.core.log_body cimport (
+    OF_POINTS,
+    OF_UNITS,
+    WRITTEN,
+    LogReader,
+    LogWriter,
+    Stamp,
+)
 from syncline.core.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.parts cimport (
+    DELETE,
     INSERT,
     MAX_LENGTH,
     RETAIN,
+    Part,
     Parts,
     count_points,
     parts_close,
@@ -40,7 +42,10 @@ from syncline.core.parts cimport (
 )
 from syncline.core.window cimport ClientState, Commit, read_kind
 
-cdef uint8_t ENTRIES_V1 = 0x11
+from syncline.core.errors import SynclineError
+from syncline.core import window as _window
+
+cdef uint8_t ENTRIES_V1 = 0x11  # the first form; nothing is written in it any more
 cdef uint8_t SNAPSHOT_V1 = 0x21
 
 cdef enum:
@@ -52,10 +57,6 @@ cdef enum:
 
 # What an Entry and its Operation occupy beside parts and text, measured with tracemalloc and rounded up.
 cdef Py_ssize_t ENTRY_BYTES = 320
-
-
-cdef object damaged(str what):
-    return ValueError(f"damaged body: {what}")
 
 
 @cython.final
@@ -122,7 +123,8 @@ cdef class Entry(Commit):
 
 
 cdef Entry new_entry(
-    str client, str user, int64_t seq, Operation operation, Operation points, double time, uint64_t digest
+    str client, str user, int64_t seq, Operation operation, Operation points, double time, uint64_t digest,
+    uint8_t mark=0
 ):
     cdef Entry self = Entry.__new__(Entry)
     self.client = client
@@ -132,126 +134,163 @@ cdef Entry new_entry(
     self.points = points
     self.time = time
     self.digest = digest
+    self.mark = mark
     return self
 
 
 # ------------------------------------------------------------------------------------------------------- writing
 
 
-@cython.final
-cdef class _Writer:
-    """A growing buffer."""
-
-    cdef char *data
-    cdef Py_ssize_t count
-    cdef Py_ssize_t capacity
-
-    def __dealloc__(self):
-        free(self.data)
-
-    cdef int raw(self, const void *source, Py_ssize_t length) except -1:
-        cdef Py_ssize_t capacity
-        cdef char *grown
-        if self.count + length > self.capacity:
-            capacity = max(2 * self.capacity, self.count + length, 256)
-            grown = <char *>realloc(self.data, capacity)
-            if grown == NULL:
-                raise MemoryError()
-            self.data = grown
-            self.capacity = capacity
-        memcpy(self.data + self.count, source, length)
-        self.count += length
-        return 0
-
-    cdef int fixed(self, uint64_t value, int width) except -1:
-        """Little endian on every machine."""
-        cdef uint8_t out[8]
-        cdef int index
-        for index in range(width):
-            out[index] = <uint8_t>((value >> (8 * index)) & 0xFF)
-        return self.raw(out, width)
-
-    cdef int varint(self, uint64_t value) except -1:
-        cdef uint8_t out[10]
-        cdef int count = 0
-        while value >= 0x80:
-            out[count] = <uint8_t>((value & 0x7F) | 0x80)
-            value >>= 7
-            count += 1
-        out[count] = <uint8_t>value
-        return self.raw(out, count + 1)
-
-    cdef int text(self, str value) except -1:
-        cdef bytes encoded = value.encode("utf-8")
-        self.varint(PyBytes_GET_SIZE(encoded))
-        return self.raw(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
-
-    cdef bytes finish(self):
-        self.fixed(<uint32_t>crc32(PyMemoryView_FromMemory(self.data, self.count, PyBUF_READ)), 4)
-        return PyBytes_FromStringAndSize(self.data, self.count)
+cdef int64_t milliseconds(double time) except? -9223372036854775807:
+    """The nearest one. Raises ValueError for what is no time."""
+    time *= 1000
+    if not isfinite(time) or not -MAX_COUNT <= time <= MAX_COUNT:
+        raise ValueError("a time is out of range")
+    return <int64_t>floor(time + 0.5)
 
 
-cdef uint64_t double_bits(double value) noexcept:  # copies eight bytes
-    cdef uint64_t bits
-    memcpy(&bits, &value, 8)
-    return bits
-
-
-cdef Py_ssize_t name_index(dict names, str name) except -1:
-    index = names.get(name)
-    if index is None:
-        index = names[name] = len(names)
-    return index
+cdef int write_entry(LogWriter out, Entry entry) except -1:
+    cdef Operation operation = entry.operation
+    cdef Stamp stamp
+    stamp.author = out.author(entry.client, entry.user)
+    stamp.seq = entry.seq
+    stamp.time = milliseconds(entry.time)
+    stamp.mark = entry.mark
+    stamp.digest = entry.digest
+    stamp.mode = WRITTEN
+    if entry.digest == operation.fingerprint():
+        stamp.mode = OF_UNITS
+    elif entry.points is not None and entry.digest == entry.points.fingerprint():
+        stamp.mode = OF_POINTS
+    out.add_stamp(&stamp)
+    out.add_edit(operation.parts, operation.count)
+    out.add_excess(operation.parts, NULL if entry.points is None else entry.points.parts, operation.count)
+    if operation.inserted:
+        out.pieces.append(operation.text)
+    return 0
 
 
 def encode_entries(list entries not None):
-    """The body of one turn in the store. Raises ValueError for names that are not well-formed Unicode."""
-    cdef _Writer out = _Writer()
-    cdef dict names = {}
+    """The body of one turn in the store. Times are kept in milliseconds.
+
+    Raises ValueError for names that are not well-formed Unicode, and above 1,048,576 entries.
+    """
+    cdef LogWriter out = LogWriter(False)
     cdef Entry entry
-    cdef Operation operation
-    cdef Py_ssize_t index
-    cdef uint64_t flags, time, last_time = 0
     for entry in entries:
-        name_index(names, entry.client)
-        name_index(names, entry.user)
-    out.fixed(ENTRIES_V1, 1)
-    out.varint(len(entries))
-    out.varint(len(names))
-    for name in names:
-        out.text(name)
-    for entry in entries:
-        operation = entry.operation
-        time = double_bits(entry.time)
-        flags = SAME_TIME if time == last_time else 0
-        last_time = time
-        if entry.points is not None:
-            flags |= HAS_POINTS
-        if entry.digest == operation.fingerprint():
-            flags |= DIGEST_OF_UNITS
-        elif entry.points is not None and entry.digest == entry.points.fingerprint():
-            flags |= DIGEST_OF_POINTS
-        out.varint(name_index(names, entry.client))
-        out.varint(name_index(names, entry.user))
-        out.varint(<uint64_t>entry.seq)
-        out.varint(flags)
-        if not flags & SAME_TIME:
-            out.fixed(time, 8)
-        if not flags & (DIGEST_OF_UNITS | DIGEST_OF_POINTS):
-            out.fixed(entry.digest, 8)
-        out.varint(operation.count)
-        for index in range(operation.count):
-            out.varint(<uint64_t>operation.parts[index].length << 2 | <uint64_t>operation.parts[index].kind)
-        if operation.inserted:
-            out.text(operation.text)
-        if entry.points is not None:
-            for index in range(entry.points.count):
-                out.varint(<uint64_t>entry.points.parts[index].length)
+        write_entry(out, entry)
     return out.finish()
 
 
+def encode_payloads(list commits not None, list payloads not None):
+    """The same for operations of another type than text, each written as bytes by its type. Same errors."""
+    cdef LogWriter out = LogWriter(True)
+    cdef Commit commit
+    cdef Stamp stamp
+    cdef bytes payload
+    for commit, payload in zip(commits, payloads, strict=True):
+        stamp.author = out.author(commit.client, commit.user)
+        stamp.seq = commit.seq
+        stamp.time = milliseconds(commit.time)
+        stamp.mark = commit.mark
+        stamp.digest = commit.digest
+        stamp.mode = OF_UNITS if commit.digest == payload_digest(payload) else WRITTEN
+        out.add_stamp(&stamp)
+        out.add_payload(payload)
+    return out.finish()
+
+
+cpdef uint64_t payload_digest(bytes payload) except? 0:
+    """64 bits of an operation's bytes (FNV-1a), the same everywhere. A digest made so costs the log nothing."""
+    cdef uint64_t value = 14695981039346656037ULL
+    cdef uint8_t byte
+    for byte in payload:
+        value = (value ^ byte) * 1099511628211ULL
+    return value
+
+
+def merge_bodies(list bodies not None, int64_t time_step=1):
+    """One body that holds the entries of all of these, in order. ``time_step``: to how many milliseconds times are
+    rounded down; a coarse one makes the body small.
+
+    Raises ValueError for a damaged body, for bodies of texts and of payloads together, above 1,048,576 entries.
+    """
+    cdef LogWriter out = None
+    cdef LogReader reader
+    cdef Entry entry
+    cdef bytes body
+    if time_step < 1:
+        raise ValueError("the time step is at least one millisecond")
+    for body in bodies:
+        if body[:1] == b"\x11":
+            if out is None:
+                out = LogWriter(False)
+            elif out.opaque:
+                raise ValueError("bodies of different types are not merged")
+            for entry in decode_entries(body):
+                entry.time = round_down(milliseconds(entry.time), time_step) / 1000.0
+                write_entry(out, entry)
+            continue
+        reader = LogReader(body)
+        if out is None:
+            out = LogWriter(reader.opaque)
+        if out.opaque != reader.opaque:
+            raise ValueError("bodies of different types are not merged")
+        try:
+            merge(out, reader, time_step)
+        except SynclineError as error:
+            raise damaged(error.message) from error
+    if out is None:
+        out = LogWriter(False)
+    return out.finish()
+
+
+cdef bint equal_parts(const Parts *one, const Parts *other) noexcept:  # both canonical, of the same kinds
+    return one.count == other.count and memcmp(one.items, other.items, one.count * sizeof(Part)) == 0
+
+
+cdef int64_t round_down(int64_t time, int64_t step) noexcept:  # arithmetic; down, also before 1970
+    return time - (time % step + step) % step
+
+
+cdef int merge(LogWriter out, LogReader reader, int64_t time_step) except -1:
+    cdef Parts parts, points
+    cdef Stamp stamp
+    cdef int64_t index
+    cdef Py_ssize_t at
+    cdef list authors = []
+    for index in range(len(reader.clients)):
+        authors.append(out.author(reader.clients[index], reader.users[index]))
+    parts_open(&parts)
+    parts_open(&points)
+    try:
+        for index in range(reader.count):
+            reader.next_stamp(&stamp)
+            stamp.author = authors[stamp.author]
+            stamp.time = round_down(stamp.time, time_step)
+            out.add_stamp(&stamp)
+            if out.opaque:
+                out.add_payload(reader.next_payload())
+                continue
+            parts.count = 0
+            reader.next_edit(&parts)
+            out.add_edit(parts.items, parts.count)
+            points.count = 0
+            count_parts(reader, &parts, &points)
+            if stamp.mode == OF_POINTS and equal_parts(&parts, &points):
+                raise damaged("contradictory flags")
+            out.add_excess(parts.items, points.items, parts.count)
+        reader.finish()
+        if not out.opaque:
+            out.pieces.append(reader.text)
+        return 0
+    finally:
+        parts_close(&parts)
+        parts_close(&points)
+
+
 cdef bytes encode_snapshot(str text, object clients, bint forgotten):
-    cdef _Writer out = _Writer()
+    cdef Writer out = Writer()
     cdef ClientState state
     out.fixed(SNAPSHOT_V1, 1)
     out.varint(FORGOTTEN if forgotten else 0)
@@ -278,135 +317,165 @@ def new_text_snapshot(str text not None):
 # ------------------------------------------------------------------------------------------------------- reading
 
 
-@cython.final
-cdef class _Reader:
-    """Walks a body. Every method raises ValueError rather than read past the end."""
-
-    cdef bytes body  # keeps the memory alive
-    cdef const uint8_t *data
-    cdef Py_ssize_t at
-    cdef Py_ssize_t end
-
-    def __init__(self, bytes body not None, uint8_t version):
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
-        self.body = body
-        self.data = <const uint8_t *>PyBytes_AS_STRING(body)
-        self.end = size
-        if size < 5:
-            raise damaged("too short")
-        if self.data[0] != version:
-            raise ValueError(f"unknown body: first byte {self.data[0]}, expected {version}")
-        self.at = size - 4
-        if self.fixed(4) != crc32(PyMemoryView_FromMemory(<char *>self.data, size - 4, PyBUF_READ)):
-            raise damaged("wrong checksum")
-        self.at = 1
-        self.end = size - 4
-
-    cdef uint64_t fixed(self, int width) except? 0:
-        cdef uint64_t value = 0
-        cdef int index
-        if self.end - self.at < width:
-            raise damaged("cut off")
-        for index in range(width):
-            value |= <uint64_t>self.data[self.at + index] << (8 * index)
-        self.at += width
-        return value
-
-    cdef int64_t varint(self, int64_t limit=MAX_LENGTH) except -1:
-        """A number from 0 to ``limit``."""
-        cdef uint64_t value = 0
-        cdef int shift = 0
-        cdef uint8_t byte
-        while True:
-            if self.at == self.end:
-                raise damaged("cut off")
-            if shift > 56:
-                raise damaged("a number is too large")
-            byte = self.data[self.at]
-            self.at += 1
-            value |= <uint64_t>(byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        if value > <uint64_t>limit:
-            raise damaged("a number is too large")
-        return <int64_t>value
-
-    cdef str text(self):
-        cdef int64_t length = self.varint()
-        cdef const char *start = <const char *>self.data + self.at
-        if length > self.end - self.at:
-            raise damaged("cut off")
-        self.at += length
-        return PyUnicode_DecodeUTF8(start, length, NULL)
-
-    cdef Operation units(self):
-        """An operation in UTF-16 units; refuses what is not canonical."""
-        cdef int64_t count = self.varint(), number
-        cdef Py_ssize_t index, points, used = 0
-        cdef Parts parts
-        cdef str text = ""
-        cdef int64_t inserted = 0
-        parts_open(&parts)
-        try:
-            for index in range(count):
-                number = self.varint(4 * MAX_LENGTH + 3)
-                if number & 3 == 3 or number < 4:
-                    raise damaged("not a component")
-                parts_push(&parts, number & 3, number >> 2)
-                if number & 3 == INSERT:
-                    inserted += number >> 2
-            if parts.count != count or (count and parts.items[count - 1].kind == RETAIN):
-                raise damaged("an operation is not canonical")
-            if inserted:
-                text = self.text()
-            if utf16_length(text) != inserted:
-                raise damaged("an inserted text has another length")
-            for index in range(count):
-                if parts.items[index].kind == INSERT:
-                    points = count_points(text, used, parts.items[index].length)
-                    if points < 0:
-                        raise damaged("an insert splits a surrogate pair")
-                    used += points
-            return new_operation(&parts, text, True)
-        finally:
-            parts_close(&parts)
-
-    cdef Operation points(self, Operation units):
-        """The same operation in code points."""
-        cdef Py_ssize_t index, used = 0
-        cdef int64_t length, expected
-        cdef Parts parts
-        parts_open(&parts)
-        try:
-            for index in range(units.count):
-                length = self.varint()
-                expected = units.parts[index].length
-                if units.parts[index].kind == INSERT:
-                    expected = count_points(units.text, used, units.parts[index].length)
-                    used += expected
-                    if length != expected:
-                        raise damaged("an inserted text has another length")
-                elif length > expected or 2 * length < expected:
-                    raise damaged("the units disagree")
-                parts_push(&parts, units.parts[index].kind, length)
-            return new_operation(&parts, units.text, False)
-        finally:
-            parts_close(&parts)
-
-    cdef int finish(self) except -1:
-        if self.at != self.end:
-            raise damaged("it goes on after the end")
-        return 0
-
-
-# Sequence numbers and revisions stay below what JSON can carry.
-cdef int64_t MAX_COUNT = 9_007_199_254_740_991
+cdef int count_parts(LogReader reader, const Parts *units, Parts *points) except -1:
+    """Reads the operation's text and appends its components in code points."""
+    cdef Py_ssize_t index
+    cdef int64_t length, more
+    cdef int kind
+    for index in range(units.count):
+        kind = units.items[index].kind
+        length = units.items[index].length
+        if kind == INSERT:
+            length = reader.take_text(length)
+        elif reader.wide:
+            more = reader.excess(kind == DELETE)
+            if 2 * more > length:
+                raise damaged("the units disagree")
+            length -= more
+        parts_push(points, kind, length)
+    return 0
 
 
 def decode_entries(bytes body not None):
-    """The entries of one turn. Raises ValueError on a damaged body."""
-    cdef _Reader reader = _Reader(body, ENTRIES_V1)
+    """The entries of one turn, or of several that were merged. Raises ValueError on a damaged body."""
+    if body[:1] == b"\x11":
+        return decode_first_form(body)
+    cdef LogReader reader = LogReader(body)
+    cdef Operation operation, numbers
+    cdef Parts parts, points
+    cdef Stamp stamp
+    cdef uint64_t digest
+    cdef int64_t index
+    cdef Py_ssize_t used
+    cdef list result = []
+    cdef str text
+    if reader.opaque:
+        raise ValueError("the operations are not those of a text")
+    parts_open(&parts)
+    parts_open(&points)
+    try:
+        for index in range(reader.count):
+            reader.next_stamp(&stamp)
+            parts.count = points.count = 0
+            reader.next_edit(&parts)
+            used = reader.used
+            count_parts(reader, &parts, &points)
+            text = PyUnicode_Substring(reader.text, used, reader.used) if reader.used > used else ""
+            operation = new_operation(&parts, text, True)
+            numbers = None
+            if reader.wide:
+                numbers = new_operation(&points, text, False)
+                if numbers.same_parts(operation):
+                    numbers = None
+            digest = stamp.digest
+            if stamp.mode == OF_UNITS:
+                digest = operation.fingerprint()
+            elif stamp.mode == OF_POINTS:
+                if numbers is None:
+                    raise damaged("contradictory flags")
+                digest = numbers.fingerprint()
+            result.append(
+                new_entry(
+                    reader.clients[stamp.author],
+                    reader.users[stamp.author],
+                    stamp.seq,
+                    operation,
+                    numbers,
+                    stamp.time / 1000.0,
+                    digest,
+                    stamp.mark,
+                )
+            )
+        reader.finish()
+    except SynclineError as error:
+        raise damaged(error.message) from error
+    finally:
+        parts_close(&parts)
+        parts_close(&points)
+    return result
+
+
+def decode_payloads(bytes body not None):
+    """What ``encode_payloads`` wrote: a list of (client, user, seq, time, digest, kind, payload).
+
+    Raises ValueError on a damaged body, or one of texts.
+    """
+    cdef LogReader reader = LogReader(body)
+    cdef Stamp stamp
+    cdef int64_t index
+    cdef uint64_t digest
+    cdef bytes payload
+    cdef list result = []
+    if not reader.opaque:
+        raise ValueError("the operations are those of a text")
+    for index in range(reader.count):
+        reader.next_stamp(&stamp)
+        payload = reader.next_payload()
+        digest = payload_digest(payload) if stamp.mode == OF_UNITS else stamp.digest
+        who = (reader.clients[stamp.author], reader.users[stamp.author])
+        result.append((*who, stamp.seq, stamp.time / 1000.0, digest, _window.KINDS[stamp.mark], payload))
+    reader.finish()
+    return result
+
+
+cdef Operation read_units(Reader reader):
+    """An operation in UTF-16 units; refuses what is not canonical."""
+    cdef int64_t count = reader.varint(), number
+    cdef Py_ssize_t index, points, used = 0
+    cdef Parts parts
+    cdef str text = ""
+    cdef int64_t inserted = 0
+    parts_open(&parts)
+    try:
+        for index in range(count):
+            number = reader.varint(4 * MAX_LENGTH + 3)
+            if number & 3 == 3 or number < 4:
+                raise damaged("not a component")
+            parts_push(&parts, number & 3, number >> 2)
+            if number & 3 == INSERT:
+                inserted += number >> 2
+        if parts.count != count or (count and parts.items[count - 1].kind == RETAIN):
+            raise damaged("an operation is not canonical")
+        if inserted:
+            text = reader.text()
+        if utf16_length(text) != inserted:
+            raise damaged("an inserted text has another length")
+        for index in range(count):
+            if parts.items[index].kind == INSERT:
+                points = count_points(text, used, parts.items[index].length)
+                if points < 0:
+                    raise damaged("an insert splits a surrogate pair")
+                used += points
+        return new_operation(&parts, text, True)
+    finally:
+        parts_close(&parts)
+
+
+cdef Operation read_points(Reader reader, Operation units):
+    """The same operation in code points."""
+    cdef Py_ssize_t index, used = 0
+    cdef int64_t length, expected
+    cdef Parts parts
+    parts_open(&parts)
+    try:
+        for index in range(units.count):
+            length = reader.varint()
+            expected = units.parts[index].length
+            if units.parts[index].kind == INSERT:
+                expected = count_points(units.text, used, units.parts[index].length)
+                used += expected
+                if length != expected:
+                    raise damaged("an inserted text has another length")
+            elif length > expected or 2 * length < expected:
+                raise damaged("the units disagree")
+            parts_push(&parts, units.parts[index].kind, length)
+        return new_operation(&parts, units.text, False)
+    finally:
+        parts_close(&parts)
+
+
+cdef list decode_first_form(bytes body):
+    cdef Reader reader = Reader(body, ENTRIES_V1)
     cdef int64_t count, name_count, index, flags, client, user, seq
     cdef uint64_t digest, time_bits = 0
     cdef double time
@@ -427,18 +496,19 @@ def decode_entries(bytes body not None):
             if not flags & SAME_TIME:
                 time_bits = reader.fixed(8)
             memcpy(&time, &time_bits, 8)
+            time = milliseconds(time) / 1000.0
             digest = 0
             if not flags & (DIGEST_OF_UNITS | DIGEST_OF_POINTS):
                 digest = reader.fixed(8)
-            operation = reader.units()
-            points = reader.points(operation) if flags & HAS_POINTS else None
+            operation = read_units(reader)
+            points = read_points(reader, operation) if flags & HAS_POINTS else None
             if flags & DIGEST_OF_UNITS:
                 digest = operation.fingerprint()
             elif flags & DIGEST_OF_POINTS:
                 if points is None:
                     raise damaged("contradictory flags")
                 digest = points.fingerprint()
-            result.append(new_entry(names[client], names[user], seq, operation, points, time, digest))
+            result.append(new_entry(names[client], names[user], seq, operation, points, time, digest, 0))
         reader.finish()
     except SynclineError as error:
         raise damaged(error.message) from error
@@ -447,7 +517,7 @@ def decode_entries(bytes body not None):
 
 def decode_snapshot(bytes body not None):
     """(text, states of the clients, whether clients have been forgotten). Raises ValueError on a damaged body."""
-    cdef _Reader reader = _Reader(body, SNAPSHOT_V1)
+    cdef Reader reader = Reader(body, SNAPSHOT_V1)
     cdef ClientState state
     cdef int64_t index, flags = reader.varint(FORGOTTEN)
     cdef int64_t count = reader.varint()

@@ -1,0 +1,350 @@
+"""How committed operations are stored: against JSON, bodies of the first form, damage, merging and packing."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+from typing import Any
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.core.bodies import pack, raw_size
+from syncline.core.document import Document
+from syncline.core.entries import (
+    Entry,
+    decode_entries,
+    decode_payloads,
+    decode_snapshot,
+    encode_entries,
+    encode_payloads,
+    merge_bodies,
+    payload_digest,
+)
+from syncline.core.errors import SynclineError
+from syncline.core.log_body import pack_entries
+from syncline.core.ot import Operation
+from tests import traces
+
+#: Written by the version before run-length bodies: five operations in both units, one transformed, one empty.
+FIRST_FORM = bytes.fromhex(
+    "110504026331036164610263320665766520c3a90001010600001040fc54d94101391048656c6c6f20f09f928320776f726c640d000102050218"
+    "0501780203070200006040fc54d941c350b13f229c0801051406040a0d06f09f9880c3a9050101010202030905000001030000000000000000c0"
+    "eafaa90d1639ccde0604090806080503616263e4aea791"
+)
+FIRST_FORM_TEXT = "Habeloxc😀é world"
+
+
+def plain(entry: Entry) -> dict[str, Any]:
+    """An entry as JSON knows it."""
+    other = entry.unicode_operation
+    return {
+        "client": entry.client,
+        "user": entry.user,
+        "seq": entry.seq,
+        "time": entry.time,
+        "digest": entry.digest,
+        "kind": entry.kind,
+        "operation": entry.operation.components,
+        "unicode": None if other is None else other.components,
+    }
+
+
+def written(entries: list[Entry]) -> str:
+    return json.dumps([plain(entry) for entry in entries])
+
+
+def history(seed: int, count: int = 60) -> tuple[Document, list[Entry]]:
+    """A random editing history: bursts of typing and deleting in every direction, other operations, old bases, both
+    units, several authors, numbers with gaps, times that stand still or jump."""
+    rng = random.Random(seed)
+    document = Document("notes", "g")
+    alphabet = rng.choice(["ab", "aé漢", "a💃𝄞é"])
+    seqs: dict[str, int] = {}
+    time = 1_700_000_000.0
+
+    def submit(components: list[int | str], base: int, unit: Any = "unicode") -> None:
+        client = rng.choice(["c1", "c2", "c3"]) if rng.random() < 0.1 or not seqs else next(reversed(seqs))
+        number = seqs.pop(client, 0) + (1 if rng.random() < 0.95 else rng.randint(2, 9))
+        seqs[client] = number
+        with suppress(SynclineError):  # an old base may be too short
+            document.receive(client, "u" + client, number, base, components, unit, time)
+
+    while document.revision < count:
+        if rng.random() < 0.4:
+            time = round(time + rng.choice([0.001, 0.25, 3.0, 86_400.0, -5.0]), 3)
+        size, revision = document.length("unicode"), document.revision
+        at = rng.randint(0, size)
+        keep: list[int | str] = [at] if at else []
+        burst, length = rng.randint(1, 6), rng.choice([1, 1, 1, 2, 5])
+        match rng.randrange(5):
+            case 0:
+                for step in range(burst):
+                    spot = at + step * length
+                    text = "".join(rng.choice(alphabet) for _ in range(length))
+                    submit([spot, text] if spot else [text], document.revision)
+            case 1:
+                for step in range(min(burst, at // length)):
+                    spot = at - (step + 1) * length
+                    submit([spot, -length] if spot else [-length], document.revision)
+            case 2:
+                for _ in range(min(burst, (size - at) // length)):
+                    submit([*keep, -length], document.revision)
+            case 3:
+                drop: list[int | str] = [-1] if at < size else []
+                others: list[list[int | str]] = [[], [*keep, "xy"], [*keep, *drop, "é"]]
+                submit(rng.choice(others), revision)
+            case _:
+                base = rng.randint(max(document.floor, revision - 5), revision)
+                submit([rng.choice(alphabet), *([1, "z"] if size > 9 else [])], base)
+    return document, document.since(0)
+
+
+@given(st.integers(0, 2**32))
+def test_a_round_trip_is_json(seed: int) -> None:
+    document, entries = history(seed)
+    body = encode_entries(entries)
+    assert written(decode_entries(body)) == written(entries)
+    assert encode_entries(decode_entries(body)) == body
+    assert written(decode_entries(pack_entries(body))) == written(entries)
+    again = Document("notes", "g")
+    again.replay(0, decode_entries(body))
+    assert again.text() == document.text() and again.revision == document.revision
+
+
+@given(st.integers(0, 2**32), st.data())
+def test_merged_bodies_hold_the_same_entries(seed: int, data: st.DataObject) -> None:
+    _, entries = history(seed)
+    bodies, at = [], 0
+    while at < len(entries):
+        size = data.draw(st.integers(1, 20))
+        body = encode_entries(entries[at : at + size])
+        bodies.append(pack_entries(body) if data.draw(st.booleans()) else body)
+        at += size
+    merged = merge_bodies(bodies)
+    assert merged == encode_entries(entries)
+    middle = len(bodies) // 2
+    assert merge_bodies([merge_bodies(bodies[:middle]), merge_bodies(bodies[middle:])]) == merged
+    step = data.draw(st.sampled_from([1000, 60_000]))
+    coarse = decode_entries(merge_bodies(bodies, step))
+    for found, wanted in zip(coarse, entries, strict=True):
+        assert {**plain(found), "time": 0} == {**plain(wanted), "time": 0}
+        assert found.time == round(wanted.time * 1000) // step * step / 1000
+
+
+def test_kinds_are_kept() -> None:
+    kinds: list[Any] = ["edit", "undo", "undo", "redo", "restore", "edit"]
+    entries = [
+        Entry("c", "u", number, Operation([number, "x"]), None, 1.0, None, kind) for number, kind in enumerate(kinds, 1)
+    ]
+    assert written(decode_entries(encode_entries(entries))) == written(entries)
+
+
+@pytest.mark.parametrize("kind", ["edit", "undo", "redo", "restore"])
+def test_a_burst_of_typing_costs_its_text(kind: Any) -> None:
+    def size(count: int) -> int:
+        entries = [Entry("c", "u", at + 1, Operation([at + 1, "x"]), None, 5.0, None, kind) for at in range(count)]
+        return len(encode_entries(entries))
+
+    assert size(1000) - size(1) <= 1000 + 6
+
+
+def test_times_are_kept_in_milliseconds() -> None:
+    def kept(time: float) -> float:
+        return decode_entries(encode_entries([Entry("c", "u", 1, Operation([]), None, time)]))[0].time
+
+    assert kept(1_700_000_000.1234) == 1_700_000_000.123
+    assert kept(1_700_000_000.1236) == 1_700_000_000.124
+    assert kept(-0.0016) == -0.002
+    for bad in (float("nan"), float("inf"), -1e300):
+        with pytest.raises(ValueError, match="time"):
+            kept(bad)
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    with pytest.raises(ValueError, match="range"):
+        encode_entries([Entry("c", "u", -1, Operation([]))])
+    with pytest.raises(ValueError, match="surrogates"):
+        encode_entries([Entry("c", "\ud800", 1, Operation([]))])
+
+
+# The first form -------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_form_is_read() -> None:
+    entries = decode_entries(FIRST_FORM)
+    assert [(entry.client, entry.user, entry.seq, entry.time, entry.digest) for entry in entries] == [
+        ("c1", "ada", 1, 1_700_000_000.25, 11756147564205461919),
+        ("c1", "ada", 2, 1_700_000_000.25, 17521579772597398045),
+        ("c2", "eve é", 7, 1_700_000_001.5, 74481064763019459),
+        ("c2", "eve é", 9, 1_700_000_001.5, 17280346270528514342),
+        ("c1", "ada", 3, -2.0, 16054269538550282986),
+    ]
+    assert [entry.operation.components for entry in entries] == [
+        ["Hello 💃 world"],
+        [6, "x"],
+        [5, -1, 1, -2, "😀é"],
+        [],
+        [1, "ab", 2, -1, 2, "c"],
+    ]
+    document = Document("notes", "g")
+    document.replay(0, entries)
+    assert document.text() == FIRST_FORM_TEXT
+
+
+def test_the_first_form_is_merged_into_the_new_one() -> None:
+    entries = decode_entries(FIRST_FORM)
+    more = [Entry("c3", "bob", 1, Operation([3, "x"]))]
+    merged = merge_bodies([FIRST_FORM, encode_entries(more)])
+    assert merged[0] == 0x12
+    assert written(decode_entries(merged)) == written(entries + more)
+    assert pack_entries(FIRST_FORM) == FIRST_FORM
+
+
+# Payloads -------------------------------------------------------------------------------------------------------------
+
+
+def test_payloads_of_other_types() -> None:
+    payloads = [b"", b"{}", bytes(range(256)), b"{}"]
+    commits = [
+        Entry("c1", "ada", 1, Operation([]), None, 1.5, payload_digest(b"")),
+        Entry("c1", "ada", 2, Operation([]), None, 1.5, 77, "undo"),
+        Entry("c2", "bob", 9, Operation([]), None, 2.0, payload_digest(payloads[2])),
+        Entry("c1", "ada", 3, Operation([]), None, 2.0, payload_digest(b"{}"), "restore"),
+    ]
+    wanted = [
+        (one.client, one.user, one.seq, one.time, one.digest, one.kind, payload)
+        for one, payload in zip(commits, payloads, strict=True)
+    ]
+    body = encode_payloads(commits, payloads)  # type: ignore[arg-type]
+    assert decode_payloads(body) == wanted
+    halves = [encode_payloads(commits[:2], payloads[:2]), encode_payloads(commits[2:], payloads[2:])]  # type: ignore[arg-type]
+    assert merge_bodies(halves) == body
+    assert decode_payloads(pack_entries(merge_bodies([body] * 40)))[-4:] == wanted
+    with pytest.raises(ValueError, match="not those of a text"):
+        decode_entries(body)
+    with pytest.raises(ValueError, match="those of a text"):
+        decode_payloads(encode_entries([]))
+    for pair in ([body, encode_entries([])], [encode_entries([]), body], [body, FIRST_FORM]):
+        with pytest.raises(ValueError, match="different types"):
+            merge_bodies(pair)
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        encode_payloads([], [b""])
+
+
+def test_the_digest_of_a_payload_is_fnv() -> None:
+    assert payload_digest(b"") == 0xCBF29CE484222325
+    assert payload_digest(b"foobar") == 0x85944171F73967E8
+
+
+# Packing --------------------------------------------------------------------------------------------------------------
+
+
+def test_packing() -> None:
+    document, entries = history(1, 500)
+    body = encode_entries(entries)
+    packed = pack_entries(body)
+    assert len(packed) < len(body) and raw_size(packed) == raw_size(body) == len(body)
+    assert pack_entries(packed) == packed and pack(packed) == packed
+    document.receive("c9", "u", 1, document.revision, ["many words, many words, " * 40])
+    snapshot = document.snapshot()
+    small = pack(snapshot)
+    assert len(small) < len(snapshot) / 2 and raw_size(small) == len(snapshot)
+    assert decode_snapshot(small)[0] == document.text()
+    tiny = encode_entries([])
+    assert pack_entries(tiny) == tiny
+    for junk in (b"", b"\x13", b"abcd"):
+        with pytest.raises(ValueError, match="body"):
+            raw_size(junk)
+
+
+def test_a_packed_body_unpacks_to_what_it_says_or_is_refused() -> None:
+    _, entries = history(2, 300)
+    body = encode_entries(entries)
+    packed = pack_entries(body)
+    size, length = raw_size(packed) - 5, 0
+    while packed[1 + length] & 0x80:
+        length += 1
+    for claim in (size - 1, size + 1, 0, 2**28, 2**28 + 1):
+        number, left = bytearray(), claim
+        while left >= 0x80:
+            number.append(left & 0x7F | 0x80)
+            left >>= 7
+        number.append(left)
+        content = packed[:1] + bytes(number) + packed[2 + length : -4]
+        with pytest.raises(ValueError, match="damaged"):
+            decode_entries(content + crc32(content).to_bytes(4, "little"))
+
+
+# Damage ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_flipped_bit_and_every_cut_is_noticed() -> None:
+    _, entries = history(3, 12)
+    bodies = [encode_entries(entries), pack_entries(merge_bodies([encode_entries(entries)] * 9)), FIRST_FORM]
+    for body in bodies:
+        flipped = [
+            body[:at] + bytes([body[at] ^ 1 << bit]) + body[at + 1 :] for at in range(len(body)) for bit in (0, 3, 7)
+        ]
+        for bad in (*flipped, *(body[:at] for at in range(len(body))), body + b"\0"):
+            for read in (decode_entries, decode_payloads, lambda body: merge_bodies([body])):
+                with pytest.raises(ValueError, match=r"body|byte|operations are"):
+                    read(bad)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", range(4))
+def test_fuzzed_bodies_with_a_right_checksum(seed: int) -> None:
+    """Whoever writes the checksum may write anything before it: ValueError or sound entries, never a crash."""
+    rng = random.Random(seed)
+    sources = [encode_entries(history(number, 20)[1]) for number in range(6)] + [FIRST_FORM]
+    accepted = 0
+    for _ in range(4000):
+        content = bytearray(rng.choice(sources)[:-4])
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(1, len(content))
+            match rng.randrange(4):
+                case 0:
+                    content[at] = rng.randrange(256)
+                case 1:
+                    content[at:at] = rng.randbytes(rng.randint(1, 3))
+                case 2:
+                    del content[at : at + rng.randint(1, 4)]
+                case _:
+                    content[at : at + 1] = rng.choice([b"\0", b"\1", b"\x7f", b"\x80", b"\xff\xff\xff\xff\x07"])
+        body = bytes(content) + crc32(content).to_bytes(4, "little")
+        for read in (lambda body: written(decode_entries(body)), lambda body: merge_bodies([body]), decode_payloads):
+            try:
+                read(body)
+            except ValueError:
+                continue
+            accepted += 1
+            if read is not decode_payloads:
+                assert written(decode_entries(merge_bodies([body]))) == written(decode_entries(body))
+    assert accepted > 0
+
+
+# Size -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_paper_with_its_whole_history_is_small() -> None:
+    trace = traces.example().load(traces.sequential("automerge-paper"))
+    entries: list[Entry] = []
+    for run in trace.runs:
+        for position, deleted, inserted in run.patches:
+            components: list[int | str] = [position] if position else []
+            components += ([inserted] if inserted else []) + ([-deleted] if deleted else [])
+            entries.append(Entry("0123456789abcdef", "ada", len(entries) + 1, Operation(components), None, 1.7e9))
+    assert len(entries) == 259_778
+    blocks = [encode_entries(entries[at : at + 131_072]) for at in range(0, len(entries), 131_072)]
+    assert sum(map(len, blocks)) < 212_000
+    packed = [pack_entries(block) for block in blocks]
+    assert sum(map(len, packed)) < 75_000
+    back = [entry for block in packed for entry in decode_entries(block)]
+    assert all(
+        found.operation == wanted.operation and found.seq == wanted.seq and found.digest == wanted.digest
+        for found, wanted in zip(back, entries, strict=True)
+    )
