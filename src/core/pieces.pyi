@@ -1,0 +1,1 @@
+"""Arrays of rich text components, for rich.pyx. Everything here is native; see pieces.pyx."""
