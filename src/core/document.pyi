@@ -1,6 +1,6 @@
 """One collaborative document: text, revision, a bounded window of operations, receive(). Sans-I/O. See document.pyx."""
 
-from typing import final
+from typing import Literal, final
 
 from .entries import Entry as Entry
 from .entries import decode_entries as decode_entries
@@ -24,6 +24,10 @@ class Document(Window):
         window_bytes: int = 4_194_304,
         max_length: int = 16_777_216,
         max_clients: int = 10_000,
+        undo_depth: int = 100,
+        undo_bytes: int = 4_194_304,
+        undo_history: int = 20_000,
+        undo_group_ms: int = 1000,
     ) -> None: ...
     def text(self) -> str:
         """The text at the head. O(text)."""
@@ -40,6 +44,35 @@ class Document(Window):
         sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
         ``floor``. O(revision - base). Never trims: entries may not be stored yet.
         """
+    def undo(
+        self,
+        client: str,
+        user: str,
+        seq: int,
+        base: int,
+        kind: Literal["undo", "redo"] = "undo",
+        time: float = 0.0,
+    ) -> Receipt:
+        """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
+
+        An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
+        ``receive``) or OutdatedRevision. O(edits of the group x revisions since): see undo.pyx.
+        """
+    def restore_text(
+        self, client: str, user: str, seq: int, base: int, to: int, text: str, time: float = 0.0
+    ) -> Receipt:
+        """Makes ``text``, which is that of revision ``to``, the text at the head, by one splice; an entry like any other.
+
+        Raises SynclineError as ``receive``, OutdatedRevision. O(text).
+        """
+    def undo_depth(self, client: str) -> tuple[int, int]:
+        """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
+    @property
+    def undo_bytes(self) -> int:
+        """About what can be undone occupies in memory."""
+    @property
+    def undo_dropped(self) -> int:
+        """Groups dropped for want of room since the document was loaded."""
     def since(self, revision: int) -> list[Entry]:
         """Entries of revisions revision + 1 ... head. O(result).
 
@@ -62,7 +95,7 @@ class Document(Window):
         """A Cursor at the head, or None."""
     # Persistence ---------------------------------------------------------------------------------------------
     def snapshot(self) -> bytes:
-        """Text and clients' sequence numbers at ``revision``, for ``restore``. O(text + clients)."""
+        """Text, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
     def restore(self, revision: int, body: bytes) -> None:
         """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged."""
     def replay(self, base: int, entries: list[Entry]) -> None:

@@ -12,7 +12,7 @@ refused before anything is transformed.
 ``receive`` never trims: entries may not be stored yet. The owner calls ``trim`` after the commit.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from zlib import crc32
 
@@ -31,15 +31,33 @@ from syncline.core.parts cimport (
     transform_parts,
 )
 from syncline.core.text cimport Text
-from syncline.core.window cimport ClientState, Commit, Window, read_count, read_seq, require_nameable
+from syncline.core.undo cimport Undo
+from syncline.core.window cimport (
+    EDIT,
+    REDO,
+    RESTORE,
+    UNDO,
+    ClientState,
+    Commit,
+    Window,
+    read_count,
+    read_kind,
+    read_seq,
+    require_nameable,
+)
 
 from syncline.core import entries as _entries
 from syncline.core.entries import decode_entries, decode_snapshot, encode_entries, new_text_snapshot
 from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.ot import diff
 from syncline.core.window import Cursor, Receipt
 
 # A cimported class is no name for importers; one place to import from is kinder to them.
 globals()["Entry"] = _entries.Entry
+
+# Requests without an operation have a digest too: it tells an undo from a redo under the same number.
+cdef uint64_t UNDO_DIGEST = 0x756E646F
+cdef uint64_t RESTORE_DIGEST = 0x726573746F726500ULL
 
 cdef Py_ssize_t live = 0
 
@@ -75,6 +93,10 @@ cdef class Document(Window):
         Py_ssize_t window_bytes=4_194_304,
         int64_t max_length=16_777_216,
         Py_ssize_t max_clients=10_000,
+        Py_ssize_t undo_depth=100,
+        Py_ssize_t undo_bytes=4_194_304,
+        int64_t undo_history=20_000,
+        int64_t undo_group_ms=1000,
     ):
         Window.__init__(
             self,
@@ -87,6 +109,7 @@ cdef class Document(Window):
         self.max_length = min(max_length, MAX_LENGTH)
         self.body = Text()
         self.carets = {}
+        self.stacks = Undo(groups=undo_depth, max_bytes=undo_bytes, history=undo_history, group_ms=undo_group_ms)
 
     # ------------------------------------------------------------------------------------------------- the window
 
@@ -139,9 +162,7 @@ cdef class Document(Window):
         """
         cdef bint utf16 = unit_is_utf16(unit)
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
-        cdef Operation operation, units, points
-        cdef ClientState state
-        cdef Entry entry
+        cdef Operation operation
         cdef uint64_t digest
         if start > self.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.revision}")
@@ -157,7 +178,64 @@ cdef class Document(Window):
             return receipt
         if operation.base() > self.length_at(start, utf16):
             raise out_of_range("the operation reaches past the end of the text at its revision")
-        units = self.body.counted(self.rebase(operation, start), True)
+        operation = self.body.counted(self.rebase(operation, start), True)
+        return self.commit(client, user, number, operation, EDIT, digest, time)
+
+    def undo(self, str client not None, str user not None, seq, base, kind="undo", double time=0.0):
+        """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
+
+        An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
+        ``receive``) or OutdatedRevision. O(edits of the group x revisions since): see undo.pyx.
+        """
+        cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
+        cdef uint8_t mark = read_kind(kind)
+        cdef uint64_t digest = UNDO_DIGEST + mark
+        cdef Operation operation
+        if mark != UNDO and mark != REDO:
+            raise ValueError("kind must be 'undo' or 'redo'")
+        receipt = self.admit(client, user, number, start, digest)
+        if receipt is not None:
+            return receipt
+        operation = self.stacks.find(client, user, mark)
+        if operation is None:
+            raise SynclineError(ErrorCode.NOTHING_TO_UNDO if mark == UNDO else ErrorCode.NOTHING_TO_REDO)
+        return self.commit(client, user, number, operation, mark, digest, time)
+
+    def restore_text(
+        self, str client not None, str user not None, seq, base, to, str text not None, double time=0.0
+    ):
+        """Makes ``text``, which is that of revision ``to``, the text at the head, by one splice; an entry like any other.
+
+        Raises SynclineError as ``receive``, OutdatedRevision. O(text).
+        """
+        cdef int64_t number = read_seq(seq), start = read_count(base, "revision"), source = read_count(to, "to")
+        cdef uint64_t digest = RESTORE_DIGEST ^ <uint64_t>source
+        receipt = self.admit(client, user, number, start, digest)
+        if receipt is not None:
+            return receipt
+        return self.commit(client, user, number, diff(str(self.body), text), RESTORE, digest, time)
+
+    def undo_depth(self, str client not None):
+        """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
+        return self.stacks.depth(client)
+
+    @property
+    def undo_bytes(self):
+        """About what can be undone occupies in memory."""
+        return self.stacks.bytes
+
+    @property
+    def undo_dropped(self):
+        """Groups dropped for want of room since the document was loaded."""
+        return self.stacks.dropped
+
+    cdef object commit(
+        self, str client, str user, int64_t number, Operation units, uint8_t mark, uint64_t digest, double time
+    ):
+        """Applies an operation that is at the head, and counts UTF-16. Raises when it does not fit."""
+        cdef Operation points
+        cdef ClientState state
+        cdef Entry entry
         self.body.require_applicable(units)
         if units.inserted > units.deleted and self.body.size() + units.inserted - units.deleted > self.max_length:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {self.max_length} UTF-16 code units")
@@ -170,7 +248,7 @@ cdef class Document(Window):
         points = self.body.counted(units, False)
         if points.same_parts(units):
             points = None
-        entry = new_entry(client, user, number, units, points, time, digest)
+        entry = new_entry(client, user, number, units, points, time, digest, mark)
         self.append(entry)
         self.move_carets(entry)
         self.forget_clients()
@@ -206,8 +284,10 @@ cdef class Document(Window):
 
     cdef int append(self, Entry entry) except -1:
         """Applies an entry that ``Text.require_applicable`` has let pass."""
+        cdef Operation inverse = self.body.invert(entry.operation) if self.stacks.max_groups > 0 else None
         self.body.reserve(entry.operation.inserted)  # what can fail comes first
         self.body.commit(entry.operation)
+        self.stacks.keep(entry.client, entry.user, entry.mark, entry.operation, inverse, entry.time)
         entry.units_after = self.body.size()
         entry.points_after = self.body.size() - self.body.wide
         return self.keep(entry)
@@ -292,16 +372,19 @@ cdef class Document(Window):
     # ------------------------------------------------------------------------------------------------- persistence
 
     def snapshot(self):
-        """Text and clients' sequence numbers at ``revision``, for ``restore``. O(text + clients)."""
-        return encode_snapshot(str(self.body), self.clients.values(), self.forgotten)
+        """Text, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
+        return encode_snapshot(str(self.body), self.clients.values(), self.forgotten, self.stacks.snapshot())
 
     def restore(self, int64_t revision, bytes body not None):
         """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
         """
         if revision < 0:
             raise ValueError("a revision is not negative")
-        text, states, forgotten = decode_snapshot(body)
+        text, states, forgotten, undo = decode_snapshot(body)
+        stacks = self.stacks.emptied()
+        stacks.restore(revision, undo)
         self.start_at(revision, states, forgotten)
+        self.stacks = stacks
         self.body = Text(text)
         self.carets = {}
         self.floor_units = self.body.size()

@@ -21,5 +21,5 @@ cdef Entry new_entry(
     str client, str user, int64_t seq, Operation operation, Operation points, double time, uint64_t digest,
     uint8_t mark=*
 )
-cdef bytes encode_snapshot(str text, object clients, bint forgotten)
+cdef bytes encode_snapshot(str text, object clients, bint forgotten, bytes undo=*)
 cpdef uint64_t payload_digest(bytes payload) except? 0

@@ -66,5 +66,6 @@ def new_text_snapshot(text: str) -> bytes:
     Raises SynclineError(operation_invalid) for lone surrogates.
     """
 
-def decode_snapshot(body: bytes) -> tuple[str, list[ClientState], bool]:
-    """(text, states of the clients, whether clients have been forgotten). Raises ValueError on a damaged body."""
+def decode_snapshot(body: bytes) -> tuple[str, list[ClientState], bool, bytes]:
+    """(text, states of the clients, whether clients have been forgotten, what they can undo). Raises ValueError on a
+    damaged body."""

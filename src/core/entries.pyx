@@ -4,11 +4,13 @@
               0x11  count, names (count, texts), then per entry: client and user as indexes of names, seq, flags,
                     [time: float64], [digest: uint64], parts (count, then length * 4 + kind each), inserted text,
                     [the lengths of the same parts in code points]
-    snapshot  0x21  flags, clients (count, then name, user, seq, revision, digest each; the longest silent first), text
+    snapshot  0x21  flags, clients (count, then name, user, seq, revision, digest each; the longest silent first), text,
+                    [to the end: what clients can undo; see undo.pyx]
 
 A damaged body raises ValueError (see bodies.pyx).
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_Substring
 from libc.math cimport floor, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -53,7 +55,8 @@ cdef enum:
     HAS_POINTS = 2        # the numbers in code points differ
     DIGEST_OF_UNITS = 4   # the digest is that of the operation as committed, in UTF-16 units,
     DIGEST_OF_POINTS = 8  # or in code points; neither: it is written out
-    FORGOTTEN = 1
+    FORGOTTEN = 1         # flags of a snapshot: some client is not listed;
+    HAS_UNDO = 2          # there is something to undo
 
 # What an Entry and its Operation occupy beside parts and text, measured with tracemalloc and rounded up.
 cdef Py_ssize_t ENTRY_BYTES = 320
@@ -289,11 +292,11 @@ cdef int merge(LogWriter out, LogReader reader, int64_t time_step) except -1:
         parts_close(&points)
 
 
-cdef bytes encode_snapshot(str text, object clients, bint forgotten):
+cdef bytes encode_snapshot(str text, object clients, bint forgotten, bytes undo=b""):
     cdef Writer out = Writer()
     cdef ClientState state
     out.fixed(SNAPSHOT_V1, 1)
-    out.varint(FORGOTTEN if forgotten else 0)
+    out.varint((FORGOTTEN if forgotten else 0) | (HAS_UNDO if undo else 0))
     out.varint(len(clients))
     for state in clients:
         out.text(state.name)
@@ -302,6 +305,7 @@ cdef bytes encode_snapshot(str text, object clients, bint forgotten):
         out.varint(<uint64_t>state.revision)
         out.fixed(state.digest, 8)
     out.text(text)
+    out.raw(PyBytes_AS_STRING(undo), PyBytes_GET_SIZE(undo))
     return out.finish()
 
 
@@ -516,10 +520,11 @@ cdef list decode_first_form(bytes body):
 
 
 def decode_snapshot(bytes body not None):
-    """(text, states of the clients, whether clients have been forgotten). Raises ValueError on a damaged body."""
+    """(text, states of the clients, whether clients have been forgotten, what they can undo). Raises ValueError on a
+    damaged body."""
     cdef Reader reader = Reader(body, SNAPSHOT_V1)
     cdef ClientState state
-    cdef int64_t index, flags = reader.varint(FORGOTTEN)
+    cdef int64_t index, flags = reader.varint(FORGOTTEN | HAS_UNDO)
     cdef int64_t count = reader.varint()
     cdef list clients = []
     cdef str text
@@ -532,5 +537,9 @@ def decode_snapshot(bytes body not None):
         state.digest = reader.fixed(8)
         clients.append(state)
     text = reader.text()
+    undo = b""
+    if flags & HAS_UNDO:
+        undo = reader.body[reader.whole.at : reader.whole.end]
+        reader.whole.at = reader.whole.end
     reader.finish()
-    return text, clients, flags != 0
+    return text, clients, flags & FORGOTTEN != 0, undo

@@ -22,7 +22,7 @@ cdef class _Stack:
     cdef list redo
     cdef Py_ssize_t groups     # in `undo`
     cdef int open              # what the newest group may go on with: TYPING, DELETING or CLOSED
-    cdef double time           # of its last edit,
+    cdef int64_t time          # of its last edit, in milliseconds,
     cdef int64_t caret         # where that left off,
     cdef int64_t caret_at      # at which revision,
     cdef bint blank            # and whether it ended in a space
@@ -50,17 +50,18 @@ cdef class Undo:
     cdef Py_ssize_t max_groups
     cdef Py_ssize_t max_bytes
     cdef int64_t max_history
-    cdef double group_seconds
+    cdef int64_t group_ms
     cdef readonly Py_ssize_t dropped
 
+    cdef Undo emptied(self)
     cdef Operation find(self, str client, str user, uint8_t mark)
     cdef _Plan plan(self, str client, str user, uint8_t mark)
     cdef Steps lift(self, _Item item, int64_t until, Steps passed, list result)
     cdef int keep(
         self, str client, str user, uint8_t mark, Operation operation, Operation inverse, double time
     ) except -1
-    cdef int edit(self, _Stack stack, Operation operation, Operation inverse, int kind, double time) except -1
-    cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, double time) except -1
+    cdef int edit(self, _Stack stack, Operation operation, Operation inverse, int kind, int64_t time) except -1
+    cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, int64_t time) except -1
     cdef int take(self, _Stack stack, _Plan plan, Operation inverse) except -1
     cdef int push(self, list items, Operation operation, bint joins) except -1
     cdef int count(self, _Item item) except -1

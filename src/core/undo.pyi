@@ -11,7 +11,7 @@ class Undo:
     """The stacks of one document. Numbers count UTF-16 code units."""
 
     def __init__(
-        self, *, groups: int = 100, max_bytes: int = 4_194_304, history: int = 20_000, group_seconds: float = 1.0
+        self, *, groups: int = 100, max_bytes: int = 4_194_304, history: int = 20_000, group_ms: int = 1000
     ) -> None:
         """``groups``: of one client; 0 keeps nothing at all. ``history``: revisions."""
     @property

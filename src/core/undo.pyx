@@ -20,7 +20,7 @@ a commit, in an order that depends on commits only. So a snapshot followed by th
 the whole log gives. An undo that the stacks do not explain (bounds were changed between two runs) empties the client's
 stacks.
 
-Groups: typing, or deleting, that goes on where the last edit of the same kind left off within ``group_seconds`` is one
+Groups: typing, or deleting, that goes on where the last edit of the same kind left off within ``group_ms`` is one
 group, until a new word begins. Anything else is a group of its own: a paste, a replacement, a restored text.
 
 Bounds: groups of a client; bytes of a document, items and log together; how many revisions back an item may reach. The
@@ -29,8 +29,6 @@ oldest groups are dropped, and counted in ``dropped``.
 
 from cpython.unicode cimport Py_UNICODE_ISSPACE, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdint cimport int64_t, uint8_t
-
-from struct import Struct
 
 cimport cython
 
@@ -72,8 +70,6 @@ cdef int64_t SWEEP = 256
 
 cdef int64_t MAX_COUNT = 9_007_199_254_740_991
 
-cdef object DOUBLE = Struct("<d")
-
 
 @cython.final
 @cython.freelist(64)
@@ -101,13 +97,13 @@ cdef class Undo:
         Py_ssize_t groups=100,
         Py_ssize_t max_bytes=4_194_304,
         int64_t history=20_000,
-        double group_seconds=1.0,
+        int64_t group_ms=1000,
     ):
         """``groups``: of one client; 0 keeps nothing at all. ``history``: revisions."""
         self.max_groups = groups
         self.max_bytes = max_bytes
         self.max_history = history
-        self.group_seconds = group_seconds
+        self.group_ms = group_ms
         self.log = Steps()
         self.stacks = {}
 
@@ -118,6 +114,14 @@ cdef class Undo:
     def bytes(self):
         """About what it occupies in memory; at most ``max_bytes``."""
         return self.occupied + self.log.footprint()
+
+    cdef Undo emptied(self):
+        """Another one with the same bounds."""
+        cdef Undo other = Undo(
+            groups=self.max_groups, max_bytes=self.max_bytes, history=self.max_history, group_ms=self.group_ms
+        )
+        other.dropped = self.dropped
+        return other
 
     def depth(self, str client not None):
         """(groups to undo, groups to redo): at most so many, as others may have left nothing of one. O(1)."""
@@ -238,7 +242,7 @@ cdef class Undo:
                         stack.user = user
                         stack.undo = []
                         stack.redo = []
-                    self.edit(stack, operation, inverse, kind_of(operation) if mark == EDIT else CLOSED, time)
+                    self.edit(stack, operation, inverse, kind_of(operation) if mark == EDIT else CLOSED, to_ms(time))
             elif stack is not None:
                 if plan is None or plan.client != client or plan.mark != mark or plan.revision != self.revision:
                     plan = self.plan(client, user, mark)  # on loading
@@ -262,7 +266,7 @@ cdef class Undo:
             self.squeeze()
         return 0
 
-    cdef int edit(self, _Stack stack, Operation operation, Operation inverse, int kind, double time) except -1:
+    cdef int edit(self, _Stack stack, Operation operation, Operation inverse, int kind, int64_t time) except -1:
         cdef bint joins = kind != CLOSED and kind == stack.open and self.continues(stack, operation, inverse, time)
         cdef bint forward = joins and operation.retained == stack.caret
         cdef _Item top
@@ -293,10 +297,10 @@ cdef class Undo:
             stack.caret_at = self.revision + 1
         return 0
 
-    cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, double time) except -1:
+    cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, int64_t time) except -1:
         """Whether an edit of the right kind belongs to the open group. Leaves the caret where it is at the head."""
         cdef str text
-        if stack.edits >= MAX_EDITS or not 0 <= time - stack.time <= self.group_seconds:
+        if stack.edits >= MAX_EDITS or not 0 <= time - stack.time <= self.group_ms:
             return False
         stack.caret = self.log.move(stack.caret, stack.caret_at - self.base, self.revision - self.base)
         stack.caret_at = self.revision
@@ -435,7 +439,7 @@ cdef class Undo:
             write_text(out, stack.user)
             write_number(out, stack.open)
             if stack.open != CLOSED:
-                out += DOUBLE.pack(stack.time)
+                write_number(out, stack.time)
                 write_number(out, stack.caret)
                 write_number(out, self.revision - stack.caret_at)
                 write_number(out, stack.blank)
@@ -463,7 +467,6 @@ cdef class Undo:
         """The part of ``restore`` that fills a new object."""
         cdef _Stack stack
         cdef int64_t count
-        cdef bytes packed
         if source.number(255) != UNDO_V1:
             raise damaged("stacks of an unknown version")
         self.revision = revision
@@ -477,11 +480,7 @@ cdef class Undo:
             stack.user = source.text()
             stack.open = source.number(DELETING)
             if stack.open != CLOSED:
-                packed = source.body[source.at : source.at + 8]
-                if len(packed) < 8:
-                    raise damaged("cut off")
-                source.at += 8
-                stack.time = DOUBLE.unpack(packed)[0]
+                stack.time = source.number(MAX_COUNT)
                 stack.caret = source.number(MAX_LENGTH)
                 stack.caret_at = revision - source.number(self.log.count)
                 stack.blank = source.number(1)
@@ -535,6 +534,11 @@ cdef int write_items(bytearray out, list items) except -1:
         else:
             write_steps(out, item.pending, 0)
     return 0
+
+
+cdef int64_t to_ms(double time) noexcept:  # arithmetic
+    # As the log keeps it, so that the same groups come out on loading.
+    return <int64_t>(time * 1000 + 0.5) if 0 <= time < 9e12 else 0
 
 
 cdef int kind_of(Operation operation) except -1:
