@@ -1,0 +1,213 @@
+"""Documents undo, redo and restore: exactly once, after a restart too, and in every client's unit."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from syncline.core.document import Document, Entry, decode_entries, encode_entries, new_text_snapshot
+from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
+from syncline.core.ot import Operation
+
+
+def refused(code: ErrorCode) -> Any:
+    return pytest.raises(SynclineError, check=lambda error: error.code is code)
+
+
+def new(text: str = "", **bounds: Any) -> Document:
+    document = Document("notes", "g1", **bounds)
+    if text:
+        document.restore(0, new_text_snapshot(text))
+    return document
+
+
+def replayed(document: Document, entries: list[Entry], snapshot: tuple[int, bytes] | None, **bounds: Any) -> Document:
+    again = new(**bounds)
+    if snapshot is not None:
+        again.restore(*snapshot)
+    again.replay(0, decode_entries(encode_entries(entries)))
+    assert (again.text(), again.revision) == (document.text(), document.revision)
+    return again
+
+
+class TestUndo:
+    def test_it_is_an_entry_like_any_other(self) -> None:
+        document = new("Hello")
+        document.receive("a", "ada", 1, 0, [5, ", world"], time=1.0)
+        document.receive("b", "bob", 1, 1, ["> "], time=1.5)
+        receipt = document.undo("a", "ada", 2, 1, time=2.0)
+        entry = receipt.entry
+        assert (receipt.revision, receipt.duplicate, document.text()) == (3, False, "> Hello")
+        assert (entry.client, entry.user, entry.seq, entry.kind, entry.time) == ("a", "ada", 2, "undo", 2.0)
+        assert entry.operation == Operation([7, -7]) and document.since(2) == [entry]
+        assert document.last_seq("a") == 2 and document.cursor("a") == (7, 7)
+        assert document.undo_depth("a") == (0, 1)
+        receipt = document.undo("a", "ada", 3, 3, "redo")
+        assert receipt.entry.kind == "redo" and document.text() == "> Hello, world"
+        assert document.undo_depth("a") == (1, 0) and document.since(0)[0].kind == "edit"
+
+    def test_refusals(self) -> None:
+        document = new("abc", window_operations=1)
+        with refused(ErrorCode.NOTHING_TO_UNDO):
+            document.undo("a", "ada", 1, 0)
+        with refused(ErrorCode.NOTHING_TO_REDO):
+            document.undo("a", "ada", 1, 0, "redo")
+        document.receive("a", "ada", 2, 0, ["x"])
+        before = document.snapshot()
+        with refused(ErrorCode.CLIENT_TAKEN):
+            document.undo("a", "eve", 3, 1)
+        with refused(ErrorCode.REVISION_UNKNOWN):
+            document.undo("a", "ada", 3, 2)
+        with refused(ErrorCode.INVALID_DATA):
+            document.undo("a", "ada", 0, 1)
+        with refused(ErrorCode.SEQUENCE_CONFLICT):
+            document.undo("a", "ada", 2, 1)
+        with pytest.raises(ValueError, match="kind"):
+            document.undo("a", "ada", 3, 1, "edit")  # type: ignore[arg-type]
+        assert document.snapshot() == before
+        document.receive("b", "bob", 1, 1, ["y"])
+        document.trim()
+        with pytest.raises(OutdatedRevision):
+            document.undo("a", "ada", 3, 0)
+        assert document.undo("a", "ada", 3, 1).revision == 3
+
+    def test_too_large_for_the_document(self) -> None:
+        document = new("x" * 10, max_length=12)
+        document.receive("a", "ada", 1, 0, [-10])
+        document.receive("b", "bob", 1, 1, ["y" * 3])
+        with refused(ErrorCode.DOCUMENT_TOO_LARGE):
+            document.undo("a", "ada", 2, 2)
+        document.receive("b", "bob", 2, 2, [-1])
+        assert document.undo("a", "ada", 2, 3).revision == 4 and document.text() == "x" * 10 + "yy"
+
+    def test_exactly_once(self) -> None:
+        document = new()
+        document.receive("a", "ada", 1, 0, ["one"], time=1)
+        document.receive("a", "ada", 2, 1, [3, " two"], time=9)
+        first = document.undo("a", "ada", 3, 2)
+        for loaded in (document, replayed(document, document.since(0), None)):
+            again = loaded.undo("a", "ada", 3, 2)
+            assert again == (first.revision, None, True) and loaded.text() == "one"
+            with refused(ErrorCode.SEQUENCE_CONFLICT):
+                loaded.undo("a", "ada", 3, 2, "redo")
+            with refused(ErrorCode.SEQUENCE_CONFLICT):
+                loaded.receive("a", "ada", 3, 2, [3, -4])
+            loaded.undo("a", "ada", 4, 3)
+            assert loaded.text() == "" and loaded.undo("a", "ada", 3, 2).duplicate
+
+    def test_units(self) -> None:
+        document = new("💃")
+        document.receive("a", "ada", 1, 0, [1, "a💃b"], "unicode")
+        document.receive("b", "bob", 1, 1, ["🤟"])
+        receipt = document.undo("a", "ada", 2, 2)
+        assert document.text() == "🤟💃"
+        assert receipt.entry.in_unit("unicode").components == [2, -3]
+        assert receipt.entry.in_unit("utf-16").components == [4, -4]
+
+    def test_none_at_all(self) -> None:
+        document = new(undo_depth=0)
+        document.receive("a", "ada", 1, 0, ["x"])
+        with refused(ErrorCode.NOTHING_TO_UNDO):
+            document.undo("a", "ada", 2, 1)
+        assert document.undo_bytes == 0
+
+    def test_bounds(self) -> None:
+        document = new(undo_depth=2, undo_group_ms=0)
+        for index in range(4):
+            document.receive("a", "ada", index + 1, index, [index, "x"] if index else ["x"], time=float(index))
+        assert document.undo_depth("a") == (2, 0) and document.undo_dropped == 2
+        assert document.undo_bytes > 0
+
+
+class TestRestore:
+    def test_a_former_text(self) -> None:
+        document = new()
+        document.receive("a", "ada", 1, 0, ["one two"])
+        document.receive("b", "bob", 1, 1, [3, "💃", -1])
+        receipt = document.restore_text("c", "cyd", 1, 0, 1, "one two", 3.0)
+        assert receipt.entry.kind == "restore" and receipt.entry.operation.components == [3, " ", -2]
+        assert document.text() == "one two" and document.undo_depth("c") == (1, 0)
+        assert document.undo("c", "cyd", 2, 3).entry is not None and document.text() == "one💃two"
+        with refused(ErrorCode.OPERATION_INVALID):
+            document.restore_text("c", "cyd", 3, 4, 1, "\ud800")
+
+    def test_exactly_once(self) -> None:
+        document = new("abc")
+        document.receive("a", "ada", 1, 0, [-3])
+        document.restore_text("a", "ada", 2, 1, 0, "abc")
+        assert document.restore_text("a", "ada", 2, 1, 0, "abc") == (2, None, True)
+        with refused(ErrorCode.SEQUENCE_CONFLICT):
+            document.restore_text("a", "ada", 2, 1, 1, "")
+        assert document.restore_text("a", "ada", 3, 2, 0, "abc").revision == 3  # the same text: a commit, no change
+
+
+class TestRestart:
+    @pytest.mark.parametrize("seed", range(25))
+    def test_the_same_stacks(self, seed: int) -> None:
+        """Random edits, undos and restarts from a random snapshot: the stacks are the same, byte for byte."""
+        choices = random.Random(seed)
+        bounds: dict[str, Any] = {"undo_depth": choices.choice([3, 100]), "undo_bytes": choices.choice([3000, 10**6])}
+        document = new(**bounds)
+        entries: list[Entry] = []
+        seqs = dict.fromkeys("abc", 0)
+        snapshot, time = None, 0.0
+        for _ in range(150):
+            client = choices.choice("abc")
+            seqs[client] += 1
+            time += choices.choice([0.1234567, 0.9996, 1.0004, 4.0])  # the log keeps milliseconds
+            size = document.length()
+            try:
+                match choices.choice("eeeeurRs"):
+                    case "e":
+                        at = choices.choice([size, size, choices.randint(0, size)])
+                        edit: list[Any] = [at] if at else []
+                        edit.append(choices.choice(["x", "wörd", " "]) if at == size or choices.random() < 0.5 else -1)
+                        receipt = document.receive(client, client, seqs[client], document.revision, edit, time=time)
+                    case "u" | "r" as kind:
+                        receipt = document.undo(
+                            client, client, seqs[client], document.revision, "undo" if kind == "u" else "redo", time
+                        )
+                    case "R":
+                        text = choices.choice(["", "x y", document.text() + "!"])
+                        receipt = document.restore_text(client, client, seqs[client], document.revision, 0, text, time)
+                    case _:
+                        if choices.random() < 0.5:
+                            snapshot = (document.revision, document.snapshot())
+                        loaded = replayed(document, entries, snapshot, **bounds)
+                        assert loaded.snapshot() == document.snapshot()
+                        if choices.random() < 0.5:
+                            document = loaded
+                        continue
+            except SynclineError as error:
+                assert error.code in {ErrorCode.NOTHING_TO_UNDO, ErrorCode.NOTHING_TO_REDO}
+                continue
+            entries.append(receipt.entry)
+        assert {entry.kind for entry in entries} >= {"edit", "undo", "restore"}
+        assert replayed(document, entries, None, **bounds).snapshot() == document.snapshot()
+
+    def test_bounds_that_were_changed(self) -> None:
+        """An undo of what the smaller bound has dropped: the stack starts anew, the text is right."""
+        document = new(undo_group_ms=0)
+        for index in range(5):
+            document.receive("a", "ada", index + 1, index, ["x"], time=float(index))
+        for index in range(3):
+            document.undo("a", "ada", 6 + index, 5 + index)
+        again = replayed(document, document.since(0), None, undo_depth=2, undo_group_ms=0)
+        assert again.text() == "xx" and again.undo_depth("a") == (0, 0)
+        again.receive("a", "ada", 9, 8, ["y"])
+        again.undo("a", "ada", 10, 9)
+        assert again.text() == "xx"
+
+    def test_old_snapshots_are_read(self) -> None:
+        # Written before there was anything to undo: flags 0, one client, text.
+        from zlib import crc32
+
+        content = b"\x21\x00\x01\x01a\x03ada\x01\x01" + bytes(8) + b"\x03abc"
+        document = new()
+        document.restore(1, content + crc32(content).to_bytes(4, "little"))
+        assert document.text() == "abc" and document.undo_depth("a") == (0, 0)
+        document.receive("a", "ada", 2, 1, ["x"])
+        document.undo("a", "ada", 3, 2)
+        assert document.text() == "abc"
