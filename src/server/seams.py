@@ -137,7 +137,8 @@ class DocumentRecord:
 
 @dataclass(slots=True, frozen=True)
 class DocumentSnapshot:
-    """``body`` is what ``core.document`` wrote: text and the clients' sequence numbers at ``revision``."""
+    """``body`` is what ``core.document`` wrote: text and the clients' sequence numbers at ``revision``. A *checkpoint*
+    is one that is kept, to find older texts."""
 
     revision: int
     body: bytes
@@ -145,7 +146,8 @@ class DocumentSnapshot:
 
 @dataclass(slots=True, frozen=True)
 class Turn:
-    """The operations of one turn of the event loop: ``count`` of them, making revisions ``base`` + 1 ... + count."""
+    """The operations of one turn of the event loop: ``count`` of them, making revisions ``base`` + 1 ... + count. Or
+    those of many turns that were merged into a *block*. ``created_at``: when the last of them was stored."""
 
     base: int
     count: int
@@ -155,11 +157,15 @@ class Turn:
 
 @dataclass(slots=True, frozen=True)
 class StoredDocument:
-    """What a load needs: the newest snapshot (None: the empty text at revision 0) and every turn after it, in order."""
+    """What a load needs: a snapshot (None: the empty text at revision 0) and every turn after it, in order. ``revision``
+    is the document's last one. Operations are stored from ``horizon`` on; turns up to ``compacted`` are blocks."""
 
     record: DocumentRecord
     snapshot: DocumentSnapshot | None
     turns: list[Turn]
+    revision: int = 0
+    horizon: int = 0
+    compacted: int = 0
 
 
 class Store(Protocol):
@@ -209,10 +215,15 @@ class Store(Protocol):
     async def document(self, document: str) -> DocumentRecord | None: ...
 
     async def create_document(self, record: DocumentRecord, snapshot: DocumentSnapshot | None = None) -> bool:
-        """False when the id is taken. The owner gets the role ``owner``, atomically."""
+        """False when the id is taken. The owner gets the role ``owner``, atomically. The snapshot becomes a checkpoint
+        too: the history begins with it."""
 
-    async def load_document(self, document: str) -> StoredDocument | None:
-        """Consistent: record, snapshot and turns of one moment."""
+    async def documents(self, after: str = "", limit: int = 100) -> list[str]:
+        """Ids in order, those greater than ``after``."""
+
+    async def load_document(self, document: str, revision: int | None = None) -> StoredDocument | None:
+        """From the newest snapshot on; consistent, of one moment. With ``revision``: what leads to that one, from the
+        newest snapshot or checkpoint not above it. Below the horizon there may be a gap behind that."""
 
     async def turns(self, document: str, since: int, until: int) -> list[Turn]:
         """The turns that together hold revisions ``since`` + 1 ... ``until``, in order; the first may begin earlier
@@ -230,6 +241,25 @@ class Store(Protocol):
         """Replaces an older snapshot. A snapshot older than the stored one, ahead of the log, or of another
         generation is ignored."""
 
+    async def replace_turns(self, document: str, generation: str, block: Turn) -> bool:
+        """Puts a block in the place of the turns that it was merged from, and moves ``compacted`` to its end, atomically.
+        False, and nothing changes, unless stored turns of this generation hold exactly the revisions of the block, and
+        the newest snapshot reaches to its end."""
+
+    async def checkpoints(self, document: str) -> list[int]:
+        """The revisions of the checkpoints, in order."""
+
+    async def save_checkpoint(self, document: str, generation: str, checkpoint: DocumentSnapshot) -> bool:
+        """Adds one; one of the same revision stays. False when it is ahead of the log, or of another generation."""
+
+    async def drop_checkpoints(self, document: str, generation: str, revisions: Sequence[int]) -> None:
+        """Those that are stored and not at the horizon."""
+
+    async def prune(self, document: str, generation: str, horizon: int) -> int:
+        """Deletes the turns up to a later horizon, atomically, and returns how many operations went. The fence stays.
+        0, and nothing changes, unless a turn begins there or it is the document's last revision, there is a checkpoint
+        at it, and the newest snapshot is not older."""
+
     async def document_role(self, document: str, user: str) -> str | None: ...
 
     async def set_document_role(self, document: str, user: str, role: str | None) -> None: ...
@@ -237,7 +267,7 @@ class Store(Protocol):
     async def document_roles(self, document: str) -> dict[str, str]: ...
 
     async def delete_document(self, document: str) -> bool:
-        """Record, roles, snapshot and turns, atomically. False when there was none."""
+        """Record, roles, snapshot, checkpoints and turns, atomically. False when there was none."""
 
 
 # ------------------------------------------------------------------------------------------------------------- EventLog

@@ -21,12 +21,12 @@ from ..server.seams import (
     UserRecord,
 )
 from .clock import ManualClock
-from .outcome import Outcomes, settled
+from .outcome import Outcomes
+from .store_history import NOTES, HistorySuite, append, turn, with_turns
 
 CreateStore = Callable[[ManualClock], Store]
 Open = Callable[[], Awaitable[Store]]
 
-NOTES = DocumentRecord("notes", "generation-1", "ada", "editor", 5.0)
 #: Names that a careless query or file name would get wrong.
 ODD_NAMES = [
     "",
@@ -48,27 +48,7 @@ ODD_NAMES = [
 ]
 
 
-def turn(base: int, count: int = 1, body: bytes | None = None) -> Turn:
-    return Turn(base, count, b"turn after %d" % base if body is None else body, 9.0)
-
-
-async def append(store: Store, document: str, what: Turn) -> int:
-    revision = await settled(partial(store.append, document, what))
-    assert isinstance(revision, int)
-    return revision
-
-
-async def with_turns(store: Store, *counts: int, record: DocumentRecord = NOTES) -> list[Turn]:
-    """Creates the document and appends one turn of each count."""
-    assert await store.create_document(record)
-    turns, base = [], 0
-    for count in counts:
-        turns.append(turn(base, count))
-        base = await append(store, record.id, turns[-1])
-    return turns
-
-
-class StoreSuite:
+class StoreSuite(HistorySuite):
     """Give it the fixture ``create``: ``create(clock) -> Store``."""
 
     @pytest.fixture
@@ -117,6 +97,9 @@ class StoreSuite:
             partial(store.document, "notes"),
             partial(store.load_document, "notes"),
             partial(store.turns, "notes", 0, 1),
+            store.documents,
+            partial(store.load_document, "notes", 1),
+            partial(store.checkpoints, "notes"),
             partial(store.document_role, "notes", "ada"),
             partial(store.document_roles, "notes"),
         ]
@@ -126,6 +109,10 @@ class StoreSuite:
             partial(store.set_room_role, "team", "ada", "owner"),
             partial(store.create_document, NOTES),
             partial(store.save_snapshot, "notes", NOTES.generation, DocumentSnapshot(1, b"")),
+            partial(store.replace_turns, "notes", NOTES.generation, turn(0)),
+            partial(store.save_checkpoint, "notes", NOTES.generation, DocumentSnapshot(1, b"")),
+            partial(store.drop_checkpoints, "notes", NOTES.generation, [1]),
+            partial(store.prune, "notes", NOTES.generation, 1),
             partial(store.set_document_role, "notes", "ada", "owner"),
             partial(store.delete_document, "notes"),
             partial(append, store, "notes", turn(1)),
@@ -582,6 +569,21 @@ class DurableStoreSuite(StoreSuite):
         assert await store.turns("notes", 0, 4) == turns
         assert await store.document_roles("notes") == {"ada": "owner", "bob": "editor"}
         assert await append(store, "notes", turn(4)) == 5
+
+    async def test_blocks_checkpoints_and_the_horizon_are_there_after_a_restart(self, open: Open) -> None:
+        store = await open()
+        turns = await with_turns(store, 2, 1, 1, 3)
+        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(7, b"text"))
+        block, checkpoint = Turn(2, 2, b"merged", 9.0), DocumentSnapshot(2, b"early text")
+        assert await store.replace_turns("notes", NOTES.generation, block)
+        assert await store.save_checkpoint("notes", NOTES.generation, checkpoint)
+        assert await store.prune("notes", NOTES.generation, 2) == 2
+        await store.close()
+        store = await open()
+        stored = await store.load_document("notes", 6)
+        assert stored is not None
+        assert (stored.snapshot, stored.turns) == (checkpoint, [block, turns[3]])
+        assert (stored.revision, stored.horizon, stored.compacted) == (7, 2, 4)
 
     async def test_a_closed_store_can_be_started_again(self, store: Store) -> None:
         turns = await with_turns(store, 2)

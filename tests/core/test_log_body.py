@@ -99,7 +99,8 @@ def history(seed: int, count: int = 60) -> tuple[Document, list[Entry]]:
                 submit(rng.choice(others), revision)
             case _:
                 base = rng.randint(max(document.floor, revision - 5), revision)
-                submit([rng.choice(alphabet), *([1, "z"] if size > 9 else [])], base)
+                more: list[int | str] = [1, "z"] if size > 9 else []
+                submit([rng.choice(alphabet), *more], base)
     return document, document.since(0)
 
 

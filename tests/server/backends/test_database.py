@@ -28,7 +28,15 @@ from syncline.server.backends.sqlite import (
     migrations,
     open_database,
 )
-from syncline.server.seams import Conflict, DocumentRecord, PresenceEntry, Turn, Unavailable, UserRecord
+from syncline.server.seams import (
+    Conflict,
+    DocumentRecord,
+    DocumentSnapshot,
+    PresenceEntry,
+    Turn,
+    Unavailable,
+    UserRecord,
+)
 from syncline.testing import ManualClock, Outcomes, Recorder, settled
 
 NOTES = DocumentRecord("notes", "generation", "ada", created_at=1.0)
@@ -559,6 +567,38 @@ async def test_migrations_run_once_each_in_order(path: Path, monkeypatch: pytest
     store = SqliteStore(open_database(path), ManualClock())
     await store.start()
     assert await store.user("ada") == UserRecord("ada", created_at=1.0)
+    await store.close()
+
+
+async def test_documents_from_before_checkpoints_have_a_history_from_their_snapshot_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their first text may be lost, so nothing older than the snapshot may be claimed to be known."""
+    usual = migrations.MIGRATIONS
+    monkeypatch.setattr(migrations, "MIGRATIONS", usual[:1])
+    database = open_database(path)
+    await database.acquire()
+
+    def fill(connection: sqlite3.Connection) -> None:
+        for key, (name, revision) in enumerate((("long", 3), ("fresh", 1)), 1):
+            values = (key, name, "g", "ada", "editor", 5.0, revision)
+            connection.execute("INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            for base in range(revision):
+                connection.execute("INSERT INTO turns VALUES (?, ?, 1, ?, 9.0)", (key, base, b"turn %d" % base))
+        connection.execute("INSERT INTO snapshots VALUES (1, 2, ?)", (b"text at 2",))
+
+    await database.write(fill)
+    await database.release()
+    monkeypatch.setattr(migrations, "MIGRATIONS", usual)
+    store = SqliteStore(open_database(path), ManualClock())
+    await store.start()
+    snapshot, turns = DocumentSnapshot(2, b"text at 2"), [Turn(base, 1, b"turn %d" % base, 9.0) for base in range(3)]
+    long, fresh = await store.load_document("long"), await store.load_document("fresh")
+    assert long is not None and (long.snapshot, long.turns) == (snapshot, turns[2:])
+    assert (long.revision, long.horizon, long.compacted) == (3, 2, 2)
+    assert fresh is not None and (fresh.snapshot, fresh.turns, fresh.horizon) == (None, turns[:1], 0)
+    assert await store.checkpoints("long") == [2]
+    assert await store.turns("long", 0, 3) == turns  # still there for who was away
     await store.close()
 
 

@@ -6,7 +6,7 @@ Complexity: O(1) + result, but ``users`` sorts all users and ``load_document``/`
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -26,14 +26,16 @@ from ...seams import (
 
 
 class _Document:
-    """Invariant: ``turns`` are consecutive and end at ``revision``; ``snapshot`` is not ahead of it."""
+    """Invariant: ``turns`` are consecutive, begin at ``horizon`` and end at ``revision``; no snapshot is ahead of it."""
 
-    __slots__ = ("bases", "record", "revision", "roles", "snapshot", "turns")
+    __slots__ = ("bases", "checkpoints", "compacted", "horizon", "record", "revision", "roles", "snapshot", "turns")
 
     def __init__(self, record: DocumentRecord, snapshot: DocumentSnapshot | None) -> None:
         self.record = record
         self.snapshot = snapshot
         self.revision = snapshot.revision if snapshot is not None else 0
+        self.horizon = self.compacted = self.revision
+        self.checkpoints = {} if snapshot is None else {snapshot.revision: snapshot}
         self.roles = {record.owner: "owner"}
         self.turns: list[Turn] = []
         self.bases: list[int] = []  # of ``turns``, to search in
@@ -138,13 +140,21 @@ class MemoryStore:
         self._documents[record.id] = _Document(record, snapshot)
         return True
 
-    async def load_document(self, document: str) -> StoredDocument | None:
+    async def documents(self, after: str = "", limit: int = 100) -> list[str]:
+        self._require_open()
+        return sorted(document for document in self._documents if document > after)[: max(limit, 0)]
+
+    async def load_document(self, document: str, revision: int | None = None) -> StoredDocument | None:
         self._require_open()
         stored = self._documents.get(document)
         if stored is None:
             return None
-        since = stored.snapshot.revision if stored.snapshot is not None else 0
-        return StoredDocument(stored.record, stored.snapshot, stored.between(since, stored.revision))
+        until = stored.revision if revision is None else revision
+        known = [*stored.checkpoints.values()] if revision is not None else []
+        known += [] if stored.snapshot is None else [stored.snapshot]
+        base = max((one for one in known if one.revision <= until), key=lambda one: one.revision, default=None)
+        turns = stored.between(base.revision if base is not None else 0, until)
+        return StoredDocument(stored.record, base, turns, stored.revision, stored.horizon, stored.compacted)
 
     async def turns(self, document: str, since: int, until: int) -> list[Turn]:
         self._require_open()
@@ -173,6 +183,60 @@ class MemoryStore:
             return
         if stored.snapshot is None or stored.snapshot.revision < snapshot.revision:
             stored.snapshot = snapshot
+
+    def _of(self, document: str, generation: str) -> _Document | None:
+        self._require_open()
+        stored = self._documents.get(document)
+        return stored if stored is not None and stored.record.generation == generation else None
+
+    async def replace_turns(self, document: str, generation: str, block: Turn) -> bool:
+        stored, end = self._of(document, generation), block.base + block.count
+        if stored is None or stored.snapshot is None or stored.snapshot.revision < end:
+            return False
+        old = stored.between(block.base, end)
+        if not old or old[0].base != block.base or old[-1].base + old[-1].count != end:
+            return False
+        first = stored.bases.index(block.base)
+        stored.turns[first : first + len(old)] = [block]
+        stored.bases[first : first + len(old)] = [block.base]
+        stored.compacted = max(stored.compacted, end)
+        return True
+
+    async def checkpoints(self, document: str) -> list[int]:
+        self._require_open()
+        stored = self._documents.get(document)
+        return [] if stored is None else sorted(stored.checkpoints)
+
+    async def save_checkpoint(self, document: str, generation: str, checkpoint: DocumentSnapshot) -> bool:
+        stored = self._of(document, generation)
+        if stored is None or checkpoint.revision > stored.revision:
+            return False
+        stored.checkpoints.setdefault(checkpoint.revision, checkpoint)
+        return True
+
+    async def drop_checkpoints(self, document: str, generation: str, revisions: Sequence[int]) -> None:
+        stored = self._of(document, generation)
+        if stored is not None:
+            for revision in set(revisions) - {stored.horizon}:
+                stored.checkpoints.pop(revision, None)
+
+    async def prune(self, document: str, generation: str, horizon: int) -> int:
+        stored = self._of(document, generation)
+        if (
+            stored is None
+            or horizon <= stored.horizon
+            or (horizon not in stored.bases and horizon != stored.revision)
+            or horizon not in stored.checkpoints
+            or stored.snapshot is None
+            or stored.snapshot.revision < horizon
+        ):
+            return 0
+        first = bisect_right(stored.bases, horizon - 1)
+        del stored.turns[:first], stored.bases[:first]
+        pruned = horizon - stored.horizon
+        stored.horizon = horizon
+        stored.compacted = max(stored.compacted, horizon)
+        return pruned
 
     async def document_role(self, document: str, user: str) -> str | None:
         self._require_open()

@@ -106,6 +106,23 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (room, user)
         ) WITHOUT ROWID""",
     ),
+    (
+        # Turns from revision ``horizon`` on are stored; those up to ``compacted`` are blocks.
+        "ALTER TABLE documents ADD COLUMN horizon INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE documents ADD COLUMN compacted INTEGER NOT NULL DEFAULT 0",
+        """CREATE TABLE checkpoints (
+            document INTEGER NOT NULL REFERENCES documents ON DELETE CASCADE,
+            revision INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            PRIMARY KEY (document, revision)
+        )""",
+        # The text with which a document was created is lost once another snapshot has taken its place. So the history
+        # of documents from before begins with the snapshot that they have.
+        "INSERT INTO checkpoints SELECT document, revision, body FROM snapshots",
+        """UPDATE documents SET (horizon, compacted) =
+            (SELECT revision, revision FROM snapshots WHERE document = key)
+            WHERE key IN (SELECT document FROM snapshots)""",
+    ),
 )
 
 

@@ -164,8 +164,9 @@ class SqliteStore(Part):
 
         def work(connection: sqlite3.Connection) -> bool:
             cursor = connection.execute(
-                "INSERT INTO documents (id, generation, owner, default_role, created_at, revision)"
-                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO documents"
+                " (id, generation, owner, default_role, created_at, revision, horizon, compacted)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6) ON CONFLICT DO NOTHING",
                 (record.id, record.generation, record.owner, record.default_role, created_at, revision),
             )
             if not cursor.rowcount:
@@ -173,23 +174,39 @@ class SqliteStore(Part):
             key = cursor.lastrowid
             connection.execute("INSERT INTO document_roles VALUES (?, ?, 'owner')", (key, record.owner))
             if snapshot is not None:
-                connection.execute("INSERT INTO snapshots VALUES (?, ?, ?)", (key, snapshot.revision, snapshot.body))
+                for table in ("snapshots", "checkpoints"):
+                    connection.execute(
+                        f"INSERT INTO {table} (document, revision, body) VALUES (?, ?, ?)",
+                        (key, snapshot.revision, snapshot.body),
+                    )
             return True
 
         return await self._write(work)
 
-    async def load_document(self, document: str) -> StoredDocument | None:
+    async def documents(self, after: str = "", limit: int = 100) -> list[str]:
+        query, values = "SELECT id FROM documents WHERE id > ? ORDER BY id LIMIT ?", (after, max(limit, 0))
+        return await self._read(lambda connection: [id for (id,) in connection.execute(query, values)])
+
+    async def load_document(self, document: str, revision: int | None = None) -> StoredDocument | None:
         def work(connection: sqlite3.Connection) -> StoredDocument | None:
             row = connection.execute(_DOCUMENT, (document,)).fetchone()
             if row is None:
                 return None
             key = row[0]
-            stored = connection.execute("SELECT revision, body FROM snapshots WHERE document = ?", (key,)).fetchone()
+            state = connection.execute(
+                "SELECT revision, horizon, compacted FROM documents WHERE key = ?", (key,)
+            ).fetchone()
+            until = state[0] if revision is None else revision
+            query = "SELECT revision, body FROM snapshots WHERE document = :key AND revision <= :until"
+            if revision is not None:
+                query += (
+                    " UNION ALL SELECT revision, body FROM checkpoints WHERE document = :key AND revision <= :until"
+                )
+                query += " ORDER BY revision DESC LIMIT 1"
+            stored = connection.execute(query, {"key": key, "until": until}).fetchone()
             snapshot = None if stored is None else DocumentSnapshot(*stored)
-            (revision,) = connection.execute("SELECT revision FROM documents WHERE key = ?", (key,)).fetchone()
-            since = snapshot.revision if snapshot is not None else 0
-            turns = _turns(connection, key, since, revision)
-            return StoredDocument(DocumentRecord(*row[1:]), snapshot, turns)
+            turns = _turns(connection, key, snapshot.revision if snapshot is not None else 0, until)
+            return StoredDocument(DocumentRecord(*row[1:]), snapshot, turns, *state)
 
         return await self._read(work)
 
@@ -236,6 +253,85 @@ class SqliteStore(Part):
             " WHERE excluded.revision > snapshots.revision"
         )
         await self._change(query, snapshot.revision, snapshot.body, document, generation, snapshot.revision)
+
+    async def replace_turns(self, document: str, generation: str, block: Turn) -> bool:
+        end = block.base + block.count
+
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "SELECT key FROM documents JOIN snapshots ON document = key"
+                " WHERE id = ? AND generation = ? AND snapshots.revision >= ?",
+                (document, generation, end),
+            ).fetchone()
+            if row is None:
+                return False
+            between = (row[0], block.base, end)
+            # Turns follow one another without gaps, so the first one and their sum tell the rest.
+            found = connection.execute(
+                "SELECT min(base), sum(count) FROM turns WHERE document = ? AND base >= ? AND base < ?", between
+            ).fetchone()
+            if found != (block.base, block.count):
+                return False
+            connection.execute("DELETE FROM turns WHERE document = ? AND base >= ? AND base < ?", between)
+            connection.execute(
+                "INSERT INTO turns VALUES (?, ?, ?, ?, ?)",
+                (row[0], block.base, block.count, block.body, block.created_at),
+            )
+            connection.execute("UPDATE documents SET compacted = max(compacted, ?) WHERE key = ?", (end, row[0]))
+            return True
+
+        return await self._write(work)
+
+    async def checkpoints(self, document: str) -> list[int]:
+        query = f"SELECT revision FROM checkpoints WHERE document = {_KEY} ORDER BY revision"
+        return await self._read(lambda connection: [one for (one,) in connection.execute(query, (document,))])
+
+    async def save_checkpoint(self, document: str, generation: str, checkpoint: DocumentSnapshot) -> bool:
+        def work(connection: sqlite3.Connection) -> bool:
+            row = connection.execute(
+                "SELECT key FROM documents WHERE id = ? AND generation = ? AND revision >= ?",
+                (document, generation, checkpoint.revision),
+            ).fetchone()
+            if row is None:
+                return False
+            connection.execute(
+                "INSERT INTO checkpoints VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (row[0], checkpoint.revision, checkpoint.body),
+            )
+            return True
+
+        return await self._write(work)
+
+    async def drop_checkpoints(self, document: str, generation: str, revisions: Sequence[int]) -> None:
+        query = (
+            "DELETE FROM checkpoints WHERE revision = ? AND document ="
+            " (SELECT key FROM documents WHERE id = ? AND generation = ? AND horizon <> checkpoints.revision)"
+        )
+        rows = [(revision, document, generation) for revision in revisions]
+        await self._write(lambda connection: connection.executemany(query, rows))
+
+    async def prune(self, document: str, generation: str, horizon: int) -> int:
+        def work(connection: sqlite3.Connection) -> int:
+            # Everything that the contract asks for; what does not match changes nothing.
+            row = connection.execute(
+                "SELECT key, horizon FROM documents WHERE id = :id AND generation = :generation AND horizon < :horizon"
+                " AND (revision = :horizon OR EXISTS"
+                " (SELECT 1 FROM turns WHERE document = key AND base = :horizon))"
+                " AND EXISTS (SELECT 1 FROM checkpoints WHERE document = key AND revision = :horizon)"
+                " AND EXISTS (SELECT 1 FROM snapshots WHERE document = key AND revision >= :horizon)",
+                {"id": document, "generation": generation, "horizon": horizon},
+            ).fetchone()
+            if row is None:
+                return 0
+            key, before = row
+            connection.execute("DELETE FROM turns WHERE document = ? AND base < ?", (key, horizon))
+            connection.execute(
+                "UPDATE documents SET horizon = ?, compacted = max(compacted, ?) WHERE key = ?",
+                (horizon, horizon, key),
+            )
+            return int(horizon - before)
+
+        return await self._write(work)
 
     async def document_role(self, document: str, user: str) -> str | None:
         return await self._value(
