@@ -22,7 +22,7 @@ NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench fuzz wheel clean distclean
+.PHONY: help setup run test test-core lint format types debug asan bench bench-ot fuzz wheel clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,7 +95,7 @@ format: $(STAMPS)/dev ## rewrite the Python files in the one format
 types: setup ## mypy strict; stubtest: the native modules are what their .pyi say
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
-	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/peers/*.py bench/*.py examples/*.py tools/browser/build.py
+	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/browser/build.py
 	@echo "==> stubtest $(MODULES)"
 	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))
 
@@ -123,7 +123,18 @@ asan: setup ## the core tests under AddressSanitizer
 
 bench: setup ## benchmarks; each asserts its result first
 	@echo "==> benchmarks"
-	@$(PY) -m pytest bench --timeout=0 --override-ini='python_files=bench_*.py' \
+	@$(PY) -m pytest bench/bench_core.py --timeout=0 --override-ini='python_files=bench_*.py' \
+	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
+
+$(STAMPS)/bench-peers: $(STAMPS)/bundle pyproject.toml bench/peers/package-lock.json
+	@echo "==> installing what bench-ot measures beside (PyPI and npm)"
+	@$(PY) -m pip install --quiet --group bench
+	@$(PY) tools/browser/build.py --bench
+	@touch $@
+
+bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-k replay', ARGS='--rows FILE'); some minutes
+	@echo "==> collaboration beside its peers"
+	@$(PY) -m pytest bench/bench_ot.py bench/bench_documents.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
 
 fuzz: setup ## a longer round of the property and fuzz tests
@@ -143,4 +154,5 @@ clean: ## remove what was built (not .venv)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv and node_modules too
-	rm -rf .venv tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules
+	rm -rf .venv tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules \
+	  bench/peers/node_modules

