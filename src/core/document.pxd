@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from syncline.core.entries cimport Entry
+from syncline.core.ladder cimport Ladder
 from syncline.core.ot cimport Operation
 from syncline.core.text cimport Text
 from syncline.core.undo cimport Undo
@@ -21,6 +22,7 @@ cdef class Document(Window):
     cdef dict carets             # client -> _Caret, in UTF-16 units at the head
     cdef int64_t max_length
     cdef Undo stacks             # what each client can undo
+    cdef Ladder ladder
 
     cdef Entry entry_at(self, int64_t revision)
     cdef int64_t length_at(self, int64_t revision, bint utf16) except -1

@@ -29,6 +29,14 @@ class Document(Window):
         undo_history: int = 20_000,
         undo_group_ms: int = 1000,
     ) -> None: ...
+    @property
+    def ladder_bytes(self) -> int:
+        """Memory of what takes operations that are behind to the head. At most 64 bytes for each entry of the window,
+        and ``window_bytes`` / 2.
+        """
+    def trim(self) -> None:
+        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped).
+        """
     def text(self) -> str:
         """The text at the head. O(text)."""
     def hash(self) -> int:

@@ -1,7 +1,7 @@
 """One collaborative document: text, revision, a bounded window of operations, receive(). Sans-I/O.
 
-    base ... revision              what an arriving operation is transformed against, one by one (never composed:
-                                   T(x, a.b) is not T(T(x, a), b))
+    base ... revision              what an arriving operation is transformed against, as if one by one (never composed:
+                                   T(x, a.b) is not T(T(x, a), b)); ladder.pyx does it fast
 
 What every type of document shares (the window, exactly once) is in window.pyx.
 
@@ -19,6 +19,7 @@ from zlib import crc32
 cimport cython
 
 from syncline.core.entries cimport Entry, encode_snapshot, new_entry
+from syncline.core.ladder cimport Ladder
 from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation, unit_is_utf16
 from syncline.core.parts cimport (
     MAX_LENGTH,
@@ -28,7 +29,6 @@ from syncline.core.parts cimport (
     out_of_range,
     parts_close,
     parts_open,
-    transform_parts,
 )
 from syncline.core.text cimport Text
 from syncline.core.undo cimport Undo
@@ -110,6 +110,7 @@ cdef class Document(Window):
         self.body = Text()
         self.carets = {}
         self.stacks = Undo(groups=undo_depth, max_bytes=undo_bytes, history=undo_history, group_ms=undo_group_ms)
+        self.ladder = Ladder(window_bytes // 2)
 
     # ------------------------------------------------------------------------------------------------- the window
 
@@ -143,6 +144,19 @@ cdef class Document(Window):
         self.widen(first_revision, entries)
         self.floor_units, self.floor_points = units, points
 
+    def trim(self):
+        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped).
+        """
+        Window.trim(self)
+        self.ladder.let_go(self.bottom())
+
+    @property
+    def ladder_bytes(self):
+        """Memory of what takes operations that are behind to the head. At most 64 bytes for each entry of the window,
+        and ``window_bytes`` / 2.
+        """
+        return self.ladder.size()
+
     cdef int floor_rises(self, Commit commit) except -1:
         cdef Entry entry = <Entry>commit
         self.floor_units, self.floor_points = entry.units_after, entry.points_after
@@ -158,7 +172,7 @@ cdef class Document(Window):
         ``components``: what ``Operation.parse`` takes, or an Operation that counts ``unit``. The author's cursor goes
         to the end of what it did. Raises SynclineError (operation_invalid, operation_out_of_range, revision_unknown,
         sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
-        ``floor``. O(revision - base).
+        ``floor``. O(revision - base) or less.
         """
         cdef bint utf16 = unit_is_utf16(unit)
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
@@ -255,29 +269,24 @@ cdef class Document(Window):
         return Receipt(self.revision, entry, False)
 
     cdef Operation rebase(self, Operation operation, int64_t base):
-        """``operation`` after everything that was committed since ``base``. Two arrays take turns: no object per step.
-        """
+        """``operation`` after everything that was committed since ``base``; see ladder.pyx."""
         cdef Parts buffers[2]
+        cdef Parts result
         cdef const Part *parts = operation.parts
-        cdef Py_ssize_t index, count = operation.count
-        cdef int turn = 0
-        cdef Operation other
-        cdef Py_ssize_t start = self.first + (base - self.bottom())
-        if start == len(self.entries) or count == 0:
+        cdef Py_ssize_t count = operation.count
+        if base == self.revision or count == 0:
             return operation
         parts_open(&buffers[0])
         parts_open(&buffers[1])
         try:
-            for index in range(start, len(self.entries)):
-                other = (<Entry>self.entries[index]).numbers(operation.utf16)
-                buffers[turn].count = 0
-                transform_parts(parts, count, other.parts, other.count, True, &buffers[turn])
-                parts = buffers[turn].items
-                count = buffers[turn].count
-                turn = 1 - turn
+            self.ladder.climb(
+                self.entries, self.revision, self.bottom(), base, operation.utf16, &parts, &count, buffers
+            )
             if count > MAX_COMPONENTS:
                 raise invalid(f"more than {MAX_COMPONENTS} components")
-            return new_operation(&buffers[1 - turn], operation.text, operation.utf16)
+            result.items = <Part *>parts
+            result.count = count
+            return new_operation(&result, operation.text, operation.utf16)
         finally:
             parts_close(&buffers[0])
             parts_close(&buffers[1])
@@ -331,17 +340,13 @@ cdef class Document(Window):
         cdef bint utf16 = unit_is_utf16(unit)
         cdef int64_t start = read_count(base, "revision"), length
         cdef int64_t at = read_count(anchor, "anchor"), to = read_count(head, "head")
-        cdef Py_ssize_t index
-        cdef Entry entry
         cdef _Caret caret
         self.require_held(start)
         length = self.length_at(start, utf16)
         if at > length or to > length:
             raise SynclineError(ErrorCode.INVALID_DATA, "the cursor lies past the end of the text at its revision")
-        for index in range(self.first + (start - self.bottom()), len(self.entries)):
-            entry = self.entries[index]
-            at = entry.numbers(utf16).move(at, False)
-            to = entry.numbers(utf16).move(to, False)
+        at = self.ladder.move(self.entries, self.revision, self.bottom(), start, utf16, at)
+        to = self.ladder.move(self.entries, self.revision, self.bottom(), start, utf16, to)
         if utf16:
             at -= self.body.splits(at)
             to -= self.body.splits(to)
@@ -385,6 +390,7 @@ cdef class Document(Window):
         stacks.restore(revision, undo)
         self.start_at(revision, states, forgotten)
         self.stacks = stacks
+        self.ladder.forget()
         self.body = Text(text)
         self.carets = {}
         self.floor_units = self.body.size()

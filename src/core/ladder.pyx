@@ -1,0 +1,395 @@
+"""How an operation that is behind gets to the head, by what that costs.
+
+    one splice            a loop over the splices of the window, which lie side by side in memory: 1 to 2 ns a step,
+                          no object is touched
+    anything else         `transform_parts` against one operation after the other; so goes also a splice for the one
+                          step in which another lands inside what it deletes, after which it may be one again
+    many steps, or parts  a position map from its base, kept and extended: a crowd that comes back from one revision
+                          makes it once
+
+A map pays after some use. So each base keeps account of the steps that were walked from it without one; when they have
+cost what a map costs, it is made (the rule of renting skis: never more than twice the best in hindsight). An operation
+of many parts pays for it at once.
+
+All of it follows from the window's entries, which are handed in with each call: revisions up to ``revision``, at the
+end of the list. What is kept here is brought up to date when it is asked, so that a document which nobody is behind
+keeps nothing. Bounds: 16 to 64 bytes an entry of the window (both units, room to grow), and ``max_bytes`` of maps; the least used goes first.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy
+
+cimport cython
+
+from syncline.core.entries cimport Entry
+from syncline.core.history cimport PositionMap
+from syncline.core.ot cimport Operation
+from syncline.core.parts cimport DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, parts_push, transform_parts
+
+from syncline.core.history import PositionMap as _PositionMap
+
+# Costs in steps of a splice over a splice, 1.5 ns, as measured.
+cdef int64_t GENERAL_STEP = 12  # one `transform_parts`, and
+cdef int64_t GENERAL_PART = 3   # for each of the parts that arrive
+cdef int64_t FOLD = 40          # one operation into a map
+# Below this many steps the accounts are not worth their keeping.
+cdef int64_t SHORT = 1024
+# Beyond any number of steps, and any revision.
+cdef int64_t NEVER = -4_611_686_018_427_387_904
+cdef int64_t MAX_REVISION = 9_223_372_036_854_775_807
+
+
+# ------------------------------------------------------------------------------------------------------- splices
+
+
+cdef bint as_edit(const Part *parts, Py_ssize_t count, Edit *edit) noexcept:  # reads the parts
+    """Whether the parts are retain, insert, delete, insert, each of which may be missing."""
+    cdef Py_ssize_t index = 0
+    edit.at = edit.before = edit.deleted = edit.after = 0
+    if count > 4:
+        return False
+    if index < count and parts[index].kind == RETAIN:
+        edit.at = parts[index].length
+        index += 1
+    if index < count and parts[index].kind == INSERT:
+        edit.before = parts[index].length
+        index += 1
+    if index < count and parts[index].kind == DELETE:
+        edit.deleted = parts[index].length
+        index += 1
+    if index < count and parts[index].kind == INSERT:
+        edit.after = parts[index].length
+        index += 1
+    return index == count
+
+
+cdef int push_edit(const Edit *edit, Parts *out) except -1:
+    if edit.before or edit.deleted or edit.after:
+        parts_push(out, RETAIN, edit.at)
+        parts_push(out, INSERT, edit.before)
+        parts_push(out, DELETE, edit.deleted)
+        parts_push(out, INSERT, edit.after)
+    return 0
+
+
+cdef Splice as_splice(Operation operation) noexcept:  # sums of an Operation fit 32 bits
+    cdef Splice splice
+    cdef Edit edit
+    if not as_edit(operation.parts, operation.count, &edit):
+        splice.at = splice.end = splice.put = -1
+        splice.delta = 0
+    elif operation.count == 0:
+        splice.at = splice.end = splice.put = <int32_t>MAX_LENGTH
+        splice.delta = 0
+    else:
+        splice.at = <int32_t>edit.at
+        splice.end = <int32_t>(edit.at + edit.deleted)
+        splice.put = <int32_t>(edit.at + edit.before)
+        splice.delta = <int32_t>(edit.before + edit.after - edit.deleted)
+    return splice
+
+
+cdef inline int64_t moved(const Splice *other, int64_t position) noexcept:  # arithmetic
+    """Where a position goes that inserts at it leave where it is; the left side's insert goes there too."""
+    if position <= other.at:
+        return position
+    return other.put if position <= other.end else position + other.delta
+
+
+cdef Py_ssize_t move_position(const Splice *splices, Py_ssize_t index, Py_ssize_t end, int64_t *position) noexcept:
+    # Reads splices[index : end].
+    """Moves it past splices until one is none; returns where that is, or ``end``."""
+    cdef int64_t at = position[0]
+    while index < end and splices[index].at >= 0:
+        at = moved(&splices[index], at)
+        index += 1
+    position[0] = at
+    return index
+
+
+cdef bint step(Edit *edit, const Splice *other) noexcept:  # arithmetic
+    """Transforms an edit that deletes, as the left side. False, and unchanged, when the result is no single splice."""
+    cdef int64_t end = edit.at + edit.deleted
+    cdef int64_t new_at, new_end, overlap, left, right, within
+    if end <= other.at:
+        return True
+    if edit.at > other.end:
+        edit.at += other.delta
+        return True
+    new_at = moved(other, edit.at)
+    new_end = moved(other, end)
+    overlap = max(<int64_t>0, min(end, <int64_t>other.end) - max(edit.at, <int64_t>other.at))
+    left = max(<int64_t>0, min(end, <int64_t>other.at) - edit.at)
+    right = edit.deleted - overlap - left
+    within = new_end - new_at - left - right  # what the other inserts inside, which is retained
+    if within and (left or edit.before):
+        if right or edit.after:
+            return False
+        edit.at = new_at  # all of it lies behind what is left of this edit
+    elif within:
+        edit.at = new_end - right
+    else:
+        edit.at = new_at
+    edit.deleted = left + right
+    if edit.deleted == 0:
+        edit.before += edit.after
+        edit.after = 0
+    return True
+
+
+cdef Py_ssize_t move_edit(const Splice *splices, Py_ssize_t index, Py_ssize_t end, Edit *edit) noexcept:
+    # Reads splices[index : end].
+    """Transforms it past splices until one is none, or the result is none; returns where that is, or ``end``."""
+    while index < end:
+        if edit.deleted == 0:
+            return move_position(splices, index, end, &edit.at)
+        if splices[index].at < 0 or not step(edit, &splices[index]):
+            break
+        index += 1
+    return index
+
+
+# -------------------------------------------------------------------------------------------------------- ladder
+
+
+@cython.final
+cdef class Ladder:
+    """What a document knows about its window to get over it quickly."""
+
+    def __cinit__(self, Py_ssize_t max_bytes=0):
+        cdef int index
+        self.max_bytes = max_bytes
+        self.maps = [None] * SLOTS
+        for index in range(SLOTS):
+            self.slots[index].base = -1
+
+    def __dealloc__(self):
+        free(self.units)
+        free(self.points)
+
+    def __reduce__(self):
+        raise TypeError("a Ladder is not copied; it follows from a window")
+
+    # -------------------------------------------------------------------------------------------------- the splices
+
+    cdef void clear(self) noexcept:  # only frees
+        free(self.points)
+        self.points = NULL
+        self.start = self.count = 0
+
+    cdef int push(self, Entry entry) except -1:
+        """The splice of the next revision."""
+        cdef Py_ssize_t capacity = self.capacity
+        cdef Splice *grown
+        if self.start + self.count == capacity:
+            if self.start > self.count:
+                memcpy(self.units, self.units + self.start, self.count * sizeof(Splice))
+                if self.points != NULL:
+                    memcpy(self.points, self.points + self.start, self.count * sizeof(Splice))
+                self.start = 0
+            else:
+                capacity = max(2 * capacity, 64)
+                if self.points != NULL:
+                    grown = <Splice *>realloc(self.points, capacity * sizeof(Splice))
+                    if grown == NULL:
+                        raise MemoryError()
+                    self.points = grown
+                grown = <Splice *>realloc(self.units, capacity * sizeof(Splice))
+                if grown == NULL:
+                    raise MemoryError()
+                self.units = grown
+                self.capacity = capacity
+        if entry.points is not None and self.points == NULL:
+            self.points = <Splice *>malloc(self.capacity * sizeof(Splice))
+            if self.points == NULL:
+                raise MemoryError()
+            memcpy(self.points + self.start, self.units + self.start, self.count * sizeof(Splice))
+        self.units[self.start + self.count] = as_splice(entry.operation)
+        if self.points != NULL:
+            self.points[self.start + self.count] = as_splice(entry.numbers(False))
+        self.count += 1
+        return 0
+
+    cdef int sync(self, list entries, int64_t revision, int64_t bottom, int64_t base) except -1:
+        """Has the splices of revisions base + 1 ... revision; the window reaches down to ``bottom``."""
+        cdef int64_t top = self.floor + self.count
+        if base < self.floor or base > top:
+            # Never asked before, or the window was widened, or trimmed meanwhile.
+            self.clear()
+            self.floor = top = bottom if base < self.floor else base
+        elif self.floor < bottom:
+            self.start += bottom - self.floor
+            self.count -= bottom - self.floor
+            self.floor = bottom
+        while top < revision:
+            self.push(<Entry>entries[len(entries) - (revision - top)])
+            top += 1
+        return 0
+
+    # ----------------------------------------------------------------------------------------------------- the maps
+
+    cdef int forget(self) except -1:
+        """Another history begins."""
+        self.let_go(MAX_REVISION)
+        self.clear()
+        self.floor = 0
+        return 0
+
+    cdef int let_go(self, int64_t bottom) except -1:
+        """The window reaches down to ``bottom`` only: nothing can be made before it any more."""
+        cdef int index
+        for index in range(SLOTS):
+            if 0 <= self.slots[index].base < bottom:
+                self.slots[index].base = -1
+                self.maps[index] = None
+        return 0
+
+    cdef Py_ssize_t size(self) except -1:
+        """Bytes of the maps and the splices."""
+        cdef Py_ssize_t total = self.capacity * <Py_ssize_t>sizeof(Splice) * (1 if self.points == NULL else 2)
+        for item in self.maps:
+            if item is not None:
+                total += (<PositionMap>item).size()
+        return total
+
+    cdef PositionMap map_from(
+        self, list entries, int64_t revision, int64_t bottom, int64_t base, bint utf16, int64_t steps
+    ):
+        """The map from ``base`` to ``revision``; None while the ``steps`` to be done now had better be walked."""
+        cdef PositionMap found
+        cdef Operation operation
+        cdef Slot *slot
+        cdef int index, chosen = -1
+        cdef int64_t at
+        self.let_go(bottom)
+        for index in range(SLOTS):
+            if self.slots[index].base == base and self.slots[index].utf16 == utf16:
+                chosen = index
+                break
+            # In its place: a free slot, else the one that has no map and was not asked for longest.
+            if self.maps[index] is None and (chosen < 0 or self.age(index) < self.age(chosen)):
+                chosen = index
+        slot = &self.slots[chosen]
+        if slot.base != base or slot.utf16 != utf16:
+            slot.base = slot.top = base
+            slot.utf16 = utf16
+            slot.spent = 0
+        self.clock += 1
+        slot.used = self.clock
+        found = self.maps[chosen]
+        if found is None:
+            slot.spent += steps
+            if slot.spent < FOLD * (revision - base):
+                return None
+            slot.top = base
+        try:
+            if found is None:
+                found = _PositionMap((), "utf-16" if utf16 else "unicode", max_bytes=self.max_bytes)
+            for at in range(slot.top, revision):
+                operation = (<Entry>entries[len(entries) - (revision - at)]).numbers(utf16)
+                found.fold(operation.parts, operation.count)
+        except (OverflowError, MemoryError):
+            # Too large to keep: from here on it is walked.
+            self.maps[chosen] = None
+            slot.spent = NEVER
+            return None
+        slot.top = revision
+        self.maps[chosen] = found
+        self.hold_bounds(chosen)
+        return found
+
+    cdef int64_t age(self, int index) noexcept:  # reads fields
+        return 0 if self.slots[index].base < 0 else self.slots[index].used
+
+    cdef int hold_bounds(self, int kept) except -1:
+        """Drops maps, the one that was not used longest first; half of the slots have one at most."""
+        cdef int index, oldest, count
+        cdef Py_ssize_t total
+        while True:
+            total = count = 0
+            oldest = -1
+            for index in range(SLOTS):
+                if self.maps[index] is not None:
+                    count += 1
+                    total += (<PositionMap>self.maps[index]).size()
+                    if index != kept and (oldest < 0 or self.age(index) < self.age(oldest)):
+                        oldest = index
+            if oldest < 0 or (total <= self.max_bytes and count <= SLOTS // 2):
+                return 0
+            self.maps[oldest] = None
+            self.slots[oldest].base = -1
+
+    # ---------------------------------------------------------------------------------------------------- the climb
+
+    cdef int climb(
+        self, list entries, int64_t revision, int64_t bottom, int64_t base, bint utf16,
+        const Part **parts, Py_ssize_t *count, Parts *buffers,
+    ) except -1:
+        """Transforms parts made at ``base``, as the left side, against all since. Sets ``parts`` and ``count`` to the
+        result, which lies in one of two ``buffers`` or where it was.
+        """
+        cdef const Splice *splices
+        cdef PositionMap map
+        cdef Operation other
+        cdef Edit edit
+        cdef Py_ssize_t index, end
+        cdef int turn = 0
+        cdef bint single = as_edit(parts[0], count[0], &edit)
+        cdef int64_t steps = revision - base
+        if steps == 0 or count[0] == 0:
+            return 0
+        if not single:
+            steps *= GENERAL_STEP + GENERAL_PART * count[0]
+        if steps >= SHORT:
+            map = self.map_from(entries, revision, bottom, base, utf16, steps)
+            if map is not None:
+                buffers[0].count = 0
+                map.move_parts(parts[0], count[0], &buffers[0])
+                parts[0] = buffers[0].items
+                count[0] = buffers[0].count
+                return 0
+        self.sync(entries, revision, bottom, base)
+        splices = self.units if utf16 or self.points == NULL else self.points
+        index = self.start + (base - self.floor)
+        end = self.start + self.count
+        while True:
+            if single:
+                index = move_edit(splices, index, end, &edit)
+                buffers[turn].count = 0
+                push_edit(&edit, &buffers[turn])
+                parts[0] = buffers[turn].items
+                count[0] = buffers[turn].count
+                turn = 1 - turn
+            if index == end or count[0] == 0:
+                return 0
+            other = (<Entry>entries[len(entries) - (end - index)]).numbers(utf16)
+            buffers[turn].count = 0
+            transform_parts(parts[0], count[0], other.parts, other.count, True, &buffers[turn])
+            parts[0] = buffers[turn].items
+            count[0] = buffers[turn].count
+            turn = 1 - turn
+            index += 1
+            single = as_edit(parts[0], count[0], &edit)
+
+    cdef int64_t move(
+        self, list entries, int64_t revision, int64_t bottom, int64_t base, bint utf16, int64_t position
+    ) except -1:
+        """Where a position at ``base`` goes; inserts at it leave it where it is."""
+        cdef const Splice *splices
+        cdef PositionMap map
+        cdef Py_ssize_t index, end
+        if revision - base >= SHORT:
+            map = self.map_from(entries, revision, bottom, base, utf16, revision - base)
+            if map is not None:
+                return map.move(position)
+        self.sync(entries, revision, bottom, base)
+        splices = self.units if utf16 or self.points == NULL else self.points
+        index = self.start + (base - self.floor)
+        end = self.start + self.count
+        while True:
+            index = move_position(splices, index, end, &position)
+            if index == end:
+                return position
+            position = (<Entry>entries[len(entries) - (end - index)]).numbers(utf16).move(position, False)
+            index += 1

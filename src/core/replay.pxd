@@ -1,0 +1,1 @@
+"""The native face of replay.pyx: nothing is called natively from outside."""
