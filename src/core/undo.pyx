@@ -300,7 +300,7 @@ cdef class Undo:
     cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, int64_t time) except -1:
         """Whether an edit of the right kind belongs to the open group. Leaves the caret where it is at the head."""
         cdef str text
-        if stack.edits >= MAX_EDITS or not 0 <= time - stack.time <= self.group_ms:
+        if stack.edits >= MAX_EDITS or self.group_ms == 0 or not 0 <= time - stack.time <= self.group_ms:
             return False
         stack.caret = self.log.move(stack.caret, stack.caret_at - self.base, self.revision - self.base)
         stack.caret_at = self.revision

@@ -143,6 +143,27 @@ class DocumentsConfig:
         low=1,
         high=1_000_000,
     )
+    undo_depth: int = setting(
+        100, "Groups of edits that a client can undo; the oldest is dropped.", low=0, high=10_000, zero="no undo"
+    )
+    undo_bytes: int = setting(
+        4_194_304,
+        "Bytes kept per document to undo; the oldest groups are dropped.",
+        unit="bytes",
+        low=1024,
+        high=1_073_741_824,
+    )
+    undo_history: int = setting(
+        20_000, "How many operations back an undo reaches; older groups are dropped.", low=1, high=1_000_000
+    )
+    undo_group_ms: int = setting(
+        1000,
+        "Longest pause inside a group: what is typed with shorter ones is undone together, word by word.",
+        unit="ms",
+        low=0,
+        high=60_000,
+        zero="every edit by itself",
+    )
     pending_operations: int = setting(
         10_000,
         "Operations of one document that wait for the commit in progress; more are refused.",

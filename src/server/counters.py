@@ -79,6 +79,7 @@ class Counters:
         "publishes",
         "requests",
         "snapshots",
+        "undo_dropped",
     )
 
     def __init__(self) -> None:
@@ -96,6 +97,7 @@ class Counters:
         self.divergences = 0
         self.load_failures = 0
         self.snapshots = 0
+        self.undo_dropped = 0  # groups of edits that can no longer be undone
         self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now
         self.connections_opened: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.requests: defaultdict[str, int] = defaultdict(int)  # event ->

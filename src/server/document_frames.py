@@ -21,9 +21,13 @@ ENTRIES_PER_FRAME = 2000
 
 def describe(entries: Sequence[Entry], unit: Unit) -> list[dict[str, Any]]:
     """Entries as the protocol shows them."""
-    return [
-        {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components} for entry in entries
-    ]
+    described = []
+    for entry in entries:
+        shown = {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components}
+        if entry.kind != "edit":
+            shown["kind"] = entry.kind
+        described.append(shown)
+    return described
 
 
 def describe_steps(steps: Sequence[Entry | Composite], unit: Unit) -> list[dict[str, Any]]:

@@ -61,6 +61,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     known = [other.describe(core, data.unit) for other in live.collaborators.values()]
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
+    undo, redo = core.undo_depth(client)
     request.reply(
         {
             "document": live.id,
@@ -70,6 +71,8 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             "unit": data.unit,
             "client": client,
             "seq": core.last_seq(client),
+            "undo": undo,
+            "redo": redo,
             **answer.fields(core, data.unit),
             "collaborators": known,
         }

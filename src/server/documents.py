@@ -88,6 +88,10 @@ class Documents:
             window_bytes=config.window_bytes,
             max_length=config.max_length,
             max_clients=config.clients,
+            undo_depth=config.undo_depth,
+            undo_bytes=config.undo_bytes,
+            undo_history=config.undo_history,
+            undo_group_ms=config.undo_group_ms,
         )
         if stored.snapshot is not None:
             core.restore(stored.snapshot.revision, stored.snapshot.body)

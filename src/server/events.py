@@ -124,6 +124,21 @@ class DocumentOperation(msgspec.Struct):
     operation: list[int | str] | dict[str, int | str | None]
 
 
+class DocumentUndo(msgspec.Struct):
+    """Of redo too."""
+
+    document: Name
+    seq: Sequence
+    revision: Counter
+
+
+class DocumentRestore(msgspec.Struct):
+    document: Name
+    seq: Sequence
+    revision: Counter
+    to: Counter
+
+
 class DocumentCursor(msgspec.Struct):
     document: Name
     revision: Counter

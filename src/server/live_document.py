@@ -14,31 +14,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.document import Document, Receipt
+from ..core.document import Document
 from ..core.entries import Entry, encode_entries
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
 from .collaborator import Collaborator
 from .document_frames import broadcast, entries_between, show_cursors
-from .events import DocumentCursor, DocumentOperation
+from .events import DocumentCursor
 from .requests import Request
 from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
+from .submission import Submission, Submitted
 
 if TYPE_CHECKING:
+    from ..core.window import Kind
     from .node import Node
 
 log = logging.getLogger("syncline.documents")
-
-
-class _Submission:
-    """One operation on its way through the pipeline."""
-
-    __slots__ = ("collaborator", "data", "receipt", "request")
-
-    def __init__(self, collaborator: Collaborator, data: DocumentOperation, request: Request) -> None:
-        self.collaborator = collaborator
-        self.data = data
-        self.request = request
-        self.receipt: Receipt | None = None
 
 
 class LiveDocument:
@@ -52,8 +42,8 @@ class LiveDocument:
         self.collaborators: dict[str, Collaborator] = {}  # client -> collaborator
         self.closed = False
         self.pins = 0  # joins under way, which keep it loaded
-        self._inbox: list[_Submission] = []
-        self._accepted: list[_Submission] = []  # in the commit under way, duplicates of this turn included
+        self._inbox: list[Submission] = []
+        self._accepted: list[Submission] = []  # in the commit under way, duplicates of this turn included
         self._entries: list[Entry] = []  # what that commit stores
         self._cursors: dict[str, DocumentCursor] = {}  # client -> newest, waiting for the turn
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
@@ -63,7 +53,12 @@ class LiveDocument:
         self._snapshot_at = core.revision
         self._snapshotting = False
         self._hash_at = core.revision
+        self._undo_dropped = core.undo_dropped
         self.idle: Timer | None = None
+
+    @property
+    def undo_bytes(self) -> int:
+        return self.core.undo_bytes
 
     @property
     def pending(self) -> int:
@@ -72,13 +67,22 @@ class LiveDocument:
 
     # Stage 1: submit -----------------------------------------------------------------------------------------
 
-    def submit(self, collaborator: Collaborator, data: DocumentOperation, request: Request) -> None:
-        """Queues an operation for this turn. Raises SynclineError (forbidden, limit_exceeded)."""
+    def submit(
+        self,
+        collaborator: Collaborator,
+        data: Submitted,
+        request: Request,
+        kind: Kind = "edit",
+        text: str = "",
+    ) -> None:
+        """Queues an operation for this turn; ``text`` is the one to restore. Raises SynclineError (forbidden,
+        limit_exceeded).
+        """
         if collaborator.role == "reader":
             raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
         if len(self._inbox) >= self.node.config.documents.pending_operations:
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many operations wait; try again")
-        self._inbox.append(_Submission(collaborator, data, request))
+        self._inbox.append(Submission(collaborator, data, request, kind, text))
         self._schedule()
 
     def move_cursor(self, collaborator: Collaborator, data: DocumentCursor) -> None:
@@ -108,17 +112,8 @@ class LiveDocument:
         inbox, self._inbox = self._inbox, []
         now = self.node.clock.time()
         for index, submission in enumerate(inbox):
-            data, collaborator = submission.data, submission.collaborator
             try:
-                receipt = self.core.receive(
-                    collaborator.client,
-                    collaborator.session.user,
-                    data.seq,
-                    data.revision,
-                    data.operation,
-                    collaborator.unit,
-                    now,
-                )
+                receipt = submission.receive(self.core, now)
             except SynclineError as error:
                 self.node.counters.operations_refused += 1
                 submission.request.fail(error)
@@ -133,7 +128,7 @@ class LiveDocument:
                 self._accepted.append(submission)
                 if not receipt.duplicate and receipt.entry is not None:
                     self._entries.append(receipt.entry)
-                    if data.revision < receipt.revision - 1:
+                    if submission.data.revision < receipt.revision - 1:
                         self.node.counters.operations_transformed += 1
 
     async def _widen_for_inbox(self, base: int) -> None:
@@ -181,6 +176,26 @@ class LiveDocument:
             if self.core.floor <= at:
                 return older + self.core.since(at)
 
+    async def text_at(self, revision: int) -> str:
+        """The text at a former revision. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
+        if revision > self.core.revision:
+            raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.core.revision}")
+        await self.settle()
+        stored = await self.node.store.load_document(self.id, revision)
+        former = Document(self.id, self.core.generation, max_length=self.core.length() + (1 << 30), undo_depth=0)
+        try:
+            if stored is not None and stored.snapshot is not None:
+                former.restore(stored.snapshot.revision, stored.snapshot.body)
+            if stored is not None:
+                start = former.revision
+                former.replay(start, entries_between(stored.turns, start, revision))
+        except ValueError as error:
+            log.error("document %s at revision %d: %s", self.id, revision, error)
+            raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored") from error
+        if former.revision != revision:
+            raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
+        return former.text()
+
     # Stage 3: commit -----------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
@@ -215,6 +230,8 @@ class LiveDocument:
         if self.closed:
             return
         self.node.counters.operations_accepted += len(self._entries)
+        self.node.counters.undo_dropped += self.core.undo_dropped - self._undo_dropped
+        self._undo_dropped = self.core.undo_dropped
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
@@ -243,6 +260,8 @@ class LiveDocument:
             receipt, request, data = submission.receipt, submission.request, submission.data
             assert receipt is not None
             ack = {"document": self.id, "revision": receipt.revision, "seq": data.seq}
+            if submission.kind != "edit":
+                ack["undo"], ack["redo"] = self.core.undo_depth(submission.collaborator.client)
             if request.id is not None:
                 request.reply(ack)
             elif receipt.duplicate:

@@ -43,6 +43,8 @@ class _Document(Protocol):
     def collaborators(self) -> Collection[Any]: ...
     @property
     def pending(self) -> int: ...
+    @property
+    def undo_bytes(self) -> int: ...
 
 
 class _Hub(Protocol):
@@ -212,10 +214,11 @@ class _NodeCollector(Collector):
 
     def _documents(self) -> Iterator[Metric]:
         counters, live = self._node.counters, self._node.documents.live
-        collaborators = pending = 0
+        collaborators = pending = undo = 0
         for document in live.values():
             collaborators += len(document.collaborators)
             pending += document.pending
+            undo += document.undo_bytes
         yield _gauge("syncline_documents", "Documents in memory.", len(live))
         yield _gauge("syncline_collaborators", "Connections in documents, counted per document.", collaborators)
         yield _gauge("syncline_pending_operations", "Operations waiting for a commit in progress.", pending)
@@ -233,6 +236,10 @@ class _NodeCollector(Collector):
         yield _histogram("syncline_commit_seconds", "Time until the store had a turn's operations.", counters.commits)
         yield _counter("syncline_commit_failures", "Turns that the store did not take.", counters.commit_failures)
         yield _counter("syncline_document_divergences", "Clients whose text differed.", counters.divergences)
+        yield _gauge("syncline_document_undo_bytes", "Bytes kept to undo.", undo)
+        yield _counter(
+            "syncline_document_undo_dropped", "Groups of edits that can no longer be undone.", counters.undo_dropped
+        )
         yield _counter("syncline_document_load_failures", "Documents that could not be loaded.", counters.load_failures)
         yield _counter("syncline_snapshots", "Snapshots stored.", counters.snapshots)
 

@@ -7,7 +7,16 @@ from typing import Any
 from ...core.errors import ErrorCode, SynclineError
 from ..collaborator import Collaborator
 from ..document_join import join as answer_join
-from ..events import DocumentCreate, DocumentCursor, DocumentGrant, DocumentJoin, DocumentOnly, DocumentOperation
+from ..events import (
+    DocumentCreate,
+    DocumentCursor,
+    DocumentGrant,
+    DocumentJoin,
+    DocumentOnly,
+    DocumentOperation,
+    DocumentRestore,
+    DocumentUndo,
+)
 from ..live_document import LiveDocument
 from ..requests import Request
 from ..session import Session
@@ -45,6 +54,28 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
 def operation(session: Session, data: DocumentOperation, request: Request) -> None:
     live, collaborator = joined(session, data.document)
     live.submit(collaborator, data, request)
+
+
+@EVENTS.on("document:undo", DocumentUndo)
+def undo(session: Session, data: DocumentUndo, request: Request) -> None:
+    live, collaborator = joined(session, data.document)
+    live.submit(collaborator, data, request, "undo")
+
+
+@EVENTS.on("document:redo", DocumentUndo)
+def redo(session: Session, data: DocumentUndo, request: Request) -> None:
+    live, collaborator = joined(session, data.document)
+    live.submit(collaborator, data, request, "redo")
+
+
+@EVENTS.on("document:restore", DocumentRestore)
+async def restore(session: Session, data: DocumentRestore, request: Request) -> None:
+    live, collaborator = joined(session, data.document)
+    if collaborator.role == "reader":
+        raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
+    text = await live.text_at(data.to)
+    live, collaborator = joined(session, data.document)  # it may have been sent out meanwhile
+    live.submit(collaborator, data, request, "restore", text)
 
 
 @EVENTS.on("document:cursor", DocumentCursor)
