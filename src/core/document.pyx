@@ -14,8 +14,6 @@ refused before anything is transformed.
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from zlib import crc32
-
 cimport cython
 
 from syncline.core.entries cimport Entry, encode_snapshot, new_entry
@@ -294,7 +292,7 @@ cdef class Document(Window):
     cdef int append(self, Entry entry) except -1:
         """Applies an entry that ``Text.require_applicable`` has let pass."""
         cdef Operation inverse = self.body.invert(entry.operation) if self.stacks.max_groups > 0 else None
-        self.body.reserve(entry.operation.inserted)  # what can fail comes first
+        self.body.prepare(entry.operation)  # what can fail comes first
         self.body.commit(entry.operation)
         self.stacks.keep(entry.client, entry.user, entry.mark, entry.operation, inverse, entry.time)
         entry.units_after = self.body.size()
@@ -309,7 +307,7 @@ cdef class Document(Window):
 
     def hash(self):
         """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""
-        return crc32(str(self.body).encode("utf-16-le"))
+        return self.body.hash()
 
     def length(self, unit="utf-16"):
         return self.body.length(unit)

@@ -14,8 +14,6 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
-from zlib import crc32
-
 cimport cython
 
 from syncline.core.attributes cimport compose_attributes, weight_of, without_nulls
@@ -383,7 +381,7 @@ cdef class RichText:
 
     def hash(self):
         """CRC-32 of the plain text as UTF-16LE."""
-        return crc32(str(self.content).encode("utf-16-le"))
+        return self.content.hash()
 
     def apply(self, Delta delta not None):
         """All or nothing. Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).

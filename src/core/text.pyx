@@ -1,24 +1,37 @@
 """Document text: UTF-16 with a count of astral characters; edits in place, offsets both ways.
 
-A gap buffer of 16-bit cells. Edits near the last one cost what they insert or delete; a distant one moves the cells
-between, at memory speed. While no character lies above U+FFFF the two units are the same and conversions cost nothing;
-otherwise they scan. A text is always well-formed: an edit that would split a surrogate pair is refused before anything
-is changed.
+A gap buffer of 16-bit cells while small: edits near the last one cost what they insert or delete, a distant one moves
+the cells between, at memory speed. What grows over FLAT cells goes into a tree of chunks (chunks.pyx), and stays there:
+edits anywhere and conversions of offsets are O(log n + chunk). While no character lies above U+FFFF the two units are
+the same and conversions cost nothing; otherwise a gap buffer is scanned. A text is always well-formed: an edit that
+would split a surrogate pair is refused before anything is changed.
 
 The storage is the methods from ``size`` to ``copy``; everything else is written on top of them.
 """
 
-from cpython.unicode cimport (
-    PyUnicode_DATA,
-    PyUnicode_GET_LENGTH,
-    PyUnicode_KIND,
-)
-from libc.stdint cimport uint16_t, uint32_t
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memmove
 
 cimport cython
 
+from syncline.core.chunks cimport (
+    CELLS,
+    count_high,
+    decode,
+    encode,
+    is_high,
+    is_low,
+    tree_erase,
+    tree_hash,
+    tree_piece,
+    tree_seek_points,
+    tree_wide_before,
+    tree_write,
+)
+from syncline.core.crc cimport crc_cells
+from syncline.core.nodes cimport FANOUT, Tree, tree_check, tree_copy, tree_free, tree_new, tree_reserve
 from syncline.core.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.parts cimport (
     DELETE,
@@ -27,7 +40,9 @@ from syncline.core.parts cimport (
     RETAIN,
     Part,
     Parts,
+    count_astral,
     count_points,
+    has_astral,
     invalid,
     out_of_range,
     parts_close,
@@ -36,6 +51,7 @@ from syncline.core.parts cimport (
     require_well_formed,
     utf16_length,
 )
+from syncline.core.splices cimport Splice, Splices, splices_check, splices_close, splices_open, splices_read
 
 cdef extern from "Python.h":
     # Cython's own declarations give these a wrong or no signature.
@@ -45,6 +61,15 @@ cdef extern from "Python.h":
 # Room for typing before the first growth; a fresh or idle document stays small.
 cdef Py_ssize_t SMALLEST_GAP = 64
 
+# The longest gap buffer, in cells: moving half of it costs about what a descent into a tree costs, times ten. With
+# astral characters conversions scan it, so it is shorter.
+cdef Py_ssize_t FLAT = 131_072
+cdef Py_ssize_t FLAT_WIDE = 16_384
+
+# Cells of a chunk (4 kB with its head), children of an inner node.
+cdef int LEAF = 2_032
+cdef int CHILDREN = FANOUT
+
 cdef Py_ssize_t live = 0
 
 
@@ -53,12 +78,14 @@ def live_texts() -> int:
     return live
 
 
-cdef inline bint is_high(uint16_t cell) noexcept:  # arithmetic
-    return (cell & 0xFC00) == 0xD800
-
-
-cdef inline bint is_low(uint16_t cell) noexcept:  # arithmetic
-    return (cell & 0xFC00) == 0xDC00
+def set_limits(Py_ssize_t flat, int leaf, int children):
+    """For tests: FLAT, LEAF and CHILDREN of texts that grow from now on; returns what they were."""
+    global FLAT, FLAT_WIDE, LEAF, CHILDREN
+    before = FLAT, LEAF, CHILDREN
+    if flat < 0 or not 8 <= leaf <= 65_536 or not 4 <= children <= FANOUT:
+        raise ValueError("8 to 65536 cells, 4 to 64 children")
+    FLAT, FLAT_WIDE, LEAF, CHILDREN = flat, flat // 8, leaf, children
+    return before
 
 
 @cython.final
@@ -73,6 +100,7 @@ cdef class Text:
         global live
         live -= 1
         free(self.cells)
+        tree_free(self.tree)
 
     def __init__(self, str text not None=""):
         """Raises SynclineError(operation_invalid) for lone surrogates."""
@@ -82,24 +110,39 @@ cdef class Text:
             raise out_of_range("a text over 2147483647 code units")
         if self.size():
             self.erase(0, self.size())
-        self.reserve(length)
-        self.write(0, text, 0, PyUnicode_GET_LENGTH(text))
+        self.reserve(length, 1)
+        self.write(0, text, 0, PyUnicode_GET_LENGTH(text), length)
 
     # ------------------------------------------------------------------------------------------------ the storage
 
     cdef Py_ssize_t size(self) noexcept:  # reads fields
+        if self.tree != NULL:
+            return self.tree.size
         return self.capacity - (self.gap_end - self.gap_start)
 
-    cdef uint16_t cell(self, Py_ssize_t index) noexcept:  # callers stay below size
-        return self.cells[index if index < self.gap_start else index + (self.gap_end - self.gap_start)]
+    cdef Py_ssize_t piece(self, Py_ssize_t position, Py_ssize_t end, const uint16_t **cells) noexcept:
+        """Cells from ``position`` (< size) on that lie in one row, before ``end``: where, and how many. They begin and
+        end between characters if the arguments do.
+        """
+        if self.tree != NULL:
+            return tree_piece(self.tree, position, end, cells)
+        if position < self.gap_start:
+            cells[0] = self.cells + position
+            return min(end, self.gap_start) - position
+        cells[0] = self.cells + position + (self.gap_end - self.gap_start)
+        return end - position
 
-    cdef int reserve(self, Py_ssize_t extra) except -1:
-        """Makes the gap at least ``extra`` cells wide. Grows by an eighth: amortised O(1) a cell, little waste at
-        rest.
+    cdef int reserve(self, Py_ssize_t extra, Py_ssize_t inserts) except -1:
+        """Room for so many insertions of ``extra`` cells together. A gap grows by an eighth: amortised O(1) a cell,
+        little waste at rest. What gets too long for one goes into chunks.
         """
         cdef Py_ssize_t size = self.size(), tail = self.capacity - self.gap_end
         cdef Py_ssize_t capacity
         cdef uint16_t *grown
+        if self.tree != NULL:
+            return tree_reserve(self.tree, extra, inserts)
+        if size + extra > (FLAT_WIDE if self.wide else FLAT):
+            return self.chop(extra, inserts)
         if extra <= self.gap_end - self.gap_start:
             return 0
         capacity = size + extra + (size + extra) // 8 + SMALLEST_GAP
@@ -115,6 +158,49 @@ cdef class Text:
         self.capacity = capacity
         return 0
 
+    cdef int chop(self, Py_ssize_t extra, Py_ssize_t inserts) except -1:
+        """From a gap buffer into chunks, with what ``reserve`` asks."""
+        cdef Tree *tree = tree_new(LEAF, CHILDREN)
+        cdef Py_ssize_t size = self.size(), position = 0, count
+        cdef const uint16_t *cells
+        try:
+            tree_reserve(tree, size, 2)
+            while position < size:
+                count = self.piece(position, size, &cells)
+                tree_write(tree, position, CELLS, cells, 0, count, count)
+                position += count
+            tree_reserve(tree, extra, inserts)
+        except MemoryError:
+            tree_free(tree)
+            raise
+        free(self.cells)
+        self.cells = NULL
+        self.capacity = self.gap_start = self.gap_end = 0
+        self.tree = tree
+        return 0
+
+    cdef Text twin(self):
+        """A copy with the same storage."""
+        cdef Text other = Text.__new__(Text)
+        other.wide = self.wide
+        if self.tree != NULL:
+            other.tree = tree_copy(self.tree)
+        elif self.capacity:
+            other.cells = <uint16_t *>malloc(self.capacity * sizeof(uint16_t))
+            if other.cells == NULL:
+                raise MemoryError()
+            memcpy(other.cells, self.cells, self.capacity * sizeof(uint16_t))
+            other.capacity, other.gap_start, other.gap_end = self.capacity, self.gap_start, self.gap_end
+        return other
+
+    cdef void swap(self, Text other) noexcept:  # swaps fields
+        self.cells, other.cells = other.cells, self.cells
+        self.tree, other.tree = other.tree, self.tree
+        self.capacity, other.capacity = other.capacity, self.capacity
+        self.gap_start, other.gap_start = other.gap_start, self.gap_start
+        self.gap_end, other.gap_end = other.gap_end, self.gap_end
+        self.wide, other.wide = other.wide, self.wide
+
     cdef void move_gap(self, Py_ssize_t position) noexcept:  # moves memory inside the buffer
         cdef Py_ssize_t distance
         if position < self.gap_start:
@@ -128,35 +214,23 @@ cdef class Text:
             self.gap_start += distance
             self.gap_end += distance
 
-    cdef void write(self, Py_ssize_t position, str text, Py_ssize_t start, Py_ssize_t length) noexcept:
-        # Inserts text[start : start + length] (characters); the caller has reserved the room.
-        cdef int kind = PyUnicode_KIND(text)
-        cdef void *data = PyUnicode_DATA(text)
-        cdef uint16_t *out
-        cdef Py_ssize_t index, count = length
-        cdef uint32_t point
+    cdef void write(self, Py_ssize_t position, str text, Py_ssize_t start, Py_ssize_t length, Py_ssize_t cells) noexcept:
+        # Inserts text[start : start + length] (characters), so many cells; the caller has reserved the room.
+        if length == 0:
+            return
+        if self.tree != NULL:
+            tree_write(self.tree, position, PyUnicode_KIND(text), PyUnicode_DATA(text), start, length, cells)
+            self.wide = self.tree.wide
+            return
         self.move_gap(position)
-        out = self.cells + self.gap_start
-        if kind == 1:
-            for index in range(length):
-                out[index] = (<unsigned char *>data)[start + index]
-        elif kind == 2:
-            memcpy(out, <uint16_t *>data + start, length * sizeof(uint16_t))
-        else:
-            count = 0
-            for index in range(start, start + length):
-                point = (<uint32_t *>data)[index]
-                if point > 0xFFFF:
-                    out[count] = <uint16_t>(0xD800 + ((point - 0x10000) >> 10))
-                    out[count + 1] = <uint16_t>(0xDC00 + ((point - 0x10000) & 0x3FF))
-                    count += 2
-                    self.wide += 1
-                else:
-                    out[count] = <uint16_t>point
-                    count += 1
-        self.gap_start += count
+        self.wide += encode(PyUnicode_KIND(text), PyUnicode_DATA(text), start, length, self.cells + self.gap_start)
+        self.gap_start += cells
 
     cdef void erase(self, Py_ssize_t position, Py_ssize_t length) noexcept:  # callers stay inside the text
+        if self.tree != NULL:
+            tree_erase(self.tree, position, length)
+            self.wide = self.tree.wide
+            return
         if self.wide:
             self.wide -= self.count_wide(position, position + length)
         # A delete that touches the gap widens it in place, so that backspacing moves nothing.
@@ -169,68 +243,82 @@ cdef class Text:
 
     cdef Py_ssize_t count_wide(self, Py_ssize_t start, Py_ssize_t end) noexcept:
         """Characters above U+FFFF in [start, end), which lie on character boundaries."""
-        cdef Py_ssize_t found = 0, index, gap = self.gap_end - self.gap_start
-        cdef Py_ssize_t middle = min(max(self.gap_start, start), end)
+        cdef Py_ssize_t found = 0, count
+        cdef const uint16_t *cells
         if self.wide == 0:
             return 0
-        for index in range(start, middle):
-            found += is_high(self.cells[index])
-        for index in range(middle + gap, end + gap):
-            found += is_high(self.cells[index])
+        if self.tree != NULL and end - start > self.tree.leaf_cells:
+            return tree_wide_before(self.tree, end) - tree_wide_before(self.tree, start)
+        while start < end:
+            count = self.piece(start, end, &cells)
+            found += count_high(cells, count)
+            start += count
         return found
 
     cdef str copy(self, Py_ssize_t start, Py_ssize_t end):
         """[start, end), which lie on character boundaries, as a str; at memory speed."""
-        cdef Py_ssize_t gap = self.gap_end - self.gap_start
-        cdef Py_ssize_t middle = min(max(self.gap_start, start), end)
-        cdef Py_ssize_t wide = self.count_wide(start, end)
+        cdef Py_ssize_t wide = self.count_wide(start, end), at = start, count, index
+        cdef const uint16_t *cells
         cdef uint16_t mask = 0
-        cdef Py_ssize_t index
         cdef str result
         cdef void *out
         if start == end:
             return ""
         # The narrowest form is known from all bits seen together: its bounds are powers of two.
-        for index in range(start, middle):
-            mask |= self.cells[index]
-        for index in range(middle + gap, end + gap):
-            mask |= self.cells[index]
+        while at < end and wide == 0:
+            count = self.piece(at, end, &cells)
+            for index in range(count):
+                mask |= cells[index]
+            at += count
         result = PyUnicode_New(
             end - start - wide, 0x10FFFF if wide else 0x7F if mask < 0x80 else 0xFF if mask < 0x100 else 0xFFFF
         )
         out = WRITABLE(result)
-        if wide:
-            out = decode_cells(self.cells + start, middle - start, <uint32_t *>out)
-            decode_cells(self.cells + middle + gap, end - middle, <uint32_t *>out)
-        elif mask < 0x100:
-            for index in range(middle - start):
-                (<unsigned char *>out)[index] = <unsigned char>self.cells[start + index]
-            for index in range(middle - start, end - start):
-                (<unsigned char *>out)[index] = <unsigned char>self.cells[start + gap + index]
-        else:
-            memcpy(out, self.cells + start, (middle - start) * sizeof(uint16_t))
-            memcpy(<uint16_t *>out + (middle - start), self.cells + middle + gap, (end - middle) * sizeof(uint16_t))
+        while start < end:
+            count = self.piece(start, end, &cells)
+            if wide:
+                out = decode(cells, count, <uint32_t *>out)
+            elif mask < 0x100:
+                for index in range(count):
+                    (<unsigned char *>out)[index] = <unsigned char>cells[index]
+                out = <unsigned char *>out + count
+            else:
+                memcpy(out, cells, count * sizeof(uint16_t))
+                out = <uint16_t *>out + count
+            start += count
         return result
 
-    # ------------------------------------------------------------------------------------------ on top of storage
+# ------------------------------------------------------------------------------------------ on top of storage
 
     cdef bint splits(self, Py_ssize_t position) noexcept:
         """Whether a boundary here, inside [0, size], would lie between the halves of a pair."""
-        return (
-            self.wide != 0
-            and 0 < position < self.size()
-            and is_low(self.cell(position))
-            and is_high(self.cell(position - 1))
-        )
+        cdef const uint16_t *cells
+        if self.wide == 0 or position == 0 or position >= self.size():
+            return False
+        self.piece(position, position + 1, &cells)
+        return is_low(cells[0])
 
     cdef Py_ssize_t skip_points(self, Py_ssize_t start, Py_ssize_t points) noexcept:
         """Code units that the next ``points`` characters from ``start`` on take; -1 when the text ends before."""
-        cdef Py_ssize_t size = self.size(), index = start
+        cdef Py_ssize_t size = self.size(), index = start, count, step, taken
+        cdef const uint16_t *cells
         if self.wide == 0:
             return points if points <= size - start else -1
+        if self.tree != NULL and points > self.tree.leaf_cells:
+            points += start - tree_wide_before(self.tree, start)
+            if points > size - self.wide:
+                return -1
+            index = tree_seek_points(self.tree, &points)
         while points > 0 and index < size:
-            index += 1 + is_high(self.cell(index))
-            points -= 1
+            count = self.piece(index, size, &cells)
+            taken = 0
+            while points > 0 and taken < count:
+                # So many cells hold at most so many characters; those that are pairs are missing then.
+                step = min(points, count - taken)
+                step += is_high(cells[taken + step - 1])
+                points -= step - count_high(cells + taken, step)
+                taken += step
+            index += taken
         return index - start if points == 0 else -1
 
     cdef int require_applicable(self, Operation operation) except -1:
@@ -252,23 +340,81 @@ cdef class Text:
                     raise invalid("an operation may not split a surrogate pair")
         return 0
 
+    cdef int prepare(self, Operation operation) except -1:
+        """Reserves what ``commit`` takes: after this it does not fail."""
+        cdef Py_ssize_t index, inserts = 0
+        for index in range(operation.count):
+            inserts += operation.parts[index].kind == INSERT
+        return self.reserve(operation.inserted, inserts)
+
     cdef int commit(self, Operation operation) except -1:
         """Applies what ``require_applicable`` has let pass; fails only for want of memory, and then before any change.
         """
         cdef Py_ssize_t index, at = 0, used = 0, points
         cdef Part part
-        self.reserve(operation.inserted)
+        self.prepare(operation)
         for index in range(operation.count):
             part = operation.parts[index]
             if part.kind == RETAIN:
                 at += part.length
             elif part.kind == INSERT:
                 points = count_points(operation.text, used, part.length)
-                self.write(at, operation.text, used, points)
+                self.write(at, operation.text, used, points, part.length)
                 used += points
                 at += part.length
             else:
                 self.erase(at, part.length)
+        return 0
+
+    cdef int replay_splices(self, const Splice *splices, Py_ssize_t count, str inserted) except -1:
+        """Applies them one after the other, all or nothing; ``inserted`` is what all insert, in order. Raises as
+        ``replay``.
+        """
+        cdef int64_t most = splices_check(splices, count, self.size(), inserted)
+        cdef Text twin
+        require_well_formed(inserted)
+        if self.tree == NULL and self.wide == 0 and most <= FLAT and not has_astral(inserted):
+            self.reserve(most - self.size(), 1)
+            self.run(splices, count, inserted)
+        else:
+            # What may still be refused, or lack memory, is tried on a copy.
+            twin = self.twin()
+            twin.reserve(most - self.size(), 1)
+            twin.run(splices, count, inserted)
+            self.swap(twin)
+        return 0
+
+    cdef int run(self, const Splice *splices, Py_ssize_t count, str inserted) except -1:
+        # Ranges and lengths are checked, a gap is wide enough; pairs are looked after here.
+        cdef Py_ssize_t index = 0, used = 0, points, position, units, more
+        cdef bint wide = has_astral(inserted)
+        while index < count:
+            position = splices[index].position
+            units = points = splices[index].inserted
+            if self.wide and (self.splits(position) or self.splits(position + splices[index].deleted)):
+                raise invalid("a splice may not split a surrogate pair")
+            if wide:
+                points = count_points(inserted, used, units)
+                if points < 0:
+                    raise invalid("a splice may not insert half a surrogate pair")
+            if splices[index].deleted:
+                self.erase(position, splices[index].deleted)
+            index += 1
+            # What is typed on and on goes in at once.
+            while index < count and splices[index].position == position + units and splices[index].deleted == 0:
+                more = splices[index].inserted
+                units += more
+                if wide:
+                    more = count_points(inserted, used + points, more)
+                    if more < 0:
+                        raise invalid("a splice may not insert half a surrogate pair")
+                points += more
+                index += 1
+            if units:
+                if self.tree != NULL:
+                    tree_reserve(self.tree, units, 1)
+                self.write(position, inserted, used, points, units)
+                used += points
         return 0
 
     cdef Operation counted(self, Operation operation, bint utf16):
@@ -342,11 +488,38 @@ cdef class Text:
         """How many characters lie above U+FFFF; zero makes the two units the same."""
         return self.wide
 
+    @property
+    def chunked(self):
+        """Whether it has grown into chunks."""
+        return self.tree != NULL
+
+    def check(self):
+        """For tests: raises AssertionError unless the tree of chunks is as its invariants say. O(text)."""
+        if self.tree != NULL:
+            tree_check(self.tree)
+            assert self.wide == self.tree.wide
+
+    def hash(self):
+        """CRC-32 (zlib's) of the text as UTF-16LE. O(chunks edited since the last call + nodes above them); a text that
+        is not in chunks counts as one.
+        """
+        cdef Py_ssize_t size = self.size(), position = 0, count
+        cdef const uint16_t *cells
+        cdef uint32_t crc = 0
+        if self.tree != NULL:
+            return tree_hash(self.tree)
+        while position < size:
+            count = self.piece(position, size, &cells)
+            crc = crc_cells(crc, cells, count)
+            position += count
+        return crc
+
     def length(self, unit):
         return self.size() if unit_is_utf16(unit) else self.size() - self.wide
 
     def splice(self, Py_ssize_t position, Py_ssize_t deleted, str inserted not None):
-        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(distance from the last edit + edit).
+        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(edit + distance from the last
+        one), in chunks O(edit + log n + chunk).
         """
         cdef Py_ssize_t length
         if position < 0 or deleted < 0 or position > self.size() or deleted > self.size() - position:
@@ -357,9 +530,24 @@ cdef class Text:
         length = utf16_length(inserted)
         if self.size() - deleted + length > MAX_LENGTH:
             raise out_of_range("the text would be over 2147483647 code units")
-        self.reserve(length)
+        self.reserve(length, 1)
         self.erase(position, deleted)
-        self.write(position, inserted, 0, PyUnicode_GET_LENGTH(inserted))
+        self.write(position, inserted, 0, PyUnicode_GET_LENGTH(inserted), length)
+
+    def replay(self, bytes body not None):
+        """Applies a batch of splices, all or nothing; the form is in splices.pyx. O(edits + text), without a Python
+        object for each.
+
+        Raises ValueError for a damaged body, SynclineError as ``splice``.
+        """
+        cdef Splices splices
+        cdef str inserted
+        splices_open(&splices)
+        try:
+            inserted = splices_read(&splices, body)
+            self.replay_splices(splices.items, splices.count, inserted)
+        finally:
+            splices_close(&splices)
 
     def slice(self, Py_ssize_t start, Py_ssize_t end):
         """Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair)."""
@@ -397,7 +585,8 @@ cdef class Text:
             parts_close(&parts)
 
     def to_unit(self, Operation operation not None, unit):
-        """``operation``, which applies to this text, counted in ``unit``. O(text) with astral characters.
+        """``operation``, which applies to this text, counted in ``unit``. With astral characters O(text) for a gap
+        buffer, O(components * (log n + chunk)) for chunks.
 
         Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
         """
@@ -406,17 +595,3 @@ cdef class Text:
     def offset_to(self, Py_ssize_t position, source, target):
         """Raises SynclineError: operation_out_of_range, operation_invalid (inside a surrogate pair)."""
         return self.convert(position, unit_is_utf16(source), unit_is_utf16(target))
-
-
-cdef void *decode_cells(const uint16_t *cells, Py_ssize_t count, uint32_t *out) noexcept:
-    # The text is well-formed and the ends are character boundaries, so a high half is followed by its low half.
-    cdef Py_ssize_t index = 0
-    while index < count:
-        if is_high(cells[index]):
-            out[0] = 0x10000 + ((<uint32_t>(cells[index] & 0x3FF)) << 10) + (cells[index + 1] & 0x3FF)
-            index += 2
-        else:
-            out[0] = cells[index]
-            index += 1
-        out += 1
-    return out

@@ -1,0 +1,4 @@
+"""The nodes of trees of chunks: for native modules only. See nodes.pyx."""
+
+def live_chunks() -> int:
+    """How many nodes of trees are allocated in this process; for leak tests."""

@@ -1,0 +1,1 @@
+"""Batches of edits without an object each: for native modules only. See splices.pyx."""

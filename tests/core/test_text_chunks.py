@@ -1,0 +1,271 @@
+"""Text in chunks of many sizes against a plain str: edits, conversions, CRCs, batches; nothing leaks, nothing half done."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncline.core.errors import SynclineError
+from syncline.core.nodes import live_chunks
+from syncline.core.ot import Operation
+from syncline.core.text import Text, live_texts, set_limits
+from tests.oracle import text as oracle
+from tests.oracle.strategies import ALPHABET, texts
+
+# Cells of a gap buffer, of a chunk, children of a node: chunks at once, chunks after a while, as in production.
+SIZES = [(0, 8, 4), (0, 9, 5), (60, 16, 4), (0, 64, 64), (131_072, 2_032, 64)]
+
+
+@pytest.fixture(autouse=True, scope="module", params=SIZES, ids=str)
+def sizes(request: pytest.FixtureRequest) -> Iterator[tuple[int, int, int]]:
+    before = set_limits(*request.param)
+    yield request.param
+    set_limits(*before)
+
+
+def check(native: Text, text: str) -> None:
+    native.check()
+    assert str(native) == text
+    assert len(native) == len(text.encode("utf-16-le")) // 2
+    assert native.astral == sum(char > "\uffff" for char in text)
+    assert native.hash() == zlib.crc32(text.encode("utf-16-le"))
+
+
+def sequences(choices: random.Random, alphabet: str, steps: int, limit: int = 1500) -> Iterator[tuple[int, int, str]]:
+    """Edits in characters (position, deleted, inserted): typing, backspacing, jumps, large pastes and cuts."""
+    length = at = 0
+    for _ in range(steps):
+        kind = choices.choice(["type", "type", "type", "back", "jump", "paste", "cut", "replace"])
+        if kind == "jump" or at > length:
+            at = choices.randrange(length + 1)
+        deleted = inserted = 0
+        if kind == "type":
+            inserted = choices.randint(1, 3)
+        elif kind == "back":
+            deleted = min(at, choices.choice([1, 1, 5]))
+            at -= deleted
+        elif kind == "paste" and length < limit:
+            inserted = choices.choice([5, 40, 300])
+        elif kind == "cut":
+            deleted = min(length - at, choices.choice([3, 30, 400, 5000]) if length > limit // 2 else 20)
+        elif kind == "replace":
+            deleted, inserted = min(length - at, choices.randint(0, 9)), choices.randint(0, 9)
+        yield at, deleted, "".join(choices.choices(alphabet, k=inserted))
+        at += inserted
+        length += inserted - deleted
+
+
+@pytest.mark.parametrize("alphabet", ["ab", "aé", "a漢", ALPHABET, "💃𝄞"], ids=ascii)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_long_life(alphabet: str, seed: int) -> None:
+    choices = random.Random(seed)
+    native, text = Text(), ""
+    for step, (at, deleted, inserted) in enumerate(sequences(choices, alphabet, 1200)):
+        start = native.offset_to(at, "unicode", "utf-16")
+        native.splice(start, native.offset_to(at + deleted, "unicode", "utf-16") - start, inserted)
+        text = text[:at] + inserted + text[at + deleted :]
+        if step % 7 == 0:
+            assert native.hash() == zlib.crc32(text.encode("utf-16-le"))
+        if step % 16 == 0:
+            check(native, text)
+            point = choices.randrange(len(text) + 1)
+            offset = len(text[:point].encode("utf-16-le")) // 2
+            assert native.offset_to(point, "unicode", "utf-16") == offset
+            assert native.offset_to(offset, "utf-16", "unicode") == point
+            assert native.slice(offset, len(native)) == text[point:]
+            assert native.slice(0, offset) == text[:point]
+    check(native, text)
+    native.splice(0, len(native), "")
+    check(native, "")
+    native.splice(0, 0, "fine")
+    check(native, "fine")
+
+
+splices = st.lists(
+    st.tuples(
+        st.integers(-1, 60),
+        st.one_of(st.integers(-1, 3), st.integers(0, 60)),
+        st.one_of(st.text(ALPHABET, max_size=4), st.text(ALPHABET, min_size=20, max_size=40)),
+    ),
+    max_size=25,
+)
+
+
+@given(texts, splices)
+def test_splices_fitting_or_not(text: str, edits: list[tuple[int, int, str]]) -> None:
+    native, plain = Text(text), oracle.Text(text)
+    for position, deleted, inserted in edits:
+        refused = None
+        try:
+            plain.splice(position, deleted, inserted)
+        except oracle.Refused as error:
+            refused = str(error)
+        if refused is None:
+            native.splice(position, deleted, inserted)
+        else:
+            with pytest.raises(SynclineError) as caught:
+                native.splice(position, deleted, inserted)
+            assert caught.value.code == refused
+        check(native, plain.text)
+
+
+@given(texts, st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9), st.text(ALPHABET, max_size=30)), max_size=8))
+def test_a_batch_is_its_splices_or_nothing(text: str, edits: list[tuple[int, int, str]]) -> None:
+    native, plain = Text(text), oracle.Text(text)
+    try:
+        for edit in edits:
+            plain.splice(*edit)
+    except oracle.Refused:
+        with pytest.raises(SynclineError):
+            native.replay(oracle.pack(edits))
+        check(native, text)
+    else:
+        native.replay(oracle.pack(edits))
+        check(native, plain.text)
+
+
+@given(texts, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.4), st.text(ALPHABET, max_size=30)), max_size=30))
+@settings(max_examples=60)
+def test_a_batch_that_fits(text: str, edits: list[tuple[float, float, str]]) -> None:
+    native, plain = Text(text), oracle.Text(text)
+    batch = []
+    for place, share, inserted in edits:
+        start = int(place * len(plain.text))
+        end = start + int(share * (len(plain.text) - start))
+        position, stop = (len(plain.text[:point].encode("utf-16-le")) // 2 for point in (start, end))
+        batch.append((position, stop - position, inserted))
+        plain.splice(*batch[-1])
+    native.replay(oracle.pack(batch))
+    check(native, plain.text)
+    native.splice(0, 0, "!")  # a copy took its place; it lives on
+    check(native, "!" + plain.text)
+
+
+def test_a_batch_of_a_long_life() -> None:
+    choices = random.Random(11)
+    plain = oracle.Text("start")
+    batch: list[tuple[int, int, str]] = []
+    for at, deleted, inserted in sequences(choices, ALPHABET, 400):
+        position, stop = (len(plain.text[:point].encode("utf-16-le")) // 2 for point in (at, at + deleted))
+        batch.append((position, stop - position, inserted))
+        plain.splice(*batch[-1])
+    native = Text("start")
+    native.replay(oracle.pack(batch))
+    check(native, plain.text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x80",
+        b"\x01",
+        b"\x01\x00\x00",
+        b"\x01\x00\x00\x02a",
+        b"\x01\x00\x00\x01ab",
+        b"\x01\x00\x00\x01\xff",
+        b"\x01\x00\x00\x01\xed\xa0\x80",
+        b"\x02\x00\x00\x00",
+        b"\xff" * 9,
+        b"\xff" * 20,
+        b"\x01" + b"\xff" * 20,
+    ],
+)
+def test_a_damaged_batch_changes_nothing(body: bytes) -> None:
+    native = Text("a💃b" * 30)
+    with pytest.raises(ValueError, match="damaged splices"):
+        native.replay(body)
+    check(native, "a💃b" * 30)
+
+
+@pytest.mark.parametrize(
+    ("edits", "code"),
+    [
+        ([(0, 0, "x"), (5, 0, "y"), (1000, 0, "z")], "operation_out_of_range"),
+        ([(0, 0, "x"), (0, 10**9, "")], "operation_out_of_range"),
+        ([(0, 0, "x"), (2**33, 0, "")], "operation_out_of_range"),
+        ([(0, 0, "x"), (0, 2**40, "")], "operation_out_of_range"),
+        ([(0, 0, "x"), (3, 0, "y")], "operation_invalid"),
+        ([(0, 0, "x"), (2, 1, "")], "operation_invalid"),
+    ],
+)
+def test_a_batch_that_does_not_fit_changes_nothing(edits: Any, code: str) -> None:
+    native = Text("a💃b" * 30)
+    with pytest.raises(SynclineError) as caught:
+        native.replay(oracle.pack(edits))
+    assert caught.value.code == code
+    check(native, "a💃b" * 30)
+
+
+def test_a_batch_cannot_insert_half_a_pair() -> None:
+    """Its halves would be put together by the text that all edits share."""
+    native = Text("ab")
+    body = oracle.varint(2) + bytes([0, 0, 1]) + bytes([0, 0, 1]) + "💃".encode()
+    with pytest.raises(SynclineError, match="half a surrogate pair"):
+        native.replay(body)
+    check(native, "ab")
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes(body: bytes) -> None:
+    native = Text("a💃b")
+    try:
+        native.replay(body)
+    except (ValueError, SynclineError):
+        check(native, "a💃b")
+    else:
+        native.check()
+
+
+def test_operations_of_many_inserts() -> None:
+    choices = random.Random(5)
+    native, text = Text(), ""
+    for _ in range(25):
+        components: list[int | str] = []
+        parts, at = [], 0
+        while at < len(text):
+            step = min(choices.randint(1, 60), len(text) - at)
+            kind = choices.choice(["keep", "keep", "drop"])
+            covered = len(text[at : at + step].encode("utf-16-le")) // 2
+            components.append(covered if kind == "keep" else -covered)
+            parts += [text[at : at + step]] if kind == "keep" else []
+            at += step
+            parts.append("".join(choices.choices(ALPHABET, k=choices.choice([1, 2, 30]))))
+            components.append(parts[-1])
+        components.append("end💃")
+        operation = Operation(components)
+        inverse = native.invert(operation)
+        native.apply(operation)
+        after = "".join(parts) + "end💃"
+        check(native, after)
+        assert native.to_unit(native.to_unit(inverse, "unicode"), "utf-16") == inverse
+        native.apply(inverse)
+        check(native, text)
+        native.apply(operation)
+        text = after if len(after) < 3000 else ""
+        if not text:
+            native = Text()
+
+
+def test_none_is_left_behind() -> None:
+    texts_before, chunks_before = live_texts(), live_chunks()
+    kept = [Text("💃ab" * n) for n in range(0, 200, 7)]
+    for native in kept:
+        native.splice(0, 0, "x" * 500)
+        native.splice(10, 480, "")
+        native.replay(oracle.pack([(0, 0, "abc"), (1, 1, "d" * 700)]))
+        with pytest.raises(SynclineError):
+            native.replay(oracle.pack([(0, 0, "💃"), (1, 0, "d")]))
+        native.__init__("again" * 100)  # type: ignore[misc]
+        check(native, "again" * 100)
+    assert live_texts() == texts_before + len(kept)
+    del native
+    kept.clear()
+    assert live_texts() == texts_before
+    assert live_chunks() == chunks_before
