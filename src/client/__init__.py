@@ -7,8 +7,8 @@ docs/python-client.md shows each with an example.
 from .backoff import Backoff, Clock, SystemClock
 from .client import Client, connect
 from .connection import Options, State
-from .document_state import Committed, LostWork, Origin
-from .documents import Collaborator, Document
+from .document_state import Committed, Kind, LostWork, Origin
+from .documents import Collaborator, Document, Rebased
 from .errors import (
     BufferFull,
     ClientError,
@@ -21,10 +21,13 @@ from .errors import (
     RequestError,
     RequestTimeout,
 )
+from .history import Blame, BlameRange, History, HistoryEntry, Version
 from .rooms import CustomEvent, Member, MessageStream, Position, Publication, Room
 
 __all__ = [
     "Backoff",
+    "Blame",
+    "BlameRange",
     "BufferFull",
     "Client",
     "ClientError",
@@ -38,6 +41,9 @@ __all__ = [
     "Disconnected",
     "Diverged",
     "Document",
+    "History",
+    "HistoryEntry",
+    "Kind",
     "LostWork",
     "Member",
     "MessageStream",
@@ -46,10 +52,12 @@ __all__ = [
     "Position",
     "ProtocolViolation",
     "Publication",
+    "Rebased",
     "RequestError",
     "RequestTimeout",
     "Room",
     "State",
     "SystemClock",
+    "Version",
     "connect",
 ]

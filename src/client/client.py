@@ -122,11 +122,15 @@ class Client:
         self,
         document: str,
         *,
+        client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
         operation_limit: int = 65_536,
     ) -> Document:
         """Opens a document, or gives the handle that is open already. The limits: ``DocumentState``.
+
+        ``client``: the ``client_id`` of an earlier handle of the same user, whose steps can then be undone; two handles
+        at a time must not have the same. Default: a random one.
 
         Raises RequestError: document_not_found, document_unavailable, forbidden, limit_exceeded, ...
         """
@@ -135,7 +139,7 @@ class Client:
             await known.wait_for(lambda: known.generation != "")
             return known
         limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
-        handle = self._documents[document] = Document(self, document, **limits)
+        handle = self._documents[document] = Document(self, document, client, **limits)
         try:
             await self.request("document:join", handle._join_data(), handle._joined)
         except BaseException as error:

@@ -1,26 +1,32 @@
-"""A document as one client holds it: confirmed text, operation in flight, pending edits, held-back view. Sans-I/O.
+"""A document as one client holds it: confirmed text, operation in flight, queue, held-back view. Sans-I/O.
 
-    confirmed --in flight--> . --pending--> local --held, reversed--> view
-    ^ the server's text at ``revision``                                ^ what the user sees and edits
+    confirmed --in flight--> . --queue--> local --held, reversed--> view
+    ^ the server's text at ``revision``                             ^ what the user sees and edits
 
-Wave's simplification of Jupiter (Nichols et al. 1995): at most one operation in flight, everything typed meanwhile is
-composed into one pending operation. The server puts an arriving operation to the *left* of its history, so here the
-own, later operations win ties ("left") against what comes in ("right").
+Wave's simplification of Jupiter (Nichols et al. 1995): one thing is in flight, everything typed meanwhile is composed
+into the operation at the end of the queue. The server puts an arriving operation to the *left* of its history, so here
+the own, later operations win ties ("left") against what comes in ("right").
 
-    in flight  pending  | edit            take                   own entry           refused
-    no         no       | -> no, yes      nothing to send        as a remote one     ignored
-    no         yes      | composed        -> yes, no (sent)      as a remote one     ignored
-    yes        no       | -> yes, yes     resent once per attach -> no, no           -> no, no
-    yes        yes      | composed        resent once per attach -> no, yes          -> no, yes
+The queue has more than that one operation only where an undo, redo or restore waits: it is asked for in its turn, after
+what was typed before it, and what is typed after it goes into a new operation behind. Such a request changes no text by
+itself; the server makes its operation, which arrives like a remote one and is the answer, too.
+
+    in flight   | edit       take                   own entry                       refused
+    nothing     | composed   the queue's first      as a remote one                 ignored
+    operation   | composed   resent once per attach -> nothing                      -> nothing, taken back
+    request     | composed   resent once per attach -> nothing, as a remote one     -> nothing
 
 Invariants:
 
-* local = confirmed . in flight . pending, and view . held = local: ``text`` is a function of the others.
-* An operation keeps its (client, seq) until its fate is known. It is sent again only after ``attach`` (the answer to
-  document:join) has told that it is not committed, and then in its transformed form at the new revision.
+* local = confirmed . in flight . queue, and view . held = local: ``text`` is a function of the others.
+* What is in flight keeps its (client, seq) until its fate is known. It is sent again only after ``attach`` (the answer
+  to document:join) has told that it is not committed, and then in its transformed form at the new revision. Only after
+  ``adopt`` (the answer had a text) it gets another number: the server had it in another form.
 * The confirmed text is kept, so an operation that is refused can be inverted exactly: an inverse carried along through
-  transforms would bring back what others deleted meanwhile.
-* Every own entry is compared with the operation in flight: client and server can not drift apart silently.
+  transforms would bring back what others deleted meanwhile. And a text that comes without its history can be taken in
+  as a difference to it, so that nothing that was typed is ever dropped.
+* Every own entry is compared with the operation in flight, and the text with the server's hash: client and server can
+  not drift apart silently.
 """
 
 from __future__ import annotations
@@ -28,40 +34,71 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from ..core.errors import SynclineError
-from ..core.ot import Operation, compose, diff, invert, map_position, transform
-from ..core.text import Text
+from ..core.ot import Operation, compose, diff, map_position, transform
+from .code_points import UNIT, CodePoints, checksum, size_of, split
 from .errors import BufferFull, Diverged
 
-UNIT: Literal["unicode"] = "unicode"
-Origin = Literal["local", "remote", "refused", "reset"]
+RequestKind = Literal["undo", "redo", "restore"]
+Kind = Literal["edit", "undo", "redo", "restore"]
+Origin = Literal["local", "remote", "refused", "reset", "undo", "redo", "restore", "healed", "rebased"]
+_REQUEST_SIZE = 16
+_MOST_TOLD = 16  # operations in one join
 
 
 class Change(NamedTuple):
-    """What happened to the view. ``client`` made it; empty for "refused" and "reset"."""
+    """What happened to the view. ``client`` made it; empty when nobody in particular did."""
 
     operation: Operation
     origin: Origin
     client: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """An undo, redo or restore on its way. ``to``: the revision to restore."""
+
+    kind: RequestKind
+    to: int = 0
+
+
 class Submission(NamedTuple):
-    """What goes out as document:operation."""
+    """What goes out as document:operation, or as document:undo, document:redo, document:restore."""
 
     seq: int
     revision: int
-    operation: Operation
+    work: Operation | Request
 
 
 class Committed(NamedTuple):
-    """One operation of the server's history, as it arrived. ``own``: it is the ack of one's own."""
+    """One operation of the server's history, as it arrived. ``own``: it is the ack of one's own.
+
+    ``span`` > 1: that many operations of others, composed, because this client was away for long; ``client`` is empty.
+    """
 
     revision: int
     client: str
     seq: int
     own: bool
+    kind: Kind = "edit"
+    span: int = 1
+
+
+class Arrived(NamedTuple):
+    client: str
+    seq: int
+    operation: Operation
+    kind: Kind
+    span: int
+
+
+class Pending(NamedTuple):
+    """What a join tells of the edits that wait. ``seq``: it was sent under this number; None: never."""
+
+    seq: int | None
+    operation: Operation
 
 
 @dataclass(slots=True)
@@ -76,7 +113,7 @@ class Held:
 
 
 class LostWork(NamedTuple):
-    """Edits that no longer have a document to go to: it was created anew, or its history was lost.
+    """Edits that no longer have a document to go to: it was created anew.
 
     ``text`` is what the user saw; ``operation`` is what was not acknowledged, against the confirmed text ``base``.
     """
@@ -86,41 +123,11 @@ class LostWork(NamedTuple):
     operation: Operation | None
 
 
-class CodePoints:
-    """A text addressed in code points, over the core's UTF-16 text. Edits cost what ``core.text`` says."""
-
-    def __init__(self, text: str = "") -> None:
-        self._text = Text(text)
-
-    def __len__(self) -> int:
-        return self._text.length(UNIT)
-
-    def __str__(self) -> str:
-        return str(self._text)
-
-    def apply(self, operation: Operation) -> None:
-        """All or nothing. Raises SynclineError as ``ot.apply``."""
-        self._text.apply(self._text.to_unit(operation, "utf-16"))
-
-    def invert(self, operation: Operation) -> Operation:
-        """What undoes ``operation``, which applies to this text."""
-        native = self._text.to_unit(operation, "utf-16")
-        if not self._text.astral and not native.has_astral:
-            return Operation(self._text.invert(native).components, UNIT)
-        return invert(operation, str(self._text))
-
-    def slice(self, start: int, end: int) -> str:
-        if not self._text.astral:
-            return self._text.slice(start, end)
-        to = self._text.offset_to
-        return self._text.slice(to(start, UNIT, "utf-16"), to(end, UNIT, "utf-16"))
-
-
 class DocumentState:
     """Feed it what the server says; it answers with the changes of the view. Raises Diverged when they do not fit.
 
     ``edit`` and ``receive`` cost what transform and compose cost: linear in the components of the operations concerned
-    times the number of held ones, plus the text's own cost of an edit.
+    times the number of held and queued ones, plus the text's own cost of an edit.
     """
 
     def __init__(
@@ -142,19 +149,27 @@ class DocumentState:
         self.revision = 0
         self.attached = False
         self.overflows = 0
-        self.seq = 0  # of the newest operation that was ever sent
-        self.in_flight: Operation | None = None
-        self.pending: Operation | None = None
+        self.seq = 0  # of the newest operation or request that was ever sent
+        self.in_flight: Operation | Request | None = None
+        self.queue: list[Operation | Request] = []  # no two operations in a row, unless a join was told of the first
+        self.finished: list[
+            tuple[Request, bool]
+        ] = []  # answered: done, or there was nothing to do; the reader empties it
+        self.undo_depth = 0  # steps that the server has for this client; at least that many
+        self.redo_depth = 0
         self.cursors: dict[str, tuple[int, int]] = {}  # of the others, in the confirmed text
-        self.arrived: deque[tuple[str, int, Operation]] = deque()  # of revisions revision + 1 ..., while holding
+        self.arrived: deque[Arrived] = deque()  # of revisions revision + 1 ..., while holding
         self.held: deque[Held] = deque()
         self.holding = False
+        self._arrived_count = 0  # revisions in ``arrived``
         self._hold_limit = hold_limit
         self._pending_limit = pending_limit
         self._operation_limit = operation_limit
         self._pending_size = 0
-        self._sent = False  # whether the operation in flight went out since the last attach
-        self._sender = client  # under whose name the operation in flight went out
+        self._told = 0  # how much of the queue the join that is under way tells of: it must stay as it is
+        self._sent = False  # whether what is in flight went out since the last attach
+        self._sender = client  # under whose name it went out
+        self._composites = False  # whether what is in flight was transformed over several operations at once
         self.in_doubt = False  # a renamed client's operation in flight: whether it got in is not known yet
         self._confirmed = CodePoints()
         self._view = CodePoints()
@@ -179,12 +194,27 @@ class DocumentState:
     @property
     def known(self) -> int:
         """The newest revision that has arrived: what a join continues from."""
-        return self.revision + len(self.arrived)
+        return self.revision + self._arrived_count
 
     @property
     def settled(self) -> bool:
-        """Every local edit is acknowledged."""
-        return self.in_flight is None and self.pending is None
+        """Every local edit is acknowledged, every request answered."""
+        return self.in_flight is None and not self.queue
+
+    @property
+    def edits_wait(self) -> bool:
+        """Whether there are edits that the server is not known to have."""
+        return isinstance(self.in_flight, Operation) or any(isinstance(item, Operation) for item in self.queue)
+
+    @property
+    def can_undo(self) -> int:
+        """How many steps there are at least; 0: none."""
+        return self.undo_depth + self.edits_wait
+
+    @property
+    def can_redo(self) -> int:
+        """As ``can_undo``. An edit ends what could be done again."""
+        return 0 if self.edits_wait else self.redo_depth
 
     def cursor(self, client: str) -> tuple[int, int] | None:
         """Anchor and head of another client, in the view."""
@@ -195,9 +225,9 @@ class DocumentState:
         return anchor, head
 
     def _to_view(self, offset: int) -> int:
-        for operation in (self.in_flight, self.pending):
-            if operation is not None:
-                offset = map_position(offset, operation)
+        for item in (self.in_flight, *self.queue):
+            if isinstance(item, Operation):
+                offset = map_position(offset, item)
         # What is held back is not undone for a cursor: it is only kept inside the view.
         return min(offset, len(self._view))
 
@@ -205,9 +235,8 @@ class DocumentState:
     def edit(self, operation: Operation) -> Change:
         """Applies a local operation on the view. Raises SynclineError when it does not fit, BufferFull; nothing is
         changed then."""
-        size = _size(operation)
-        if self._pending_size + size > self._pending_limit and self._measure_pending() + size > self._pending_limit:
-            raise BufferFull(f"more than {self._pending_limit} characters wait to be acknowledged")
+        size = size_of(operation)
+        self._make_room(size)
         self._view.apply(operation)
         change = Change(operation, "local", self.client)
         for held in self.held:
@@ -215,17 +244,35 @@ class DocumentState:
                 transform(operation, held.operation, "left"),
                 transform(held.operation, operation, "right"),
             )
-        self._add_pending(operation, size)
+        last = self.queue[-1] if len(self.queue) > self._told else None
+        if isinstance(last, Operation):
+            composed = compose(last, operation)
+            if composed.is_identity:
+                del self.queue[-1]
+            else:
+                self.queue[-1] = composed
+        elif not operation.is_identity:
+            self.queue.append(operation)
+        # Only an upper bound (composing cancels text): measured exactly when it is about to matter.
+        self._pending_size = self._pending_size + size if self.queue else 0
         return change
 
-    def _add_pending(self, operation: Operation, size: int) -> None:
-        pending = operation if self.pending is None else compose(self.pending, operation)
-        self.pending = None if pending.is_identity else pending
-        # Only an upper bound (composing cancels text): measured exactly when it is about to matter.
-        self._pending_size = self._pending_size + size if self.pending is not None else 0
+    def request(self, kind: RequestKind, to: int = 0) -> Request:
+        """Asks for an undo, redo or restore, after what was typed so far. Raises BufferFull; nothing is changed then."""
+        self._make_room(_REQUEST_SIZE)
+        request = Request(kind, to)
+        self.queue.append(request)
+        self._pending_size += _REQUEST_SIZE
+        return request
+
+    def _make_room(self, size: int) -> None:
+        limit = self._pending_limit
+        if self._pending_size + size > limit and self._measure_pending() + size > limit:
+            raise BufferFull(f"more than {limit} characters wait to be acknowledged")
 
     def _measure_pending(self) -> int:
-        self._pending_size = 0 if self.pending is None else _size(self.pending)
+        sizes = (size_of(item) if isinstance(item, Operation) else _REQUEST_SIZE for item in self.queue)
+        self._pending_size = sum(sizes)
         return self._pending_size
 
     def take(self) -> Submission | None:
@@ -233,12 +280,15 @@ class DocumentState:
         if not self.attached:
             return None
         if self.in_flight is None:
-            if self.pending is None:
+            if not self.queue:
                 return None
-            first, rest = self.pending, None
-            if self._pending_size > self._operation_limit and self._measure_pending() > self._operation_limit:
+            first = self.queue.pop(0)
+            if isinstance(first, Operation) and size_of(first) > self._operation_limit:
                 first, rest = split(first, self._operation_limit)
-            self.in_flight, self.pending = first, rest
+                if rest is not None:
+                    self.queue.insert(0, rest)
+            self.in_flight = first
+            self._composites = False
             self._measure_pending()
             self.seq += 1
         elif self._sent or self.in_doubt:
@@ -249,143 +299,321 @@ class DocumentState:
         self._sent = True
         return Submission(self.seq, self.revision, self.in_flight)
 
-    # What the server says --------------------------------------------------------------------------------------------
+    def _merge(self) -> None:
+        """Makes one operation of those in a row."""
+        merged: list[Operation | Request] = []
+        for item in self.queue:
+            if isinstance(item, Operation):
+                last = merged[-1] if merged else None
+                if isinstance(last, Operation):
+                    item = compose(last, item)
+                    del merged[-1]
+                if item.is_identity:
+                    continue
+            merged.append(item)
+        self.queue = merged
+        self._told = 0
+        self._measure_pending()
+
+    # Joining ---------------------------------------------------------------------------------------------------------
     def detach(self) -> None:
         """The connection, or the server's session of this document, is gone. Local edits go on."""
         self.attached = False
         self._sent = False
 
-    def start(self, generation: str, revision: int, text: str, seq: int = 0) -> tuple[list[Change], LostWork | None]:
-        """document:state with a text: the first one, or one that starts anew.
+    def tell_pending(self) -> list[Pending] | None:
+        """The edits that wait, for document:join, as they apply at ``revision``; empty also when the server could not
+        use them: they are many or large, or some of the history waits unread. None: it must tell every operation,
+        because one that went out under another name is to be found among them.
 
-        Unacknowledged edits cannot be carried over to another text; they are handed back, never dropped.
+        What is typed until the answer goes behind them.
+        """
+        self._merge()
+        in_flight = self.in_flight
+        told = [Pending(None, item) for item in self.queue if isinstance(item, Operation)]
+        if isinstance(in_flight, Operation):
+            if self._sender != self.client:
+                return None
+            told.insert(0, Pending(self.seq, in_flight))
+        size = sum(size_of(item.operation) for item in told)
+        if self.arrived or len(told) > _MOST_TOLD or size > 4 * self._operation_limit:
+            return []
+        self._told = len(self.queue)
+        return told
+
+    def start(self, generation: str, revision: int, text: str, seq: int = 0) -> tuple[list[Change], LostWork | None]:
+        """document:state with a text: the first one, or one of another generation.
+
+        Unacknowledged edits cannot be carried over to another document; they are handed back, never dropped.
         """
         lost = None
-        if not self.settled:
-            operation = self.pending if self.in_flight is None else self.in_flight
-            if self.in_flight is not None and self.pending is not None:
-                operation = compose(self.in_flight, self.pending)
-            lost = LostWork(str(self._view), str(self._confirmed), operation)
+        if self.edits_wait:
+            total: Operation | None = None
+            for item in (self.in_flight, *self.queue):
+                if isinstance(item, Operation):
+                    total = item if total is None else compose(total, item)
+            lost = LostWork(str(self._view), str(self._confirmed), total)
+        for item in (self.in_flight, *self.queue):
+            if isinstance(item, Request):
+                self.finished.append((item, False))
         before = str(self._view)
-        self.generation, self.revision, self.attached = generation, revision, True
-        self.seq = max(self.seq, seq) if self._sender == self.client else seq
-        self.in_flight = self.pending = None
-        self._pending_size = 0
-        self.in_doubt = False
-        self._sent = False
-        self._sender = self.client
         self.held.clear()
-        self.arrived.clear()
-        self.cursors.clear()
-        self._confirmed, self._view = CodePoints(text), CodePoints(text)
+        self.in_flight = None
+        self.queue.clear()
+        self._restart(generation, revision, text, seq)
+        self._view = CodePoints(text)
         if before == text:
             return [], lost
         return [Change(diff(before, text, UNIT), "reset", "")], lost
 
+    def _restart(self, generation: str, revision: int, text: str, seq: int) -> None:
+        self.generation, self.revision, self.attached = generation, revision, True
+        self.seq = max(self.seq, seq) if self._sender == self.client else seq
+        self._sender = self.client
+        self._sent = self.in_doubt = self._composites = False
+        self.arrived.clear()
+        self._arrived_count = 0
+        self.cursors.clear()
+        self._confirmed = CodePoints(text)
+        self._merge()
+
     def attach(self, seq: int, missing: int) -> None:
         """document:state of the generation that is here; ``receive`` the missing operations next, then ``take``.
 
-        ``seq``: the last one of this client that is committed. When it covers the operation in flight, its entry is
+        ``seq``: the last one of this client that is committed. When it covers what is in flight, its entry is
         among the missing ones or follows as a push, so it is not sent again. ``missing``: how many operations came with
         the answer (a long list is continued by pushes). After ``rename`` the caller joins again while ``in_doubt``.
         """
+        self._merge()
         self.attached = True
         renamed = self.in_flight is not None and self._sender != self.client
         self.in_doubt = renamed and missing > 0
         self._sent = self.in_flight is not None and not renamed and seq >= self.seq
+
+    def adopt(
+        self, revision: int, text: str, seq: int, pending: Sequence[Operation] | None = None, origin: Origin = "remote"
+    ) -> list[Change]:
+        """document:state with a text of the generation that is here: the missing operations would be longer, are no
+        longer known, or what is here differs from the history. Everything that waits is carried over.
+
+        ``pending``: what ``tell_pending`` told, as it applies to ``text``, without what is committed (as ``seq`` says);
+        where the server did not say, it is transformed over the smallest difference to the confirmed text. What was in
+        flight gets a new number. Raises Diverged when nothing here fits together any more: ``start`` then.
+        """
+        changes = self._reveal()
+        try:
+            if self.in_flight is not None and self._sender == self.client and seq >= self.seq:
+                if isinstance(self.in_flight, Request):
+                    self.finished.append((self.in_flight, True))
+                else:
+                    self._confirmed.apply(self.in_flight)
+                self.in_flight = None
+            elif self.in_flight is not None:
+                self.queue.insert(0, self.in_flight)
+                self.in_flight = None
+                self._told += 1
+            carried = None if pending is None else self._carry_as_told(text, pending)
+            if carried is None:
+                items, operation = _over(self.queue, diff(str(self._confirmed), text, UNIT))
+            else:
+                items, operation = carried
+            local = CodePoints(text)
+            for item in items:
+                if isinstance(item, Operation):
+                    local.apply(item)
+            before, after = str(self._view), str(local)
+            if not _leads(before, operation, after):
+                operation = diff(before, after, UNIT)  # the view was not what it had to be: that is healed, too
+        except SynclineError as error:
+            raise Diverged(f"the edits of revision {self.revision} do not fit their text: {error}") from error
+        self.queue = items
+        self._restart(self.generation, revision, text, seq)
+        self._view = local
+        if not operation.is_identity:
+            changes.append(Change(operation, origin, ""))
+        return changes
+
+    def _carry_as_told(
+        self, text: str, pending: Sequence[Operation]
+    ) -> tuple[list[Operation | Request], Operation] | None:
+        """The queue as it applies to ``text``, and what changes for who sees its result; None: it does not fit."""
+        told, later = self.queue[: self._told], self.queue[self._told :]
+        places = [place for place, item in enumerate(told) if isinstance(item, Operation)]
+        if len(places) != len(pending):
+            return None
+        before, after = CodePoints(str(self._confirmed)), CodePoints(text)
+        try:
+            for place, operation in zip(places, pending, strict=True):
+                old = told[place]
+                assert isinstance(old, Operation)
+                before.apply(old)
+                after.apply(operation)
+                told[place] = operation
+        except SynclineError:
+            return None
+        later, change = _over(later, diff(str(before), str(after), UNIT))
+        return told + later, change
+
+    def _reveal(self) -> list[Change]:
+        """Lets everything into the view that has come, also while holding."""
+        changes: list[Change] = []
+        while self.held:
+            changes += self._show_held()
+        holding, self.holding = self.holding, False
+        try:
+            while self.arrived:
+                changes += self._integrate(self._next_arrived())
+        except Diverged:  # the text that is there now tells it better
+            self.arrived.clear()
+            self._arrived_count = 0
+        finally:
+            self.holding = holding
+        return changes
+
+    def differs(self, revision: int, hash: int) -> bool:
+        """Whether the text here is another one than the server's at ``revision``. False, too, when that cannot be told
+        because edits or what arrived are on their way. O(n)."""
+        if not self.settled or self.held or self.arrived or revision != self.revision:
+            return False
+        return checksum(str(self._view)) != hash
+
+    def diverged(self) -> dict[str, int]:
+        """What to tell the server when it turned out that the text here is another one. ``adopt`` its text then."""
+        if self.settled and not self.held and not self.arrived:
+            self._confirmed = CodePoints(str(self._view))  # what is healed is what the user sees
+        return {"revision": self.revision, "hash": checksum(str(self._confirmed))}
 
     def rename(self, client: str) -> None:
         """Goes on under another client id: this one is another user's now. Between ``detach`` and ``attach``.
 
         An operation in flight may have got in under the old name: it is sent anew only after an attach that misses
         nothing, so that the whole history is here without it. (A copy that a dead connection delivers later still
-        would not be recognised: the price of another name.)
+        would not be recognised, nor one that the server has composed with others: the price of another name.) What was
+        to be undone belongs to the old name: such requests are over.
         """
         self.client = client
+        self.undo_depth = self.redo_depth = 0
+        if isinstance(self.in_flight, Request):
+            self.finished.append((self.in_flight, False))
+            self.in_flight = None
         if self.in_flight is None:
             self._sender = client
             self.seq = 0
 
-    def receive(self, revision: int, client: str, seq: int, operation: Operation) -> list[Change]:
+    # What the server says --------------------------------------------------------------------------------------------
+    def receive(
+        self, revision: int, client: str, seq: int, operation: Operation, kind: Kind = "edit", span: int = 1
+    ) -> list[Change]:
         """The committed operation that made ``revision``; raises Diverged unless it is the next one.
 
-        One that is known already changes nothing. While holding it waits in ``arrived``, until an own one arrives.
+        One that is known already changes nothing. ``span``: it stands for so many. While holding it waits in
+        ``arrived``, until an own one arrives.
         """
         known = self.known
         if revision <= known:
             return []
-        if revision != known + 1:
+        if span < 1 or revision != known + span:
             raise Diverged(f"revision {revision} came after {known}")
+        entry = Arrived(client, seq, operation, kind, span)
         if not self.holding:
-            return self._integrate(client, seq, operation)
-        self.arrived.append((client, seq, operation))
+            return self._integrate(entry)
+        self.arrived.append(entry)
+        self._arrived_count += span
         changes: list[Change] = []
         if self.is_in_flight(client, seq):
             changes += self._integrate_until(revision)
         while len(self.arrived) + len(self.held) > self._hold_limit:
             self.overflows += 1
             if not self.held:
-                changes += self._integrate(*self.arrived.popleft())
+                changes += self._integrate(self._next_arrived())
             if self.held:
                 changes += self._show_held()
         return changes
 
+    def _next_arrived(self) -> Arrived:
+        entry = self.arrived.popleft()
+        self._arrived_count -= entry.span
+        return entry
+
     def _integrate_until(self, revision: int) -> list[Change]:
         changes: list[Change] = []
         while self.arrived and self.revision < revision:
-            changes += self._integrate(*self.arrived.popleft())
+            changes += self._integrate(self._next_arrived())
         return changes
 
-    def _integrate(self, client: str, seq: int, operation: Operation) -> list[Change]:
+    def _integrate(self, entry: Arrived) -> list[Change]:
         """The next operation of the history, into everything but a held view."""
         try:
-            if self.is_in_flight(client, seq):
-                self._acknowledge(operation)
-                return []
-            return self._receive_remote(self.revision + 1, client, seq, operation)
+            if self.is_in_flight(entry.client, entry.seq):
+                return self._acknowledge(entry)
+            return self._receive_remote(entry)
         except SynclineError as error:
-            raise Diverged(f"revision {self.revision + 1} does not fit: {error}") from error
+            raise Diverged(f"revision {self.revision + entry.span} does not fit: {error}") from error
 
-    def _acknowledge(self, operation: Operation) -> None:
-        in_flight = self.in_flight
-        assert in_flight is not None
-        if operation != in_flight:
-            # Another order of components can be the same edit; what counts is the text.
+    def _acknowledge(self, entry: Arrived) -> list[Change]:
+        in_flight, operation = self.in_flight, entry.operation
+        kind = in_flight.kind if isinstance(in_flight, Request) else "edit"
+        if entry.kind != kind:
+            raise Diverged(f"{kind} {self.seq} was committed as {entry.kind}")
+        news: Operation | None = None  # what changes for who has ``in_flight`` already
+        if isinstance(in_flight, Request):
+            self._confirmed.apply(operation)
+            self.finished.append((in_flight, True))
+            news = operation
+        elif operation == in_flight:
+            self._confirmed.apply(operation)
+        else:
+            # Another order of components can be the same edit; what counts is the text. Transforming over operations
+            # that were composed is not the same as over one after another: then the server's form is the right one.
+            assert in_flight is not None
             other = CodePoints(str(self._confirmed))
             other.apply(in_flight)
             self._confirmed.apply(operation)
-            if str(other) != str(self._confirmed):
-                raise Diverged(f"operation {self.seq} was committed as another one")
-        else:
-            self._confirmed.apply(operation)
+            before, after = str(other), str(self._confirmed)
+            if before != after:
+                if not self._composites:
+                    raise Diverged(f"operation {self.seq} was committed as another one")
+                news = diff(before, after, UNIT)
         self._move_cursors(operation, "")
+        self._count_steps(kind)
         self.in_flight = None
         self._sent = self.in_doubt = False
         if self._sender != self.client:  # it had got in under the old name; the new one begins
             self._sender = self.client
             self.seq = 0
-        self.revision += 1
+        self.revision += entry.span
+        if news is None:
+            return []
+        return self._arrive(news, "remote" if kind == "edit" else kind, entry.client, entry.seq)
 
-    def _receive_remote(self, revision: int, client: str, seq: int, operation: Operation) -> list[Change]:
+    def _count_steps(self, kind: Kind) -> None:
+        """A guess that is never too high, until the server's answer: it joins what is typed in one go into a step."""
+        if kind == "undo":
+            self.undo_depth, self.redo_depth = max(0, self.undo_depth - 1), self.redo_depth + 1
+        elif kind == "redo":
+            self.undo_depth, self.redo_depth = self.undo_depth + 1, max(0, self.redo_depth - 1)
+        else:
+            self.undo_depth, self.redo_depth = max(1, self.undo_depth), 0
+
+    def _receive_remote(self, entry: Arrived) -> list[Change]:
+        operation = entry.operation
         self._confirmed.apply(operation)
-        self._move_cursors(operation, client)
-        self.revision = revision
-        if self.in_flight is not None:
+        self._move_cursors(operation, entry.client)
+        self.revision += entry.span
+        if isinstance(self.in_flight, Operation):
+            self._composites = self._composites or entry.span > 1
             self.in_flight, operation = (
                 transform(self.in_flight, operation, "left"),
                 transform(operation, self.in_flight, "right"),
             )
-        return self._arrive(operation, "remote", client, seq)
+        own = entry.client == self.client and entry.kind != "edit"
+        return self._arrive(
+            operation, entry.kind if own and entry.kind != "edit" else "remote", entry.client, entry.seq
+        )
 
     def _arrive(self, operation: Operation, origin: Origin, client: str, seq: int) -> list[Change]:
-        """``operation`` applies after what is in flight: through pending, then to the view or to the held ones."""
-        if self.pending is not None:
-            self.pending, operation = (
-                transform(self.pending, operation, "left"),
-                transform(operation, self.pending, "right"),
-            )
-            if self.pending.is_identity:
-                self.pending = None
+        """``operation`` applies after what is in flight: through the queue, then to the view or to the held ones."""
+        self.queue, operation = _over(self.queue, operation, keep=self._told > 0)
         if not self.holding and not self.held:
             return self._show(operation, origin, client)
         self.held.append(Held(self.revision, client, seq, operation, origin))
@@ -406,17 +634,23 @@ class DocumentState:
         return self._show(held.operation, held.origin, held.client)
 
     def refuse(self, seq: int) -> list[Change]:
-        """The operation in flight was refused, nothing of it is in the document: takes it back. Others are ignored."""
+        """What is in flight was refused, nothing of it is in the document: takes an operation back, ends a request.
+        Others are ignored."""
         if not self.is_in_flight(self.client, seq):
             return []
-        assert self.in_flight is not None
-        inverse = self._confirmed.invert(self.in_flight)
-        self.in_flight = None
+        in_flight, self.in_flight = self.in_flight, None
         self._sent = False
-        return self._arrive(inverse, "refused", "", seq)
+        if isinstance(in_flight, Request):
+            self.finished.append((in_flight, False))
+            return []
+        assert in_flight is not None
+        try:
+            return self._arrive(self._confirmed.invert(in_flight), "refused", "", seq)
+        except SynclineError as error:
+            raise Diverged(f"refused operation {seq} does not fit the text here: {error}") from error
 
     def is_in_flight(self, client: str, seq: int) -> bool:
-        """Whether (``client``, ``seq``) is the operation in flight."""
+        """Whether (``client``, ``seq``) is what is in flight."""
         return self.in_flight is not None and seq == self.seq and client == self._sender
 
     # Holding back ----------------------------------------------------------------------------------------------------
@@ -464,42 +698,27 @@ class DocumentState:
             self.cursors[client] = (min(anchor, length), min(head, length))
 
 
-def _size(operation: Operation) -> int:
-    """Inserted characters plus components: what an operation costs in memory and on the wire, roughly."""
-    return sum(len(part) + 1 if isinstance(part, str) else 1 for part in operation.components)
+def _over(
+    queue: Sequence[Operation | Request], operation: Operation, keep: bool = False
+) -> tuple[list[Operation | Request], Operation]:
+    """The queue as it applies after ``operation``, and ``operation`` as it applies after the queue.
 
-
-def split(operation: Operation, limit: int) -> tuple[Operation, Operation | None]:
-    """Two operations that compose to ``operation``, the first of a size up to about ``limit``.
-
-    The second starts behind what the first leaves: components act from left to right, so a cut anywhere is exact.
+    ``keep``: also what does nothing any more.
     """
-    components = operation.components
-    size = 0
-    done = 0  # code points of the result that the first one covers
-    edits = False  # whether the first one does anything yet: it must, or there would be no end
-    for index, part in enumerate(components):
-        if isinstance(part, str):
-            room = limit - size - 1
-            if len(part) > room:
-                cut = max(room, 0 if edits else 1)
-                first: list[Any] = [*components[:index], *([part[:cut]] if cut else [])]
-                rest: list[Any] = [done + cut, *([part[cut:]] if part[cut:] else []), *components[index + 1 :]]
-                return _pair(first, rest)
-            size += len(part)
-            done += len(part)
-            edits = True
-        elif part > 0:
-            done += part
-        else:
-            edits = True
-        size += 1
-        if edits and size >= limit and index + 1 < len(components):
-            return _pair(list(components[: index + 1]), [done, *components[index + 1 :]])
-    return operation, None
+    moved: list[Operation | Request] = []
+    for item in queue:
+        if isinstance(item, Operation):
+            item, operation = transform(item, operation, "left"), transform(operation, item, "right")
+            if item.is_identity and not keep:
+                continue
+        moved.append(item)
+    return moved, operation
 
 
-def _pair(first: Sequence[int | str], rest: Sequence[int | str]) -> tuple[Operation, Operation | None]:
-    parts = [part for part in rest if part != 0]
-    second = Operation(parts, UNIT)
-    return Operation(list(first), UNIT), None if second.is_identity else second
+def _leads(before: str, operation: Operation, after: str) -> bool:
+    text = CodePoints(before)
+    try:
+        text.apply(operation)
+    except SynclineError:
+        return False
+    return str(text) == after

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Operation, diff, map_position
 from .callbacks import Callbacks
-from .document_state import UNIT, Change, Committed, DocumentState, LostWork, Origin
+from .code_points import UNIT
+from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request, RequestKind
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
+from .history import Blame, History, Version, read_blame, read_history, read_version
 
 if TYPE_CHECKING:
     from ..core.ot import Components
@@ -35,6 +37,17 @@ REFUSALS = frozenset(
         ErrorCode.FORBIDDEN.value,
     }
 )
+# What became of an undo, redo or restore is not known yet, or it may be asked for again.
+UNDECIDED = frozenset(
+    {
+        ErrorCode.DOCUMENT_UNAVAILABLE.value,
+        ErrorCode.UNAVAILABLE.value,
+        ErrorCode.INTERNAL.value,
+        ErrorCode.LIMIT_EXCEEDED.value,
+        ErrorCode.NOT_JOINED.value,
+        ErrorCode.SEQUENCE_CONFLICT.value,
+    }
+)
 # Joining (again) failed for a reason that passes.
 PASSING = frozenset(
     {
@@ -44,6 +57,20 @@ PASSING = frozenset(
         ErrorCode.LIMIT_EXCEEDED.value,
     }
 )
+# The way from what is here to what is there is not known: edits are carried over by comparing the texts.
+LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
+MOST_FALSE_ALARMS = 3
+
+
+class Rebased(NamedTuple):
+    """The history between what this client had and ``text`` was gone: its edits were carried over by difference.
+
+    ``before`` is what the user saw; ``operation`` is what the server does not have yet, as it applies to its text.
+    """
+
+    before: str
+    text: str
+    operation: Operation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +92,23 @@ class Document:
     themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over.
     """
 
-    def __init__(self, client: Client, name: str, **limits: int) -> None:
+    def __init__(self, client: Client, name: str, client_id: str | None = None, **limits: int) -> None:
         self.name = name
         self.role = ""
         self.error: ClientError | None = None
         self.lost_work: deque[LostWork] = deque(maxlen=16)
+        self.healed = 0  # how often the text here turned out to be another one than the server's
         self._client = client
-        self._state = DocumentState(secrets.token_hex(8), **limits)
+        self._state = DocumentState(client_id or secrets.token_hex(8), **limits)
         self._people: dict[str, dict[str, Any]] = {}
         self._late_cursors: dict[str, tuple[int, int | None, int | None]] = {}  # at a revision that is still to come
         self._own_cursor: tuple[int, int] | None = None
         self._cursor_changed = False
         self._flushing = False
+        self._requests: dict[Request, asyncio.Future[bool]] = {}
+        self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
+        self._whole: Origin | None = None  # a join has to ask for the text; this is why
+        self._false_alarms = 0  # hashes that differed although the text was the same
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
         self._joins = 0  # sent so far
@@ -88,6 +120,7 @@ class Document:
         self._on_cursors: Callbacks[[]] = Callbacks()
         self._on_refused: Callbacks[[Operation, str]] = Callbacks()
         self._on_lost_work: Callbacks[[LostWork]] = Callbacks()
+        self._on_rebased: Callbacks[[Rebased]] = Callbacks()
 
     async def __aenter__(self) -> Document:
         return self
@@ -164,14 +197,81 @@ class Document:
         self._changed([self._state.edit(operation)])
         self._schedule()
 
+    # Undo and history ------------------------------------------------------------------------------------------------
+    @property
+    def can_undo(self) -> int:
+        """How many steps of this client's there are at least; 0: none that is known of."""
+        return self._state.can_undo
+
+    @property
+    def can_redo(self) -> int:
+        return self._state.can_redo
+
+    async def undo(self) -> bool:
+        """Takes back this client's last step, whatever others did since; what they wrote stays. False: there is none.
+
+        Steps live on the server: they outlast reconnects, and a program that keeps ``client_id``. Raises RequestError
+        (forbidden, ...), BufferFull, and what ended the handle.
+        """
+        return await self._ask_for("undo")
+
+    async def redo(self) -> bool:
+        """Takes back the last ``undo``; as that."""
+        return await self._ask_for("redo")
+
+    async def restore(self, revision: int) -> None:
+        """Makes the text what it was at ``revision``, as a new operation of this client that can be undone.
+
+        Raises RequestError: history_trimmed (older than the horizon), revision_unknown, forbidden, ...
+        """
+        if not await self._ask_for("restore", revision):
+            raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
+
+    async def _ask_for(self, kind: RequestKind, to: int = 0) -> bool:
+        if self.error is not None:
+            raise self.error
+        request = self._state.request(kind, to)
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._requests[request] = future
+        self._schedule()
+        try:
+            return await future
+        finally:
+            self._requests.pop(request, None)
+
+    async def history(self, since: int | None = None, limit: int = 100) -> History:
+        """Up to ``limit`` operations (1,000 at most) after revision ``since``, oldest first; default: from the horizon.
+
+        Raises RequestError: history_trimmed, revision_unknown, ...
+        """
+        data: dict[str, Any] = {"document": self.name, "limit": limit, "unit": UNIT}
+        if since is not None:
+            data["since"] = since
+        return read_history(await self._client.request("document:history", data))
+
+    async def text_at(self, revision: int) -> Version:
+        """The text as it was, with author and time. Raises RequestError: history_trimmed, revision_unknown, ..."""
+        data = {"document": self.name, "revision": revision, "unit": UNIT}
+        return read_version(await self._client.request("document:at", data))
+
+    async def blame(self, start: int | None = None, end: int | None = None) -> Blame:
+        """Who wrote what is there, in the server's text, or in its part from ``start`` to ``end``."""
+        data: dict[str, Any] = {"document": self.name, "unit": UNIT}
+        if start is not None:
+            data["start"] = start
+        if end is not None:
+            data["end"] = end
+        return read_blame(await self._client.request("document:blame", data))
+
     # Waiting ---------------------------------------------------------------------------------------------------------
     async def settled(self) -> None:
-        """Every local edit is acknowledged: committed by the server and on its disk. Raises what ended the handle."""
+        """Every local edit is acknowledged: committed by the server and on its disk; every undo is answered. Raises
+        what ended the handle."""
         await self.wait_for(lambda: self._state.settled)
 
     async def sent(self) -> None:
         """Every local edit is acknowledged or on its way: what is typed next becomes another operation."""
-        await self.wait_for(lambda: self._state.pending is None)
+        await self.wait_for(lambda: not self._state.queue)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
@@ -195,8 +295,9 @@ class Document:
 
     # Listening -------------------------------------------------------------------------------------------------------
     def on_change(self, callback: Callable[[Operation, Origin], object]) -> Callable[[], None]:
-        """``callback(operation, origin)`` for each change of the text, in order. ``origin``: "local", "remote",
-        "refused" (an own edit taken back) or "reset" (the document was loaded anew). Returns what takes it off."""
+        """``callback(operation, origin)`` for each change of the text, in order. ``origin``: "local", "remote", "undo",
+        "redo", "restore" (asked for here), "refused" (an own edit taken back), "rebased" (as ``on_rebased``), "healed"
+        (the text was not the server's) or "reset" (it is another document). Returns what takes it off."""
         return self._on_change.add(callback)
 
     def on_committed(self, callback: Callable[[Committed], object]) -> Callable[[], None]:
@@ -212,8 +313,13 @@ class Document:
         return self._on_refused.add(callback)
 
     def on_lost_work(self, callback: Callable[[LostWork], object]) -> Callable[[], None]:
-        """The document was created anew or lost its history: these edits have nowhere to go. Also in ``lost_work``."""
+        """The document was created anew: these edits have nowhere to go. Also in ``lost_work``."""
         return self._on_lost_work.add(callback)
+
+    def on_rebased(self, callback: Callable[[Rebased], object]) -> Callable[[], None]:
+        """This client was away for longer than the history reaches back. Its edits are kept, but where they belong was
+        found out by comparing texts: somebody may want to look."""
+        return self._on_rebased.add(callback)
 
     # Cursors ---------------------------------------------------------------------------------------------------------
     @property
@@ -284,7 +390,8 @@ class Document:
         if self.error is None:
             self.error = error
         self._state.detach()
-        for _, future in self._waiters:
+        waiting: list[asyncio.Future[Any]] = [future for _, future in self._waiters]
+        for future in (*waiting, *self._requests.values()):
             if not future.done():
                 future.set_exception(self.error)
 
@@ -292,24 +399,32 @@ class Document:
     def _join_data(self) -> dict[str, Any]:
         state = self._state
         data: dict[str, Any] = {"document": self.name, "unit": UNIT, "client": state.client}
-        if state.generation:
+        if not state.generation:
+            return data
+        if self._whole is None:
             data |= {"revision": state.known, "generation": state.generation}
+            told = state.tell_pending()
+            if told is not None:
+                data["pending"] = [
+                    {"operation": item.operation.components} | ({} if item.seq is None else {"seq": item.seq})
+                    for item in told
+                ]
+        elif self._whole == "healed":
+            data["diverged"] = state.diverged()
         return data
 
-    def _rejoin(self, fresh: bool = False) -> None:
-        """First thing on a new link, and when the server's session of this document is gone.
-
-        ``fresh``: asks for the whole text; what is unacknowledged becomes lost work.
-        """
+    def _rejoin(self) -> None:
+        """First thing on a new link, and when the server's session of this document is gone."""
         if self.error is not None:
             return
         self._state.detach()
-        data = self._join_data()
-        if fresh:
-            data.pop("revision", None)
-            data.pop("generation", None)
         self._joins += 1
-        self._client.connection.post("document:join", data, partial(self._rejoined, self._joins))
+        data, answer = self._join_data(), partial(self._rejoined, self._joins)
+        try:
+            self._client.connection.post("document:join", data, answer)
+        except RequestError:  # larger than may be sent: then the edits are carried over here
+            data["pending"] = []
+            self._client.connection.post("document:join", data, answer)
 
     def _rejoined(self, number: int, result: Any, error: ClientError | None) -> None:
         if self.error is not None or number != self._joins:
@@ -322,11 +437,13 @@ class Document:
         elif error.code in PASSING:
             self._failures += 1
             self._client.later(self._rejoin, self._failures)
-        elif error.code == ErrorCode.REVISION_UNKNOWN:
-            self._rejoin(fresh=True)
+        elif error.code in LOST_HISTORY and self._whole is None:
+            self._whole = "rebased"
+            self._rejoin()
         elif error.code == ErrorCode.CLIENT_TAKEN:
             # Another user now, for example a guest that the server has forgotten.
             self._state.rename(secrets.token_hex(8))
+            self._finish()
             self._rejoin()
         else:
             self._client._forget_document(self)
@@ -339,17 +456,17 @@ class Document:
         self._late_cursors.clear()
         self.role = result["role"]
         if result["text"] is not None:
-            changes, lost = state.start(result["generation"], result["revision"], result["text"], result["seq"])
-            self._changed(changes)
-            if lost is not None:
-                self._lose(lost)
+            self._load(result)
         else:
             operations = result["operations"] or []
             state.attach(result["seq"], len(operations))
-            self._receive(result["revision"], operations)
+            self._receive(result["revision"], operations, result.get("hash"))
+            if not state.attached:
+                return self  # a difference was found: another join is under way
             if state.in_doubt:
                 self._rejoin()
                 return self
+        state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
         state.cursors.clear()
         for entry in self._people.values():
             self._cursor_at(result["revision"], entry["client"], entry.get("anchor"), entry.get("head"))
@@ -357,6 +474,44 @@ class Document:
         self._on_cursors.fire()
         self._schedule()
         return self
+
+    def _load(self, result: dict[str, Any]) -> None:
+        """A text: of this history, then everything that waits is carried over; or of another document."""
+        state = self._state
+        revision, text, seq = result["revision"], result["text"], result["seq"]
+        whole, self._whole = self._whole, None
+        if state.generation and result["generation"] == state.generation:
+            told = result.get("pending")
+            pending = None if told is None else [Operation.parse(item, UNIT) for item in told]
+            origin = "rebased" if result.get("rebased") else whole or ("rebased" if told is None else "remote")
+            before = state.text
+            try:
+                changes = state.adopt(revision, text, seq, pending, origin)
+            except Diverged as error:
+                log.error("document %r: %s", self.name, error)
+            else:
+                self._finish()
+                if origin == "healed":
+                    self._count_healed(before != state.text)
+                self._changed(changes)
+                if origin == "rebased":
+                    log.warning("document %r: the history since the last visit is gone; edits were rebased", self.name)
+                    waiting = diff(text, state.text, UNIT)
+                    self._on_rebased.fire(Rebased(before, state.text, None if waiting.is_identity else waiting))
+                return
+        changes, lost = state.start(result["generation"], revision, text, seq)
+        self._finish()
+        self._changed(changes)
+        if lost is not None:
+            self._lose(lost)
+
+    def _count_healed(self, changed: bool) -> None:
+        if changed:
+            self.healed += 1
+            self._false_alarms = 0
+            log.error("document %r was another text than the server's; it was healed", self.name)
+        else:
+            self._false_alarms += 1
 
     def _lose(self, lost: LostWork) -> None:
         self.lost_work.append(lost)
@@ -371,7 +526,7 @@ class Document:
             action(*args)
         except Diverged as error:
             log.error("document %r is loaded anew: %s", self.name, error)
-            self._rejoin(fresh=True)
+            self._heal()
         except (KeyError, TypeError, SynclineError) as error:
             raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
         self._wake()
@@ -385,12 +540,12 @@ class Document:
         elif not state.attached:
             pass  # older than the answer to the join, which will hold all of it
         elif event == "document:operation":
-            self._receive(data["revision"], data["operations"])
+            self._receive(data["revision"], data["operations"], data.get("hash"))
             self._schedule()
         elif event == "document:ack":
             # Its entry has come or will come with the history; if it is below the revision it was missed: never.
             if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
-                raise Diverged(f"operation {data['seq']} was committed unnoticed")
+                self._unnoticed(data["seq"])
         elif event == "document:cursor":
             for cursor in data["cursors"]:
                 self._cursor_at(data["revision"], cursor["client"], cursor["anchor"], cursor["head"])
@@ -406,34 +561,80 @@ class Document:
             state.place_cursor(data["client"], None, None)
             self._on_cursors.fire()
 
-    def _receive(self, revision: int, entries: list[dict[str, Any]]) -> None:
+    def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
         """Entry by entry, each with its changes told before the next, so that a callback may edit."""
         state = self._state
-        first = revision - len(entries) + 1
-        for number, entry in enumerate(entries, first):
+        number = revision - sum(entry.get("count", 1) for entry in entries)
+        for entry in entries:
             if not state.attached:
                 return
-            client, seq = entry["client"], entry["seq"]
+            client, seq, span = entry.get("client", ""), entry.get("seq", 0), entry.get("count", 1)
+            number += span
             if number <= state.known:
                 continue
             own = state.is_in_flight(client, seq)
-            self._changed(state.receive(number, client, seq, Operation.parse(entry["operation"], UNIT)))
-            self._on_committed.fire(Committed(number, client, seq, own))
+            kind = entry.get("kind", "edit")
+            changes = state.receive(number, client, seq, Operation.parse(entry["operation"], UNIT), kind, span)
+            self._changed(changes)
+            self._finish()
+            self._on_committed.fire(Committed(number, client, seq, own, kind, span))
         for client, (at, anchor, head) in [*self._late_cursors.items()]:
             if at <= state.revision:
                 del self._late_cursors[client]
                 state.place_cursor(client, anchor, head)
+        if hash is not None and self._false_alarms < MOST_FALSE_ALARMS and state.differs(revision, hash):
+            log.error("document %r: the text of revision %d is not the server's", self.name, revision)
+            self._heal()
+
+    def _heal(self) -> None:
+        self._whole = "healed"
+        self._rejoin()
+
+    def _finish(self) -> None:
+        """Answers those whose undo, redo or restore is over."""
+        finished, self._state.finished = self._state.finished, []
+        for request, done in finished:
+            if done and self._depths is not None:
+                self._state.undo_depth, self._state.redo_depth = self._depths
+            self._depths = None
+            future = self._requests.get(request)
+            if future is not None and not future.done():
+                future.set_result(done)
+
+    def _answered(self, request: Request, seq: int, result: Any, error: ClientError | None) -> None:
+        """The reply to an undo, redo or restore; its operation comes with the history."""
+        state = self._state
+        if self.error is not None or state.in_flight is not request or seq != state.seq or not state.attached:
+            if error is None and self.error is None and state.attached:
+                state.undo_depth, state.redo_depth = result["undo"], result["redo"]
+            return
+        if error is None:
+            if result["revision"] <= state.revision:
+                self._guarded(self._unnoticed, seq)
+            else:
+                self._depths = (result["undo"], result["redo"])
+        elif isinstance(error, RequestError):
+            self._refused(seq, error.code, error.message)
+            self._wake()
+
+    def _unnoticed(self, seq: int) -> None:
+        raise Diverged(f"operation {seq} was committed unnoticed")
 
     def _refused(self, seq: int, code: str, message: str) -> None:
         state = self._state
         if not state.is_in_flight(state.client, seq):
             return
-        if code in REFUSALS or (code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq):
-            operation = state.in_flight
+        work = state.in_flight
+        again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
+        if isinstance(work, Request):
+            if code not in UNDECIDED or again:
+                self._refuse_request(work, seq, RequestError(code, message, f"document:{work.kind}"))
+                return
+        elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
             self._changed(state.refuse(seq))
-            assert operation is not None
-            self._on_refused.fire(operation, code)
+            assert work is not None
+            self._on_refused.fire(work, code)
             self._schedule()
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
@@ -446,6 +647,20 @@ class Document:
             self._client.later(self._rejoin, self._failures)
         else:
             self._rejoin()
+
+    def _refuse_request(self, request: Request, seq: int, error: RequestError) -> None:
+        state = self._state
+        future = self._requests.get(request)
+        if error.code == f"nothing_to_{request.kind}":
+            if request.kind == "undo":
+                state.undo_depth = 0
+            else:
+                state.redo_depth = 0
+        elif future is not None and not future.done():
+            future.set_exception(error)
+        state.refuse(seq)
+        self._finish()
+        self._schedule()
 
     def _cursor_at(self, revision: int, client: str, anchor: int | None, head: int | None) -> None:
         if client not in self._people:
@@ -470,14 +685,17 @@ class Document:
         state = self._state
         submission = state.take()
         if submission is not None:
-            data = {
-                "document": self.name,
-                "seq": submission.seq,
-                "revision": submission.revision,
-                "operation": submission.operation.components,
-            }
+            seq, revision, work = submission
+            data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:
-                self._client.connection.post("document:operation", data)
+                if isinstance(work, Request):
+                    if work.kind == "restore":
+                        data["to"] = work.to
+                    answer = partial(self._answered, work, seq)
+                    self._client.connection.post(f"document:{work.kind}", data, answer)
+                else:
+                    data["operation"] = work.components
+                    self._client.connection.post("document:operation", data)
             except RequestError as error:  # larger than may be sent
                 self._refused(submission.seq, error.code, error.message)
         elif self._cursor_changed and state.attached and state.settled and not state.held:

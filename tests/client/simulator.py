@@ -2,7 +2,9 @@
 
 What a network may do it does when told: delay, lose everything on a connection, let what was sent on a lost connection
 arrive late (after the client has come back), repeat pushes. What a server may do: refuse, be unavailable, drop the
-document's session, cut the list of missing operations, take the client's name away.
+document's session, take the client's name away; answer a join with the missing operations, part of them, composites,
+a text with the pending edits, a text alone because the history is gone. Undo here is a plain list of inverses: what it
+should give is the server's business, that everybody gets the same is the client's.
 """
 
 from __future__ import annotations
@@ -10,14 +12,23 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from syncline.client.code_points import checksum
 from syncline.client.documents import Document as Handle
 from syncline.client.errors import ClientError, ConnectionLost, RequestError
 from syncline.core.document import Document, Entry
 from syncline.core.errors import SynclineError
+from syncline.core.ot import Operation, compose, diff, invert, transform
 
 Answer = Callable[[Any, ClientError | None], None]
+
+
+class Step(NamedTuple):
+    """What an undo or redo has to do, as it applied to the text of ``revision``."""
+
+    revision: int
+    operation: Operation
 
 
 class Server:
@@ -32,6 +43,14 @@ class Server:
         self.unavailable = 0.0
         self.slow_commits = False  # accepted operations wait for ``commit``; refusals are told at once
         self.announced = 0
+        self.texts = [""]  # at each revision
+        self.kinds: list[str] = []  # of each entry
+        self.steps: dict[str, dict[str, list[Step]]] = {}
+        self.gone: set[str] = set()  # taken out by an undo, redo or restore
+        self.composites = self.whole_texts = self.pruned = 0.0  # how often a join is answered so
+        self.answers: list[str] = []  # to joins of returning clients
+        self.requests: list[str] = []  # undo, redo, restore that were done
+        self.reports: list[dict[str, Any]] = []  # of clients whose text was another one
         self.conflicts = 0  # resubmissions that were other than what had arrived
         self.ghosts: deque[tuple[Link, str, dict[str, Any]]] = deque()
 
@@ -42,7 +61,7 @@ class Server:
     def recreate(self, text: str) -> None:
         """Somebody deleted the document and made it anew."""
         self.core = Document("doc", self.core.generation + "'")
-        self.entries = []
+        self.entries, self.texts, self.kinds, self.steps = [], [""], [], {}
         self.announced = 0
         if text:
             self.submit("creator", "creator", 1, 0, [text])
@@ -50,14 +69,66 @@ class Server:
             link.joined = None
             link.push("document:resync", {"document": "doc", "reason": "made anew"})
 
-    def submit(self, client: str, user: str, seq: int, revision: int, operation: object) -> bool:
+    def submit(self, client: str, user: str, seq: int, revision: int, operation: object, kind: str = "edit") -> bool:
         receipt = self.core.receive(client, user, seq, revision, operation, "unicode")
         if receipt.entry is None:
             return False
         self.entries.append(receipt.entry)
+        self.kinds.append(kind)
+        before, after = self.texts[-1], self.core.text()
+        self.texts.append(after)
+        inverse = Step(self.revision, invert(receipt.entry.in_unit("unicode"), before))
+        steps = self.steps.setdefault(client, {"undo": [], "redo": []})
+        steps["redo" if kind == "undo" else "undo"].append(inverse)
+        if kind in ("edit", "restore"):
+            steps["redo"] = []
+        if kind != "edit":
+            self.gone |= set(before) - set(after)
+            self.requests.append(kind)
         if not self.slow_commits:
             self.commit()
         return True
+
+    def request(self, link: Link, kind: str, data: dict[str, Any], answer: Answer | None) -> None:
+        """An undo, redo or restore."""
+        try:
+            client, seq = self.check(link), data["seq"]
+            done = [
+                number for number, entry in enumerate(self.entries, 1) if (entry.client, entry.seq) == (client, seq)
+            ]
+            if not done:
+                self.submit(client, link.user, seq, self.revision, self.made(client, kind, data).components, kind)
+                done = [self.revision]
+            steps = self.steps.get(client, {"undo": [], "redo": []})
+            depths = {which: len(found) for which, found in steps.items()}
+            result, error = {"document": "doc", "revision": done[0], "seq": seq, **depths}, None
+        except SynclineError as fault:
+            result, error = {}, RequestError(fault.code.value)
+        except RequestError as fault:
+            result, error = {}, fault
+        if answer is not None:
+            link.reply(answer, result or None, error)
+
+    def made(self, client: str, kind: str, data: dict[str, Any]) -> Operation:
+        if kind == "restore":
+            return diff(self.texts[-1], self.texts[data["to"]], "unicode")
+        steps = self.steps.get(client, {}).get(kind, [])
+        if not steps:
+            raise RequestError(f"nothing_to_{kind}")
+        revision, operation = steps.pop()
+        for entry in self.entries[revision:]:
+            operation = transform(operation, entry.in_unit("unicode"), "left")
+        return operation
+
+    def check(self, link: Link) -> str:
+        """Which client it is; raises RequestError for a trouble."""
+        if link.joined is None:
+            raise RequestError("not_joined")
+        if self.rng.random() < self.refuse:
+            raise RequestError("document_too_large")
+        if self.rng.random() < self.unavailable:
+            raise RequestError("document_unavailable")
+        return link.joined
 
     def commit(self) -> None:
         """What was accepted is on disk: everybody hears of it."""
@@ -68,17 +139,50 @@ class Server:
                     link.push("document:operation", self.operations(since, self.revision))
 
     def operations(self, since: int, until: int) -> dict[str, Any]:
-        described = [
-            {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit("unicode").components}
-            for entry in self.entries[since:until]
-        ]
-        return {"document": "doc", "revision": until, "operations": described}
+        described = []
+        for entry, kind in zip(self.entries[since:until], self.kinds[since:until], strict=True):
+            one = {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit("unicode").components}
+            described.append(one if kind == "edit" else one | {"kind": kind})
+        frame = {"document": "doc", "revision": until, "operations": described}
+        return frame | {"hash": checksum(self.texts[until])} if self.rng.random() < 0.4 else frame
+
+    def composed(self, since: int, until: int, client: str) -> list[dict[str, Any]]:
+        """Runs of the others' operations as one."""
+        described: list[dict[str, Any]] = []
+        for number in range(since, until):
+            entry = self.entries[number]
+            if entry.client == client:
+                described += self.operations(number, number + 1)["operations"]
+            elif described and "count" in described[-1]:
+                run = Operation(described[-1]["operation"], "unicode")
+                described[-1]["operation"] = compose(run, entry.in_unit("unicode")).components
+                described[-1]["count"] += 1
+            else:
+                described.append({"operation": entry.in_unit("unicode").components, "count": 1})
+        return described
+
+    def carried(self, since: int, client: str, pending: list[dict[str, Any]]) -> list[list[int | str]]:
+        """The pending edits as they apply at the head, without what is committed."""
+        waiting = [(item.get("seq"), Operation(item["operation"], "unicode")) for item in pending]
+        for entry in self.entries[since:]:
+            if waiting and (entry.client, entry.seq) == (client, waiting[0][0]):
+                del waiting[0]
+                continue
+            other = entry.in_unit("unicode")
+            moved = []
+            for seq, operation in waiting:
+                moved.append((seq, transform(operation, other, "left")))
+                other = transform(other, operation, "right")
+            waiting = moved
+        return [operation.components for _, operation in waiting]
 
     def handle(self, link: Link, event: str, data: dict[str, Any], answer: Answer | None) -> None:
         if event == "document:join":
             self.join(link, data, answer)
         elif event == "document:operation":
             self.operation(link, data)
+        else:
+            self.request(link, event.removeprefix("document:"), data, answer)
 
     def join(self, link: Link, data: dict[str, Any], answer: Answer | None) -> None:
         assert answer is not None
@@ -94,42 +198,73 @@ class Server:
         if returning and data["revision"] > self.revision:
             link.reply(answer, None, RequestError("revision_unknown"))
             return
-        # A long list is cut: the rest follows as pushes.
-        first = self.rng.randint(1, 3) if self.rng.random() < 0.3 else 1000
-        at = min(data["revision"] + first, self.revision) if returning else self.revision
         link.joined = client
-        result = {
+        if "diverged" in data:
+            self.reports.append(data["diverged"])
+        result: dict[str, Any] = {
             "document": "doc",
             "generation": self.core.generation,
-            "revision": at,
+            "revision": self.revision,
             "role": "editor",
             "unit": "unicode",
             "client": client,
             "seq": self.core.last_seq(client),
-            "text": None if returning else self.core.text(),
-            "operations": self.operations(data["revision"], at)["operations"] if returning else None,
+            "text": None,
+            "operations": None,
             "collaborators": [],
         }
+        result |= {which: len(found) for which, found in self.steps.get(client, {}).items()}
+        if not returning:
+            result["text"] = self.core.text()
+            self.forget_ghosts(client)
+        elif self.rng.random() < self.pruned and "pending" not in data:
+            link.reply(answer, None, RequestError("history_trimmed"))
+            return
+        elif self.rng.random() < self.pruned:
+            result |= {"text": self.core.text(), "rebased": True}
+            self.forget_ghosts(client)
+            self.answers.append("rebased")
+        elif self.rng.random() < self.whole_texts and data.get("pending"):
+            result |= {"text": self.core.text(), "pending": self.carried(data["revision"], client, data["pending"])}
+            self.forget_ghosts(client)
+            self.answers.append("text")
+        else:
+            self.missing(link, data, result, answer)
+            return
+        link.reply(answer, result, None)
+
+    def missing(self, link: Link, data: dict[str, Any], result: dict[str, Any], answer: Answer) -> None:
+        """The operations since; a long list is cut, the rest follows as pushes."""
+        since = data["revision"]
+        first = self.rng.randint(1, 3) if self.rng.random() < 0.3 else 1000
+        at = min(since + first, self.revision)
+        if self.rng.random() < self.composites and "pending" in data:
+            result["operations"] = self.composed(since, at, data["client"])
+            if any(entry.get("count", 1) > 1 for entry in result["operations"]):
+                self.answers.append("composites")
+        else:
+            result["operations"] = self.operations(since, at)["operations"]
+        result |= {"revision": at, "hash": checksum(self.texts[at])}
         link.reply(answer, result, None)
         if at < self.revision:
             link.push("document:operation", self.operations(at, self.revision))
 
+    def forget_ghosts(self, client: str) -> None:
+        """Joining replaces the session of another connection: what that one still sends is refused. (For a client that
+        goes on under the same number it would not matter, which is what the late arrivals here are for.)"""
+        self.ghosts = deque(ghost for ghost in self.ghosts if ghost[0].joined != client)
+
     def operation(self, link: Link, data: dict[str, Any]) -> None:
         code = ""
-        if link.joined is None:
-            code = "not_joined"
-        elif self.rng.random() < self.refuse:
-            code = "document_too_large"
-        elif self.rng.random() < self.unavailable:
-            code = "document_unavailable"
-        else:
-            try:
-                if not self.submit(link.joined, link.user, data["seq"], data["revision"], data["operation"]):
-                    ack = {"document": "doc", "seq": data["seq"], "revision": self.revision}
-                    link.push("document:ack", ack)
-            except SynclineError as error:
-                code = error.code.value
-                self.conflicts += code == "sequence_conflict"
+        try:
+            client = self.check(link)
+            if not self.submit(client, link.user, data["seq"], data["revision"], data["operation"]):
+                link.push("document:ack", {"document": "doc", "seq": data["seq"], "revision": self.revision})
+        except RequestError as error:
+            code = error.code
+        except SynclineError as error:
+            code = error.code.value
+            self.conflicts += code == "sequence_conflict"
         if code:
             refusal = {"code": code, "message": "", "event": "document:operation"}
             link.push("error", {**refusal, "document": "doc", "seq": data["seq"]})
@@ -221,7 +356,7 @@ class Peer:
         link.gone = True
         self.server.sessions.remove(link)
         for event, data, answer in link.up:
-            if event == "document:operation":
+            if event in ("document:operation", "document:undo", "document:redo", "document:restore"):
                 self.server.ghosts.append((link, event, data))
             if answer is not None:
                 answer(None, ConnectionLost("lost"))

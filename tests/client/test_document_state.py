@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.client.document_state import Change, CodePoints, DocumentState, split
+from syncline.client.code_points import CodePoints, split
+from syncline.client.document_state import Change, DocumentState
 from syncline.client.errors import BufferFull, Diverged
 from syncline.core.ot import Operation, apply, compose, invert
 
@@ -86,7 +87,8 @@ def test_a_refused_operation_is_taken_back_exactly() -> None:
     following = state.take()
     assert following is not None
     assert following[:2] == (2, 8), "the number of the refused one is not used again"
-    assert apply(state.confirmed, following.operation) == state.text
+    assert isinstance(following.work, Operation)
+    assert apply(state.confirmed, following.work) == state.text
 
 
 def test_only_what_is_in_flight_can_be_refused() -> None:
