@@ -38,8 +38,10 @@ def encode_entries(entries: list[Entry]) -> bytes:
     Raises ValueError for names that are not well-formed Unicode, and above 1,048,576 entries.
     """
 
-def decode_entries(body: bytes) -> list[Entry]:
-    """The entries of one turn, or of several that were merged. Raises ValueError on a damaged body."""
+def decode_entries(body: bytes, skip: int = 0, count: int | None = None) -> list[Entry]:
+    """The entries of one turn, or of several that were merged; from number ``skip`` (from 0) on at most ``count`` of
+    them. Raises ValueError on a damaged body. O(body), and an object for each entry of the result only.
+    """
 
 def encode_payloads(commits: list[Commit], payloads: list[bytes]) -> bytes:
     """The same for operations of another type than text, each written as bytes by its type. Same errors."""

@@ -1,13 +1,26 @@
-"""The Clock seam over an event loop."""
+"""The Clock seam, and the one over an event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from .seams import Timer
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """Time, injected so that tests need no sleeps."""
+
+    def time(self) -> float:
+        """Unix seconds."""
+
+    def monotonic(self) -> float: ...
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer: ...
 
 
 class LoopClock:

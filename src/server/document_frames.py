@@ -45,9 +45,8 @@ def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
     """The entries of revisions since + 1 ... until out of turns that may reach further on both sides."""
     entries: list[Entry] = []
     for turn in turns:
-        of_turn = decode_entries(turn.body)
-        low, high = max(since - turn.base, 0), min(until - turn.base, len(of_turn))
-        entries.extend(of_turn[low:high])
+        skip = max(since - turn.base, 0)
+        entries += decode_entries(turn.body, skip, max(until - turn.base - skip, 0))
     return entries
 
 

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from ..core.room import Position, Publication
+from .clock import Clock as Clock
+from .clock import Timer as Timer
 
 T = TypeVar("T")
 Done = Callable[[T | None, Exception | None], None]
@@ -156,16 +158,26 @@ class Turn:
 
 
 @dataclass(slots=True, frozen=True)
+class DocumentState:
+    """``revision``: the last one; ``snapshot``: that of the newest snapshot (0: none). Operations are stored from
+    ``horizon`` on, and turns up to ``compacted`` are blocks."""
+
+    record: DocumentRecord
+    revision: int
+    snapshot: int
+    horizon: int
+    compacted: int
+
+
+@dataclass(slots=True, frozen=True)
 class StoredDocument:
-    """What a load needs: a snapshot (None: the empty text at revision 0) and every turn after it, in order. ``revision``
-    is the document's last one. Operations are stored from ``horizon`` on; turns up to ``compacted`` are blocks."""
+    """What a load needs: a snapshot (None: the empty text at revision 0) and every turn after it, in order."""
 
     record: DocumentRecord
     snapshot: DocumentSnapshot | None
     turns: list[Turn]
     revision: int = 0
     horizon: int = 0
-    compacted: int = 0
 
 
 class Store(Protocol):
@@ -221,13 +233,15 @@ class Store(Protocol):
     async def documents(self, after: str = "", limit: int = 100) -> list[str]:
         """Ids in order, those greater than ``after``."""
 
+    async def document_state(self, document: str) -> DocumentState | None: ...
+
     async def load_document(self, document: str, revision: int | None = None) -> StoredDocument | None:
         """From the newest snapshot on; consistent, of one moment. With ``revision``: what leads to that one, from the
         newest snapshot or checkpoint not above it. Below the horizon there may be a gap behind that."""
 
     async def turns(self, document: str, since: int, until: int) -> list[Turn]:
-        """The turns that together hold revisions ``since`` + 1 ... ``until``, in order; the first may begin earlier
-        and the last end later. Fewer when they are not (or no longer) stored."""
+        """The turns that hold revisions ``since`` + 1 ... ``until``, in order; the first may begin earlier and the last
+        end later. Fewer when they are not (or no longer) stored."""
 
     def append(self, document: str, turn: Turn, done: Done[int]) -> None:
         """Commits one turn; ``done`` gets the new revision. Durable before ``done``.
@@ -362,7 +376,7 @@ class Auth(Protocol):
         """A token this server accepts. Raises ``SynclineError(forbidden)`` when it holds no signing key."""
 
 
-# ------------------------------------------------------------------------------------------------- Transport and Clock
+# ----------------------------------------------------------------------------------------------------------- Transport
 
 
 class Transport(Protocol):
@@ -382,18 +396,3 @@ class Transport(Protocol):
     def pause_reading(self) -> None: ...
 
     def resume_reading(self) -> None: ...
-
-
-class Timer(Protocol):
-    def cancel(self) -> None: ...
-
-
-class Clock(Protocol):
-    """Time, injected so that tests need no sleeps."""
-
-    def time(self) -> float:
-        """Unix seconds."""
-
-    def monotonic(self) -> float: ...
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer: ...

@@ -13,6 +13,7 @@ from ..server.seams import (
     Conflict,
     DocumentRecord,
     DocumentSnapshot,
+    DocumentState,
     RoomRecord,
     Store,
     StoredDocument,
@@ -98,6 +99,7 @@ class StoreSuite(HistorySuite):
             partial(store.load_document, "notes"),
             partial(store.turns, "notes", 0, 1),
             store.documents,
+            partial(store.document_state, "notes"),
             partial(store.load_document, "notes", 1),
             partial(store.checkpoints, "notes"),
             partial(store.document_role, "notes", "ada"),
@@ -583,7 +585,8 @@ class DurableStoreSuite(StoreSuite):
         stored = await store.load_document("notes", 6)
         assert stored is not None
         assert (stored.snapshot, stored.turns) == (checkpoint, [block, turns[3]])
-        assert (stored.revision, stored.horizon, stored.compacted) == (7, 2, 4)
+        state = await store.document_state("notes")
+        assert state == DocumentState(NOTES, 7, 7, 2, 4)
 
     async def test_a_closed_store_can_be_started_again(self, store: Store) -> None:
         turns = await with_turns(store, 2)

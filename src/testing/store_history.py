@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from ..server.seams import Conflict, DocumentRecord, DocumentSnapshot, Store, Turn
+from ..server.seams import Conflict, DocumentRecord, DocumentSnapshot, DocumentState, Store, Turn
 from .outcome import settled
 
 NOTES = DocumentRecord("notes", "generation-1", "ada", "editor", 5.0)
@@ -44,10 +44,12 @@ async def with_history(store: Store) -> list[Turn]:
 async def loaded(
     store: Store, revision: int | None = None
 ) -> tuple[DocumentSnapshot | None, list[Turn], int, int, int]:
-    stored = await store.load_document("notes", revision)
-    assert stored is not None
-    assert stored.record == NOTES
-    return stored.snapshot, stored.turns, stored.revision, stored.horizon, stored.compacted
+    """Snapshot, turns, revision, horizon, compacted."""
+    stored, state = await store.load_document("notes", revision), await store.document_state("notes")
+    assert stored is not None and state is not None
+    assert stored.record == state.record == NOTES
+    assert (stored.revision, stored.horizon) == (state.revision, state.horizon)
+    return stored.snapshot, stored.turns, stored.revision, stored.horizon, state.compacted
 
 
 class HistorySuite:
@@ -65,6 +67,13 @@ class HistorySuite:
         assert await store.documents("", 0) == await store.documents("", -1) == []
         await store.delete_document("b")
         assert "b" not in await store.documents()
+
+    async def test_the_state_of_a_document(self, store: Store) -> None:
+        assert await store.document_state("nowhere") is None
+        await with_turns(store, 2, 1)
+        assert await store.document_state("notes") == DocumentState(NOTES, 3, 0, 0, 0)
+        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(2, b"text"))
+        assert await store.document_state("notes") == DocumentState(NOTES, 3, 2, 0, 0)
 
     # Blocks --------------------------------------------------------------------------------------------------
 
@@ -126,9 +135,8 @@ class HistorySuite:
                 assert (turns[0].base, turns[-1].base + turns[-1].count) == (0, 20)
 
         await asyncio.gather(merge(), write(), read())
-        stored = await store.load_document("notes")
-        assert stored is not None
-        assert (len(stored.turns), stored.revision, stored.compacted) == (20, 40, 20)
+        _, turns, *numbers = await loaded(store)
+        assert (len(turns), *numbers) == (20, 40, 0, 20)
 
     # Checkpoints ---------------------------------------------------------------------------------------------
 

@@ -136,6 +136,17 @@ def test_merged_bodies_hold_the_same_entries(seed: int, data: st.DataObject) -> 
         assert found.time == round(wanted.time * 1000) // step * step / 1000
 
 
+@given(st.integers(0, 2**32), st.integers(0, 70), st.none() | st.integers(0, 70))
+def test_a_part_of_a_body(seed: int, skip: int, count: int | None) -> None:
+    _, entries = history(seed)
+    for body, there in ((encode_entries(entries), entries), (FIRST_FORM, decode_entries(FIRST_FORM))):
+        wanted = there[skip:] if count is None else there[skip : skip + count]
+        assert written(decode_entries(body, skip, count)) == written(wanted)
+    for bad in ((-1, None), (0, -1)):
+        with pytest.raises(ValueError, match="negative"):
+            decode_entries(FIRST_FORM, *bad)
+
+
 def test_kinds_are_kept() -> None:
     kinds: list[Any] = ["edit", "undo", "undo", "redo", "restore", "edit"]
     entries = [

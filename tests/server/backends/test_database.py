@@ -32,6 +32,7 @@ from syncline.server.seams import (
     Conflict,
     DocumentRecord,
     DocumentSnapshot,
+    DocumentState,
     PresenceEntry,
     Turn,
     Unavailable,
@@ -595,7 +596,7 @@ async def test_documents_from_before_checkpoints_have_a_history_from_their_snaps
     snapshot, turns = DocumentSnapshot(2, b"text at 2"), [Turn(base, 1, b"turn %d" % base, 9.0) for base in range(3)]
     long, fresh = await store.load_document("long"), await store.load_document("fresh")
     assert long is not None and (long.snapshot, long.turns) == (snapshot, turns[2:])
-    assert (long.revision, long.horizon, long.compacted) == (3, 2, 2)
+    assert await store.document_state("long") == DocumentState(long.record, 3, 2, 2, 2)
     assert fresh is not None and (fresh.snapshot, fresh.turns, fresh.horizon) == (None, turns[:1], 0)
     assert await store.checkpoints("long") == [2]
     assert await store.turns("long", 0, 3) == turns  # still there for who was away

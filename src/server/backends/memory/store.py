@@ -16,6 +16,7 @@ from ...seams import (
     Conflict,
     DocumentRecord,
     DocumentSnapshot,
+    DocumentState,
     Done,
     RoomRecord,
     StoredDocument,
@@ -144,6 +145,14 @@ class MemoryStore:
         self._require_open()
         return sorted(document for document in self._documents if document > after)[: max(limit, 0)]
 
+    async def document_state(self, document: str) -> DocumentState | None:
+        self._require_open()
+        stored = self._documents.get(document)
+        if stored is None:
+            return None
+        snapshot = stored.snapshot.revision if stored.snapshot is not None else 0
+        return DocumentState(stored.record, stored.revision, snapshot, stored.horizon, stored.compacted)
+
     async def load_document(self, document: str, revision: int | None = None) -> StoredDocument | None:
         self._require_open()
         stored = self._documents.get(document)
@@ -154,7 +163,7 @@ class MemoryStore:
         known += [] if stored.snapshot is None else [stored.snapshot]
         base = max((one for one in known if one.revision <= until), key=lambda one: one.revision, default=None)
         turns = stored.between(base.revision if base is not None else 0, until)
-        return StoredDocument(stored.record, base, turns, stored.revision, stored.horizon, stored.compacted)
+        return StoredDocument(stored.record, base, turns, stored.revision, stored.horizon)
 
     async def turns(self, document: str, since: int, until: int) -> list[Turn]:
         self._require_open()

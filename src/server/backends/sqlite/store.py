@@ -16,6 +16,7 @@ from ...seams import (
     Conflict,
     DocumentRecord,
     DocumentSnapshot,
+    DocumentState,
     Done,
     RoomRecord,
     StoredDocument,
@@ -187,15 +188,27 @@ class SqliteStore(Part):
         query, values = "SELECT id FROM documents WHERE id > ? ORDER BY id LIMIT ?", (after, max(limit, 0))
         return await self._read(lambda connection: [id for (id,) in connection.execute(query, values)])
 
+    async def document_state(self, document: str) -> DocumentState | None:
+        def work(connection: sqlite3.Connection) -> DocumentState | None:
+            row = connection.execute(_DOCUMENT, (document,)).fetchone()
+            if row is None:
+                return None
+            state = connection.execute(
+                "SELECT documents.revision, coalesce(snapshots.revision, 0), horizon, compacted"
+                " FROM documents LEFT JOIN snapshots ON document = key WHERE key = ?",
+                (row[0],),
+            ).fetchone()
+            return DocumentState(DocumentRecord(*row[1:]), *state)
+
+        return await self._read(work)
+
     async def load_document(self, document: str, revision: int | None = None) -> StoredDocument | None:
         def work(connection: sqlite3.Connection) -> StoredDocument | None:
             row = connection.execute(_DOCUMENT, (document,)).fetchone()
             if row is None:
                 return None
             key = row[0]
-            state = connection.execute(
-                "SELECT revision, horizon, compacted FROM documents WHERE key = ?", (key,)
-            ).fetchone()
+            state = connection.execute("SELECT revision, horizon FROM documents WHERE key = ?", (key,)).fetchone()
             until = state[0] if revision is None else revision
             query = "SELECT revision, body FROM snapshots WHERE document = :key AND revision <= :until"
             if revision is not None:
