@@ -132,8 +132,7 @@ cdef void tree_free(Tree *self) noexcept:  # only frees
         return
     if self.root != NULL:
         free_nodes(self.root, self.depth)
-    free_spares(&self.spare_leaves, &self.leaves, 0)
-    free_spares(&self.spare_inners, &self.inners, 0)
+    free_spares(self, 0, 0)
     free(self)
 
 
@@ -149,7 +148,13 @@ cdef void free_nodes(void *node, int depth) noexcept:  # only frees
     live -= 1
 
 
-cdef void free_spares(void **first, Py_ssize_t *count, Py_ssize_t kept) noexcept:  # only frees
+cdef void free_spares(Tree *self, Py_ssize_t leaves, Py_ssize_t inners) noexcept:  # only frees
+    """All but so many."""
+    drop_spares(&self.spare_leaves, &self.leaves, leaves)
+    drop_spares(&self.spare_inners, &self.inners, inners)
+
+
+cdef void drop_spares(void **first, Py_ssize_t *count, Py_ssize_t kept) noexcept:  # only frees
     global live
     cdef void *node
     while count[0] > kept:
@@ -184,15 +189,16 @@ cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -
     cdef Py_ssize_t leaves = 3 * inserts + cells // (filled(self) - 1)
     cdef Py_ssize_t inners = (self.depth + 1) * inserts + leaves // (self.fanout // 2 - 1) + 1
     if cells > self.leaf_cells or inserts > 1:
-        inners += MAX_DEPTH  # what grows above the root meanwhile
-    if leaves > self.leaves:
-        add_spares(&self.spare_leaves, &self.leaves, leaves, sizeof(Leaf) + self.leaf_cells * sizeof(uint16_t))
-    elif self.leaves > leaves + KEPT:
-        free_spares(&self.spare_leaves, &self.leaves, leaves + KEPT)
-    if inners > self.inners:
-        add_spares(&self.spare_inners, &self.inners, inners, sizeof(Inner))
-    elif self.inners > inners + KEPT:
-        free_spares(&self.spare_inners, &self.inners, inners + KEPT)
+        inners += 8 if self.fanout >= 16 else MAX_DEPTH  # what grows above the root meanwhile
+    if self.leaves > leaves + KEPT or self.inners > inners + KEPT:
+        free_spares(self, leaves + KEPT, inners + KEPT)
+    if leaves > self.leaves or inners > self.inners:
+        try:
+            add_spares(&self.spare_leaves, &self.leaves, leaves, sizeof(Leaf) + self.leaf_cells * sizeof(uint16_t))
+            add_spares(&self.spare_inners, &self.inners, inners, sizeof(Inner))
+        except MemoryError:
+            free_spares(self, KEPT, KEPT)
+            raise
     return 0
 
 

@@ -112,6 +112,7 @@ cdef class Text:
             self.erase(0, self.size())
         self.reserve(length, 1)
         self.write(0, text, 0, PyUnicode_GET_LENGTH(text), length)
+        self.reserve(0, 1)  # known to have astral characters it may be for chunks
 
     # ------------------------------------------------------------------------------------------------ the storage
 

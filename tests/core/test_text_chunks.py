@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,6 +227,29 @@ def test_any_bytes(body: bytes) -> None:
         native.check()
 
 
+@pytest.mark.parametrize("alphabet", ["ab", "a💃"], ids=ascii)
+def test_a_large_text(alphabet: str) -> None:
+    """More than a gap buffer holds in production: it goes into chunks, and shrinks again."""
+    choices = random.Random(3)
+    text = "".join(choices.choices(alphabet, k=140_000))
+    native = Text(text[:90_000])
+    native.splice(len(native), 0, text[90_000:])
+    check(native, text)
+    assert native.chunked
+    for _ in range(150):
+        at = choices.randrange(len(text))
+        deleted = min(choices.choice([0, 1, 2, 2500]), len(text) - at)
+        inserted = "".join(choices.choices(alphabet, k=choices.choice([0, 1, 1, 3000])))
+        start = native.offset_to(at, "unicode", "utf-16")
+        assert native.offset_to(start, "utf-16", "unicode") == at
+        native.splice(start, native.offset_to(at + deleted, "unicode", "utf-16") - start, inserted)
+        text = text[:at] + inserted + text[at + deleted :]
+        assert native.hash() == zlib.crc32(text.encode("utf-16-le"))
+    check(native, text)
+    native.splice(0, native.offset_to(len(text) - 9, "unicode", "utf-16"), "")
+    check(native, text[-9:])
+
+
 def test_operations_of_many_inserts() -> None:
     choices = random.Random(5)
     native, text = Text(), ""
@@ -269,3 +296,40 @@ def test_none_is_left_behind() -> None:
     kept.clear()
     assert live_texts() == texts_before
     assert live_chunks() == chunks_before
+
+
+LACK_OF_MEMORY = """
+import resource, sys, zlib
+from syncline.core.ot import Operation
+from syncline.core.text import Text, set_limits
+from tests.oracle import text as oracle
+
+set_limits(*map(int, sys.argv[1:]))
+start = "a\\U0001f483" * 1000
+native = Text(start)
+large = "b" * 20_000_000
+operation = Operation([3, large, 6, large])
+batch = oracle.pack([(0, 0, "c"), (1, 3, "d"), (2, 0, large), (3, 0, large)])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, resource.RLIM_INFINITY))
+failed = 0
+for call in (lambda: native.splice(3, 3, large), lambda: native.apply(operation), lambda: native.replay(batch)):
+    try:
+        call()
+    except MemoryError:
+        failed += 1
+    native.check()
+    assert str(native) == start and native.hash() == zlib.crc32(start.encode("utf-16-le"))
+native.splice(3, 3, "fine")
+assert str(native) == start[:2] + "fine" + start[4:]
+print(failed)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits its memory by what Linux tells")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer ends a process without memory")
+def test_want_of_memory_changes_nothing(sizes: tuple[int, int, int]) -> None:
+    flat = max(sizes[0], 2_000_000_000) if sizes[0] else 0
+    command = [sys.executable, "-c", LACK_OF_MEMORY, str(flat), *map(str, sizes[1:])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
