@@ -44,13 +44,13 @@ cdef int splices_push(Splices *self, int64_t position, int64_t deleted, int64_t 
     return 0
 
 
-cdef inline bint varint(const unsigned char **at, const unsigned char *end, uint64_t *value) noexcept:
+cdef inline bint varint(const unsigned char *data, Py_ssize_t *at, Py_ssize_t end, uint64_t *value) noexcept:
     # Reads before `end`; false for a number that is cut off or over 63 bits.
     cdef int shift = 0
     cdef unsigned char byte
     value[0] = 0
     while at[0] < end and shift < 63:
-        byte = at[0][0]
+        byte = data[at[0]]
         at[0] += 1
         value[0] |= <uint64_t>(byte & 0x7F) << shift
         if byte < 0x80:
@@ -63,14 +63,18 @@ cdef str splices_read(Splices *self, bytes body):
     """Appends the edits of ``body``; returns the inserted text. Raises ValueError on a damaged body, SynclineError as
     ``splices_push``.
     """
-    cdef const unsigned char *at = <const unsigned char *>PyBytes_AS_STRING(body)
-    cdef const unsigned char *end = at + PyBytes_GET_SIZE(body)
+    cdef const unsigned char *data = <const unsigned char *>PyBytes_AS_STRING(body)
+    cdef Py_ssize_t at = 0, end = PyBytes_GET_SIZE(body)
     cdef uint64_t count, step, deleted, inserted
     cdef int64_t cursor = 0
-    if not varint(&at, end, &count) or count > <uint64_t>(end - at) // 3:
+    if not varint(data, &at, end, &count) or count > <uint64_t>(end - at) // 3:
         raise ValueError("damaged splices: the count is wrong")
     while count:
-        if not varint(&at, end, &step) or not varint(&at, end, &deleted) or not varint(&at, end, &inserted):
+        if (
+            not varint(data, &at, end, &step)
+            or not varint(data, &at, end, &deleted)
+            or not varint(data, &at, end, &inserted)
+        ):
             raise ValueError("damaged splices: cut off")
         if step >> 34 or deleted >> 32 or inserted >> 32:
             raise out_of_range("a splice lies outside the text")
@@ -79,7 +83,7 @@ cdef str splices_read(Splices *self, bytes body):
         cursor += <int64_t>inserted
         count -= 1
     try:
-        return PyUnicode_DecodeUTF8(<const char *>at, end - at, NULL)
+        return PyUnicode_DecodeUTF8(<const char *>data + at, end - at, NULL)
     except UnicodeDecodeError as error:
         raise ValueError("damaged splices: the text is not UTF-8") from error
 
