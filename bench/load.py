@@ -231,6 +231,7 @@ def main() -> None:
         "deliveries": deliveries / took,
         "p50": latencies[len(latencies) // 2] * 1000,
         "p99": latencies[len(latencies) * 99 // 100] * 1000,
+        "operations a frame": load.clients[0].deliveries / len(load.clients[0].frames or [b""]),
         "generator busy": busy / took,
     }
     print(json.dumps(result))

@@ -170,6 +170,15 @@ class DocumentsConfig:
         low=1,
         high=1_000_000,
     )
+    rest_microseconds: int = setting(
+        20,
+        "Rest between two turns of a document, times the clients in it: a turn sends each of them a frame, and what arrives "
+        "meanwhile goes into one. Below 1 ms there is none, and it ends when each client has sent something.",
+        unit="us",
+        low=0,
+        high=1000,
+        zero="none",
+    )
     rejoin_operations: int = setting(
         1000,
         "Missed operations that a returning client gets one by one; more are composed.",

@@ -20,6 +20,7 @@ from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
 from .collaborator import Collaborator
 from .document_frames import broadcast, entries_between, show_cursors
 from .events import DocumentCursor
+from .pace import Pace
 from .requests import Request
 from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
 from .submission import Submission, Submitted
@@ -47,7 +48,7 @@ class LiveDocument:
         self._entries: list[Entry] = []  # what that commit stores
         self._cursors: dict[str, DocumentCursor] = {}  # client -> newest, waiting for the turn
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
-        self._scheduled = False
+        self._pace = Pace(node.clock, node.call_soon, self._turn, node.config.documents.rest_microseconds)
         self._committing = False
         self._widening = False
         self._snapshot_at = core.revision
@@ -84,6 +85,7 @@ class LiveDocument:
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many operations wait; try again")
         self._inbox.append(Submission(collaborator, data, request, kind, text))
         self._schedule()
+        self._pace.submitted(len(self._inbox), len(self.collaborators))
 
     def move_cursor(self, collaborator: Collaborator, data: DocumentCursor) -> None:
         """Queues a cursor; the newest per client wins."""
@@ -91,14 +93,13 @@ class LiveDocument:
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._scheduled and not self._committing and not self._widening:
-            self._scheduled = True
-            self.node.call_soon(self._turn)
+        if not self._committing and not self._widening:
+            self._pace.schedule()
 
     def _turn(self) -> None:
-        self._scheduled = False
         if self.closed or self._committing or self._widening:
             return
+        self._pace.sent(len(self.collaborators))
         self._take_cursors()  # first: what is pushed about them is at a revision that everybody has
         self._receive()
         if self._entries:

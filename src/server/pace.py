@@ -1,0 +1,63 @@
+"""When a document takes its next turn.
+
+A turn sends a frame to every client in the document, whether it holds one operation or a hundred, and each frame is a
+system call: with many clients that is most of the work. So a turn is followed by a rest in proportion to the clients,
+and what arrives meanwhile goes into one frame. The first operation after a rest waits for nothing, few clients cause no
+rest at all, and it ends when everybody has submitted: clients keep one operation in flight, so there is nobody left to
+wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .clock import Clock, Timer
+
+#: Seconds; timers are no finer.
+SHORTEST_REST = 0.001
+
+
+class Pace:
+    """Calls ``turn`` soon after ``schedule``, once, but not before the rest after the last one is over."""
+
+    __slots__ = ("_call_soon", "_clock", "_over", "_rest", "_resting", "_scheduled", "_turn")
+
+    def __init__(
+        self, clock: Clock, call_soon: Callable[[Callable[[], object]], object], turn: Callable[[], None], rest: int
+    ) -> None:
+        """``rest``: microseconds for each client."""
+        self._clock = clock
+        self._call_soon = call_soon
+        self._turn = turn
+        self._rest = rest / 1e6
+        self._over = 0.0  # monotonic: when the rest is
+        self._scheduled = False
+        self._resting: Timer | None = None  # scheduled, and waits for that
+
+    def schedule(self) -> None:
+        """Idempotent until the turn comes."""
+        if self._scheduled:
+            return
+        self._scheduled = True
+        left = self._over - self._clock.monotonic() if self._over else 0.0
+        if left > 0:
+            self._resting = self._clock.call_later(left, self._run)
+        else:
+            self._call_soon(self._run)
+
+    def submitted(self, waiting: int, clients: int) -> None:
+        """Ends the rest when as many operations wait as there are clients."""
+        if self._resting is not None and waiting >= clients:
+            self._resting.cancel()
+            self._resting = None
+            self._call_soon(self._run)
+
+    def sent(self, clients: int) -> None:
+        """A turn has sent a frame to so many clients: a rest begins."""
+        rest = clients * self._rest
+        self._over = self._clock.monotonic() + rest if rest >= SHORTEST_REST else 0.0
+
+    def _run(self) -> None:
+        self._scheduled = False
+        self._resting = None
+        self._turn()
