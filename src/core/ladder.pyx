@@ -2,8 +2,8 @@
 
     one splice            a loop over the splices of the window, which lie side by side in memory: 1 to 2 ns a step,
                           no object is touched
-    anything else         `transform_parts` against one operation after the other; so goes also a splice for the one
-                          step in which another lands inside what it deletes, after which it may be one again
+    a few parts           the same loop while the others lie beside them; `transform_parts` for a step that does not.
+                          What lands inside what a splice deletes makes it one of these
     many steps, or parts  a position map from its base, kept and extended: a crowd that comes back from one revision
                           makes it once
 
@@ -13,7 +13,8 @@ of many parts pays for it at once.
 
 All of it follows from the window's entries, which are handed in with each call: revisions up to ``revision``, at the
 end of the list. What is kept here is brought up to date when it is asked, so that a document which nobody is behind
-keeps nothing. Bounds: 16 to 64 bytes an entry of the window (both units, room to grow), and ``max_bytes`` of maps; the least used goes first.
+keeps nothing. Bounds: 16 to 64 bytes an entry of the window (both units, room to grow), and ``max_bytes`` of maps; the
+least used goes first.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -64,6 +65,18 @@ cdef bint as_edit(const Part *parts, Py_ssize_t count, Edit *edit) noexcept:  # 
     return index == count
 
 
+cdef int64_t reach(const Part *parts, Py_ssize_t count) noexcept:  # reads the parts
+    """How far into the text before them so many parts reach; of the first: 0 when it is no retain."""
+    cdef int64_t total = 0
+    cdef Py_ssize_t index
+    if count == 1 and parts[0].kind != RETAIN:
+        return 0
+    for index in range(count):
+        if parts[index].kind != INSERT:
+            total += parts[index].length
+    return total
+
+
 cdef int push_edit(const Edit *edit, Parts *out) except -1:
     if edit.before or edit.deleted or edit.after:
         parts_push(out, RETAIN, edit.at)
@@ -92,9 +105,10 @@ cdef Splice as_splice(Operation operation) noexcept:  # sums of an Operation fit
 
 cdef inline int64_t moved(const Splice *other, int64_t position) noexcept:  # arithmetic
     """Where a position goes that inserts at it leave where it is; the left side's insert goes there too."""
-    if position <= other.at:
-        return position
-    return other.put if position <= other.end else position + other.delta
+    # Masks instead of branches: where others edit is as good as random, and a branch foretold wrong costs five steps.
+    cdef int64_t behind = -<int64_t>(position > other.end), after = -<int64_t>(position > other.at)
+    cdef int64_t moved = ((position + other.delta) & behind) | (other.put & ~behind)
+    return (moved & after) | (position & ~after)
 
 
 cdef Py_ssize_t move_position(const Splice *splices, Py_ssize_t index, Py_ssize_t end, int64_t *position) noexcept:
@@ -147,6 +161,26 @@ cdef Py_ssize_t move_edit(const Splice *splices, Py_ssize_t index, Py_ssize_t en
         if splices[index].at < 0 or not step(edit, &splices[index]):
             break
         index += 1
+    return index
+
+
+cdef Py_ssize_t move_far(
+    const Splice *splices, Py_ssize_t index, Py_ssize_t end, int64_t first, int64_t last, int64_t *shift
+) noexcept:
+    # Reads splices[index : end].
+    """Past splices that lie beside an operation which begins at ``first`` and ends at ``last``: they only shift it.
+    Returns where that stops, and sets the ``shift``.
+    """
+    cdef int64_t done = 0
+    while index < end and splices[index].at >= 0:
+        if first > splices[index].end:
+            first += splices[index].delta
+            last += splices[index].delta
+            done += splices[index].delta
+        elif last > splices[index].at:
+            break
+        index += 1
+    shift[0] = done
     return index
 
 
@@ -333,13 +367,14 @@ cdef class Ladder:
         cdef PositionMap map
         cdef Operation other
         cdef Edit edit
-        cdef Py_ssize_t index, end
+        cdef Py_ssize_t index, end, part
+        cdef int64_t shift
         cdef int turn = 0
         cdef bint single = as_edit(parts[0], count[0], &edit)
         cdef int64_t steps = revision - base
         if steps == 0 or count[0] == 0:
             return 0
-        if not single:
+        if count[0] > 8:
             steps *= GENERAL_STEP + GENERAL_PART * count[0]
         if steps >= SHORT:
             map = self.map_from(entries, revision, bottom, base, utf16, steps)
@@ -354,10 +389,17 @@ cdef class Ladder:
         index = self.start + (base - self.floor)
         end = self.start + self.count
         while True:
+            shift = 0
+            buffers[turn].count = 0
             if single:
                 index = move_edit(splices, index, end, &edit)
-                buffers[turn].count = 0
                 push_edit(&edit, &buffers[turn])
+            else:
+                index = move_far(splices, index, end, reach(parts[0], 1), reach(parts[0], count[0]), &shift)
+                if shift:
+                    for part in range(count[0]):
+                        parts_push(&buffers[turn], parts[0][part].kind, parts[0][part].length + (0 if part else shift))
+            if single or shift:
                 parts[0] = buffers[turn].items
                 count[0] = buffers[turn].count
                 turn = 1 - turn
