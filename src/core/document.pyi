@@ -6,6 +6,7 @@ from .entries import Entry as Entry
 from .entries import decode_entries as decode_entries
 from .entries import encode_entries as encode_entries
 from .entries import new_text_snapshot as new_text_snapshot
+from .errors import OutdatedRevision, SynclineError
 from .ot import Unit
 from .window import Cursor as Cursor
 from .window import Receipt as Receipt
@@ -81,6 +82,16 @@ class Document(Window):
     @property
     def undo_dropped(self) -> int:
         """Groups dropped for want of room since the document was loaded."""
+    def receive_many(
+        self, submissions: list[tuple[str, str, int, int, object, Unit]], time: float = 0.0
+    ) -> list[Receipt | SynclineError | OutdatedRevision]:
+        """``receive`` for each (client, user, seq, base, components, unit), in order.
+
+        Returns a list with a Receipt, or the SynclineError that refused it, for each. A refused one does not stop
+        those after it. The first that raises OutdatedRevision does: the error is then the last of the list, and the
+        rest was not looked at. Raises TypeError or ValueError, before anything is applied, for what is not such a
+        list, an unknown unit, or an Operation that counts another one.
+        """
     def since(self, revision: int) -> list[Entry]:
         """Entries of revisions revision + 1 ... head. O(result).
 

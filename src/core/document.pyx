@@ -18,14 +18,17 @@ cimport cython
 
 from syncline.core.entries cimport Entry, encode_snapshot, new_entry
 from syncline.core.ladder cimport Ladder
-from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation, unit_is_utf16
+from syncline.core.ot cimport MAX_COMPONENTS, Operation, digest_parts, new_operation, read_parts, unit_is_utf16
 from syncline.core.parts cimport (
     MAX_LENGTH,
     Part,
     Parts,
+    Sums,
+    has_astral,
     invalid,
     out_of_range,
     parts_close,
+    parts_finish,
     parts_open,
 )
 from syncline.core.text cimport Text
@@ -38,6 +41,7 @@ from syncline.core.window cimport (
     ClientState,
     Commit,
     Window,
+    new_receipt,
     read_count,
     read_kind,
     read_seq,
@@ -46,7 +50,7 @@ from syncline.core.window cimport (
 
 from syncline.core import entries as _entries
 from syncline.core.entries import decode_entries, decode_snapshot, encode_entries, new_text_snapshot
-from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import diff
 from syncline.core.window import Cursor, Receipt
 
@@ -68,6 +72,12 @@ def live_documents() -> int:
 @cython.final
 cdef class _Caret:
     """A client's selection."""
+
+
+cdef int require_unit(object components, bint utf16) except -1:
+    if type(components) is Operation and (<Operation>components).utf16 != utf16:
+        raise ValueError("the operation counts another unit")
+    return 0
 
 
 @cython.final
@@ -157,6 +167,13 @@ cdef class Document(Window):
 
     cdef int floor_rises(self, Commit commit) except -1:
         cdef Entry entry = <Entry>commit
+        cdef _Caret caret
+        if self.carets_from <= self.bottom():
+            # Some caret may not have seen it yet. Once they all are at the head, that is good for a whole window.
+            for caret in self.carets.values():
+                if caret.revision < self.revision:
+                    self.bring_on(caret)
+            self.carets_from = self.revision
         self.floor_units, self.floor_points = entry.units_after, entry.points_after
         return 0
 
@@ -172,26 +189,100 @@ cdef class Document(Window):
         sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
         ``floor``. O(revision - base) or less.
         """
-        cdef bint utf16 = unit_is_utf16(unit)
+        return self.accept(client, user, seq, base, components, unit_is_utf16(unit), time)
+
+    def receive_many(self, list submissions not None, double time=0.0):
+        """``receive`` for each (client, user, seq, base, components, unit), in order.
+
+        Returns a list with a Receipt, or the SynclineError that refused it, for each. A refused one does not stop
+        those after it. The first that raises OutdatedRevision does: the error is then the last of the list, and the
+        rest was not looked at. Raises TypeError or ValueError, before anything is applied, for what is not such a
+        list, an unknown unit, or an Operation that counts another one.
+        """
+        cdef list results = []
+        cdef tuple submission
+        for item in submissions:
+            if type(item) is not tuple or len(<tuple>item) != 6:
+                raise TypeError("a submission is (client, user, seq, base, components, unit)")
+            submission = item
+            if type(submission[0]) is not str or type(submission[1]) is not str:
+                raise TypeError("client and user are strings")
+            require_unit(submission[4], unit_is_utf16(submission[5]))
+        for item in submissions:
+            submission = item
+            try:
+                results.append(
+                    self.accept(
+                        <str>submission[0], <str>submission[1], submission[2], submission[3], submission[4],
+                        unit_is_utf16(submission[5]), time,
+                    )
+                )
+            except SynclineError as error:
+                results.append(error.with_traceback(None))
+            except OutdatedRevision as error:
+                results.append(error.with_traceback(None))
+                break
+        return results
+
+    cdef object accept(
+        self, str client, str user, object seq, object base, object components, bint utf16, double time
+    ):
+        """``receive``. Works on parts, so that one Operation is made: the one that is kept."""
+        cdef Parts buffers[3]  # what arrived, and two that take turns
+        cdef Parts result
+        cdef Sums sums
+        cdef const Part *parts
+        cdef Py_ssize_t count
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef Operation operation
         cdef uint64_t digest
+        cdef str text
+        cdef int index
         if start > self.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.revision}")
-        if type(components) is Operation:
-            operation = components
-            if operation.utf16 != utf16:
-                raise ValueError("the operation counts another unit")
-        else:
-            operation = Operation.parse(components, unit)
-        digest = operation.fingerprint()
-        receipt = self.admit(client, user, number, start, digest)
-        if receipt is not None:
-            return receipt
-        if operation.base() > self.length_at(start, utf16):
-            raise out_of_range("the operation reaches past the end of the text at its revision")
-        operation = self.body.counted(self.rebase(operation, start), True)
+        for index in range(3):
+            parts_open(&buffers[index])
+        try:
+            if type(components) is list:
+                text = read_parts(components, utf16, &buffers[0])
+                count = parts_finish(&buffers[0], &sums)
+                parts = buffers[0].items
+            else:
+                require_unit(components, utf16)
+                operation = components if type(components) is Operation else Operation.parse(
+                    components, "utf-16" if utf16 else "unicode"
+                )
+                text = operation.text
+                parts = operation.parts
+                count = operation.count
+                sums.retained = operation.retained
+                sums.deleted = operation.deleted
+            digest = digest_parts(parts, count, text)
+            receipt = self.admit(client, user, number, start, digest)
+            if receipt is not None:
+                return receipt
+            if sums.retained + sums.deleted > self.length_at(start, utf16):
+                raise out_of_range("the operation reaches past the end of the text at its revision")
+            if start < self.revision:
+                self.ladder.climb(
+                    self.entries, self.revision, self.bottom(), start, utf16, &parts, &count, &buffers[1]
+                )
+                if count > MAX_COMPONENTS:
+                    raise invalid(f"more than {MAX_COMPONENTS} components")
+            result.items = <Part *>parts
+            result.count = count
+            if utf16 or self.same_in_both(text):
+                operation = new_operation(&result, text, True)
+            else:
+                operation = self.body.counted(new_operation(&result, text, False), True)
+        finally:
+            for index in range(3):
+                parts_close(&buffers[index])
         return self.commit(client, user, number, operation, EDIT, digest, time)
+
+    cdef bint same_in_both(self, str text) noexcept:  # reads fields
+        """Whether an operation at the head that inserts ``text`` has the same numbers in both units."""
+        return self.body.wide == 0 and not has_astral(text)
 
     def undo(self, str client not None, str user not None, seq, base, kind="undo", double time=0.0):
         """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
@@ -245,7 +336,7 @@ cdef class Document(Window):
         self, str client, str user, int64_t number, Operation units, uint8_t mark, uint64_t digest, double time
     ):
         """Applies an operation that is at the head, and counts UTF-16. Raises when it does not fit."""
-        cdef Operation points
+        cdef Operation points = None
         cdef ClientState state
         cdef Entry entry
         self.body.require_applicable(units)
@@ -257,37 +348,16 @@ cdef class Document(Window):
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
-        points = self.body.counted(units, False)
-        if points.same_parts(units):
-            points = None
+        if not self.same_in_both(units.text):
+            points = self.body.counted(units, False)
+            if points.same_parts(units):
+                points = None
         entry = new_entry(client, user, number, units, points, time, digest, mark)
         self.append(entry)
-        self.move_carets(entry)
+        if units.count:
+            self.keep_caret(client, units.tail(), units.tail())
         self.forget_clients()
-        return Receipt(self.revision, entry, False)
-
-    cdef Operation rebase(self, Operation operation, int64_t base):
-        """``operation`` after everything that was committed since ``base``; see ladder.pyx."""
-        cdef Parts buffers[2]
-        cdef Parts result
-        cdef const Part *parts = operation.parts
-        cdef Py_ssize_t count = operation.count
-        if base == self.revision or count == 0:
-            return operation
-        parts_open(&buffers[0])
-        parts_open(&buffers[1])
-        try:
-            self.ladder.climb(
-                self.entries, self.revision, self.bottom(), base, operation.utf16, &parts, &count, buffers
-            )
-            if count > MAX_COMPONENTS:
-                raise invalid(f"more than {MAX_COMPONENTS} components")
-            result.items = <Part *>parts
-            result.count = count
-            return new_operation(&result, operation.text, operation.utf16)
-        finally:
-            parts_close(&buffers[0])
-            parts_close(&buffers[1])
+        return new_receipt(self.revision, entry)
 
     cdef int append(self, Entry entry) except -1:
         """Applies an entry that ``Text.require_applicable`` has let pass."""
@@ -314,19 +384,28 @@ cdef class Document(Window):
 
     # ----------------------------------------------------------------------------------------------------- cursors
 
-    cdef int move_carets(self, Entry entry) except -1:
-        """An insert at a cursor leaves it where it is: an operation that its owner has under way there goes to the left
-        of that insert too (the tie rule), and so the text being typed and its cursor stay together."""
-        cdef _Caret caret
-        for caret in self.carets.values():
-            caret.anchor = entry.operation.move(caret.anchor, False)
-            caret.head = entry.operation.move(caret.head, False)
-        if entry.operation.count:
-            caret = self.carets.get(entry.client)
-            if caret is None:
-                caret = _Caret.__new__(_Caret)
-                self.keep_caret(entry.client, caret)
-            caret.anchor = caret.head = entry.operation.tail()
+    cdef _Caret caret_of(self, str client):
+        """It at the head, or None. Carets follow when they are asked for, so that an operation does not cost by how
+        many there are: an insert at a cursor leaves it where it is, because an operation that its owner has under way
+        there goes to the left of that insert too (the tie rule), and so the text being typed and its cursor stay
+        together."""
+        cdef _Caret caret = self.carets.get(client)
+        if caret is not None and caret.revision < self.revision:
+            self.bring_on(caret)
+        return caret
+
+    cdef int bring_on(self, _Caret caret) except -1:
+        cdef int64_t anchor = self.ladder.move(
+            self.entries, self.revision, self.bottom(), caret.revision, True, caret.anchor
+        )
+        if caret.head != caret.anchor:
+            caret.head = self.ladder.move(
+                self.entries, self.revision, self.bottom(), caret.revision, True, caret.head
+            )
+        else:
+            caret.head = anchor
+        caret.anchor = anchor
+        caret.revision = self.revision
         return 0
 
     def set_cursor(self, str client not None, base, anchor, head, unit="utf-16"):
@@ -338,7 +417,6 @@ cdef class Document(Window):
         cdef bint utf16 = unit_is_utf16(unit)
         cdef int64_t start = read_count(base, "revision"), length
         cdef int64_t at = read_count(anchor, "anchor"), to = read_count(head, "head")
-        cdef _Caret caret
         self.require_held(start)
         length = self.length_at(start, utf16)
         if at > length or to > length:
@@ -348,16 +426,18 @@ cdef class Document(Window):
         if utf16:
             at -= self.body.splits(at)
             to -= self.body.splits(to)
-        caret = _Caret.__new__(_Caret)
-        caret.anchor = self.body.convert(at, utf16, True)
-        caret.head = self.body.convert(to, utf16, True)
-        self.keep_caret(client, caret)
+        self.keep_caret(client, self.body.convert(at, utf16, True), self.body.convert(to, utf16, True))
 
-    cdef int keep_caret(self, str client, _Caret caret) except -1:
-        """One per client and at most ``max_clients``: the one that was set first makes place."""
-        if client not in self.carets and len(self.carets) >= self.max_clients:
-            del self.carets[next(iter(self.carets))]
-        self.carets[client] = caret
+    cdef int keep_caret(self, str client, int64_t anchor, int64_t head) except -1:
+        """At the head. One per client and at most ``max_clients``: the one that was set first makes place."""
+        cdef _Caret caret = self.carets.get(client)
+        if caret is None:
+            if len(self.carets) >= self.max_clients:
+                del self.carets[next(iter(self.carets))]
+            caret = self.carets[client] = _Caret.__new__(_Caret)
+        caret.revision = self.revision
+        caret.anchor = anchor
+        caret.head = head
         return 0
 
     def drop_cursor(self, str client not None):
@@ -367,7 +447,7 @@ cdef class Document(Window):
     def cursor(self, str client not None, unit="utf-16"):
         """A Cursor at the head, or None."""
         cdef bint utf16 = unit_is_utf16(unit)
-        cdef _Caret caret = self.carets.get(client)
+        cdef _Caret caret = self.caret_of(client)
         if caret is None:
             return None
         return Cursor(self.body.convert(caret.anchor, True, utf16), self.body.convert(caret.head, True, utf16))
@@ -391,6 +471,7 @@ cdef class Document(Window):
         self.ladder.forget()
         self.body = Text(text)
         self.carets = {}
+        self.carets_from = revision
         self.floor_units = self.body.size()
         self.floor_points = self.body.size() - self.body.wide
 

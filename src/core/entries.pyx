@@ -16,6 +16,8 @@ from libc.math cimport floor, isfinite
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from operator import attrgetter
+
 cimport cython
 
 from syncline.core.bodies cimport MAX_COUNT, Reader, Writer, damaged
@@ -63,6 +65,7 @@ cdef Py_ssize_t ENTRY_BYTES = 320
 
 
 @cython.final
+@cython.no_gc  # what it refers to refers to nothing: no cycles, and there are very many of them
 cdef class Entry(Commit):
     """One committed operation. Both units are kept when they differ, so that a client of either can be served."""
 
@@ -298,7 +301,7 @@ cdef bytes encode_snapshot(str text, object clients, bint forgotten, bytes undo=
     out.fixed(SNAPSHOT_V1, 1)
     out.varint((FORGOTTEN if forgotten else 0) | (HAS_UNDO if undo else 0))
     out.varint(len(clients))
-    for state in clients:
+    for state in sorted(clients, key=attrgetter("last")):
         out.text(state.name)
         out.text(state.user)
         out.varint(<uint64_t>state.seq)

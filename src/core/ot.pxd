@@ -7,6 +7,8 @@ from syncline.core.parts cimport Part, Parts
 cdef Py_ssize_t MAX_COMPONENTS
 
 cdef bint unit_is_utf16(object unit) except -1
+cdef str read_parts(object components, bint utf16, Parts *parts)
+cdef uint64_t digest_parts(const Part *parts, Py_ssize_t count, str text) noexcept
 cdef Operation new_operation(Parts *parts, str text, bint utf16)
 
 

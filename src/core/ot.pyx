@@ -32,8 +32,8 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from syncline.core.parts cimport (
-    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, Points, Source, compose_parts, count_astral, count_points,
-    has_astral, invalid, out_of_range, parts_close, parts_open, parts_push, points_append, points_close, points_open,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, Points, Source, Sums, compose_parts, count_astral, count_points,
+    has_astral, invalid, out_of_range, parts_close, parts_finish, parts_open, parts_push, points_append, points_close, points_open,
     points_text, require_well_formed, transform_parts, utf16_length, widen,
 )
 
@@ -73,16 +73,24 @@ cdef bint side_is_left(object side) except -1:
 # ------------------------------------------------------------------------------------------------ the operation
 
 
+cdef int64_t read_integer(object value, str positive, str negative) except? 0:
+    """An int of at most 2^31 - 1 either way, not 0; the caller has looked at its type."""
+    cdef int overflow = 0
+    cdef int64_t length = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow or not -MAX_LENGTH <= length <= MAX_LENGTH:
+        raise invalid(f"{negative if overflow < 0 or length < -MAX_LENGTH else positive} over 2147483647")
+    if length == 0:
+        raise invalid(f"{positive} must be positive")
+    return length
+
+
 cdef int64_t read_length(object value, str what) except -1:
     """A positive int of at most 2^31 - 1; bool and float are not lengths."""
-    cdef int overflow = 0
     cdef int64_t length
     if type(value) is not int:
         raise invalid(f"{what} must be an integer")
-    length = PyLong_AsLongLongAndOverflow(value, &overflow)
-    if overflow or length > MAX_LENGTH:
-        raise invalid(f"{what} over 2147483647")
-    if length <= 0:
+    length = read_integer(value, what, what)
+    if length < 0:
         raise invalid(f"{what} must be positive")
     return length
 
@@ -94,6 +102,53 @@ cdef str read_content(object value):
         raise invalid("inserted content must not be empty")
     require_well_formed(value)
     return value
+
+
+cdef str read_parts(object components, bint utf16, Parts *parts):
+    """Checks components from outside in one pass, and appends them; returns what they insert. See ``Operation``."""
+    cdef list texts = None
+    cdef str text = "", first = None
+    cdef object item
+    cdef int64_t length
+    cdef Py_ssize_t index, total
+    if type(components) is not list and type(components) is not tuple:
+        raise invalid("an operation is a list of components")
+    total = len(components)
+    if total > MAX_COMPONENTS:
+        raise invalid(f"more than {MAX_COMPONENTS} components")
+    for index in range(total):
+        item = (<list>components)[index] if type(components) is list else (<tuple>components)[index]
+        if type(item) is int:
+            length = read_integer(item, "a retained length", "a deleted length")
+            parts_push(parts, RETAIN if length > 0 else DELETE, length if length > 0 else -length)
+        elif type(item) is str:
+            text = read_content(item)
+            parts_push(parts, INSERT, utf16_length(text) if utf16 else PyUnicode_GET_LENGTH(text))
+            if first is None:
+                first = text
+            else:
+                if texts is None:
+                    texts = [first]
+                texts.append(text)
+        else:
+            raise invalid("a component is an integer or a string")
+    return text if texts is None else "".join(texts)
+
+
+@cython.overflowcheck(False)  # wraps on purpose
+cdef uint64_t digest_parts(const Part *parts, Py_ssize_t count, str text) noexcept:  # reads them
+    # FNV-1a, a step per number instead of per byte, with a finish (Murmur3's) that spreads the high bits.
+    cdef uint64_t state = 14695981039346656037ULL
+    cdef int kind = PyUnicode_KIND(text)
+    cdef void *data = PyUnicode_DATA(text)
+    cdef Py_ssize_t index
+    for index in range(count):
+        state = (state ^ <uint64_t>(<int64_t>4 * parts[index].length + parts[index].kind)) * 1099511628211ULL
+    for index in range(PyUnicode_GET_LENGTH(text)):
+        state = (state ^ <uint64_t>PyUnicode_READ(kind, data, index)) * 1099511628211ULL
+    state = (state ^ (state >> 33)) * <uint64_t>0xFF51AFD7ED558CCDULL
+    state = (state ^ (state >> 33)) * <uint64_t>0xC4CEB9FE1A85EC53ULL
+    return state ^ (state >> 33)
 
 
 cdef Operation new_operation(Parts *parts, str text, bint utf16):
@@ -128,51 +183,19 @@ cdef class Operation:
         """Raises SynclineError(operation_invalid): wrong types, zero or too large lengths, lone surrogates."""
         cdef Parts parts
         cdef bint utf16 = unit_is_utf16(unit)
-        cdef list texts = []
-        cdef str text
-        cdef object item
-        cdef Py_ssize_t index, total
         if self.ready:
             raise TypeError("an Operation is immutable")
-        if type(components) is not list and type(components) is not tuple:
-            raise invalid("an operation is a list of components")
-        total = len(components)
-        if total > MAX_COMPONENTS:
-            raise invalid(f"more than {MAX_COMPONENTS} components")
         parts_open(&parts)
         try:
-            for index in range(total):
-                item = components[index]
-                if type(item) is int:
-                    if item < 0:
-                        parts_push(&parts, DELETE, read_length(-item, "a deleted length"))
-                    else:
-                        parts_push(&parts, RETAIN, read_length(item, "a retained length"))
-                elif type(item) is str:
-                    text = read_content(item)
-                    texts.append(text)
-                    parts_push(&parts, INSERT, utf16_length(text) if utf16 else PyUnicode_GET_LENGTH(text))
-                else:
-                    raise invalid("a component is an integer or a string")
-            self.load(&parts, <str>texts[0] if len(texts) == 1 else "".join(texts), utf16)
+            text = read_parts(components, utf16, &parts)
+            self.load(&parts, text, utf16)
         finally:
             parts_close(&parts)
 
     cdef int load(self, Parts *parts, str text, bint utf16) except -1:
         """Takes the parts over by copy; called once."""
-        cdef Py_ssize_t index, count = parts.count
-        cdef int64_t retained = 0, inserted = 0, deleted = 0
-        if count and parts.items[count - 1].kind == RETAIN:
-            count -= 1
-        for index in range(count):
-            if parts.items[index].kind == RETAIN:
-                retained += parts.items[index].length
-            elif parts.items[index].kind == INSERT:
-                inserted += parts.items[index].length
-            else:
-                deleted += parts.items[index].length
-        if retained + deleted > MAX_LENGTH or retained + inserted > MAX_LENGTH:
-            raise invalid("the lengths add up to more than 2147483647")
+        cdef Sums sums
+        cdef Py_ssize_t count = parts_finish(parts, &sums)
         if count > 4:
             self.parts = <Part *>malloc(count * sizeof(Part))
             if self.parts == NULL:
@@ -182,9 +205,9 @@ cdef class Operation:
         self.count = count
         self.text = text
         self.utf16 = utf16
-        self.retained = retained
-        self.inserted = inserted
-        self.deleted = deleted
+        self.retained = sums.retained
+        self.inserted = sums.inserted
+        self.deleted = sums.deleted
         self.ready = True
         return 0
 
@@ -278,22 +301,8 @@ cdef class Operation:
         parts.count = self.count
         return new_operation(&parts, self.text, utf16)
 
-    @cython.overflowcheck(False)  # wraps on purpose
     cdef uint64_t fingerprint(self) noexcept:  # reads fields
-        # FNV-1a, a step per number instead of per byte, with a finish (Murmur3's) that spreads the high bits.
-        cdef uint64_t state = 14695981039346656037ULL
-        cdef int kind = PyUnicode_KIND(self.text)
-        cdef void *data = PyUnicode_DATA(self.text)
-        cdef Py_ssize_t index
-        cdef Part part
-        for index in range(self.count):
-            part = self.parts[index]
-            state = (state ^ <uint64_t>(<int64_t>4 * part.length + part.kind)) * 1099511628211ULL
-        for index in range(PyUnicode_GET_LENGTH(self.text)):
-            state = (state ^ <uint64_t>PyUnicode_READ(kind, data, index)) * 1099511628211ULL
-        state = (state ^ (state >> 33)) * <uint64_t>0xFF51AFD7ED558CCDULL
-        state = (state ^ (state >> 33)) * <uint64_t>0xC4CEB9FE1A85EC53ULL
-        return state ^ (state >> 33)
+        return digest_parts(self.parts, self.count, self.text)
 
     cdef int64_t move(self, int64_t position, bint right) noexcept:  # reads fields
         """Where a cursor goes; see ``map_position``."""

@@ -18,6 +18,11 @@ cdef struct Parts:
     Py_ssize_t capacity
     Part local[16]
 
+cdef struct Sums:
+    int64_t retained
+    int64_t inserted
+    int64_t deleted
+
 # Text that is being gathered, as code points.
 cdef struct Points:
     Py_UCS4 *items
@@ -37,6 +42,7 @@ cdef int64_t MAX_LENGTH
 
 cdef void parts_open(Parts *self) noexcept
 cdef void parts_close(Parts *self) noexcept
+cdef Py_ssize_t parts_finish(Parts *self, Sums *sums) except -1
 cdef int parts_push(Parts *self, int kind, int64_t length) except -1
 cdef void points_open(Points *self) noexcept
 cdef int points_append(Points *self, str text, Py_ssize_t start, Py_ssize_t length) except -1

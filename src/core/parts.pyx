@@ -74,6 +74,27 @@ cdef int parts_push(Parts *self, int kind, int64_t length) except -1:
     return 0
 
 
+cdef Py_ssize_t parts_finish(Parts *self, Sums *sums) except -1:
+    """Drops a trailing retain, adds up, and holds the sums to 2^31 - 1. Returns the count."""
+    cdef Py_ssize_t index
+    cdef int64_t retained = 0, inserted = 0, deleted = 0
+    if self.count and self.items[self.count - 1].kind == RETAIN:
+        self.count -= 1
+    for index in range(self.count):
+        if self.items[index].kind == RETAIN:
+            retained += self.items[index].length
+        elif self.items[index].kind == INSERT:
+            inserted += self.items[index].length
+        else:
+            deleted += self.items[index].length
+    if retained + deleted > MAX_LENGTH or retained + inserted > MAX_LENGTH:
+        raise invalid("the lengths add up to more than 2147483647")
+    sums.retained = retained
+    sums.inserted = inserted
+    sums.deleted = deleted
+    return self.count
+
+
 cdef void points_open(Points *self) noexcept:  # only sets fields
     self.items = NULL
     self.count = 0

@@ -26,6 +26,13 @@ cdef class ClientState:
     cdef int64_t seq       # the last committed one,
     cdef int64_t revision  # the revision that it made,
     cdef uint64_t digest   # and what it was when submitted
+    cdef int64_t silent_since  # `revision` when Window.silent was made
+
+
+cdef class Receipt:
+    cdef readonly int64_t revision
+    cdef readonly Commit entry
+    cdef readonly bint duplicate
 
 
 cdef class Window:
@@ -35,7 +42,8 @@ cdef class Window:
     cdef list entries            # the window, from index `first` on; None before it
     cdef Py_ssize_t first
     cdef Py_ssize_t occupied     # footprint of the window
-    cdef object clients          # name -> ClientState, in the order of their last commits
+    cdef dict clients            # name -> ClientState
+    cdef list silent             # of them, the longest silent last; those that were not when it was made are skipped
     cdef bint forgotten          # some client is no longer in `clients`
     cdef Py_ssize_t max_operations
     cdef Py_ssize_t max_bytes
@@ -55,6 +63,7 @@ cdef class Window:
     cdef int require_next(self, Commit commit, int64_t revision) except -1
 
 
+cdef Receipt new_receipt(int64_t revision, Commit entry)
 cdef int64_t read_count(object value, str what) except -1
 cdef int64_t read_seq(object value) except -1
 cdef int require_nameable(str name) except -1

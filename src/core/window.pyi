@@ -1,5 +1,6 @@
 """What every type of document shares: the bounded window of commits, and who has committed what. See window.pyx."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias, final
 
 Kind: TypeAlias = Literal["edit", "undo", "redo", "restore"]
@@ -23,12 +24,21 @@ class Commit:
     def kind(self) -> Kind:
         """ "edit", or how the server came to make it: "undo", "redo", "restore"."""
 
-class Receipt(NamedTuple):
+@final
+class Receipt:
     """``duplicate``: nothing was applied, ``entry`` is None, ``revision`` is where (client, seq) was committed."""
 
-    revision: int
-    entry: Any  # the Commit, of the document's own class, or None
-    duplicate: bool
+    def __init__(self, revision: int, entry: Commit | None, duplicate: bool) -> None: ...
+    @property
+    def revision(self) -> int: ...
+    @property
+    def entry(self) -> Any:
+        """The Commit, of the document's own class, or None."""
+    @property
+    def duplicate(self) -> bool: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __eq__(self, other: object, /) -> bool:
+        """With another one, or such a tuple."""
 
 class Cursor(NamedTuple):
     anchor: int
@@ -37,6 +47,10 @@ class Cursor(NamedTuple):
 @final
 class ClientState:
     """What a document remembers of one client."""
+
+    @property
+    def last(self) -> int:
+        """The revision that its last commit made."""
 
 class Window:
     """Base of the document types. Not for use by itself."""

@@ -18,7 +18,7 @@ Nothing here trims of its own accord: commits may not be stored yet. The owner c
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from collections import OrderedDict
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 cimport cython
@@ -34,12 +34,33 @@ Kind = Literal["edit", "undo", "redo", "restore"]
 KINDS = ("edit", "undo", "redo", "restore")
 
 
-class Receipt(NamedTuple):
+@cython.final
+@cython.freelist(64)
+cdef class Receipt:
     """``duplicate``: nothing was applied, ``entry`` is None, ``revision`` is where (client, seq) was committed."""
 
-    revision: int
-    entry: Commit | None
-    duplicate: bool
+    def __init__(self, revision, entry, duplicate):
+        self.revision = revision
+        self.entry = entry
+        self.duplicate = duplicate
+
+    def __iter__(self):
+        return iter((self.revision, self.entry, self.duplicate))
+
+    def __eq__(self, other):
+        """With another one, or such a tuple."""
+        return type(other) in (Receipt, tuple) and tuple(self) == tuple(other)
+
+    def __repr__(self):
+        return f"Receipt({self.revision}, {self.entry!r}, {self.duplicate})"
+
+
+cdef Receipt new_receipt(int64_t revision, Commit entry):
+    cdef Receipt self = Receipt.__new__(Receipt)
+    self.revision = revision
+    self.entry = entry
+    self.duplicate = entry is None
+    return self
 
 
 class Cursor(NamedTuple):
@@ -92,6 +113,11 @@ cdef class Commit:
 cdef class ClientState:
     """What a document remembers of one client."""
 
+    @property
+    def last(self):
+        """The revision that its last commit made."""
+        return self.revision
+
 
 cdef class Window:
     """Base of the document types. Not for use by itself."""
@@ -111,7 +137,8 @@ cdef class Window:
         self.max_bytes = window_bytes
         self.max_clients = max_clients
         self.entries = []
-        self.clients = OrderedDict()
+        self.clients = {}
+        self.silent = []
 
     def __reduce__(self):
         raise TypeError("a document is not copied; take a snapshot")
@@ -158,7 +185,6 @@ cdef class Window:
         self.revision += 1
         self.occupied += commit.footprint()
         self.remember(commit, self.revision)
-        self.clients.move_to_end(commit.client)
         return 0
 
     cdef int widen(self, int64_t first_revision, list commits) except -1:
@@ -174,7 +200,7 @@ cdef class Window:
             if commit.client not in self.clients:
                 # A forgotten client: its last commit lies before those of all that are remembered.
                 self.remember(commit, revision)
-                self.clients.move_to_end(commit.client, False)
+                self.silent = []
             revision -= 1
         self.entries = commits + self.entries[self.first :]
         self.first = 0
@@ -228,13 +254,13 @@ cdef class Window:
         if seq == state.seq:
             if digest != state.digest:
                 raise SynclineError(ErrorCode.SEQUENCE_CONFLICT, f"operation {seq} of this client was another one")
-            return Receipt(state.revision, None, True)
+            return new_receipt(state.revision, None)
         while revision > self.bottom():
             commit = self.commit_at(revision)
             if commit.seq == seq and commit.client == state.name:
                 if digest != commit.digest:
                     raise SynclineError(ErrorCode.SEQUENCE_CONFLICT, f"operation {seq} of this client was another one")
-                return Receipt(revision, None, True)
+                return new_receipt(revision, None)
             revision -= 1
         if base < self.bottom():
             raise OutdatedRevision(base, self.bottom())
@@ -260,11 +286,19 @@ cdef class Window:
         """Holds the bound on clients, as far as the invariant of the table allows."""
         cdef ClientState oldest
         while len(self.clients) > self.max_clients:
-            oldest = next(iter(self.clients.values()))
-            if oldest.revision > self.bottom():
-                break
-            del self.clients[oldest.name]
-            self.forgotten = True
+            if not self.silent:
+                # Every commit would have to move its client in a table kept in order; so it is put in order when it
+                # is needed, at most once for as many commits or drops as there are clients.
+                self.silent = sorted(self.clients.values(), key=attrgetter("last"), reverse=True)
+                for oldest in self.silent:
+                    oldest.silent_since = oldest.revision
+            oldest = self.silent[len(self.silent) - 1]
+            if oldest.revision == oldest.silent_since:
+                if oldest.revision > self.bottom():
+                    break
+                del self.clients[oldest.name]
+                self.forgotten = True
+            self.silent.pop()
         return 0
 
     def last_seq(self, str client not None):
@@ -296,7 +330,7 @@ cdef class Window:
         cdef int64_t last = 0
         if revision < 0:
             raise ValueError("a revision is not negative")
-        clients = OrderedDict()
+        clients = {}
         for state in states:
             if not last < state.revision <= revision or state.name in clients:
                 raise ValueError("damaged body: the clients' revisions do not fit the snapshot")
@@ -304,6 +338,7 @@ cdef class Window:
             clients[state.name] = state
         self.revision = revision
         self.clients = clients
+        self.silent = []
         self.forgotten = forgotten
         self.entries = []
         self.first = 0
