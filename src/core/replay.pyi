@@ -32,6 +32,12 @@ def replay_text(text: Text, body: bytes, skip: int = 0, count: int | None = None
     Raises ValueError for a damaged body or one that does not fit the text, which is then worth nothing. O(runs) splices.
     """
 
+def growth(body: bytes, skip: int = 0, count: int | None = None) -> int:
+    """By how many UTF-16 code units operations ``skip`` ... ``skip + count`` of a body make the text longer.
+
+    Raises ValueError. O(runs).
+    """
+
 def author_of(body: bytes, index: int) -> Author:
     """Who committed the operation number ``index`` (from 0) of a body. Raises ValueError. O(stretches)."""
 

@@ -160,6 +160,45 @@ def author_of(bytes body not None, int64_t index):
     return Author(*who, stamp.seq, stamp.time / 1000.0, _window.KINDS[stamp.mark])
 
 
+def growth(bytes body not None, int64_t skip=0, count=None):
+    """By how many UTF-16 code units operations ``skip`` ... ``skip + count`` of a body make the text longer.
+
+    Raises ValueError. O(runs).
+    """
+    cdef LogReader reader = open_log(body)
+    cdef int64_t wanted = take_count(reader, skip, count), left = min(skip, reader.count), grown = 0
+    cdef int turn
+    cdef Py_ssize_t index
+    cdef Parts parts
+    cdef Run run
+    parts_open(&parts)
+    try:
+        for turn in range(2):
+            while left:
+                reader.next_run(left, &run)
+                left -= run.count
+                if run.kind == GENERAL:
+                    parts.count = 0
+                    reader.read_parts(&run, &parts)
+                    for index in range(parts.count):
+                        if parts.items[index].kind == INSERT:
+                            grown += parts.items[index].length
+                        elif parts.items[index].kind == DELETE:
+                            grown -= parts.items[index].length
+                elif run.kind == TYPED:
+                    grown += run.count * run.length
+                else:
+                    grown -= run.count * run.length
+            if turn == 0:  # what was skipped does not count
+                grown = 0
+                left = wanted
+    except SynclineError as error:
+        raise damaged(error.message) from error
+    finally:
+        parts_close(&parts)
+    return grown
+
+
 # ------------------------------------------------------------------------------------------------------- the authors
 
 

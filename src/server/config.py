@@ -193,6 +193,39 @@ class DocumentsConfig:
         zero="never",
     )
     snapshot_operations: int = setting(1000, "Operations after which a snapshot is stored.", low=1, high=1_000_000)
+    history: str = setting(
+        "full",
+        "Operations that are kept. full: all; days=N: those of the last N days; checkpoints: those in memory, and older"
+        " texts.",
+    )
+    compact_operations: int = setting(
+        4096, "Stored operations after which they are merged into blocks.", low=64, high=1_000_000
+    )
+    block_bytes: int = setting(
+        131_072, "Size of a full block before it is packed.", unit="bytes", low=4096, high=16_777_216
+    )
+    block_time_seconds: float = setting(
+        1.0, "To what times of operations are rounded down in blocks.", unit="s", low=0.001, high=86_400
+    )
+    checkpoint_operations: int = setting(
+        250_000, "Operations between two checkpoints (texts kept to find older ones).", low=1000, high=10_000_000
+    )
+    checkpoint_bytes: int = setting(
+        131_072,
+        "Unpacked bytes of operations between two checkpoints, or the size of the text if that is more.",
+        unit="bytes",
+        low=4096,
+        high=1_073_741_824,
+    )
+    checkpoints: int = setting(
+        1000, "Checkpoints kept per document; of more the most crowded go.", low=2, high=1_000_000
+    )
+    retention_seconds: float = setting(
+        3600.0, "Time between two looks at all documents for operations to prune.", unit="s", low=1, high=604_800
+    )
+    blame_operations: int = setting(
+        500_000, "Operations that one look at who wrote what goes back.", low=1000, high=10_000_000
+    )
     idle_seconds: float = setting(
         30.0, "How long a document without clients stays loaded.", unit="s", low=0, high=86_400, zero="unloaded at once"
     )

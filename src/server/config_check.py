@@ -16,6 +16,7 @@ Conflict: TypeAlias = tuple[tuple[str, ...], str]
 #: Paths of http.py.
 _TAKEN: Final = ("/health", "/ready", "/metrics")
 
+_HISTORY: Final = re.compile(r"full|checkpoints|days=[1-9][0-9]{0,5}")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.IGNORECASE)
 
 
@@ -24,6 +25,9 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _server(config)
     yield from _auth(config.auth)
     yield from _bounds(config)
+    if not _HISTORY.fullmatch(config.documents.history):
+        found = config.documents.history
+        yield ("documents.history",), f'found "{found}", allowed is "full", "checkpoints" or "days=N" with N from 1'
     yield from _store(config)
 
 

@@ -59,7 +59,11 @@ class Counters:
 
     __slots__ = (
         "auth_failures",
+        "block_bytes",
+        "block_operations",
+        "blocks",
         "bytes_in",
+        "checkpoints",
         "commit_failures",
         "commits",
         "connections",
@@ -69,9 +73,11 @@ class Counters:
         "divergences",
         "errors",
         "frames_in",
+        "history_failures",
         "load_failures",
         "operations_accepted",
         "operations_duplicate",
+        "operations_pruned",
         "operations_refused",
         "operations_transformed",
         "publications",
@@ -97,6 +103,12 @@ class Counters:
         self.divergences = 0
         self.load_failures = 0
         self.snapshots = 0
+        self.blocks = 0  # stored, also in the place of an older one
+        self.block_operations = 0  # in them
+        self.block_bytes = 0
+        self.checkpoints = 0
+        self.operations_pruned = 0
+        self.history_failures = 0  # compactions, checkpoints and prunings that did not come to their end
         self.undo_dropped = 0  # groups of edits that can no longer be undone
         self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now
         self.connections_opened: defaultdict[tuple[str, str], int] = defaultdict(int)

@@ -31,7 +31,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     """Answers with `document:state`. Raises SynclineError, Unavailable, SessionGone."""
     documents = session.node.documents
     # States may be large: one at a time on a connection that has not taken the last one yet.
-    await _drained(session, session.connection.max_bytes // 2)
+    await drained(session, session.connection.max_bytes // 2)
     while True:
         live = await documents.open(data.document, session.user)
         live.pins += 1  # an idle document must not be unloaded while somebody waits to join it
@@ -164,7 +164,7 @@ def _report(session: Session, core: Document, client: str, case: Divergence) -> 
     )
 
 
-async def _drained(session: Session, backlog: int) -> None:
+async def drained(session: Session, backlog: int) -> None:
     """Returns when at most so many bytes wait for the connection's socket. Raises SessionGone."""
     while session.connection.backlog > backlog:
         await asyncio.sleep(0.005)  # a socket drains: there is no event for it that costs others nothing
@@ -179,7 +179,7 @@ async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, res
             part, rest = rest[:ENTRIES_PER_FRAME], rest[ENTRIES_PER_FRAME:]
             at += len(part)
             send_entries(live.id, at, part, collaborator)
-            await _drained(session, 0)
+            await drained(session, 0)
         rest = await live.history(at)
         session.require_open()
         if live.closed or live.collaborators.get(collaborator.client) is not collaborator:

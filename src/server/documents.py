@@ -129,6 +129,7 @@ class Documents:
         await live.save_snapshot()
         if not live.closed and not live.collaborators and not live.busy:
             self._unload(live)
+            self._node.upkeep.consider(live.id)  # what was the window's is free to be merged
 
     def _unload(self, live: LiveDocument) -> None:
         live.closed = True

@@ -154,3 +154,25 @@ class DocumentGrant(msgspec.Struct):
     document: Name
     user: Name
     role: DocumentRole | None
+
+
+class DocumentHistory(msgspec.Struct):
+    """Without ``since``: the last ``limit`` operations."""
+
+    document: Name
+    since: Counter | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    unit: Unit = "utf-16"
+
+
+class DocumentAt(msgspec.Struct):
+    document: Name
+    revision: Counter
+    unit: Unit = "utf-16"
+
+
+class DocumentBlame(msgspec.Struct):
+    document: Name
+    start: Counter = 0
+    end: Counter | None = None
+    unit: Unit = "utf-16"

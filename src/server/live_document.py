@@ -375,6 +375,7 @@ class LiveDocument:
             await self.node.store.save_snapshot(self.id, self.core.generation, snapshot)
             self._snapshot_at = snapshot.revision
             self.node.counters.snapshots += 1
+            self.node.upkeep.consider(self.id)
         except Unavailable as error:
             log.warning("snapshot of document %s: %s", self.id, error)  # the log has everything; later then
         finally:

@@ -77,6 +77,11 @@ class _Presence(Protocol):
     def __len__(self) -> int: ...
 
 
+class _Upkeep(Protocol):
+    @property
+    def waiting(self) -> int: ...
+
+
 class _Pings(Protocol):
     @property
     def sent(self) -> int: ...
@@ -129,6 +134,8 @@ class Observed(Protocol):
     def presence(self) -> _Presence: ...
     @property
     def pings(self) -> _Pings: ...
+    @property
+    def upkeep(self) -> _Upkeep: ...
     @property
     def draining(self) -> bool: ...
     def backends(self) -> Mapping[str, object]:
@@ -242,6 +249,13 @@ class _NodeCollector(Collector):
         )
         yield _counter("syncline_document_load_failures", "Documents that could not be loaded.", counters.load_failures)
         yield _counter("syncline_snapshots", "Snapshots stored.", counters.snapshots)
+        yield _counter("syncline_blocks", "Blocks of merged turns stored.", counters.blocks)
+        yield _counter("syncline_block_operations", "Operations in those blocks.", counters.block_operations)
+        yield _counter("syncline_block_bytes", "Bytes of those blocks, packed.", counters.block_bytes)
+        yield _counter("syncline_checkpoints", "Checkpoints stored.", counters.checkpoints)
+        yield _counter("syncline_operations_pruned", "Operations deleted for good.", counters.operations_pruned)
+        yield _counter("syncline_history_failures", "Failed upkeep of a history.", counters.history_failures)
+        yield _gauge("syncline_history_waiting", "Documents whose history waits for upkeep.", self._node.upkeep.waiting)
 
     def _store(self) -> Iterator[Metric]:
         # Several backends may write through one queue.

@@ -18,6 +18,7 @@ from .. import __version__
 from ..core import errors
 from ..core.room import Position, Publication
 from ..core.wire import Push
+from .archive import Archive
 from .clock import LoopClock
 from .config import Config
 from .connection import Connection, Flusher
@@ -29,6 +30,7 @@ from .pings import PingWheel
 from .presence import PresenceTracker
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
 from .session import Session
+from .upkeep import Upkeep
 
 log = logging.getLogger("syncline.node")
 
@@ -64,6 +66,8 @@ class Node:
         self.flusher = Flusher(self.loop.call_soon)
         self.hub = Hub(broker, self.spawn, (config.rooms.history_size, config.rooms.history_bytes))
         self.documents = Documents(self)
+        self.archive = Archive(self)
+        self.upkeep = Upkeep(self)
         self.presence = PresenceTracker(
             presence,
             broker,
@@ -87,6 +91,7 @@ class Node:
         await self._presence_backend.start()
         if self.events is not None:
             await self.events.start()
+        self.upkeep.start()
         self._timers = [
             self.loop.create_task(self._every(1.0, self.pings.turn)),
             self.loop.create_task(self._every(self.config.presence.ttl_seconds / 3, self.presence.touch_all)),
@@ -121,12 +126,14 @@ class Node:
             timer.cancel()
         await asyncio.gather(*self._timers, return_exceptions=True)
         self.presence.stop()
+        await self.upkeep.close()
         await self.documents.close()
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         for part in (self.broker, self._presence_backend, self.events, self.store):
             if part is not None:
                 await part.close()
+        self.archive.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def ready(self) -> dict[str, str]:

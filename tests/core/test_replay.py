@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from syncline.core.entries import Entry, encode_entries, encode_payloads, merge_bodies
 from syncline.core.log_body import pack_entries
 from syncline.core.ot import Operation, apply
-from syncline.core.replay import Author, Blame, Range, author_of, count_entries, replay_text
+from syncline.core.replay import Author, Blame, Range, author_of, count_entries, growth, replay_text
 from syncline.core.text import Text
 from tests.core.test_log_body import FIRST_FORM, FIRST_FORM_TEXT, history
 
@@ -65,6 +65,8 @@ def test_every_revision_has_the_text_of_the_sequential_replay(seed: int) -> None
         text = Text(wanted[start])
         assert replay_text(text, body, start, revision - start) == revision - start
         assert str(text) == wanted[revision]
+        lengths = [len(wanted[at].encode("utf-16-le")) // 2 for at in (start, revision)]
+        assert growth(body, start, revision - start) == lengths[1] - lengths[0]
     text, at = Text(), 0
     for piece in bodies_of(entries, rng):
         at += replay_text(text, piece)

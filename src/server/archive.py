@@ -1,0 +1,217 @@
+"""What a document was: the text at any revision, its operations page by page, and who wrote what.
+
+Everything is read from the store, which has whatever was acknowledged; the document need not be loaded. What costs more
+than a look (unpacking, replaying, folding) runs in a thread. Bounds: a connection's requests wait for one another, pages
+have a limit, blame goes back ``documents.blame_operations``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from ..core.entries import Entry, decode_entries, decode_snapshot
+from ..core.errors import ErrorCode, SynclineError
+from ..core.replay import Author, Blame, Range, author_of, growth, replay_text
+from ..core.text import Text
+from .seams import DocumentState, StoredDocument, Turn
+
+if TYPE_CHECKING:
+    from ..core.ot import Unit
+    from .node import Node
+
+log = logging.getLogger("syncline.history")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Characters of one client within so many seconds are one range of blame: a sitting, not a keystroke.
+SITTING_SECONDS = 60.0
+
+
+@dataclass(slots=True, frozen=True)
+class Past:
+    """A text of long ago. ``author``: who made that revision; None for the first, and where that is no longer stored."""
+
+    revision: int
+    text: str
+    author: Author | None
+
+
+@dataclass(slots=True, frozen=True)
+class Page:
+    """Operations that made revisions since + 1 ..., oldest first."""
+
+    revision: int
+    horizon: int
+    since: int
+    entries: list[Entry]
+
+
+@dataclass(slots=True, frozen=True)
+class Blamed:
+    """``base``: what was there at that revision has no author."""
+
+    revision: int
+    horizon: int
+    base: int
+    ranges: list[Range]
+
+
+class Archive:
+    """Reads old history for who may read the document."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="syncline-history")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._node.loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    async def state(self, document: str, user: str) -> DocumentState:
+        """Raises SynclineError (document_not_found, forbidden), Unavailable."""
+        store = self._node.store
+        state = await store.document_state(document)
+        if state is None:
+            raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
+        if state.record.default_role is None and await store.document_role(document, user) is None:
+            raise SynclineError(ErrorCode.FORBIDDEN, "this document is open to invited users only")
+        return state
+
+    # The text at a revision ----------------------------------------------------------------------------------
+
+    async def at(self, document: str, revision: int) -> Past:
+        """Raises SynclineError (document_not_found, revision_unknown, history_trimmed, document_unavailable),
+        Unavailable."""
+        stored = await self._node.store.load_document(document, revision)
+        if stored is None:
+            raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
+        if revision > stored.revision:
+            raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {stored.revision}")
+        turns = stored.turns
+        base = 0 if stored.snapshot is None else stored.snapshot.revision
+        if stored.snapshot is None and stored.horizon > 0:
+            raise trimmed(stored.horizon)
+        if base == revision:
+            # Nothing to replay; who made this revision is in the turn before, if that is still there.
+            turns = await self._node.store.turns(document, revision - 1, revision) if revision > 0 else []
+        elif base < stored.horizon:
+            # A checkpoint that was kept longer than the operations behind it.
+            raise trimmed(stored.horizon)
+        try:
+            return await self.in_thread(_past, stored, turns, revision)
+        except ValueError as error:
+            log.error("document %s cannot be read at revision %d: %s", document, revision, error)
+            raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
+
+    # Operations ----------------------------------------------------------------------------------------------
+
+    async def page(self, state: DocumentState, since: int | None, limit: int) -> Page:
+        """At most ``limit`` operations after ``since``, fewer when they are long; without it the last ones.
+
+        Raises SynclineError (revision_unknown, history_trimmed, document_unavailable), Unavailable.
+        """
+        document = state.record.id
+        start = max(state.revision - limit, state.horizon) if since is None else since
+        if start > state.revision:
+            raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {state.revision}")
+        if start < state.horizon:
+            raise trimmed(state.horizon)
+        until = min(start + limit, state.revision)
+        turns = await self._node.store.turns(document, start, until)
+        try:
+            entries = await self.in_thread(_entries, turns, start, until)
+        except ValueError as error:
+            log.error("document %s, revisions %d to %d: %s", document, start, until, error)
+            raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
+        if len(entries) != until - start:  # pruned since
+            raise trimmed(until)
+        # However long what was inserted is, an answer stays below a message's size or has one operation.
+        size, kept = 0, 0
+        for entry in entries:
+            size += len(entry.operation.text)
+            if kept and size > self._node.config.limits.message_bytes // 4:
+                break
+            kept += 1
+        return Page(state.revision, state.horizon, start, entries[:kept])
+
+    # Blame ---------------------------------------------------------------------------------------------------
+
+    async def blame(self, state: DocumentState, start: int, end: int | None, unit: Unit) -> Blamed:
+        """Who wrote the characters from ``start`` to ``end`` (counted in ``unit``) of the text at the head.
+
+        Raises SynclineError (invalid_data, history_trimmed, document_unavailable), Unavailable.
+        """
+        document, revision = state.record.id, state.revision
+        base = max(state.horizon, revision - self._node.config.documents.blame_operations)
+        past = await self.at(document, revision)
+        turns = await self._node.store.turns(document, base, revision)
+        try:
+            ranges = await self.in_thread(_blame, past.text, turns, base, revision, start, end, unit)
+        except ValueError as error:
+            log.error("document %s, revisions %d to %d: %s", document, base, revision, error)
+            raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
+        return Blamed(revision, state.horizon, base, ranges)
+
+
+def trimmed(horizon: int) -> SynclineError:
+    return SynclineError(ErrorCode.HISTORY_TRIMMED, f"the history is kept from revision {horizon} on")
+
+
+def text_at(stored: StoredDocument, revision: int) -> str:
+    """The text at ``revision`` from what ``load_document(document, revision)`` gave. Raises ValueError."""
+    base, text = 0, Text()
+    if stored.snapshot is not None:
+        base, text = stored.snapshot.revision, Text(decode_snapshot(stored.snapshot.body)[0])
+    for turn in stored.turns if base < revision else []:
+        skip = base - turn.base
+        if skip < 0:
+            break  # a gap
+        base += replay_text(text, turn.body, skip, revision - base)
+    if base != revision:
+        raise ValueError(f"operations after revision {base} are missing")
+    return str(text)
+
+
+def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Past:
+    author = None
+    for turn in turns:
+        if turn.base < revision <= turn.base + turn.count:
+            author = author_of(turn.body, revision - turn.base - 1)
+    return Past(revision, text_at(stored, revision), author)
+
+
+def _entries(turns: Sequence[Turn], since: int, until: int) -> list[Entry]:
+    entries: list[Entry] = []
+    for turn in turns:
+        skip = max(since - turn.base, 0)
+        entries += decode_entries(turn.body, skip, max(until - turn.base - skip, 0))
+    return entries
+
+
+def _blame(
+    text: str, turns: Sequence[Turn], base: int, revision: int, start: int, end: int | None, unit: Unit
+) -> list[Range]:
+    whole = Text(text)
+    length = whole.length(unit)
+    end = length if end is None else end
+    if not start <= end <= length:
+        raise SynclineError(ErrorCode.INVALID_DATA, f"the text has {length} characters")
+    first, behind = (whole.offset_to(at, unit, "utf-16") for at in (start, end))
+    # How long the text was at the base: what the operations added is known without it.
+    grown = sum(growth(turn.body, max(base - turn.base, 0), revision - max(base, turn.base)) for turn in turns)
+    blame = Blame(len(whole) - grown, base)
+    for turn in turns:
+        skip = blame.revision - turn.base
+        if skip < 0:
+            raise ValueError(f"operations after revision {blame.revision} are missing")
+        blame.fold(turn.body, skip, revision - blame.revision)
+    if blame.revision != revision or len(blame) != len(whole):
+        raise ValueError("the operations do not make the text")
+    return blame.ranges(first, behind, SITTING_SECONDS, text if unit == "unicode" else None)
