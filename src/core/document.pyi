@@ -36,10 +36,13 @@ class Document(Window):
         and ``window_bytes`` / 2.
         """
     def trim(self) -> None:
-        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped).
-        """
+        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped)."""
     def text(self) -> str:
         """The text at the head. O(text)."""
+    def content(self) -> str:
+        """The text, under the name that every type's document has for it."""
+    def state(self) -> dict[str, str]:
+        """What `document:state` says of the content."""
     def hash(self) -> int:
         """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""
     def length(self, unit: Unit = "utf-16") -> int: ...
@@ -67,7 +70,7 @@ class Document(Window):
         An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
         ``receive``) or OutdatedRevision. O(edits of the group x revisions since): see undo.pyx.
         """
-    def restore_text(
+    def restore_content(
         self, client: str, user: str, seq: int, base: int, to: int, text: str, time: float = 0.0
     ) -> Receipt:
         """Makes ``text``, which is that of revision ``to``, the text at the head, by one splice; an entry like any other.

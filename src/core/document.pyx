@@ -304,7 +304,7 @@ cdef class Document(Window):
             raise SynclineError(ErrorCode.NOTHING_TO_UNDO if mark == UNDO else ErrorCode.NOTHING_TO_REDO)
         return self.commit(client, user, number, operation, mark, digest, time)
 
-    def restore_text(
+    def restore_content(
         self, str client not None, str user not None, seq, base, to, str text not None, double time=0.0
     ):
         """Makes ``text``, which is that of revision ``to``, the text at the head, by one splice; an entry like any other.
@@ -374,6 +374,14 @@ cdef class Document(Window):
     def text(self):
         """The text at the head. O(text)."""
         return str(self.body)
+
+    def content(self):
+        """The text, under the name that every type's document has for it."""
+        return str(self.body)
+
+    def state(self):
+        """What `document:state` says of the content."""
+        return {"text": str(self.body)}
 
     def hash(self):
         """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""

@@ -2,7 +2,7 @@
 
 from typing import final
 
-from .ot import Operation, Unit
+from .ot import Components, Operation, Unit
 from .window import ClientState, Commit, Kind
 
 @final
@@ -31,6 +31,8 @@ class Entry(Commit):
         """None when the numbers are the same in both units."""
     def in_unit(self, unit: Unit) -> Operation:
         """The operation counted in ``unit``."""
+    def told(self, unit: Unit = "utf-16") -> Components:
+        """The operation as the protocol shows it."""
 
 def encode_entries(entries: list[Entry]) -> bytes:
     """The body of one turn in the store. Times are kept in milliseconds.

@@ -112,6 +112,10 @@ cdef class Entry(Commit):
             self.points_view = self.operation.recounted(False)
         return self.points_view
 
+    def told(self, unit="utf-16"):
+        """The operation as the protocol shows it."""
+        return self.in_unit(unit).components
+
     cdef Operation numbers(self, bint utf16):
         """An operation whose numbers are right in the unit, whatever unit it claims to count."""
         return self.operation if utf16 or self.points is None else self.points

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.document import Document
-from ..core.entries import Entry, decode_entries
+from ..core.document_type import DocumentType
 from ..core.rejoin import Composite
+from ..core.types import AnyDocument, AnyEntry
 from .collaborator import Collaborator
 from .seams import Turn
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 ENTRIES_PER_FRAME = 2000
 
 
-def describe(entries: Sequence[Entry], unit: Unit) -> list[dict[str, Any]]:
+def describe(entries: Sequence[AnyEntry], unit: Unit) -> list[dict[str, Any]]:
     """Entries as the protocol shows them."""
     described = []
     for entry in entries:
-        shown = {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit(unit).components}
+        shown = {"client": entry.client, "seq": entry.seq, "operation": entry.told(unit)}
         if entry.kind != "edit":
             shown["kind"] = entry.kind
         described.append(shown)
     return described
 
 
-def describe_steps(steps: Sequence[Entry | Composite], unit: Unit) -> list[dict[str, Any]]:
+def describe_steps(steps: Sequence[AnyEntry | Composite], unit: Unit) -> list[dict[str, Any]]:
     """The same with runs of operations in one."""
     described = []
     for step in steps:
@@ -41,17 +41,17 @@ def describe_steps(steps: Sequence[Entry | Composite], unit: Unit) -> list[dict[
     return described
 
 
-def entries_between(turns: list[Turn], since: int, until: int) -> list[Entry]:
+def entries_between(type: DocumentType[Any, Any], turns: list[Turn], since: int, until: int) -> list[AnyEntry]:
     """The entries of revisions since + 1 ... until out of turns that may reach further on both sides."""
-    entries: list[Entry] = []
+    entries: list[AnyEntry] = []
     for turn in turns:
         skip = max(since - turn.base, 0)
-        entries += decode_entries(turn.body, skip, max(until - turn.base - skip, 0))
+        entries += type.decode_entries(turn.body, skip, max(until - turn.base - skip, 0))
     return entries
 
 
 def broadcast(
-    document: str, revision: int, entries: list[Entry], text_hash: int | None, receivers: Collection[Collaborator]
+    document: str, revision: int, entries: list[AnyEntry], text_hash: int | None, receivers: Collection[Collaborator]
 ) -> None:
     """`document:operation` for consecutive entries that end at ``revision``, where the text has ``text_hash``."""
     for start in range(0, len(entries), ENTRIES_PER_FRAME):
@@ -68,14 +68,14 @@ def broadcast(
             collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
 
 
-def send_entries(document: str, revision: int, entries: list[Entry], collaborator: Collaborator) -> None:
+def send_entries(document: str, revision: int, entries: list[AnyEntry], collaborator: Collaborator) -> None:
     """The same to one collaborator, in one frame."""
     push = _operations(document, revision, entries, collaborator.unit)
     collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
 
 
 def _operations(
-    document: str, revision: int, entries: list[Entry], unit: Unit, text_hash: int | None = None
+    document: str, revision: int, entries: list[AnyEntry], unit: Unit, text_hash: int | None = None
 ) -> wire.Push:
     data = {"document": document, "revision": revision, "operations": describe(entries, unit)}
     if text_hash is not None:
@@ -83,7 +83,7 @@ def _operations(
     return wire.Push("document:operation", data)
 
 
-def show_cursors(core: Document, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:
+def show_cursors(core: AnyDocument, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:
     """`document:cursor` of those who ``moved``; not to one who moved alone."""
     alone = next(iter(moved)) if len(moved) == 1 else None
     pushes: dict[str, wire.Push] = {}

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.document import Document
-from ..core.entries import Entry
 from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Operation, Unit
 from ..core.rejoin import SLICE, Composite, Missed, Pending
+from ..core.types import AnyDocument, AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries
 from .events import Divergence, DocumentJoin
@@ -33,10 +32,12 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     # States may be large: one at a time on a connection that has not taken the last one yet.
     await drained(session, session.connection.max_bytes // 2)
     while True:
-        live = await documents.open(data.document, session.user)
+        live = await documents.open(data.document, session.user, data.type)
         live.pins += 1  # an idle document must not be unloaded while somebody waits to join it
         try:
             role = await documents.role(live, session.user)
+            if data.unit not in live.type.units:
+                raise SynclineError(ErrorCode.INVALID_DATA, f"documents of this type count {live.type.units[0]}")
             client = data.client or session.node.new_id()
             answer = await _answer(live, data, client)
             await live.settle()
@@ -65,6 +66,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     request.reply(
         {
             "document": live.id,
+            "type": live.type.name,
             "generation": core.generation,
             "revision": core.revision - len(answer.rest),
             "role": role,
@@ -90,16 +92,17 @@ class _Answer:
     catching up never fills the queue.
     """
 
-    steps: Sequence[Entry | Composite] | None = None
-    rest: list[Entry] = field(default_factory=list)
+    steps: Sequence[AnyEntry | Composite] | None = None
+    rest: list[AnyEntry] = field(default_factory=list)
     pending: list[Operation] | None = None
     rebased: bool = False
 
-    def fields(self, core: Document, unit: Unit) -> dict[str, Any]:
+    def fields(self, core: AnyDocument, unit: Unit) -> dict[str, Any]:
         if self.steps is not None:
             told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
-            return told if self.rest else told | {"hash": core.hash()}
-        told = {"text": core.text(), "operations": None}
+            text_hash = None if self.rest else core.hash()
+            return told if text_hash is None else told | {"hash": text_hash}
+        told = {**core.state(), "operations": None}
         if self.pending is not None:
             told["pending"] = [operation.components for operation in self.pending]
         if self.rebased:
@@ -116,7 +119,7 @@ async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answe
         raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
     try:
         few = live.core.revision - revision <= live.node.config.documents.rejoin_operations
-        if data.pending is None or few:
+        if data.pending is None or few or not live.type.composes:
             entries = await live.history(revision)
             return _Answer(entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:])
         pending = [Pending(Operation.parse(one.operation, data.unit), one.seq) for one in data.pending]
@@ -150,7 +153,7 @@ async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Un
     return _Answer(pending=missed.carry(pending))
 
 
-def _report(session: Session, core: Document, client: str, case: Divergence) -> None:
+def _report(session: Session, core: AnyDocument, client: str, case: Divergence) -> None:
     session.node.counters.divergences += 1
     log.error(
         "document %s: the text of client %s (%s) at revision %d has the hash %08x; the document is at revision %d, hash %08x",
@@ -160,7 +163,7 @@ def _report(session: Session, core: Document, client: str, case: Divergence) -> 
         case.revision,
         case.hash,
         core.revision,
-        core.hash(),
+        core.hash() or 0,
     )
 
 
@@ -171,7 +174,7 @@ async def drained(session: Session, backlog: int) -> None:
         session.require_open()
 
 
-async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[Entry]) -> None:
+async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
     collaborator.behind = True
     session = collaborator.session
     while True:

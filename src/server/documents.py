@@ -10,9 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from ..core.document import Document
-from ..core.entries import decode_entries, new_text_snapshot
 from ..core.errors import ErrorCode, SynclineError
+from ..core.types import AnyDocument, document_type
 from .live_document import LiveDocument
 from .seams import DocumentRecord, DocumentSnapshot, StoredDocument
 
@@ -33,45 +32,59 @@ class Documents:
 
     # Creating and loading ------------------------------------------------------------------------------------
 
-    async def create(self, document: str, owner: str, text: str, default_role: str | None) -> DocumentRecord | None:
-        """None when the name is taken. Raises SynclineError(document_too_large, operation_invalid)."""
-        if len(text.encode("utf-16-le")) // 2 > self._config.max_length:
-            raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {self._config.max_length} UTF-16 code units")
-        record = DocumentRecord(document, self._node.new_id(), owner, default_role, self._node.clock.time())
-        snapshot = DocumentSnapshot(0, new_text_snapshot(text)) if text else None
+    async def create(
+        self, document: str, owner: str, content: object, default_role: str | None, type_name: str = "text"
+    ) -> DocumentRecord | None:
+        """None when the name is taken. ``content``: a value of the type, not checked yet; None: its empty one.
+
+        Raises SynclineError (document_too_large, operation_invalid, invalid_data), Unavailable.
+        """
+        type = document_type(type_name)
+        body = None if content is None else type.new_snapshot(content, self._config.max_length)
+        record = DocumentRecord(document, self._node.new_id(), owner, default_role, self._node.clock.time(), type_name)
+        snapshot = None if body is None else DocumentSnapshot(0, body)
         return record if await self._node.store.create_document(record, snapshot) else None
 
-    async def open(self, document: str, user: str) -> LiveDocument:
-        """The loaded document, created for ``user`` where that is allowed. Raises SynclineError, Unavailable.
+    async def open(self, document: str, user: str, type_name: str | None = None) -> LiveDocument:
+        """The loaded document, created for ``user`` (as text when no type is named) where that is allowed.
+
+        Raises SynclineError (invalid_data when it is of another type, ...), Unavailable.
 
         It may be unloaded at the next await unless somebody joins it.
         """
+        if type_name is not None:
+            document_type(type_name)  # raises for none
         live = self.live.get(document)
-        if live is not None:
-            return live
+        if live is None:
+            live = await self._loaded(document, user, type_name or "text")
+        if type_name not in (None, live.type.name):
+            raise SynclineError(ErrorCode.INVALID_DATA, f"this document is of type {live.type.name!r}")
+        return live
+
+    async def _loaded(self, document: str, user: str, type_name: str) -> LiveDocument:
         task = self._loading.get(document)
         if task is None:
-            task = self._node.spawn(self._load(document, user))
+            task = self._node.spawn(self._load(document, user, type_name))
             self._loading[document] = task
             task.add_done_callback(lambda _: self._loading.pop(document, None))
         # Shielded: one who loses the connection must not take the load away from the others.
         return await asyncio.shield(task)
 
-    async def _load(self, document: str, user: str) -> LiveDocument:
+    async def _load(self, document: str, user: str, type_name: str) -> LiveDocument:
         self._make_place()
         store = self._node.store
         stored = await store.load_document(document)
         if stored is None:
             if not self._config.create_on_join:
                 raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
-            await self.create(document, user, "", self._config.default_role)
+            await self.create(document, user, None, self._config.default_role, type_name)
             stored = await store.load_document(document)
             if stored is None:
                 raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
         try:
             core = self._restore(stored)
-        except ValueError as error:
-            # A gap or a damaged body. Refusing keeps what is there for whoever repairs it.
+        except (ValueError, SynclineError) as error:
+            # A gap, a damaged body, a type that only a newer server has. Refusing keeps what is there for whoever repairs it.
             log.error("document %s cannot be loaded: %s", document, error)
             self._node.counters.load_failures += 1
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the document cannot be loaded") from error
@@ -79,9 +92,10 @@ class Documents:
         self.consider_idle(live)
         return live
 
-    def _restore(self, stored: StoredDocument) -> Document:
+    def _restore(self, stored: StoredDocument) -> AnyDocument:
         config, record = self._config, stored.record
-        core = Document(
+        type = document_type(record.type)
+        core = type.open(
             record.id,
             record.generation,
             window_operations=config.window_operations,
@@ -96,7 +110,7 @@ class Documents:
         if stored.snapshot is not None:
             core.restore(stored.snapshot.revision, stored.snapshot.body)
         for turn in stored.turns:
-            entries = decode_entries(turn.body)
+            entries = type.decode_entries(turn.body)
             if len(entries) != turn.count:
                 raise ValueError(f"the turn at revision {turn.base} holds {len(entries)} operations, not {turn.count}")
             core.replay(turn.base, entries)

@@ -6,7 +6,7 @@ data enters; sizes that are configurable are checked by the handlers.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ Sequence = Annotated[int, msgspec.Meta(ge=1, le=9007199254740991)]
 Unit = Literal["utf-16", "unicode"]
 RoomRole = Literal["owner", "moderator", "member", "reader"]
 DocumentRole = Literal["owner", "editor", "reader"]
+DocumentTypeName = Annotated[str, msgspec.Meta(max_length=64)]
 Status = Literal["online", "away", "busy"]
 
 
@@ -88,15 +89,19 @@ class PresenceUpdate(msgspec.Struct):
 
 
 class DocumentCreate(msgspec.Struct):
+    """``text`` for the type text, ``content`` for the others, checked by the type."""
+
     document: Name
-    text: str = ""
+    type: DocumentTypeName = "text"
+    text: str | None = None
+    content: Any = None
     default_role: Literal["editor", "reader"] | None = "editor"
 
 
 class PendingOperation(msgspec.Struct):
     """Made by the client and, as far as it knows, not committed. ``seq``: when it was sent."""
 
-    operation: list[int | str] | dict[str, int | str | None]
+    operation: Any
     seq: Sequence | None = None
 
 
@@ -107,6 +112,7 @@ class Divergence(msgspec.Struct):
 
 class DocumentJoin(msgspec.Struct):
     document: Name
+    type: DocumentTypeName | None = None
     unit: Unit = "utf-16"
     client: ClientId | None = None
     revision: Counter | None = None
@@ -116,12 +122,12 @@ class DocumentJoin(msgspec.Struct):
 
 
 class DocumentOperation(msgspec.Struct):
-    """``operation`` is checked by ``core.ot``: a list of components or the single form."""
+    """``operation`` is checked by the document's type (``core.types``)."""
 
     document: Name
     seq: Sequence
     revision: Counter
-    operation: list[int | str] | dict[str, int | str | None]
+    operation: Any
 
 
 class DocumentUndo(msgspec.Struct):

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.document import Document
-from ..core.entries import Entry, encode_entries
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
+from ..core.types import AnyDocument, AnyEntry, document_type
 from .collaborator import Collaborator
 from .document_frames import broadcast, entries_between, show_cursors
 from .events import DocumentCursor
@@ -35,17 +34,18 @@ log = logging.getLogger("syncline.documents")
 class LiveDocument:
     """A loaded document: its core, its collaborators, and the pipeline."""
 
-    def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
+    def __init__(self, node: Node, record: DocumentRecord, core: AnyDocument) -> None:
         self.node = node
         self.id = record.id
         self.record = record
+        self.type = document_type(record.type)
         self.core = core
         self.collaborators: dict[str, Collaborator] = {}  # client -> collaborator
         self.closed = False
         self.pins = 0  # joins under way, which keep it loaded
         self._inbox: list[Submission] = []
         self._accepted: list[Submission] = []  # in the commit under way, duplicates of this turn included
-        self._entries: list[Entry] = []  # what that commit stores
+        self._entries: list[AnyEntry] = []  # what that commit stores
         self._cursors: dict[str, DocumentCursor] = {}  # client -> newest, waiting for the turn
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
         self._pace = Pace(node.clock, node.call_soon, self._turn, node.config.documents.rest_microseconds)
@@ -74,16 +74,16 @@ class LiveDocument:
         data: Submitted,
         request: Request,
         kind: Kind = "edit",
-        text: str = "",
+        content: Any = None,
     ) -> None:
-        """Queues an operation for this turn; ``text`` is the one to restore. Raises SynclineError (forbidden,
+        """Queues an operation for this turn; ``content`` is the one to restore. Raises SynclineError (forbidden,
         limit_exceeded).
         """
         if collaborator.role == "reader":
             raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
         if len(self._inbox) >= self.node.config.documents.pending_operations:
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many operations wait; try again")
-        self._inbox.append(Submission(collaborator, data, request, kind, text))
+        self._inbox.append(Submission(collaborator, data, request, kind, content))
         self._schedule()
         self._pace.submitted(len(self._inbox), len(self.collaborators))
 
@@ -152,23 +152,23 @@ class LiveDocument:
             turns = await self.node.store.turns(self.id, base, floor)
             if floor != self.core.floor:  # somebody else widened or the window was trimmed meanwhile
                 continue
-            entries = entries_between(turns, base, floor)
+            entries = entries_between(self.type, turns, base, floor)
             if len(entries) != floor - base:
                 raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {base} is no longer stored")
             self.core.prepend(base + 1, entries)
 
-    async def history(self, revision: int) -> list[Entry]:
+    async def history(self, revision: int) -> list[AnyEntry]:
         """The entries after ``revision``, read from the store where the window does not reach.
 
         Returns when no commit is under way: complete, and all on disk, until the next await.
         Raises SynclineError(history_trimmed), Unavailable.
         """
-        older: list[Entry] = []
+        older: list[AnyEntry] = []
         at = revision
         while True:
             floor = self.core.floor
             if at < floor:
-                part = entries_between(await self.node.store.turns(self.id, at, floor), at, floor)
+                part = entries_between(self.type, await self.node.store.turns(self.id, at, floor), at, floor)
                 if len(part) != floor - at:
                     raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
                 older += part
@@ -177,32 +177,32 @@ class LiveDocument:
             if self.core.floor <= at:
                 return older + self.core.since(at)
 
-    async def text_at(self, revision: int) -> str:
-        """The text at a former revision. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
+    async def content_at(self, revision: int) -> Any:
+        """The content at a former revision. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
         if revision > self.core.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.core.revision}")
         await self.settle()
         stored = await self.node.store.load_document(self.id, revision)
-        former = Document(self.id, self.core.generation, max_length=self.core.length() + (1 << 30), undo_depth=0)
+        former = self.type.open(self.id, self.core.generation, undo_depth=0)
         try:
             if stored is not None and stored.snapshot is not None:
                 former.restore(stored.snapshot.revision, stored.snapshot.body)
             if stored is not None:
                 start = former.revision
-                former.replay(start, entries_between(stored.turns, start, revision))
+                former.replay(start, entries_between(self.type, stored.turns, start, revision))
         except ValueError as error:
             log.error("document %s at revision %d: %s", self.id, revision, error)
             raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored") from error
         if former.revision != revision:
             raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
-        return former.text()
+        return former.content()
 
     # Stage 3: commit -----------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
         self._committing = True
         base = self.core.revision - len(self._entries)
-        turn = Turn(base, len(self._entries), encode_entries(self._entries), self.node.clock.time())
+        turn = Turn(base, len(self._entries), self.type.encode_entries(self._entries), self.node.clock.time())
         started = self.node.clock.monotonic()
 
         def done(revision: int | None, error: Exception | None) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ..core.document import Document, Receipt
-from ..core.window import Kind
+from typing import Any
+
+from ..core.types import AnyDocument
+from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
 from .events import DocumentOperation, DocumentRestore, DocumentUndo
 from .requests import Request
@@ -12,9 +14,9 @@ Submitted = DocumentOperation | DocumentUndo | DocumentRestore
 
 
 class Submission:
-    """One of them on its way through the pipeline of its document. ``text``: the one to restore."""
+    """One of them on its way through the pipeline of its document. ``content``: the one to restore."""
 
-    __slots__ = ("collaborator", "data", "kind", "receipt", "request", "text")
+    __slots__ = ("collaborator", "content", "data", "kind", "receipt", "request")
 
     def __init__(
         self,
@@ -22,20 +24,20 @@ class Submission:
         data: Submitted,
         request: Request,
         kind: Kind,
-        text: str,
+        content: Any,
     ) -> None:
         self.collaborator = collaborator
         self.data = data
         self.request = request
         self.kind = kind
-        self.text = text
+        self.content = content
         self.receipt: Receipt | None = None
 
-    def receive(self, core: Document, time: float) -> Receipt:
+    def receive(self, core: AnyDocument, time: float) -> Receipt:
         """Raises as the core does."""
         data, client, user = self.data, self.collaborator.client, self.collaborator.session.user
         if isinstance(data, DocumentOperation):
             return core.receive(client, user, data.seq, data.revision, data.operation, self.collaborator.unit, time)
         if isinstance(data, DocumentRestore):
-            return core.restore_text(client, user, data.seq, data.revision, data.to, self.text, time)
+            return core.restore_content(client, user, data.seq, data.revision, data.to, self.content, time)
         return core.undo(client, user, data.seq, data.revision, "redo" if self.kind == "redo" else "undo", time)

@@ -293,6 +293,13 @@ class StoreSuite(HistorySuite):
         assert (stored.record, stored.snapshot, stored.turns) == (NOTES, None, [])
         assert await store.document_roles("notes") == {"ada": "owner"}
 
+    async def test_a_document_keeps_its_type(self, store: Store) -> None:
+        typed = replace(NOTES, type="rich-text")
+        assert await store.create_document(typed)
+        assert await store.document("notes") == typed
+        stored = await store.load_document("notes")
+        assert stored is not None and stored.record == typed
+
     async def test_a_new_document_may_bring_a_snapshot(self, store: Store) -> None:
         snapshot = DocumentSnapshot(7, b"\x00text\xff")
         assert await store.create_document(NOTES, snapshot)

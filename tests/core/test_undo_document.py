@@ -126,21 +126,21 @@ class TestRestore:
         document = new()
         document.receive("a", "ada", 1, 0, ["one two"])
         document.receive("b", "bob", 1, 1, [3, "💃", -1])
-        receipt = document.restore_text("c", "cyd", 1, 0, 1, "one two", 3.0)
+        receipt = document.restore_content("c", "cyd", 1, 0, 1, "one two", 3.0)
         assert receipt.entry.kind == "restore" and receipt.entry.operation.components == [3, " ", -2]
         assert document.text() == "one two" and document.undo_depth("c") == (1, 0)
         assert document.undo("c", "cyd", 2, 3).entry is not None and document.text() == "one💃two"
         with refused(ErrorCode.OPERATION_INVALID):
-            document.restore_text("c", "cyd", 3, 4, 1, "\ud800")
+            document.restore_content("c", "cyd", 3, 4, 1, "\ud800")
 
     def test_exactly_once(self) -> None:
         document = new("abc")
         document.receive("a", "ada", 1, 0, [-3])
-        document.restore_text("a", "ada", 2, 1, 0, "abc")
-        assert document.restore_text("a", "ada", 2, 1, 0, "abc") == (2, None, True)
+        document.restore_content("a", "ada", 2, 1, 0, "abc")
+        assert document.restore_content("a", "ada", 2, 1, 0, "abc") == (2, None, True)
         with refused(ErrorCode.SEQUENCE_CONFLICT):
-            document.restore_text("a", "ada", 2, 1, 1, "")
-        assert document.restore_text("a", "ada", 3, 2, 0, "abc").revision == 3  # the same text: a commit, no change
+            document.restore_content("a", "ada", 2, 1, 1, "")
+        assert document.restore_content("a", "ada", 3, 2, 0, "abc").revision == 3  # the same text: a commit, no change
 
 
 class TestRestart:
@@ -171,7 +171,9 @@ class TestRestart:
                         )
                     case "R":
                         text = choices.choice(["", "x y", document.text() + "!"])
-                        receipt = document.restore_text(client, client, seqs[client], document.revision, 0, text, time)
+                        receipt = document.restore_content(
+                            client, client, seqs[client], document.revision, 0, text, time
+                        )
                     case _:
                         if choices.random() < 0.5:
                             snapshot = (document.revision, document.snapshot())

@@ -105,7 +105,8 @@ async def test_refusals_change_nothing(app: App) -> None:
         assert await refused([2, "x"]) == "operation_invalid"  # between the halves of the face
         assert await refused([1, -1]) == "operation_invalid"
         assert await refused([0, "x"]) == "operation_invalid"
-        assert await refused([1.5]) == "invalid_data"
+        assert await refused([1.5]) == "operation_invalid"
+        assert await refused("x") == "operation_invalid"
         assert await refused({"type": "explode"}) == "operation_invalid"
         assert await refused(["x"], revision=7) == "revision_unknown"
         assert await refused(["x"], seq=0) == "invalid_data"

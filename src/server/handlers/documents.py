@@ -36,7 +36,11 @@ def joined(session: Session, document: str) -> tuple[LiveDocument, Collaborator]
 
 @EVENTS.on("document:create", DocumentCreate)
 async def create(session: Session, data: DocumentCreate, request: Request) -> dict[str, Any]:
-    record = await session.node.documents.create(data.document, session.user, data.text, data.default_role)
+    content, other = (data.text or None, data.content) if data.type == "text" else (data.content, data.text)
+    if other is not None:
+        raise SynclineError(ErrorCode.INVALID_DATA, "text is for documents of type text, content for the others")
+    documents = session.node.documents
+    record = await documents.create(data.document, session.user, content, data.default_role, data.type)
     if record is None:
         raise SynclineError(ErrorCode.DOCUMENT_EXISTS, f"the document {data.document!r} exists")
     return {"document": record.id, "generation": record.generation, "revision": 0}
@@ -73,9 +77,9 @@ async def restore(session: Session, data: DocumentRestore, request: Request) -> 
     live, collaborator = joined(session, data.document)
     if collaborator.role == "reader":
         raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
-    text = await live.text_at(data.to)
+    content = await live.content_at(data.to)
     live, collaborator = joined(session, data.document)  # it may have been sent out meanwhile
-    live.submit(collaborator, data, request, "restore", text)
+    live.submit(collaborator, data, request, "restore", content)
 
 
 @EVENTS.on("document:cursor", DocumentCursor)

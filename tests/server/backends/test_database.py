@@ -597,6 +597,7 @@ async def test_documents_from_before_checkpoints_have_a_history_from_their_snaps
     long, fresh = await store.load_document("long"), await store.load_document("fresh")
     assert long is not None and (long.snapshot, long.turns) == (snapshot, turns[2:])
     assert await store.document_state("long") == DocumentState(long.record, 3, 2, 2, 2)
+    assert long.record.type == "text"
     assert fresh is not None and (fresh.snapshot, fresh.turns, fresh.horizon) == (None, turns[:1], 0)
     assert await store.checkpoints("long") == [2]
     assert await store.turns("long", 0, 3) == turns  # still there for who was away

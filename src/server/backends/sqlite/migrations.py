@@ -123,6 +123,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             (SELECT revision, revision FROM snapshots WHERE document = key)
             WHERE key IN (SELECT document FROM snapshots)""",
     ),
+    ("ALTER TABLE documents ADD COLUMN type TEXT NOT NULL DEFAULT 'text'",),
 )
 
 

@@ -30,7 +30,7 @@ from .part import Part
 T = TypeVar("T")
 
 _USER = "SELECT id, name, guest, created_at, attributes FROM users"
-_DOCUMENT = "SELECT key, id, generation, owner, default_role, created_at FROM documents WHERE id = ?"
+_DOCUMENT = "SELECT key, id, generation, owner, default_role, created_at, type FROM documents WHERE id = ?"
 _KEY = "(SELECT key FROM documents WHERE id = ?)"
 
 
@@ -166,9 +166,9 @@ class SqliteStore(Part):
         def work(connection: sqlite3.Connection) -> bool:
             cursor = connection.execute(
                 "INSERT INTO documents"
-                " (id, generation, owner, default_role, created_at, revision, horizon, compacted)"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6) ON CONFLICT DO NOTHING",
-                (record.id, record.generation, record.owner, record.default_role, created_at, revision),
+                " (id, generation, owner, default_role, created_at, revision, horizon, compacted, type)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?6, ?7) ON CONFLICT DO NOTHING",
+                (record.id, record.generation, record.owner, record.default_role, created_at, revision, record.type),
             )
             if not cursor.rowcount:
                 return False

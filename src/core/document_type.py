@@ -1,0 +1,163 @@
+"""The seam of document types: what a type must say about its content and its operations, and what follows from that.
+
+A type is one module with a subclass of ``DocumentType``, and one line in types.py. Everything else (exactly once, the
+window, the log, snapshots, the pipeline of the server, the clients' state machine) works with any type through this.
+
+Words. *value*: JSON as it came from outside, not to be trusted. *content*: what a document holds, in whatever form the
+type likes; it belongs to one document, and ``commit`` may change it in place. *operation*: immutable; ``parse`` makes it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+from .document import Document
+from .ot import Unit
+from .text0 import Side
+from .typed_document import TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
+
+C = TypeVar("C")
+O = TypeVar("O")  # noqa: E741  # an operation
+
+
+class DocumentType(ABC, Generic[C, O]):
+    """Operations and content of one type. Stateless: one object serves all documents.
+
+    The laws that its tests hold: apply(apply(c, a), b) = apply(c, compose(a, b)); TP1, with "left" for the side that
+    wins ties; apply(apply(c, a), invert(a, c)) = c; apply(c, diff(c, d)) = d; load(dump(c)) = c;
+    decode(encode(a)) = a.
+    """
+
+    name: ClassVar[str]
+    #: Units in which positions may be counted; the first one is meant when none is named.
+    units: ClassVar[tuple[Unit, ...]] = ("utf-16",)
+    #: Whether a cursor is a pair of positions that operations move.
+    has_cursors: ClassVar[bool] = False
+    #: Whether a returning client may be told many operations as one (rejoin.py).
+    composes: ClassVar[bool] = False
+
+    # Content -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def empty(self) -> C:
+        """The content of a new document."""
+
+    @abstractmethod
+    def parse_content(self, value: object) -> C:
+        """From outside, checked in one pass. Raises SynclineError(operation_invalid)."""
+
+    @abstractmethod
+    def show(self, content: C) -> Any:
+        """As a JSON value, for clients; ``parse_content`` takes it."""
+
+    @abstractmethod
+    def dump(self, content: C) -> str:
+        """For snapshots."""
+
+    @abstractmethod
+    def load(self, dumped: str) -> C:
+        """The inverse. Raises ValueError for what no ``dump`` has written."""
+
+    @abstractmethod
+    def size(self, content: C) -> int:
+        """What the limit ``documents.max_length`` counts: about UTF-16 code units of its JSON."""
+
+    def length(self, content: C) -> int:
+        """How many positions a cursor has."""
+        return 0
+
+    def hash(self, content: C) -> int | None:
+        """CRC-32 for clients to compare; None: this type has none."""
+        return None
+
+    # Operations ----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def parse(self, value: object) -> O:
+        """From outside, checked in one pass. Raises SynclineError(operation_invalid)."""
+
+    @abstractmethod
+    def describe(self, operation: O) -> Any:
+        """As a JSON value, for clients; ``parse`` takes it."""
+
+    @abstractmethod
+    def encode(self, operation: O) -> bytes:
+        """For the log."""
+
+    @abstractmethod
+    def decode(self, data: bytes) -> O:
+        """The inverse. Raises ValueError."""
+
+    @abstractmethod
+    def digest(self, operation: O) -> int:
+        """64 bits of what it does: the same for the same operation sent again."""
+
+    @abstractmethod
+    def is_identity(self, operation: O) -> bool:
+        """Whether it changes no content at all."""
+
+    @abstractmethod
+    def commit(self, content: C, size: int, operation: O, limit: int) -> tuple[C, int, O]:
+        """(content after, its size, the operation as it is to be told and logged). All or nothing; takes ``content``
+        over. ``size``: of ``content``. What makes the content larger than ``limit`` is refused, what makes it smaller never.
+
+        Raises SynclineError (operation_invalid, operation_out_of_range, document_too_large).
+        """
+
+    def apply(self, content: C, operation: O) -> C:
+        """``commit`` without limit."""
+        return self.commit(content, 0, operation, 2**62)[0]
+
+    @abstractmethod
+    def transform(self, operation: O, other: O, side: Side) -> O:
+        """``operation`` as it must be made after ``other``; the left one wins ties. Raises SynclineError."""
+
+    def cost(self, operation: O, other: O) -> int:
+        """About how many microseconds that takes; the sum over a rebase is bounded (``MAX_COST``)."""
+        return 1
+
+    @abstractmethod
+    def compose(self, first: O, second: O) -> O:
+        """What ``first`` and then ``second`` do. Raises SynclineError."""
+
+    @abstractmethod
+    def invert(self, operation: O, content: C) -> O:
+        """What undoes ``operation``, which applies to ``content``. Raises as ``commit``."""
+
+    @abstractmethod
+    def diff(self, before: C, after: C) -> O:
+        """An operation from one content to another that keeps what is equal, as far as that is cheap to find."""
+
+    def move(self, operation: O, position: int) -> int:
+        """Where a cursor goes; an insert exactly there leaves it (the tie rule)."""
+        return position
+
+    def end(self, operation: O) -> int | None:
+        """Where its author's cursor is afterwards; None: it says nothing about that."""
+        return None
+
+    # Documents -----------------------------------------------------------------------------------------------
+
+    def open(self, id: str, generation: str, **bounds: int) -> Document | TypedDocument:
+        """An empty document: ``Document``'s interface. ``bounds``: as ``Document`` has them; those of undo are not
+        for all types."""
+        used = {name: bound for name, bound in bounds.items() if not name.startswith("undo_")}
+        return TypedDocument(self, id, generation, **used)
+
+    def encode_entries(self, entries: Sequence[Any]) -> bytes:
+        """The body of one turn in the store."""
+        return encode_typed_entries(list(entries))
+
+    def decode_entries(self, body: bytes, skip: int = 0, count: int | None = None) -> list[Any]:
+        """The entries of one turn, or of several that were merged; from number ``skip`` (from 0) on at most ``count`` of
+        them. Raises ValueError on a damaged body."""
+        return decode_typed_entries(self, body, skip, count)
+
+    def new_snapshot(self, value: object, limit: int) -> bytes:
+        """The snapshot of revision 0 of a document that is created with a content.
+
+        Raises SynclineError (operation_invalid, document_too_large).
+        """
+        return first_snapshot(self, value, limit)

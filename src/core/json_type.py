@@ -1,0 +1,112 @@
+"""JSON documents: the content is a JSON value, first null, and the operations are those of json0.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from . import json0
+from .document_type import DocumentType
+from .entries import payload_digest
+from .errors import ErrorCode, SynclineError
+from .json0 import Component, Op
+from .json_values import Value, check_value, size
+from .text0 import Side, units
+
+# Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
+_encoder = msgspec.msgpack.Encoder(order="sorted")
+_decoder = msgspec.msgpack.Decoder()
+
+
+class JsonType(DocumentType[Value, Op]):
+    """Content is shared between revisions and never changed in place."""
+
+    name = "json"
+
+    def empty(self) -> Value:
+        return None
+
+    def parse_content(self, value: object) -> Value:
+        return check_value(value)
+
+    def show(self, content: Value) -> Any:
+        return content
+
+    def dump(self, content: Value) -> str:
+        return msgspec.json.encode(content).decode()
+
+    def load(self, dumped: str) -> Value:
+        try:
+            return check_value(msgspec.json.decode(dumped))
+        except (ValueError, RecursionError, SynclineError) as error:
+            raise ValueError(f"damaged content: {error}") from error
+
+    def size(self, content: Value) -> int:
+        return size(content)
+
+    def parse(self, value: object) -> Op:
+        return json0.parse(value)
+
+    def describe(self, operation: Op) -> Any:
+        return operation
+
+    def encode(self, operation: Op) -> bytes:
+        return _encoder.encode(operation)
+
+    def decode(self, data: bytes) -> Op:
+        try:
+            return json0.parse(_decoder.decode(data))
+        except (ValueError, RecursionError, SynclineError) as error:
+            raise ValueError(f"damaged operation: {error}") from error
+
+    def digest(self, operation: Op) -> int:
+        return payload_digest(_encoder.encode(operation))
+
+    def is_identity(self, operation: Op) -> bool:
+        return not operation
+
+    def commit(self, content: Value, size: int, operation: Op, limit: int) -> tuple[Value, int, Op]:
+        after, told = json0.resolve(content, operation)
+        grown = sum(map(growth, told))
+        if grown > 0 and size + grown > limit:
+            raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units of JSON")
+        if sum(map(weight, told)) > json0.MAX_COMPONENTS:
+            raise SynclineError(ErrorCode.OPERATION_INVALID, f"more than {json0.MAX_COMPONENTS} components")
+        return after, size + grown, told
+
+    def transform(self, operation: Op, other: Op, side: Side) -> Op:
+        return json0.transform(operation, other, side)
+
+    def cost(self, operation: Op, other: Op) -> int:
+        return 4 * sum(map(weight, operation)) * sum(map(weight, other))
+
+    def compose(self, first: Op, second: Op) -> Op:
+        return json0.compose(first, second)
+
+    def invert(self, operation: Op, content: Value) -> Op:
+        return json0.invert(operation, content)
+
+    def diff(self, before: Value, after: Value) -> Op:
+        return json0.diff(before, after)
+
+
+def weight(component: Component) -> int:
+    """1, or how many edits of a string it has."""
+    return len(component["o"]) if "o" in component else 1
+
+
+def growth(component: Component) -> int:
+    """By how much a component that tells the truth changes the size of the content."""
+    if "o" in component:
+        return sum(units(edit["i"]) if "i" in edit else -units(edit["d"]) for edit in component["o"])
+    grown = 0
+    if "oi" in component or "od" in component:
+        path = component["p"]
+        if path and ("oi" in component) != ("od" in component):
+            key = units(path[-1]) + 3
+            grown += key if "oi" in component else -key
+    for name, sign in (("oi", 1), ("li", 1), ("od", -1), ("ld", -1)):
+        if name in component:
+            grown += sign * size(component[name])
+    return grown

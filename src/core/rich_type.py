@@ -1,0 +1,131 @@
+"""Rich text documents: Quill's Deltas as operations, a RichText as content."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import msgspec
+
+from .document_type import DocumentType
+from .errors import ErrorCode, SynclineError
+from .json_values import same_value
+from .rich import Delta
+from .rich_text import RichText
+from .text0 import Side, units
+
+
+class RichType(DocumentType[RichText, Delta]):
+    """Content is changed in place."""
+
+    name = "rich-text"
+    has_cursors = True
+
+    def empty(self) -> RichText:
+        return RichText()
+
+    def parse_content(self, value: object) -> RichText:
+        delta = Delta.parse([] if value is None else value)
+        if not delta.is_document:
+            raise SynclineError(ErrorCode.OPERATION_INVALID, "the content of a rich text is a list of inserts")
+        return RichText(delta)
+
+    def show(self, content: RichText) -> Any:
+        return content.document().ops
+
+    def dump(self, content: RichText) -> str:
+        return msgspec.json.encode(content.document().ops).decode()
+
+    def load(self, dumped: str) -> RichText:
+        try:
+            return self.parse_content(msgspec.json.decode(dumped))
+        except (ValueError, RecursionError, SynclineError) as error:
+            raise ValueError(f"damaged content: {error}") from error
+
+    def size(self, content: RichText) -> int:
+        return content.size
+
+    def length(self, content: RichText) -> int:
+        return len(content)
+
+    def hash(self, content: RichText) -> int | None:
+        return content.hash()
+
+    def parse(self, value: object) -> Delta:
+        return Delta.parse(value)
+
+    def describe(self, operation: Delta) -> Any:
+        return operation.ops
+
+    def encode(self, operation: Delta) -> bytes:
+        return operation.encode()
+
+    def decode(self, data: bytes) -> Delta:
+        return Delta.decode(data)
+
+    def digest(self, operation: Delta) -> int:
+        return operation.digest
+
+    def is_identity(self, operation: Delta) -> bool:
+        return operation.is_identity
+
+    def commit(self, content: RichText, size: int, operation: Delta, limit: int) -> tuple[RichText, int, Delta]:
+        after = content.size_after(operation)
+        if after > limit and after > content.size:
+            raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units, formats included")
+        content.apply(operation)
+        return content, content.size, operation
+
+    def transform(self, operation: Delta, other: Delta, side: Side) -> Delta:
+        return other.transform(operation, side == "right")
+
+    def cost(self, operation: Delta, other: Delta) -> int:
+        return 1 + (operation.footprint + other.footprint) // 1024
+
+    def compose(self, first: Delta, second: Delta) -> Delta:
+        return first.compose(second)
+
+    def invert(self, operation: Delta, content: RichText) -> Delta:
+        return content.invert(operation)
+
+    def diff(self, before: RichText, after: RichText) -> Delta:
+        """One replacement: what is equal before and behind it stays. O(both)."""
+        old, new = places(before.document().ops), places(after.document().ops)
+        shorter = min(len(old), len(new))
+        head = 0
+        while head < shorter and same_place(old[head], new[head]):
+            head += 1
+        tail = 0
+        while tail < shorter - head and same_place(old[-1 - tail], new[-1 - tail]):
+            tail += 1
+        kept, deleted = width(old[:head]), width(old[head : len(old) - tail])
+        ops: list[dict[str, Any]] = [{"retain": kept}] if kept else []
+        for what, attributes in new[head : len(new) - tail]:
+            ops.append({"insert": what, "attributes": attributes} if attributes else {"insert": what})
+        return Delta.parse([*ops, {"delete": deleted}] if deleted else ops)
+
+    def move(self, operation: Delta, position: int) -> int:
+        return operation.transform_position(position, True)
+
+    def end(self, operation: Delta) -> int | None:
+        return None if operation.is_identity else operation.end
+
+
+Place: TypeAlias = tuple[Any, dict[str, Any] | None]  # a character or an embed, and its attributes
+
+
+def places(ops: list[dict[str, Any]]) -> list[Place]:
+    """A document character by character."""
+    return [
+        (what, op.get("attributes"))
+        for op in ops
+        for what in (op["insert"] if isinstance(op["insert"], str) else [op["insert"]])
+    ]
+
+
+def same_place(one: Place, two: Place) -> bool:
+    return same_value(one[0], two[0]) and same_value(one[1], two[1])
+
+
+def width(some: list[Place]) -> int:
+    """In UTF-16 code units."""
+    return sum(units(what) if isinstance(what, str) else 1 for what, _ in some)

@@ -1,0 +1,108 @@
+"""Plain text as a document type. Its documents have a class of their own, which is fast: document.pyx."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from zlib import crc32
+
+from .document import Document
+from .document_type import DocumentType
+from .entries import Entry, decode_entries, encode_entries, new_text_snapshot
+from .errors import ErrorCode, SynclineError
+from .ot import Operation, apply, compose, diff, invert, map_position, transform
+from .text0 import Side, units
+
+
+class TextType(DocumentType[str, Operation]):
+    """Content is a string here; ``Document`` keeps its own."""
+
+    name = "text"
+    units = ("utf-16", "unicode")
+    has_cursors = True
+    composes = True
+
+    def empty(self) -> str:
+        return ""
+
+    def parse_content(self, value: object) -> str:
+        if type(value) is not str:
+            raise SynclineError(ErrorCode.OPERATION_INVALID, "a text is a string")
+        units(value)
+        return value
+
+    def show(self, content: str) -> Any:
+        return content
+
+    def dump(self, content: str) -> str:
+        return content
+
+    def load(self, dumped: str) -> str:
+        return dumped
+
+    def size(self, content: str) -> int:
+        return units(content)
+
+    def length(self, content: str) -> int:
+        return units(content)
+
+    def hash(self, content: str) -> int:
+        return crc32(content.encode("utf-16-le"))
+
+    def parse(self, value: object) -> Operation:
+        return Operation.parse(value)
+
+    def describe(self, operation: Operation) -> Any:
+        return operation.components
+
+    def encode(self, operation: Operation) -> bytes:
+        return encode_entries([Entry("", "", 1, operation)])
+
+    def decode(self, data: bytes) -> Operation:
+        [entry] = decode_entries(data)
+        return entry.operation
+
+    def digest(self, operation: Operation) -> int:
+        return operation.digest
+
+    def is_identity(self, operation: Operation) -> bool:
+        return operation.is_identity
+
+    def commit(self, content: str, size: int, operation: Operation, limit: int) -> tuple[str, int, Operation]:
+        grown = operation.delta
+        if grown > 0 and size + grown > limit:
+            raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units")
+        return apply(content, operation), size + grown, operation
+
+    def transform(self, operation: Operation, other: Operation, side: Side) -> Operation:
+        return transform(operation, other, side)
+
+    def compose(self, first: Operation, second: Operation) -> Operation:
+        return compose(first, second)
+
+    def invert(self, operation: Operation, content: str) -> Operation:
+        return invert(operation, content)
+
+    def diff(self, before: str, after: str) -> Operation:
+        return diff(before, after)
+
+    def move(self, operation: Operation, position: int) -> int:
+        return map_position(position, operation, "left")
+
+    def end(self, operation: Operation) -> int | None:
+        return None if operation.is_identity else operation.end
+
+    def open(self, id: str, generation: str, **bounds: int) -> Document:
+        return Document(id, generation, **bounds)
+
+    def encode_entries(self, entries: Sequence[Entry]) -> bytes:
+        return encode_entries(list(entries))
+
+    def decode_entries(self, body: bytes, skip: int = 0, count: int | None = None) -> list[Entry]:
+        return decode_entries(body, skip, count)
+
+    def new_snapshot(self, value: object, limit: int) -> bytes:
+        text = self.parse_content(value)
+        if units(text) > limit:
+            raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units")
+        return new_text_snapshot(text)

@@ -1,0 +1,28 @@
+"""The native face of typed_document.pyx."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from syncline.core.window cimport Commit, Window
+
+
+cdef class TypedEntry(Commit):
+    cdef readonly object type
+    cdef readonly object operation
+    cdef readonly bytes payload  # the operation as bytes, for the log
+
+    cdef Py_ssize_t footprint(self) noexcept
+
+
+cdef class TypedDocument(Window):
+    cdef readonly object type
+    cdef object held             # the content
+    cdef readonly int64_t size   # of the content, as the type counts it
+    cdef int64_t max_length
+    cdef dict carets             # client -> (anchor, head), at the head
+
+    cdef object accept(
+        self, str client, str user, int64_t number, object operation, str kind, uint64_t digest, double time
+    )
+    cdef object rebase(self, object operation, int64_t base)
+    cdef int move_carets(self, TypedEntry entry) except -1
+    cdef int keep_caret(self, str client, object caret) except -1

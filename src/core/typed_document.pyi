@@ -1,0 +1,129 @@
+"""A document of any type but text. See typed_document.pyx."""
+
+from typing import Any, final
+
+from .document_type import DocumentType
+from .ot import Unit
+from .window import Commit, Cursor, Kind, Receipt, Window
+
+@final
+class TypedEntry(Commit):
+    """One committed operation of any type."""
+
+    def __init__(
+        self,
+        type: DocumentType[Any, Any],
+        client: str,
+        user: str,
+        seq: int,
+        operation: Any,
+        time: float = 0.0,
+        digest: int | None = None,
+        kind: Kind = "edit",
+    ) -> None:
+        """``digest``: of the operation as it was submitted; by default that of ``operation``."""
+    @property
+    def type(self) -> DocumentType[Any, Any]: ...
+    @property
+    def operation(self) -> Any: ...
+    @property
+    def payload(self) -> bytes:
+        """The operation as bytes, for the log."""
+    def told(self, unit: Unit = "utf-16") -> Any:
+        """The operation as the protocol shows it."""
+    def in_unit(self, unit: Unit = "utf-16") -> Any:
+        """The operation; there is one unit."""
+
+@final
+class TypedDocument(Window):
+    """Applies operations in order. Raises, and stays as it was, when it must refuse one."""
+
+    def __init__(
+        self,
+        type: DocumentType[Any, Any],
+        id: str,
+        generation: str,
+        *,
+        window_operations: int = 10_000,
+        window_bytes: int = 4_194_304,
+        max_length: int = 16_777_216,
+        max_clients: int = 10_000,
+    ) -> None: ...
+    @property
+    def type(self) -> DocumentType[Any, Any]: ...
+    @property
+    def size(self) -> int:
+        """Of the content, as the type counts it."""
+    def prepend(self, first_revision: int, entries: list[TypedEntry]) -> None:
+        """Widens the window downwards with entries read from the store: revisions first_revision ... floor.
+
+        Raises ValueError unless they end exactly at the floor. O(entries + window).
+        """
+    def receive(
+        self, client: str, user: str, seq: int, base: int, operation: object, unit: Unit = "utf-16", time: float = 0.0
+    ) -> Receipt:
+        """Validates, deduplicates, transforms against base + 1 ... revision (ties: left), applies, keeps.
+
+        ``operation``: what the type's ``parse`` takes. Raises SynclineError (operation_invalid,
+        operation_out_of_range, revision_unknown, sequence_conflict, document_too_large, client_taken, invalid_data) or
+        OutdatedRevision when ``base`` < ``floor``. O(revision - base) transforms. Never trims.
+        """
+    def restore_content(
+        self, client: str, user: str, seq: int, base: int, to: int, value: object, time: float = 0.0
+    ) -> Receipt:
+        """Makes ``value``, which is the content of revision ``to``, the content at the head; an entry like any other.
+
+        Raises SynclineError as ``receive``, OutdatedRevision. O(content).
+        """
+    def content(self) -> Any:
+        """The content at the head as a JSON value, not to be changed."""
+    def undo(self, client: str, user: str, seq: int, base: int, kind: Kind = "undo", time: float = 0.0) -> Receipt:
+        """Nothing is kept for this yet but in documents of text. Raises SynclineError as ``Document.undo``."""
+    def undo_depth(self, client: str) -> tuple[int, int]:
+        """(0, 0)."""
+    @property
+    def undo_bytes(self) -> int:
+        """0."""
+    @property
+    def undo_dropped(self) -> int:
+        """0."""
+    def state(self) -> dict[str, Any]:
+        """What `document:state` says of the content."""
+    def hash(self) -> int | None:
+        """For clients to compare; None where the type has none."""
+    def length(self, unit: Unit = "utf-16") -> int:
+        """As the type counts its size."""
+    def set_cursor(self, client: str, base: int, anchor: int, head: int, unit: Unit = "utf-16") -> None:
+        """A selection in the content at ``base``.
+
+        Raises SynclineError(revision_unknown, invalid_data) or OutdatedRevision. O(revision - base).
+        """
+    def drop_cursor(self, client: str) -> None:
+        """Forgets it, if there is one."""
+    def cursor(self, client: str, unit: Unit = "utf-16") -> Cursor | None:
+        """A Cursor at the head, or None."""
+    def snapshot(self) -> bytes:
+        """Content and clients' sequence numbers at ``revision``, for ``restore``. O(content + clients)."""
+    def restore(self, revision: int, body: bytes) -> None:
+        """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged."""
+    def replay(self, base: int, entries: list[TypedEntry]) -> None:
+        """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
+        skipped.
+
+        Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded.
+        Trims.
+        """
+
+def first_snapshot(type: DocumentType[Any, Any], value: object, limit: int) -> bytes:
+    """See ``DocumentType.new_snapshot``."""
+
+def encode_typed_entries(entries: list[TypedEntry]) -> bytes:
+    """The body of one turn in the store."""
+
+def decode_typed_entries(
+    type: DocumentType[Any, Any], body: bytes, skip: int = 0, count: int | None = None
+) -> list[TypedEntry]:
+    """The inverse, from number ``skip`` on at most ``count`` of them. Raises ValueError on a damaged body."""
+
+def live_typed_documents() -> int:
+    """How many documents of this class exist in this process; for leak tests."""

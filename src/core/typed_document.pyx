@@ -1,0 +1,332 @@
+"""A document of any type but text: the window that all share, with content and operations that a DocumentType knows.
+
+What arrives is transformed against base + 1 ... revision one by one, the one that arrives being left (it wins ties), as
+for text. ``receive`` never trims: entries may not be stored yet. The owner calls ``trim`` after the commit.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+
+cimport cython
+
+from syncline.core.entries cimport encode_snapshot
+from syncline.core.window cimport Commit, Window, read_count, read_kind, read_seq, require_nameable
+
+from syncline.core.entries import decode_payloads, decode_snapshot, encode_payloads, new_text_snapshot
+from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.window import Cursor, Receipt
+
+# What a TypedEntry occupies beside its operation; and how much larger values are in memory than as bytes.
+cdef Py_ssize_t ENTRY_BYTES = 400
+cdef Py_ssize_t VALUE_FACTOR = 8
+
+# What the transforms of one arriving operation may cost, in what the type's ``cost`` counts: about microseconds.
+cdef int64_t MAX_COST = 1_000_000
+
+# Digest of a restoration, with the revision that is restored.
+cdef uint64_t RESTORE_DIGEST = 0x7265_7374_6F72_6500
+
+cdef Py_ssize_t live = 0
+
+
+def live_typed_documents() -> int:
+    """How many documents of this class exist in this process; for leak tests."""
+    return live
+
+
+@cython.final
+cdef class TypedEntry(Commit):
+    """One committed operation of any type."""
+
+    def __init__(
+        self,
+        type not None,
+        str client not None,
+        str user not None,
+        int64_t seq,
+        operation not None,
+        double time=0.0,
+        digest=None,
+        str kind not None="edit",
+    ):
+        """``digest``: of the operation as it was submitted; by default that of ``operation``."""
+        self.type = type
+        self.client = client
+        self.user = user
+        self.seq = seq
+        self.operation = operation
+        self.time = time
+        self.digest = type.digest(operation) if digest is None else digest
+        self.mark = read_kind(kind)
+        self.payload = type.encode(operation)
+
+    def told(self, unit="utf-16"):
+        """The operation as the protocol shows it."""
+        return self.type.describe(self.operation)
+
+    def in_unit(self, unit="utf-16"):
+        """The operation; there is one unit."""
+        return self.operation
+
+    cdef Py_ssize_t footprint(self) noexcept:  # reads fields
+        return ENTRY_BYTES + VALUE_FACTOR * len(self.payload)
+
+    def __repr__(self):
+        return f"TypedEntry({self.client!r}, {self.user!r}, {self.seq}, {self.operation!r})"
+
+
+@cython.final
+cdef class TypedDocument(Window):
+    """Applies operations in order. Raises, and stays as it was, when it must refuse one."""
+
+    def __cinit__(self):
+        global live
+        live += 1
+
+    def __dealloc__(self):
+        global live
+        live -= 1
+
+    def __init__(
+        self,
+        type not None,
+        str id not None,
+        str generation not None,
+        *,
+        Py_ssize_t window_operations=10_000,
+        Py_ssize_t window_bytes=4_194_304,
+        int64_t max_length=16_777_216,
+        Py_ssize_t max_clients=10_000,
+    ):
+        Window.__init__(
+            self,
+            id,
+            generation,
+            window_operations=window_operations,
+            window_bytes=window_bytes,
+            max_clients=max_clients,
+        )
+        self.type = type
+        self.max_length = max_length
+        self.held = type.empty()
+        self.size = type.size(self.held)
+        self.carets = {}
+
+    def prepend(self, int64_t first_revision, list entries not None):
+        """Widens the window downwards with entries read from the store: revisions first_revision ... floor.
+
+        Raises ValueError unless they end exactly at the floor. O(entries + window).
+        """
+        self.widen(first_revision, entries)
+
+    # ---------------------------------------------------------------------------------------------------- receive
+
+    def receive(
+        self, str client not None, str user not None, seq, base, operation, unit="utf-16", double time=0.0
+    ):
+        """Validates, deduplicates, transforms against base + 1 ... revision (ties: left), applies, keeps.
+
+        ``operation``: what the type's ``parse`` takes. Raises SynclineError (operation_invalid,
+        operation_out_of_range, revision_unknown, sequence_conflict, document_too_large, client_taken, invalid_data) or
+        OutdatedRevision when ``base`` < ``floor``. O(revision - base) transforms.
+        """
+        cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
+        if start > self.revision:
+            raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.revision}")
+        parsed = self.type.parse(operation)
+        digest = self.type.digest(parsed)
+        receipt = self.admit(client, user, number, start, digest)
+        if receipt is not None:
+            return receipt
+        return self.accept(client, user, number, self.rebase(parsed, start), "edit", digest, time)
+
+    def restore_content(
+        self, str client not None, str user not None, seq, base, to, value, double time=0.0
+    ):
+        """Makes ``value``, which is the content of revision ``to``, the content at the head; an entry like any other.
+
+        Raises SynclineError as ``receive``, OutdatedRevision. O(content).
+        """
+        cdef int64_t number = read_seq(seq), start = read_count(base, "revision"), source = read_count(to, "to")
+        cdef uint64_t digest = RESTORE_DIGEST ^ <uint64_t>source
+        receipt = self.admit(client, user, number, start, digest)
+        if receipt is not None:
+            return receipt
+        operation = self.type.diff(self.held, self.type.parse_content(value))
+        return self.accept(client, user, number, operation, "restore", digest, time)
+
+    cdef object accept(
+        self, str client, str user, int64_t number, object operation, str kind, uint64_t digest, double time
+    ):
+        """Applies an operation that is at the head."""
+        cdef TypedEntry entry
+        require_nameable(client)
+        require_nameable(user)
+        self.held, self.size, told = self.type.commit(self.held, self.size, operation, self.max_length)
+        entry = TypedEntry(self.type, client, user, number, told, time, digest, kind)
+        self.keep(entry)
+        self.move_carets(entry)
+        self.forget_clients()
+        return Receipt(self.revision, entry, False)
+
+    def undo(self, str client not None, str user not None, seq, base, kind="undo", double time=0.0):
+        """Nothing is kept for this yet but in documents of text. Raises SynclineError as ``Document.undo``."""
+        self.admit(client, user, read_seq(seq), read_count(base, "revision"), 0)
+        raise SynclineError(ErrorCode.NOTHING_TO_REDO if kind == "redo" else ErrorCode.NOTHING_TO_UNDO)
+
+    def undo_depth(self, str client not None):
+        """(0, 0)."""
+        return 0, 0
+
+    @property
+    def undo_bytes(self):
+        """0."""
+        return 0
+
+    @property
+    def undo_dropped(self):
+        """0."""
+        return 0
+
+    cdef object rebase(self, object operation, int64_t base):
+        """``operation`` after everything that was committed since ``base``."""
+        cdef Py_ssize_t index
+        cdef int64_t cost = 0
+        for index in range(self.first + (base - self.bottom()), len(self.entries)):
+            other = (<TypedEntry>self.entries[index]).operation
+            cost += self.type.cost(operation, other)
+            if cost > MAX_COST:
+                raise SynclineError(ErrorCode.OPERATION_INVALID, "too large for what was committed since its revision")
+            operation = self.type.transform(operation, other, "left")
+        return operation
+
+    # --------------------------------------------------------------------------------------------------- questions
+
+    def content(self):
+        """The content at the head as a JSON value, not to be changed."""
+        return self.type.show(self.held)
+
+    def state(self):
+        """What `document:state` says of the content."""
+        return {"text": None, "content": self.content()}
+
+    def hash(self):
+        """For clients to compare; None where the type has none."""
+        return self.type.hash(self.held)
+
+    def length(self, unit="utf-16"):
+        """As the type counts its size."""
+        return self.size
+
+    # ----------------------------------------------------------------------------------------------------- cursors
+
+    cdef int move_carets(self, TypedEntry entry) except -1:
+        if not self.type.has_cursors:
+            return 0
+        for client, (anchor, head) in self.carets.items():
+            self.carets[client] = (
+                self.type.move(entry.operation, anchor), self.type.move(entry.operation, head)
+            )
+        end = self.type.end(entry.operation)
+        if end is not None:
+            self.keep_caret(entry.client, (end, end))
+        return 0
+
+    def set_cursor(self, str client not None, base, anchor, head, unit="utf-16"):
+        """A selection in the content at ``base``.
+
+        Raises SynclineError(revision_unknown, invalid_data) or OutdatedRevision. O(revision - base).
+        """
+        cdef int64_t start = read_count(base, "revision")
+        cdef int64_t at = read_count(anchor, "anchor"), to = read_count(head, "head")
+        cdef Py_ssize_t index
+        if not self.type.has_cursors:
+            raise SynclineError(ErrorCode.INVALID_DATA, f"documents of type {self.type.name} have no cursors")
+        self.require_held(start)
+        for index in range(self.first + (start - self.bottom()), len(self.entries)):
+            operation = (<TypedEntry>self.entries[index]).operation
+            at = self.type.move(operation, at)
+            to = self.type.move(operation, to)
+        last = self.type.length(self.held)
+        if at > last or to > last:
+            raise SynclineError(ErrorCode.INVALID_DATA, "the cursor lies past the end of the content")
+        self.keep_caret(client, (at, to))
+
+    cdef int keep_caret(self, str client, object caret) except -1:
+        """One per client and at most ``max_clients``: the one that was set first makes place."""
+        if client not in self.carets and len(self.carets) >= self.max_clients:
+            del self.carets[next(iter(self.carets))]
+        self.carets[client] = caret
+        return 0
+
+    def drop_cursor(self, str client not None):
+        """Forgets it, if there is one."""
+        self.carets.pop(client, None)
+
+    def cursor(self, str client not None, unit="utf-16"):
+        """A Cursor at the head, or None."""
+        caret = self.carets.get(client)
+        return None if caret is None else Cursor(*caret)
+
+    # ------------------------------------------------------------------------------------------------- persistence
+
+    def snapshot(self):
+        """Content and clients' sequence numbers at ``revision``, for ``restore``. O(content + clients)."""
+        return encode_snapshot(self.type.dump(self.held), self.clients.values(), self.forgotten)
+
+    def restore(self, int64_t revision, bytes body not None):
+        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
+        """
+        dumped, states, forgotten, _ = decode_snapshot(body)
+        content = self.type.load(dumped)
+        self.start_at(revision, states, forgotten)
+        self.held = content
+        self.size = self.type.size(content)
+        self.carets = {}
+
+    def replay(self, int64_t base, list entries not None):
+        """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
+        skipped.
+
+        Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded.
+        Trims.
+        """
+        cdef TypedEntry entry
+        cdef int64_t revision = base, most = 2**62
+        if base < 0:
+            raise ValueError("a revision is not negative")
+        for entry in entries:
+            revision += 1
+            if revision <= self.revision:
+                continue
+            self.require_next(entry, revision)
+            try:
+                self.held, self.size, _ = self.type.commit(self.held, self.size, entry.operation, most)
+            except SynclineError as error:
+                raise ValueError(f"revision {revision} does not fit the content: {error.message}") from error
+            self.keep(entry)
+        self.trim()
+
+
+def first_snapshot(type not None, value, int64_t limit):
+    """See ``DocumentType.new_snapshot``."""
+    content = type.parse_content(value)
+    if type.size(content) > limit:
+        raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units")
+    return new_text_snapshot(type.dump(content))
+
+
+# ------------------------------------------------------------------------------------------------------------ the log
+
+
+def encode_typed_entries(entries not None):
+    """The body of one turn in the store."""
+    return encode_payloads(entries, [(<TypedEntry>entry).payload for entry in entries])
+
+
+def decode_typed_entries(type not None, bytes body not None, Py_ssize_t skip=0, count=None):
+    """The inverse, from number ``skip`` on at most ``count`` of them. Raises ValueError on a damaged body."""
+    rows = decode_payloads(body)
+    return [
+        TypedEntry(type, client, user, seq, type.decode(payload), time, digest, kind)
+        for client, user, seq, time, digest, kind, payload in rows[skip : None if count is None else skip + count]
+    ]

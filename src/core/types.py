@@ -1,0 +1,39 @@
+"""The types of documents. Another one is a module with a ``DocumentType`` and a line in ``DOCUMENT_TYPES``."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from .document import Document
+from .document_type import DocumentType
+from .errors import ErrorCode, SynclineError
+from .json_type import JsonType
+from .rich_type import RichType
+from .text_type import TextType
+from .typed_document import TypedDocument
+
+DOCUMENT_TYPES: dict[str, DocumentType[Any, Any]] = {
+    "text": TextType(),
+    "rich-text": RichType(),
+    "json": JsonType(),
+}
+
+
+#: Two classes with one interface.
+AnyDocument: TypeAlias = Document | TypedDocument
+#: ``Entry`` or ``TypedEntry``, as the document's class has it.
+AnyEntry: TypeAlias = Any
+
+
+def document_type(name: str) -> DocumentType[Any, Any]:
+    """Raises SynclineError(invalid_data) for a name that is none."""
+    found = DOCUMENT_TYPES.get(name)
+    if found is None:
+        raise SynclineError(ErrorCode.INVALID_DATA, f"no document type {name!r}")
+    return found
+
+
+def open_document(type_name: str, id: str, generation: str, **bounds: int) -> AnyDocument:
+    """An empty document of a type, with ``Document``'s interface. ``bounds``: window_operations, window_bytes,
+    max_length, max_clients. Raises SynclineError(invalid_data)."""
+    return document_type(type_name).open(id, generation, **bounds)

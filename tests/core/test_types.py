@@ -1,0 +1,389 @@
+"""Every document type keeps the laws of the seam, and any document of it behaves as the one class of text does."""
+
+from __future__ import annotations
+
+import copy
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.core.document_type import DocumentType
+from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
+from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
+from tests.oracle.json0 import length, random_operation, random_value
+
+randoms = st.integers(0, 2**32).map(Random)
+every_type = pytest.mark.parametrize("name", sorted(DOCUMENT_TYPES))
+PIECES = ["a", "bc", "é", "💃", "\n"]
+FORMATS: list[dict[str, Any]] = [{}, {"bold": True}, {"bold": True, "color": "red"}, {"italic": True}]
+
+
+# Values and operations of each type, made at random -----------------------------------------------------------------
+
+
+def random_text(random: Random) -> str:
+    return "".join(random.choice(PIECES) for _ in range(random.randrange(6)))
+
+
+def random_inserts(random: Random) -> list[dict[str, Any]]:
+    ops: list[dict[str, Any]] = []
+    for _ in range(random.randrange(4)):
+        op: dict[str, Any] = {"insert": random.choice([*PIECES, {"image": "x.png"}])}
+        attributes = random.choice(FORMATS)
+        ops.append(op | {"attributes": attributes} if attributes else op)
+    return ops
+
+
+def random_content(name: str, random: Random) -> Any:
+    """A value for ``parse_content``."""
+    if name == "json":
+        return random_value(random)
+    return random_text(random) if name == "text" else random_inserts(random)
+
+
+def random_edit(name: str, random: Random, shown: Any) -> Any:
+    """A value for ``parse`` that applies to the content ``shown``."""
+    if name == "json":
+        return random_operation(random, shown)[0]
+    if name == "text":
+        cells = list(shown)
+    else:
+        cells = [cell for op in shown for cell in (op["insert"] if isinstance(op["insert"], str) else "\ufffc")]
+    ops: list[Any] = []
+    at = 0
+    for _ in range(random.randrange(1, 4)):
+        kept = random.randrange(len(cells) - at + 1)
+        gone = random.randrange(min(3, len(cells) - at - kept) + 1)
+        keep = length("".join(cells[at : at + kept]))
+        drop = length("".join(cells[at + kept : at + kept + gone]))
+        at += kept + gone
+        put = random.choice([*PIECES, ""])
+        if name == "text":
+            ops += [part for part in (keep, put, -drop) if part]
+        else:
+            formats = random.choice([{}, {}, {"bold": True}, {"bold": None}, {"color": "blue"}])
+            ops += [{"retain": keep, "attributes": formats} if formats else {"retain": keep}] if keep else []
+            ops += [{"insert": put}] if put else []
+            ops += [{"delete": drop}] if drop else []
+    return ops
+
+
+class Case:
+    """A type with a content and operations on it; contents are made anew for each use, as they may change in place."""
+
+    def __init__(self, name: str, random: Random) -> None:
+        self.name = name
+        self.type: DocumentType[Any, Any] = document_type(name)
+        self.random = random
+        self.start = self.type.show(self.type.parse_content(random_content(name, random)))
+
+    def content(self, *shown: Any) -> Any:
+        return self.type.parse_content(copy.deepcopy(shown[0] if shown else self.start))
+
+    def operation(self, shown: Any) -> Any:
+        return self.type.parse(random_edit(self.name, self.random, shown))
+
+    def after(self, shown: Any, *operations: Any) -> Any:
+        content = self.type.parse_content(copy.deepcopy(shown))
+        for operation in operations:
+            content = self.type.apply(content, operation)
+        return copy.deepcopy(self.type.show(content))
+
+
+# The laws of a type -------------------------------------------------------------------------------------------------
+
+
+@every_type
+@given(randoms)
+def test_laws(name: str, random: Random) -> None:
+    case = Case(name, random)
+    kind, start = case.type, case.start
+    a, b = case.operation(start), case.operation(start)
+    with_a, with_b = case.after(start, a), case.after(start, b)
+    assert case.after(with_b, kind.transform(a, b, "left")) == case.after(with_a, kind.transform(b, a, "right"))
+    assert case.after(with_b, kind.transform(a, b, "right")) == case.after(with_a, kind.transform(b, a, "left"))
+    c = case.operation(with_a)
+    assert case.after(start, kind.compose(a, c)) == case.after(with_a, c)
+    assert case.after(with_a, kind.invert(a, case.content())) == start
+    assert case.after(start, kind.diff(case.content(), case.content(with_b))) == with_b
+    assert kind.is_identity(kind.diff(case.content(), case.content()))
+    assert kind.cost(a, b) >= 0
+
+
+@every_type
+@given(randoms)
+def test_round_trips(name: str, random: Random) -> None:
+    case = Case(name, random)
+    kind = case.type
+    operation = case.operation(case.start)
+    again = kind.decode(kind.encode(operation))
+    assert kind.describe(again) == kind.describe(operation) and kind.digest(again) == kind.digest(operation)
+    wire = msgspec.json.decode(msgspec.json.encode(kind.describe(operation)))
+    assert kind.digest(kind.parse(wire)) == kind.digest(operation)
+    content = case.content()
+    loaded = kind.load(kind.dump(content))
+    assert kind.show(loaded) == kind.show(content) and kind.size(loaded) == kind.size(content)
+    assert kind.hash(loaded) == kind.hash(content)
+
+
+@every_type
+@given(randoms)
+def test_the_size_is_kept_and_bounded(name: str, random: Random) -> None:
+    case = Case(name, random)
+    kind, content = case.type, case.content()
+    before, size = case.start, kind.size(content)
+    operation = case.operation(case.start)
+    try:
+        content, size, told = kind.commit(content, size, operation, size + 4)
+    except SynclineError as error:
+        assert error.code == ErrorCode.DOCUMENT_TOO_LARGE
+        assert kind.show(content) == before
+    else:
+        assert size == kind.size(content)
+        assert kind.show(content) == case.after(before, told) == case.after(before, operation)
+
+
+@every_type
+def test_what_is_no_operation_and_no_content_is_refused(name: str) -> None:
+    kind = document_type(name)
+    for value in (None, 5, 1.5, "text", True, b"bytes", [None], [[[]]], [{"p": 1}], {"ops": 5}, [float("nan")]):
+        with pytest.raises(SynclineError) as error:
+            kind.parse(value)
+        assert error.value.code == ErrorCode.OPERATION_INVALID
+    for value in (object(), float("nan"), {"a": "\ud800"}, b"bytes"):
+        with pytest.raises(SynclineError) as error:
+            kind.parse_content(value)
+        assert error.value.code == ErrorCode.OPERATION_INVALID
+    for data in (b"", b"\xff\xff", b"\x91", b"\x93abc"):
+        with pytest.raises(ValueError):
+            kind.decode(data)
+    if name != "text":
+        for dumped in ("", "{", '"\\ud800"', "[" * 5000 + "]" * 5000):
+            with pytest.raises(ValueError):
+                kind.load(dumped)
+
+
+def test_an_unknown_type() -> None:
+    with pytest.raises(SynclineError) as error:
+        open_document("spreadsheet", "d", "g")
+    assert error.value.code == ErrorCode.INVALID_DATA
+
+
+# Documents ----------------------------------------------------------------------------------------------------------
+
+
+def shown(document: Any) -> Any:
+    state = document.state()
+    return state["content"] if state["text"] is None else state["text"]
+
+
+def start_of(name: str, case: Case, **bounds: int) -> Any:
+    document = open_document(name, "d", "g", **bounds)
+    document.restore(0, case.type.new_snapshot(copy.deepcopy(case.start), 10**6))
+    return document
+
+
+@every_type
+@given(randoms)
+def test_clients_converge_with_a_document_and_with_what_is_stored(name: str, random: Random) -> None:
+    """Three clients with one operation in flight each, delivered at any time, some twice; the server's document is
+    saved as turns, trimmed and widened again, and loaded from a snapshot and the turns after it."""
+    case = Case(name, random)
+    kind = case.type
+    document = start_of(name, case, window_operations=random.choice([0, 2, 100]))
+    log: list[Any] = []
+    turns: list[tuple[int, bytes]] = []
+    snapshot: tuple[int, bytes] = (0, document.snapshot())
+    clients = [{"at": 0, "shown": case.start, "sent": None, "seq": 0} for _ in range(3)]
+
+    def catch_up(number: int, client: Any) -> None:
+        for entry in log[client["at"] :]:
+            if entry.client == f"c{number}":
+                client["sent"] = None
+            else:
+                theirs = kind.parse(copy.deepcopy(entry.told()))
+                if client["sent"] is not None:
+                    sent, base = client["sent"]
+                    client["sent"] = (kind.transform(sent, theirs, "left"), base)
+                    theirs = kind.transform(theirs, sent, "right")
+                client["shown"] = case.after(client["shown"], theirs)
+        client["at"] = len(log)
+
+    def submit(number: int, base: int, value: Any) -> Any:
+        while True:
+            try:
+                receipt = document.receive(f"c{number}", f"u{number}", clients[number]["seq"], base, value, time=1.5)
+                break
+            except OutdatedRevision as outdated:
+                floor = document.floor
+                stored = [entry for at, body in turns for entry in kind.decode_entries(body)]
+                document.prepend(outdated.base + 1, stored[outdated.base : floor])
+        if not receipt.duplicate:
+            turns.append((len(log), kind.encode_entries([receipt.entry])))
+            log.append(receipt.entry)
+            if random.random() < 0.5:
+                document.trim()
+        return receipt
+
+    for _ in range(12):
+        number = random.randrange(3)
+        client = clients[number]
+        if client["sent"] is None and random.random() < 0.7:
+            catch_up(number, client)
+            client["seq"] += 1
+            value = random_edit(name, random, client["shown"])
+            operation = kind.parse(copy.deepcopy(value))
+            base = client["at"]
+            client["shown"] = case.after(client["shown"], operation)
+            client["sent"] = (operation, base)
+            if random.random() < 0.6:  # at once, else it arrives late
+                submit(number, base, value)
+                if random.random() < 0.4:
+                    assert submit(number, base, value).duplicate
+            else:
+                client["late"] = (base, value)
+        elif client.get("late"):
+            submit(number, *client.pop("late"))
+        elif random.random() < 0.5:
+            catch_up(number, client)
+        else:
+            snapshot = (document.revision, document.snapshot())
+    for number, client in enumerate(clients):
+        if client.get("late"):
+            submit(number, *client.pop("late"))
+    for number, client in enumerate(clients):
+        catch_up(number, client)
+        assert client["shown"] == shown(document)
+        assert document.last_seq(f"c{number}") == client["seq"]
+    again = open_document(name, "d", "g")
+    again.restore(*snapshot)
+    for base, body in turns:
+        again.replay(base, kind.decode_entries(body))
+    assert shown(again) == shown(document) and again.revision == document.revision
+    assert [entry.told() for entry in again.since(snapshot[0])] == [entry.told() for entry in log[snapshot[0] :]]
+    assert all(again.last_seq(f"c{number}") == client["seq"] for number, client in enumerate(clients))
+
+
+def edit_of(name: str) -> Any:
+    """An operation on the empty content."""
+    return {"text": ["x"], "rich-text": [{"insert": "x"}], "json": [{"p": [], "od": None, "oi": {}}]}[name]
+
+
+def second_edit(name: str) -> Any:
+    """One on what that leaves."""
+    return {"text": ["y"], "rich-text": [{"insert": "y"}], "json": [{"p": ["y"], "oi": 1}]}[name]
+
+
+@every_type
+def test_exactly_once(name: str) -> None:
+    document = open_document(name, "d", "g")
+    first = document.receive("a", "u", 1, 0, edit_of(name))
+    assert (first.revision, first.duplicate) == (1, False)
+    again = document.receive("a", "u", 1, 0, edit_of(name))
+    assert (again.revision, again.duplicate, again.entry) == (1, True, None)
+
+    def refused(*arguments: Any) -> str:
+        before = shown(document), document.revision
+        with pytest.raises(SynclineError) as error:
+            document.receive(*arguments)
+        assert (shown(document), document.revision) == before
+        return error.value.code.value
+
+    assert refused("a", "u", 1, 0, second_edit(name)) == "sequence_conflict"
+    assert refused("a", "other", 2, 1, second_edit(name)) == "client_taken"
+    assert refused("b", "u", 1, 2, second_edit(name)) == "revision_unknown"
+    assert refused("b", "u", 0, 1, second_edit(name)) == "invalid_data"
+    assert refused("b", "u", 1, -1, second_edit(name)) == "invalid_data"
+    assert refused("b", "u", 1, 1, "nonsense") == "operation_invalid"
+    assert refused("\ud800", "u", 1, 1, second_edit(name)) == "invalid_data"
+    assert document.receive("b", "u", 5, 1, second_edit(name)).revision == 2
+    assert document.last_seq("b") == 5 and document.client_user("b") == "u" and document.client_count == 2
+
+
+@every_type
+def test_bounds(name: str) -> None:
+    document = open_document(name, "d", "g", max_length=200, window_operations=3, max_clients=2)
+    document.receive("a", "u", 1, 0, edit_of(name))
+    large = {"text": ["z" * 200], "rich-text": [{"insert": "z" * 200}], "json": [{"p": ["z"], "oi": "z" * 200}]}[name]
+    with pytest.raises(SynclineError) as error:
+        document.receive("a", "u", 2, 1, large)
+    assert error.value.code == ErrorCode.DOCUMENT_TOO_LARGE and document.revision == 1
+    for number in range(6):
+        value = second_edit(name) if name != "json" else [{"p": [f"k{number}"], "oi": 1}]
+        document.receive(f"c{number}", "u", 1, document.revision, value)
+    assert document.window_bytes > 0
+    document.trim()
+    assert document.floor == 4 and document.client_count == 3 and document.has_forgotten
+    with pytest.raises(OutdatedRevision):
+        document.receive("late", "u", 1, 2, second_edit(name))
+    with pytest.raises(OutdatedRevision):
+        document.since(1)
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(DOCUMENT_TYPES) if DOCUMENT_TYPES[name].has_cursors])
+def test_cursors_follow_the_edits(name: str) -> None:
+    document = open_document(name, "d", "g")
+
+    def insert(position: int, text: str) -> Any:
+        if name == "text":
+            return [position, text] if position else [text]
+        return [*([{"retain": position}] if position else []), {"insert": text}]
+
+    document.receive("a", "u", 1, 0, insert(0, "hello"))
+    assert document.cursor("a") == (5, 5)
+    document.set_cursor("b", 1, 2, 4)
+    document.receive("a", "u", 2, 1, insert(2, "XY"))
+    assert document.cursor("b") == (2, 6) and document.cursor("a") == (4, 4)
+    document.set_cursor("c", 1, 5, 5)
+    assert document.cursor("c") == (7, 7)
+    with pytest.raises(SynclineError):
+        document.set_cursor("c", 2, 8, 0)
+    with pytest.raises(SynclineError):
+        document.set_cursor("c", 3, 0, 0)
+    document.drop_cursor("c")
+    assert document.cursor("c") is None
+
+
+def test_json_has_no_cursors() -> None:
+    document = open_document("json", "d", "g")
+    with pytest.raises(SynclineError) as error:
+        document.set_cursor("a", 0, 0, 0)
+    assert error.value.code == ErrorCode.INVALID_DATA
+    assert document.cursor("a") is None and document.hash() is None
+
+
+def test_an_operation_too_large_for_what_it_missed() -> None:
+    """The work of one arriving operation is bounded: nobody holds up the event loop."""
+    document = open_document("json", "d", "g")
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": []}])
+    many = [{"p": [0], "li": 0}] * 1000
+    for number in range(3):
+        document.receive("a", "u", number + 2, number + 1, many)
+    with pytest.raises(SynclineError) as error:
+        document.receive("b", "u", 1, 1, many)
+    assert error.value.code == ErrorCode.OPERATION_INVALID
+    assert document.receive("b", "u", 2, 1, many[:1]).revision == 5
+
+
+@pytest.mark.parametrize("name", ["rich-text", "json"])
+def test_a_damaged_log_is_an_error(name: str) -> None:
+    kind = document_type(name)
+    document = open_document(name, "d", "g")
+    document.receive("a", "u", 1, 0, edit_of(name))
+    document.receive("a", "u", 2, 1, second_edit(name))
+    entries = document.since(0)
+    body = kind.encode_entries(entries)
+    for broken in (body[:-1], body[:5], b"", body[:-1] + bytes([body[-1] ^ 1])):
+        with pytest.raises(ValueError):
+            kind.decode_entries(broken)
+    for base, part in ((1, entries), (-1, entries), (0, [entries[0], entries[0]])):
+        with pytest.raises(ValueError):
+            open_document(name, "d", "g").replay(base, part)
+    with pytest.raises(ValueError):
+        open_document(name, "d", "g").restore(1, document.snapshot()[:-1])
+    with pytest.raises(ValueError):
+        document.prepend(1, entries)

@@ -1,0 +1,266 @@
+"""Documents of other types than text, over the real server: two raw clients, restarts, refusals, duplicates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from syncline.core import json0
+from syncline.core.types import document_type
+from syncline.server.app import App
+
+from .conftest import Serve
+from .wsclient import Wire, dial
+
+
+async def submit(client: Wire, document: str, seq: int, revision: int, operation: Any) -> None:
+    data = {"document": document, "seq": seq, "revision": revision, "operation": operation}
+    await client.send({"event": "document:operation", "data": data})
+
+
+class Shown:
+    """A client's content, from the state and the pushes alone."""
+
+    def __init__(self, state: dict[str, Any]) -> None:
+        assert state["text"] is None
+        self.type = document_type(state["type"])
+        self.held = self.type.parse_content(state["content"])
+        self.revision = state["revision"]
+
+    def take(self, push: dict[str, Any]) -> None:
+        for entry in push["operations"]:
+            self.held = self.type.apply(self.held, self.type.parse(entry["operation"]))
+            self.revision += 1
+        assert self.revision == push["revision"]
+
+    @property
+    def content(self) -> Any:
+        return self.type.show(self.held)
+
+
+async def state_of(app: App, document: str, **data: Any) -> dict[str, Any]:
+    async with dial(app.url, name="Reader", codec="msgpack") as client:
+        return await client.call("document:join", document=document, **data)
+
+
+async def test_two_edit_json_and_the_server_starts_again(serve: Serve, backend: str) -> None:
+    async with serve() as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
+            first = {"title": "List", "items": [1, 2, 3], "count": 0, "ratio": 0.5}
+            made = await ada.call("document:create", document="d", type="json", content=first)
+            assert made["revision"] == 0
+            state = await ada.call("document:join", document="d", client="a", type="json")
+            assert (state["type"], state["text"], state["content"], state["unit"]) == ("json", None, first, "utf-16")
+            shown = Shown(state)
+            await bob.call("document:join", document="d", client="b")
+            # Concurrent: Ada moves an element and counts, Bob replaces that element, counts and renames.
+            await submit(ada, "d", 1, 0, [{"p": ["items", 0], "lm": 2}, {"p": ["count"], "na": 1}])
+            await ada.push("document:collaborator_joined")
+            push = await ada.push("document:operation")
+            assert push["operations"][0]["operation"] == [{"p": ["items", 0], "lm": 2}, {"p": ["count"], "na": 1}]
+            shown.take(push)
+            await submit(
+                bob,
+                "d",
+                1,
+                0,
+                [
+                    {"p": ["items", 0], "ld": "a lie", "li": "one"},
+                    {"p": ["count"], "na": 2},
+                    {"p": ["title", 0], "si": "My "},
+                ],
+            )
+            push = await ada.push("document:operation")
+            assert push["operations"] == [
+                {
+                    "client": "b",
+                    "seq": 1,
+                    "operation": [
+                        {"p": ["items", 2], "ld": 1, "li": "one"},
+                        {"p": ["count"], "na": 2},
+                        {"p": ["title"], "t": "text0", "o": [{"p": 0, "i": "My "}]},
+                    ],
+                }
+            ]
+            shown.take(push)
+            assert shown.content == {"title": "My List", "items": [2, 3, "one"], "count": 3, "ratio": 0.5}
+            assert (await state_of(app, "d"))["content"] == shown.content
+            # Sent again: the ack again, nothing committed. Another operation under the same number: no.
+            data = {"document": "d", "seq": 1, "revision": 0}
+            same = [{"p": ["items", 0], "lm": 2}, {"p": ["count"], "na": 1}]
+            assert (await ada.call("document:operation", **data, operation=same))["revision"] == 1
+            other = [{"p": ["count"], "na": 9}]
+            assert await ada.error("document:operation", **data, operation=other) == "sequence_conflict"
+    if backend == "memory":
+        return
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        state = await state_of(app, "d", type="json")
+        assert (state["revision"], state["content"], state["type"]) == (2, shown.content, "json")
+        # Who comes back gets what it missed, as operations.
+        back = await ada.call(
+            "document:join", document="d", client="a2", revision=1, generation=state["generation"], pending=[]
+        )
+        assert back["text"] is None and "content" not in back and "hash" not in back
+        assert [entry["client"] for entry in back["operations"]] == ["b"]
+        await submit(ada, "d", 1, 2, [{"p": ["items", 2, 0], "si": "number "}])
+        shown.take(await ada.push("document:operation"))
+        assert shown.content["items"] == [2, 3, "number one"]
+
+
+async def test_two_edit_rich_text_and_the_server_starts_again(serve: Serve, backend: str) -> None:
+    async with serve(documents={"hash_operations": 2}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            state = await ada.call("document:join", document="d", client="a", type="rich-text")
+            assert (state["type"], state["content"], state["role"]) == ("rich-text", [], "owner")
+            shown = Shown(state)
+            await bob.call("document:join", document="d", client="b", type="rich-text")
+            await submit(ada, "d", 1, 0, [{"insert": "Hello"}, {"insert": {"image": "x.png"}}])
+            shown.take(await ada.push("document:operation"))
+            await bob.push("document:operation", revision=1)
+            await bob.call("document:cursor", document="d", revision=1, anchor=5, head=6)
+            cursor = await ada.push("document:cursor")
+            assert cursor["cursors"] == [{"client": "b", "anchor": 5, "head": 6}]
+            await submit(ada, "d", 2, 1, [{"retain": 5, "attributes": {"bold": True}}])
+            push = await ada.push("document:operation", revision=2)
+            assert push["hash"] == shown.type.hash(shown.held)
+            shown.take(push)
+            # Later at the same place, and formatting what was formatted: the one that arrives wins.
+            edit = [{"insert": "Oh "}, {"retain": 5, "attributes": {"bold": None, "italic": True}}, {"delete": 1}]
+            await submit(bob, "d", 1, 1, edit)
+            shown.take(await ada.push("document:operation", revision=3))
+            assert shown.content == [
+                {"insert": "Oh "},
+                {"insert": "Hello", "attributes": {"italic": True}},
+            ]
+            state = await state_of(app, "d")
+            assert state["content"] == shown.content
+            assert [one["anchor"] for one in state["collaborators"] if one["client"] == "b"] == [9 - 1]
+    if backend == "memory":
+        return
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        state = await ada.call("document:join", document="d", client="c")
+        assert (state["revision"], state["content"]) == (3, shown.content)
+        await submit(ada, "d", 1, 3, [{"retain": 8}, {"insert": "!"}])
+        shown.take(await ada.push("document:operation"))
+        assert shown.content[-1] == {"insert": "!"}
+
+
+REFUSED: list[tuple[Any, str]] = [
+    ("x", "operation_invalid"),
+    (5, "operation_invalid"),
+    (None, "operation_invalid"),
+    (["x"], "operation_invalid"),
+    ([{"p": ["gone"], "od": 1}], "operation_invalid"),
+    ([{"p": ["list", 9], "li": 1}], "operation_out_of_range"),
+    ([{"p": ["list"], "oi": 1}], "operation_invalid"),
+    ([{"p": ["k"], "oi": 2**53 + 1}], "operation_invalid"),
+    ([{"p": ["k"], "oi": "x" * 400}], "document_too_large"),
+    ([{"p": ["list", 0], "na": 1}, {"p": ["k"], "od": 0}], "operation_invalid"),
+]
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_refusals_change_nothing(serve: Serve, codec: str) -> None:
+    async with serve(documents={"max_length": 400}) as app, dial(app.url, name="Ada", codec=codec) as ada:
+        await ada.call("document:create", document="d", type="json", content={"list": [1]})
+        await ada.call("document:join", document="d", client="a")
+        for seq, (operation, code) in enumerate(REFUSED, 1):
+            got = await ada.error("document:operation", document="d", seq=seq, revision=0, operation=operation)
+            assert got == code, operation
+        await submit(ada, "d", 20, 0, "x")
+        told = await ada.push("error")
+        assert (told["code"], told["document"], told["seq"]) == ("operation_invalid", "d", 20)
+        state = await state_of(app, "d")
+        assert (state["revision"], state["content"]) == (0, {"list": [1]})
+        await submit(ada, "d", 21, 0, [{"p": ["list", 0], "na": 1}])
+        assert (await ada.push("document:operation"))["revision"] == 1
+
+
+async def test_values_that_only_msgpack_has(app: App) -> None:
+    async with dial(app.url, name="Ada", codec="msgpack") as ada:
+        await ada.call("document:join", document="d", client="a", type="json")
+
+        async def refused(value: Any) -> str:
+            operation = [{"p": [], "od": None, "oi": value}]
+            return await ada.error("document:operation", document="d", seq=1, revision=0, operation=operation)
+
+        for value in (float("nan"), float("inf"), b"bytes", {1: 2}, {"a": [b""]}):
+            assert await refused(value) == "operation_invalid", value
+        for revision, value in ((0, 2.0), (1, 2**60)):
+            operation = [{"p": [], "od": 0, "oi": value}]
+            assert await ada.call(
+                "document:operation", document="d", seq=revision + 1, revision=revision, operation=operation
+            )
+        async with dial(app.url, name="Bob", codec="json") as bob:
+            assert (await bob.call("document:join", document="d"))["content"] == 2**60
+
+
+async def test_nesting_is_an_error_and_not_the_end(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a", type="json")
+        deep = "[" * 5000 + "]" * 5000
+        await ada.raw(
+            '{"event": "document:operation", "id": 90, "data": {"document": "d", "seq": 1, "revision": 0,'
+            ' "operation": [{"p": [], "od": null, "oi": ' + deep + "}]}}"
+        )
+        reply = await ada.take(lambda envelope: envelope["event"] == "error")
+        assert (reply.get("error") or reply["data"])["code"] in ("invalid_data", "malformed_frame")
+        assert (await state_of(app, "d"))["content"] is None
+
+
+async def test_types_and_units_at_the_door(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        await ada.call("document:create", document="j", type="json")
+        await ada.call("document:create", document="t", text="x")
+        await ada.call("document:create", document="r", type="rich-text", content=[{"insert": "x"}])
+        assert await ada.error("document:join", document="j", type="text") == "invalid_data"
+        assert await ada.error("document:join", document="t", type="json") == "invalid_data"
+        assert await ada.error("document:join", document="j", type="spreadsheet") == "invalid_data"
+        assert await ada.error("document:join", document="new", type="spreadsheet") == "invalid_data"
+        assert await ada.error("document:join", document="j", unit="unicode") == "invalid_data"
+        assert await ada.error("document:create", document="n", type="spreadsheet") == "invalid_data"
+        assert await ada.error("document:create", document="n", type="json", text="x") == "invalid_data"
+        assert await ada.error("document:create", document="n", content="x") == "invalid_data"
+        assert await ada.error("document:create", document="n", type="rich-text", content="x") == "operation_invalid"
+        refused = [{"delete": 1}]
+        assert (
+            await ada.error("document:create", document="n", type="rich-text", content=refused) == "operation_invalid"
+        )
+        assert await ada.error("document:create", document="j", type="json", content=1) == "document_exists"
+        assert (await ada.call("document:join", document="t", type="text"))["type"] == "text"
+        assert (await ada.call("document:join", document="t"))["text"] == "x"
+        assert (await ada.call("document:join", document="r"))["content"] == [{"insert": "x"}]
+        for document, empty in (("e", False), ("f", 0), ("g", []), ("h", "")):
+            await ada.call("document:create", document=document, type="json", content=empty)
+            assert (await ada.call("document:join", document=document))["content"] == empty
+        assert await ada.error("document:cursor", document="j", revision=0, anchor=0, head=0) == "not_joined"
+        await ada.call("document:join", document="j")
+        await ada.call("document:cursor", document="j", revision=0, anchor=0, head=0)  # volatile: ignored
+        assert not [one for one in await ada.flushed() if one["event"] == "document:cursor"]
+
+
+async def test_one_far_behind_is_transformed_over_history_from_the_store(serve: Serve) -> None:
+    async with serve(documents={"window_operations": 4, "rejoin_operations": 3}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await ada.call("document:create", document="d", type="json", content=[])
+            state = await ada.call("document:join", document="d", client="a")
+            generation = state["generation"]
+            await bob.call("document:join", document="d", client="b")
+            for seq in range(1, 13):
+                await ada.call(
+                    "document:operation", document="d", seq=seq, revision=seq - 1, operation=[{"p": [0], "li": seq}]
+                )
+            await submit(bob, "d", 1, 0, [{"p": [0], "li": "mine"}])
+            # What was inserted at the same place meanwhile lies behind it: the one that arrives is left.
+            assert (await bob.push("document:operation", revision=13))["operations"][0]["operation"] == [
+                {"p": [0], "li": "mine"}
+            ]
+            assert (await state_of(app, "d"))["content"] == ["mine", *range(12, 0, -1)]
+            back = await bob.call(
+                "document:join", document="d", client="b2", revision=2, generation=generation, pending=[]
+            )
+            content: Any = [2, 1]
+            for entry in back["operations"]:
+                content = json0.apply(content, json0.parse(entry["operation"]))
+            assert content == ["mine", *range(12, 0, -1)]
