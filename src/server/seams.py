@@ -130,20 +130,18 @@ class RoomRecord:
 
 @dataclass(slots=True, frozen=True)
 class DocumentRecord:
-    """``type``: a key of ``core.types.DOCUMENT_TYPES``; it never changes."""
-
     id: str
     generation: str
     owner: str
     default_role: str | None = "editor"
     created_at: float = 0.0
-    type: str = "text"
+    type: str = "text"  # a key of core.types.DOCUMENT_TYPES; it never changes
 
 
 @dataclass(slots=True, frozen=True)
 class DocumentSnapshot:
-    """``body`` is what ``core.document`` or the document's type wrote: content and the clients' sequence numbers at
-    ``revision``. A *checkpoint* is one that is kept, to find older texts."""
+    """``body``: content and the clients' sequence numbers at ``revision``, as the document's type writes them. A
+    *checkpoint* is one that is kept, to find older texts."""
 
     revision: int
     body: bytes

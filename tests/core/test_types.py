@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -165,6 +167,15 @@ def test_what_is_no_operation_and_no_content_is_refused(name: str) -> None:
         for dumped in ("", "{", '"\\ud800"', "[" * 5000 + "]" * 5000):
             with pytest.raises(ValueError):
                 kind.load(dumped)
+
+
+def test_the_page_on_types_is_true() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "types.md").read_text("utf-8")
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(example, {})
+    assert set(re.findall(r"^\| `([a-z-]+)`", page, re.MULTILINE)) == set(DOCUMENT_TYPES)
 
 
 def test_an_unknown_type() -> None:
