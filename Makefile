@@ -22,7 +22,7 @@ NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench bench-ot fuzz wheel clean distclean
+.PHONY: help setup run test test-core lint format types debug asan bench bench-ot fuzz autobahn wheel clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -140,6 +140,10 @@ bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-
 fuzz: setup ## a longer round of the property and fuzz tests
 	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"
 	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'hypothesis or fuzz' --timeout=0 $(ARGS)
+
+autobahn: setup ## all 517 cases of Autobahn's suite against the real server (the quick ones are in the tests)
+	@echo "==> Autobahn, in full: about six minutes"
+	@SYNCLINE_AUTOBAHN=full $(PY) -m pytest tests/autobahn --timeout=0 $(ARGS)
 
 wheel: $(STAMPS)/dev ## a wheel in dist/
 	@echo "==> building dist/*.whl (in an isolated environment)"

@@ -1,5 +1,6 @@
 """WebSocket frames and messages (RFC 6455). See frames.pyx."""
 
+from .deflate import Inflater
 from .errors import Disconnect
 
 TEXT: int
@@ -17,13 +18,21 @@ class FrameError(Exception):
 class Assembler:
     """Frames in, whole messages out: fragments joined, order, UTF-8 and size checked. One per connection."""
 
-    max_bytes: int
+    @property
+    def max_bytes(self) -> int: ...
+    inflater: Inflater | None
     def __init__(self, max_bytes: int) -> None: ...
-    def feed(self, opcode: int, fin: bool, reserved: bool, payload: bytes) -> tuple[int, bytes] | None:
-        """(TEXT or BINARY, message) when a message is whole. Control frames are not for it. Raises FrameError."""
+    def feed(self, opcode: int, fin: bool, reserved: int, payload: bytes) -> tuple[int, bytes] | None:
+        """(TEXT or BINARY, message) when a message is whole. Control frames are not for it. Raises FrameError.
 
-def encode_frame(opcode: int, payload: bytes) -> bytes:
-    """One unmasked, final frame as a server sends it: header and payload in one immutable object."""
+        ``reserved``: the bits RSV1 (4), RSV2 (2), RSV3 (1).
+        """
+
+def encode_frame(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
+    """One unmasked, final frame as a server sends it: header and payload in one immutable object.
+
+    ``compressed``: the payload is deflated (RSV1).
+    """
 
 def encode_close(code: int, reason: str) -> bytes:
     """A close frame; the reason is cut to 123 bytes."""

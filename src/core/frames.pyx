@@ -132,17 +132,20 @@ cdef class Assembler:
         self._size = 0
         self._opcode = -1
         self._utf8 = _ACCEPT
+        self._compressed = False
+        self.inflater = None
 
-    cpdef object feed(self, int opcode, bint fin, bint reserved, bytes payload):
+    cpdef object feed(self, int opcode, bint fin, int reserved, bytes payload):
         """(TEXT or BINARY, message) when a message is whole, else None. Raises FrameError.
 
-        ``reserved``: any of RSV1-3 was set; no extension is negotiated, so RFC 6455 section 5.2 demands to fail.
+        ``reserved``: the bits RSV1 (4), RSV2 (2) and RSV3 (1). RSV1 marks the first frame of a compressed message when
+        there is an ``inflater`` (RFC 7692 section 6); all else must fail (RFC 6455 section 5.2).
         """
         cdef Py_ssize_t size
         if payload is None:
             raise TypeError("payload must be bytes")
         size = PyBytes_GET_SIZE(payload)
-        if reserved:
+        if reserved and (reserved != 4 or self.inflater is None or opcode == _CONTINUATION):
             raise FrameError(PROTOCOL_ERROR)
         if opcode == _CONTINUATION:
             if self._opcode < 0:  # section 5.4: nothing to continue
@@ -153,8 +156,12 @@ cdef class Assembler:
             self._opcode = opcode
             self._size = 0
             self._utf8 = _ACCEPT
+            self._compressed = reserved == 4
         else:
             raise FrameError(PROTOCOL_ERROR)
+        if self._compressed:
+            payload = self.inflater.feed(payload, fin, self.max_bytes - self._size)
+            size = PyBytes_GET_SIZE(payload)
         if size > self.max_bytes - self._size:
             raise FrameError(MESSAGE_TOO_LARGE)
         self._size += size
@@ -178,8 +185,11 @@ cdef class Assembler:
         return opcode, payload
 
 
-cpdef bytes encode_frame(int opcode, bytes payload):
-    """One unmasked, final frame (section 5.2): 2, 4 or 10 bytes of header, then the payload. O(payload)."""
+cpdef bytes encode_frame(int opcode, bytes payload, bint compressed=False):
+    """One unmasked, final frame (section 5.2): 2, 4 or 10 bytes of header, then the payload. O(payload).
+
+    ``compressed``: the payload is deflated; sets RSV1 (RFC 7692 section 6).
+    """
     cdef Py_ssize_t size, header
     cdef bytes frame
     cdef uint8_t* out
@@ -192,7 +202,7 @@ cpdef bytes encode_frame(int opcode, bytes payload):
     header = 2 if size < 126 else 4 if size < 65536 else 10
     frame = PyBytes_FromStringAndSize(NULL, header + size)
     out = <uint8_t*>PyBytes_AS_STRING(frame)
-    out[0] = <uint8_t>(0x80 | opcode)
+    out[0] = <uint8_t>(0x80 | (0x40 if compressed else 0) | opcode)
     if header == 2:
         out[1] = <uint8_t>size
     elif header == 4:

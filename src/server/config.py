@@ -46,6 +46,11 @@ class ServerConfig:
     allowed_origins: list[str] = setting(  # noqa: RUF009  (the list is made anew for each config)
         ["*"], 'Origins whose pages may connect; "*" allows all.'
     )
+    compression: bool = setting(
+        False, "Compress messages to clients that offer permessage-deflate; costs about 40 kB for each that sends so."
+    )
+    compression_level: int = setting(1, "zlib's level.", low=1, high=9)
+    compression_bytes: int = setting(512, "Smaller messages are not compressed.", unit="bytes", low=1, high=67_108_864)
     demo: bool = setting(True, "Serve the demo page at /.")
 
 

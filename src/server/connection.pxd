@@ -23,6 +23,7 @@ cdef class Connection(Member):
         readonly Flusher flusher
         readonly Py_ssize_t max_bytes
         object _on_overflow              # called once, when the reader is too slow
+        object _deflater                 # core.deflate.Deflater or None
         list _queue                      #: frames in order
         Py_ssize_t _queued               # bytes in _queue
         Py_ssize_t _room                 # bytes beyond max_bytes, for replies on their way

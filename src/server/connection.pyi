@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..core.deflate import Deflater
 from ..core.room import Member
 from .seams import Transport
 
@@ -33,7 +34,9 @@ class Connection(Member):
         flusher: Flusher,
         max_bytes: int,
         on_overflow: Callable[[], object],
-    ) -> None: ...
+        deflater: Deflater | None = None,
+    ) -> None:
+        """``deflater``: when the client reads compressed messages."""
     def deliver(self, frame: bytes) -> int: ...
     def reply(self, frame: bytes) -> int:
         """``deliver`` for the answer to a request: the bound makes room for its size until the queue has drained."""

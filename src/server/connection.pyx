@@ -61,13 +61,16 @@ cdef class Connection(Member):
         Flusher flusher not None,
         Py_ssize_t max_bytes,
         on_overflow not None,
+        deflater=None,
     ):
+        """``deflater``: of core.deflate, when the client reads compressed messages."""
         self.id = id
         self.kind = kind
         self.transport = transport
         self.flusher = flusher
         self.max_bytes = max_bytes
         self._on_overflow = on_overflow
+        self._deflater = deflater
         self._queue = []
         self._queued = 0
         self._room = 0
@@ -85,6 +88,8 @@ cdef class Connection(Member):
             raise TypeError("frame must be bytes")
         if self.closed:
             return 0
+        if self._deflater is not None:
+            frame = <bytes>self._deflater.frame(frame)
         self._queue.append(frame)
         self._queued += PyBytes_GET_SIZE(frame)
         if self._queued > self.flusher.queue_bytes_max:

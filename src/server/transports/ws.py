@@ -21,6 +21,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from picows.common import WSUpgradeResponseWithListener
 
 from ...core import wire
+from ...core.deflate import Agreement, Deflater, Inflater, negotiate
 from ...core.errors import INTERNAL, SynclineError
 from ...core.frames import Assembler, FrameError, encode_close
 from ..connection import Connection
@@ -76,8 +77,11 @@ class SocketTransport:
     def peer_closed(self, code: int) -> None:
         """The peer's close frame came: answers it unless ours went first (RFC 6455 section 5.5.1), then closes."""
         if self._closing is None:
-            # 1005 (no code) must not be sent; an empty close frame answers one.
-            self._socket.write(b"\x88\x00" if code in (0, 1005) else encode_close(code, ""))
+            if code in (0, 1005):  # no code: none is sent back either
+                self._socket.write(b"\x88\x00")
+            else:
+                # picows has refused the other codes below 3000; from 5000 on none is defined (sections 7.4.1, 7.4.2).
+                self._socket.write(encode_close(1002 if code in (1004, 1006, 1015) or code >= 5000 else code, ""))
             self._closing = self._loop.call_later(CLOSE_SECONDS, self._socket.abort)
         self._socket.close()
 
@@ -99,12 +103,23 @@ class SocketTransport:
 class Listener(WSListener):
     """One WebSocket: frames in, messages to the session."""
 
-    def __init__(self, node: Node, codec: wire.Codec, credentials: Credentials | None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        codec: wire.Codec,
+        credentials: Credentials | None,
+        agreement: Agreement | None = None,
+        deflater: Deflater | None = None,
+    ) -> None:
+        """``agreement``, ``deflater``: when messages may be compressed."""
         self.node = node
         self.codec = codec
         self.credentials = credentials
         self.session = Session(node, codec)
         self.assembler = Assembler(node.config.limits.message_bytes)
+        if agreement is not None:
+            self.assembler.inflater = Inflater(takeover=not agreement.client_no_takeover)
+        self.deflater = deflater
         self.opcode = 1 if codec == "json" else 2
         self.transport: SocketTransport | None = None
 
@@ -118,6 +133,7 @@ class Listener(WSListener):
             node.flusher,
             node.config.limits.queue_bytes,
             session.overflowed,
+            self.deflater,
         )
         node.counters.connection_opened(self.codec)
         session.opened(connection, self.credentials)
@@ -131,15 +147,11 @@ class Listener(WSListener):
             counters = self.node.counters
             counters.frames_in += 1
             counters.bytes_in += frame.payload_size
-            reserved = frame.rsv1 or frame.rsv2 or frame.rsv3
+            reserved = 4 * frame.rsv1 + 2 * frame.rsv2 + frame.rsv3
             try:
-                message = self.assembler.feed(int(kind), bool(frame.fin), bool(reserved), frame.get_payload_as_bytes())
-                if message is None:
-                    return
-                if message[0] != self.opcode:
-                    session.wrong_kind()
-                    return
-                session.receive(message[1])
+                message = self.assembler.feed(int(kind), bool(frame.fin), reserved, frame.get_payload_as_bytes())
+                if message is not None:
+                    self.on_message(*message)
             except FrameError as error:
                 session.close(error.disconnect)
             except Exception:
@@ -147,8 +159,16 @@ class Listener(WSListener):
                 session.close(INTERNAL)
         elif kind == WSMsgType.CLOSE:
             assert self.transport is not None
+            self.node.flusher.flush()  # what it is owed goes before the close frame
             code: Any = frame.get_close_code()
             self.transport.peer_closed(int(code))
+
+    def on_message(self, opcode: int, message: bytes) -> None:
+        """One whole message."""
+        if opcode == self.opcode:
+            self.session.receive(message)
+        else:
+            self.session.wrong_kind()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         if self.transport is None:
@@ -170,6 +190,7 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
     """What uvicorn's ``ws=`` takes: a class made per upgrade with (config, server_state, app_state)."""
 
     config = node.config
+    deflaters: dict[int, Deflater] = {}  # by window; at most seven
     origins = frozenset(config.server.allowed_origins)
     any_origin = "*" in origins
 
@@ -200,8 +221,19 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
             except SynclineError as error:
                 node.counters.auth_failures += 1
                 return refuse(HTTPStatus.UNAUTHORIZED, str(error))
-        listener = Listener(node, wire.SUBPROTOCOLS[chosen] if chosen else "json", credentials)
-        answer = {"Sec-WebSocket-Protocol": chosen} if chosen else None
+        answer = {"Sec-WebSocket-Protocol": chosen} if chosen else {}
+        agreement, deflater = None, None
+        if config.server.compression:
+            agreement = negotiate(", ".join(headers.getall("sec-websocket-extensions", [])))
+        if agreement is not None:
+            answer["Sec-WebSocket-Extensions"] = agreement.header()
+            bits = agreement.server_bits
+            if bits not in deflaters:
+                level, at_least = config.server.compression_level, config.server.compression_bytes
+                deflaters[bits] = Deflater(bits, level, at_least)
+            deflater = deflaters[bits]
+        codec = wire.SUBPROTOCOLS[chosen] if chosen else "json"
+        listener = Listener(node, codec, credentials, agreement, deflater)
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(answer), listener)
 
     class Protocol(_WSProtocol):  # type: ignore[misc]

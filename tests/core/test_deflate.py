@@ -1,0 +1,161 @@
+"""permessage-deflate: what is agreed, what goes out, what comes in, and how large it may become."""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.core import errors
+from syncline.core.deflate import Agreement, Deflater, Inflater, negotiate
+from syncline.core.frames import BINARY, TEXT, Assembler, FrameError, encode_frame
+
+
+@pytest.mark.parametrize(
+    ("offer", "answer"),
+    [
+        ("", None),
+        ("x-webkit-deflate-frame", None),
+        ("permessage-deflate", "permessage-deflate"),
+        ("permessage-deflate; client_max_window_bits", "permessage-deflate"),
+        ("permessage-deflate; client_max_window_bits=10", "permessage-deflate"),
+        ("Permessage-Deflate ; server_no_context_takeover", "permessage-deflate; server_no_context_takeover"),
+        ("permessage-deflate; client_no_context_takeover", "permessage-deflate; client_no_context_takeover"),
+        ('permessage-deflate; server_max_window_bits="9"', "permessage-deflate; server_max_window_bits=9"),
+        ("permessage-deflate; server_max_window_bits=8", None),
+        ("permessage-deflate; server_max_window_bits=8, permessage-deflate", "permessage-deflate"),
+        ("permessage-deflate; server_max_window_bits", None),
+        ("permessage-deflate; server_max_window_bits=16", None),
+        ("permessage-deflate; server_max_window_bits=09", None),
+        ("permessage-deflate; client_max_window_bits=7", None),
+        ("permessage-deflate; client_no_context_takeover=1", None),
+        ("permessage-deflate; client_no_context_takeover; client_no_context_takeover", None),
+        ("permessage-deflate; novelty", None),
+        ("permessage-deflate; =", None),
+        ("a, b; c=d, permessage-deflate", "permessage-deflate"),
+    ],
+)
+def test_the_first_offer_that_can_be_met(offer: str, answer: str | None) -> None:
+    agreed = negotiate(offer)
+    assert (agreed and agreed.header()) == answer
+
+
+def test_the_window_of_an_agreement() -> None:
+    assert negotiate("permessage-deflate; server_max_window_bits=12") == Agreement(12)
+
+
+def plain(frame: bytes, inflate: zlib._Decompress) -> bytes:
+    payload = frame[2 if frame[1] < 126 else 4 if frame[1] == 126 else 10 :]
+    return inflate.decompress(payload + b"\0\0\xff\xff") if frame[0] & 0x40 else payload
+
+
+@given(st.lists(st.one_of(st.binary(max_size=300), st.text("abab", max_size=400).map(str.encode))), st.integers(9, 15))
+def test_frames_stand_alone(payloads: list[bytes], bits: int) -> None:
+    """Read by one who remembers, and by one who forgets after each."""
+    deflater = Deflater(bits, 6, 0)
+    remembering = zlib.decompressobj(-bits)
+    for payload in payloads:
+        frame = deflater.frame(encode_frame(BINARY, payload))
+        assert frame[0] == 0x80 | 0x40 | BINARY
+        assert plain(frame, remembering) == payload
+        assert plain(frame, zlib.decompressobj(-bits)) == payload
+
+
+def test_a_frame_is_compressed_once_and_only_when_that_pays() -> None:
+    deflater = Deflater(15, 1, 100)
+    long = encode_frame(TEXT, b"a" * 70_000)
+    small = deflater.frame(long)
+    assert len(small) < 1000
+    assert deflater.frame(bytes(bytearray(long))) is small
+    noise = encode_frame(BINARY, os.urandom(1000))
+    assert deflater.frame(noise) is noise
+    short = encode_frame(TEXT, b"a" * 90)
+    assert deflater.frame(short) is short
+    ping = encode_frame(9, b"a" * 120)
+    assert deflater.frame(ping) is ping
+    for number in range(100):  # what is remembered is bounded
+        deflater.frame(encode_frame(TEXT, b"%d" % number + b"a" * 70_000))
+    assert sum(len(key) for key in deflater._shared) <= 1_048_576
+
+
+def compressed(data: bytes, deflate: zlib._Compress, flush: int = zlib.Z_SYNC_FLUSH) -> bytes:
+    return (deflate.compress(data) + deflate.flush(flush)).removesuffix(b"\0\0\xff\xff")
+
+
+def fed(assembler: Assembler, payload: bytes, cuts: list[int]) -> bytes:
+    """The message that a compressed payload in these fragments makes."""
+    at, opcode, reserved = 0, TEXT, 4
+    for cut in sorted(min(cut, len(payload)) for cut in cuts):
+        assert assembler.feed(opcode, False, reserved, payload[at:cut]) is None
+        at, opcode, reserved = cut, 0, 0
+    message = assembler.feed(opcode, True, reserved, payload[at:])
+    assert message is not None and message[0] == TEXT
+    return message[1]
+
+
+@given(st.lists(st.tuples(st.text(max_size=50), st.lists(st.integers(0, 60), max_size=3))), st.booleans())
+def test_messages_in_fragments(messages: list[tuple[str, list[int]]], takeover: bool) -> None:
+    assembler = Assembler(1000)
+    assembler.inflater = Inflater(takeover=takeover)
+    deflate = zlib.compressobj(wbits=-15)
+    for text, cuts in messages:
+        if not takeover:
+            deflate = zlib.compressobj(wbits=-15)
+        assert fed(assembler, compressed(text.encode(), deflate), cuts) == text.encode()
+
+
+def refusal(assembler: Assembler, payload: bytes, reserved: int = 4, opcode: int = TEXT) -> errors.Disconnect:
+    with pytest.raises(FrameError) as caught:
+        assembler.feed(opcode, True, reserved, payload)
+    return caught.value.disconnect
+
+
+def inflating(limit: int = 1000) -> Assembler:
+    assembler = Assembler(limit)
+    assembler.inflater = Inflater(takeover=True)
+    return assembler
+
+
+def test_a_bomb_is_refused_before_it_grows() -> None:
+    bomb = compressed(b"\0" * 50_000_000, zlib.compressobj(9, wbits=-15))
+    assert len(bomb) < 60_000
+    assert refusal(inflating(1_000_000), bomb) == errors.MESSAGE_TOO_LARGE
+    exact = compressed(b"a" * 1000, zlib.compressobj(wbits=-15))
+    assert fed(inflating(1000), exact, []) == b"a" * 1000
+    assert refusal(inflating(999), exact) == errors.MESSAGE_TOO_LARGE
+    # Also in fragments that are each small enough.
+    assembler = inflating(999)
+    with pytest.raises(FrameError) as caught:
+        fed(assembler, exact, [1, 2, 3])
+    assert caught.value.disconnect == errors.MESSAGE_TOO_LARGE
+
+
+def test_a_final_block_does_not_end_the_connection() -> None:
+    """RFC 7692 section 7.2.3.5."""
+    assembler = inflating()
+    final = compressed(b"one", zlib.compressobj(wbits=-15), zlib.Z_FINISH)
+    assert fed(assembler, final + b"\0", []) == b"one"
+    assert fed(assembler, compressed(b"two", zlib.compressobj(wbits=-15)), []) == b"two"
+
+
+def test_what_is_not_compressed_data_is_refused() -> None:
+    assert refusal(inflating(), b"\xff\xff\xff") == errors.PROTOCOL_ERROR
+    bad_text = compressed(b"\xc3\x28", zlib.compressobj(wbits=-15))
+    assert refusal(inflating(), bad_text) == errors.INVALID_TEXT
+    for reserved in (1, 2, 3, 5, 6, 7):
+        assert refusal(inflating(), b"", reserved) == errors.PROTOCOL_ERROR
+    assembler = inflating()
+    assembler.feed(TEXT, False, 4, b"")
+    assert refusal(assembler, b"", 4, opcode=0) == errors.PROTOCOL_ERROR  # only the first frame says so
+    assert refusal(Assembler(10), b"", 4) == errors.PROTOCOL_ERROR  # not agreed
+
+
+def test_plain_messages_pass_between_compressed_ones() -> None:
+    assembler = inflating()
+    deflate = zlib.compressobj(wbits=-15)
+    assert fed(assembler, compressed(b"again and again", deflate), []) == b"again and again"
+    assert assembler.feed(TEXT, True, 0, b"plain") == (TEXT, b"plain")
+    assert fed(assembler, compressed(b"again and again", deflate), [2]) == b"again and again"
