@@ -1,4 +1,4 @@
-"""The browser client as one ES module: its four source files joined, in the order in which they need each other.
+"""The browser client as one ES module: its source files joined, in the order in which they need each other.
 
 In the tree they are files of a readable size that import each other, and run as they are; served, they are one file to load and to
 copy. Joining touches whole lines only: imports between the files go, and each file but the entry becomes a function of its own scope
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 ENTRY: Final = "syncline.js"
-PARTS: Final = ("syncline-base.js", "syncline-ot.js", "syncline-document.js")
+PARTS: Final = ("syncline-base.js", "syncline-ot.js", "syncline-state.js", "syncline-document.js")
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./syncline-[a-z]+\.js";\n', re.MULTILINE)
 _REEXPORT = re.compile(r'^export (\{[^}]*\}) from "\./syncline-[a-z]+\.js";', re.MULTILINE)

@@ -17,6 +17,12 @@ export async function use(): Promise<void> {
   const operation: Operation = [1, "x", -2];
   const mended: boolean = notes.edit(operation);
   for (const [id, { anchor, head, name }] of notes.cursors) [id.length, anchor - head, name.length, mended];
+  const undone: boolean = await notes.undo();
+  const { horizon, operations } = await notes.history({ since: 0, limit: 10 });
+  await notes.restore(horizon + operations.length + (undone ? notes.canUndo : notes.canRedo));
+  notes.on("steps", ({ undo, redo }) => undo + redo);
+  const { ranges } = await notes.blame();
+  for (const { user, length } of ranges) [user?.length, length.toFixed(), (await notes.textAt(1)).text.length];
   client.setPresence("busy", { mood: "deep work" });
   client.on("error", (error) => error instanceof SynclineError && error.code === "forbidden");
   shouldReconnect(4000);
@@ -26,6 +32,8 @@ export async function use(): Promise<void> {
   client.on("nonsense", () => {});
   // @ts-expect-error no such status
   client.setPresence("asleep");
+  // @ts-expect-error a revision is a number
+  notes.restore("yesterday");
   // @ts-expect-error an operation holds numbers and strings
   notes.edit([{ retain: 1 }]);
   // @ts-expect-error made by client.document()

@@ -1,43 +1,36 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
-import { Joined, SynclineError } from "./syncline-base.js";
-import { ordered, ot, weigh } from "./syncline-ot.js";
+import { deferred, Joined, SynclineError } from "./syncline-base.js";
+import { ot } from "./syncline-ot.js";
+import { Diverged, DocumentState } from "./syncline-state.js";
 
-const { apply, compose, composeAll, diff, endOf, invert, keepsPairs, mapPosition, normalize, split, transform } = ot;
-const { wellFormed } = ot;
+const { apply, diff, endOf, keepsPairs, mapPosition, normalize, wellFormed } = ot;
 
 const OPERATION_WEIGHT = 120_000; // of one submission: each character may take six bytes as JSON
 
 // What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set(["document_unavailable", "unavailable", "limit_exceeded"]);
+const KEPT = new Set(["document_unavailable", "unavailable", "limit_exceeded", "timeout", "buffer_full"]);
 // The join's answer tells; taken back when that happens again and again. Every other code: taken back.
 const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
+const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
+// The way from what is here to what is there is not known: edits are carried over by comparing the texts.
+const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
+const MOST_FALSE_ALARMS = 3;
 
 /**
- * A shared text as this client holds it.
+ * A shared text as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
  *
- *   confirmed --in flight--> . --pending--> text      (confirmed: the server's text at `revision`)
- *
- * Wave's simplification of Jupiter: at most one operation is in flight, what is typed meanwhile is composed into one
- * pending
- * operation. The server puts an arriving operation to the left of its history, so here one's own win ties against what
- * comes in. An operation keeps its (client, seq) until its fate is known and is sent again only after the join's
- * answer.
- *
- * Events: `change` ({operation, origin: local | remote | refused | reset, clients}), `cursors`, `collaborators`,
- * `settled`,
- * `refused` ({code, message, operation}), `reset` ({reason, unsent}), `state`, `error`.
+ * Events: `change` ({operation, origin: local | remote | undo | redo | restore | refused | rebased | healed | reset,
+ * clients}), `cursors`, `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}),
+ * `rebased` ({before, text, operation}), `reset` ({reason, unsent}), `state`, `error`.
  */
 export class DocumentHandle extends Joined {
-  #confirmed = "";
-  #pending = [];
-  #inFlight = null; // {client, seq, operation, sent, tries}
-  #seq = 0;
-  #generation = null;
-  #fresh = true; // the next join asks for the text
-  #reason = "the document was created anew";
-  #head = 0; // the server's revision at the last join
+  #state;
+  #whole = null; // the next join asks for the text; this is why: "healed" or "rebased"
+  #falseAlarms = 0; // hashes that differed although the text was the same
+  #depths = null; // what an answer said whose operation is still to come
+  #steps = "0 0"; // as they were told last
   #scheduled = false;
   #cursor = undefined; // own, in the local text; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
@@ -47,101 +40,138 @@ export class DocumentHandle extends Joined {
   /** @internal */
   constructor(client, name, { client: id } = {}) {
     super(client, name);
-    this.id = id ?? randomId();
-    this.text = "";
-    this.revision = 0;
+    const { maxMessage, maxPending } = client.options;
+    const operationWeight = Math.max(64, Math.min(OPERATION_WEIGHT, maxMessage >> 3));
+    this.#state = new DocumentState(id ?? randomId(), { operationWeight, maxPending });
     this.role = null;
     /** The others: client -> {client, user, name, role}. */
     this.collaborators = new Map();
     this.places = new Map(); // client -> {anchor, head} in the confirmed text
   }
 
+  get id() {
+    return this.#state.client;
+  }
+
+  get text() {
+    return this.#state.text;
+  }
+
+  get revision() {
+    return this.#state.revision;
+  }
+
   get generation() {
-    return this.#generation;
+    return this.#state.generation;
   }
 
   /** Whether edits are allowed: joined once, and not as a reader. */
   get writable() {
-    return this.#generation !== null && this.role !== "reader" && this.state !== "left" && this.state !== "failed";
+    return this.generation !== null && this.role !== "reader" && this.state !== "left" && this.state !== "failed";
   }
 
-  /** Whether the server has every edit. */
+  /** Whether the server has every edit, and every undo is answered. */
   get settled() {
-    return this.#inFlight === null && this.#pending.length === 0;
+    return this.#state.settled;
+  }
+
+  /** How many steps of this client's there are, about; 0: none that is known of. */
+  get canUndo() {
+    return this.#state.canUndo;
+  }
+
+  get canRedo() {
+    return this.#state.canRedo;
   }
 
   // Joining --------------------------------------------------------------------------------------------------------
   _join(resolve, reject) {
+    const state = this.#state;
     const data = { document: this.name, unit: "utf-16", client: this.id };
-    if (!this.#fresh) Object.assign(data, { revision: this.revision, generation: this.#generation });
-    if (this.#inFlight) this.#inFlight.sent = false;
+    state.detach();
+    if (state.generation !== null) {
+      if (this.#whole === null) {
+        Object.assign(data, { revision: state.revision, generation: state.generation });
+        const pending = state.tellPending();
+        if (pending !== null) data.pending = pending;
+      } else if (this.#whole === "healed") data.diverged = state.diverged();
+    }
     this.#told = null;
     this.client._ask("document:join", data, resolve, reject);
   }
 
   _mendJoin({ code }) {
-    if (code === "client_taken") this.id = randomId(); // the user is another one now, a new guest say
-    else if (code === "revision_unknown" && !this.#fresh) this.#begin("the server lost the revision that was here");
-    else return false;
+    if (code === "client_taken") {
+      this.#state.rename(randomId()); // the user is another one now, a new guest say
+      this.#finish();
+    } else if (LOST_HISTORY.has(code) && this.#whole === null && this.generation !== null) {
+      this.#whole = "rebased";
+    } else return false;
     return true;
   }
 
-  _joinedWith(state) {
-    this.role = state.role;
-    this.id = state.client;
+  _joinedWith(answer) {
+    this.role = answer.role;
     this.collaborators = new Map();
     this.places = new Map();
-    for (const { anchor, head, ...who } of state.collaborators) {
+    for (const { anchor, head, ...who } of answer.collaborators) {
       if (who.client === this.id) continue;
       this.collaborators.set(who.client, who);
       this.#place(who.client, anchor, head);
     }
-    if (state.text !== null && state.text !== undefined) this.#load(state);
+    const state = this.#state;
+    const settled = this.settled;
+    if (answer.text !== null && answer.text !== undefined) this.#load(answer);
     else {
-      const flight = this.#inFlight;
-      // Under the id that it was sent with: when it is committed its entry is here, or follows.
-      if (flight) flight.sent = flight.client === this.id && state.seq >= flight.seq;
-      this.#head = state.revision;
-      this.#operations(this.revision + state.operations.length, state.operations);
+      state.attach(answer.seq, answer.operations.length);
+      const joining = this._joining;
+      this.#operations(answer.revision, answer.operations, answer.hash);
+      if (this._joining !== joining) return; // a difference was found: another join is under way
+      if (state.inDoubt) return void this._attach();
     }
-    this.#seq = Math.max(this.#seq, state.seq);
+    Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
     this._emit("collaborators", this.collaborators);
     this._emit("cursors", this.cursors);
+    if (settled !== this.settled) this._emit("settled", this.settled);
     this.#flush();
     this.#cursorLater();
   }
 
-  /** A whole text. One of the same history is a difference to carry the edits over; else they cannot be placed. */
-  #load({ text, revision, generation, seq }) {
-    const first = this.#generation === null;
-    const before = this.text;
-    const flight = this.#inFlight;
-    const same = !first && !this.#fresh && generation === this.#generation;
-    const unsent = { text: before, base: this.#confirmed, operation: compose(flight?.operation ?? [], this.#pending) };
-    const lost = !first && !same && !this.settled;
-    if (same) {
-      if (flight && seq >= flight.seq) {
-        this.#confirmed = apply(this.#confirmed, flight.operation);
-        this.#inFlight = null;
+  /** A whole text. One of the same history: what waits is carried over; else it has nowhere to go. */
+  #load({ text, revision, generation, seq, pending, rebased }) {
+    const state = this.#state;
+    const first = state.generation === null;
+    const before = state.text;
+    const whole = this.#whole;
+    this.#whole = null;
+    let changes = null;
+    let lost = null;
+    if (generation === state.generation) {
+      const origin = rebased ? "rebased" : (whole ?? (pending ? "remote" : "rebased"));
+      try {
+        changes = state.adopt(revision, text, seq, pending ?? null, origin);
+        if (origin === "healed") this.#falseAlarms = before === state.text ? this.#falseAlarms + 1 : 0;
+        this.#tell(changes);
+        if (origin === "rebased") {
+          this._emit("rebased", { before, text: state.text, operation: diff(text, state.text) });
+        }
+      } catch (error) {
+        if (!(error instanceof Diverged)) throw error;
+        this._emit("error", new SynclineError("diverged", error.message));
       }
-      this.#incoming([diff(this.#confirmed, text)]);
-    } else {
-      this.#inFlight = null;
-      this.#pending = [];
-      this.text = text;
     }
-    this.#confirmed = text;
-    this.#generation = generation;
-    this.revision = revision;
-    this.#fresh = false;
-    this.#head = revision;
-    const operation = diff(before, this.text);
-    if (first || operation.length) this._emit("change", { operation, origin: "reset", clients: [] });
-    if (lost) {
-      this._emit("reset", { reason: this.#reason, unsent });
-      this._emit("settled", true);
+    if (changes === null) {
+      ({ changes, lost } = state.start(generation, revision, text, seq));
+      if (first && !changes.length) this._emit("change", { operation: [], origin: "reset", clients: [] });
+      this.#tell(changes);
     }
-    this.#reason = "the document was created anew";
+    this.#finish();
+    if (lost) this._emit("reset", { reason: "the document was created anew", unsent: lost });
+  }
+
+  _detach() {
+    this.#state?.detach();
+    super._detach();
   }
 
   _state(state) {
@@ -171,16 +201,14 @@ export class DocumentHandle extends Joined {
       parts = diff(this.text, text);
     }
     if (!parts.length) return mended;
-    const pending = compose(this.#pending, parts);
-    if (weigh(pending) > this.client.options.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
     const settled = this.settled;
-    this.text = mended ? wellFormed(wanted) : wanted;
-    this.#pending = pending;
+    this.#state.edit(parts);
     if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts);
     this.#flush();
     this._emit("change", { operation: parts, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
+    this.#tellSteps();
     return mended;
   }
 
@@ -196,34 +224,105 @@ export class DocumentHandle extends Joined {
     return this.edit([position, -length, text]);
   }
 
+  // Undo and history -----------------------------------------------------------------------------------------------
+  /**
+   * Takes back this client's last step, whatever others did since; what they wrote stays. Resolves with false when
+   * there is none. Steps live on the server: they outlast reconnects, and reloads of a page that keeps `id`.
+   */
+  undo() {
+    return this.#request("undo");
+  }
+
+  redo() {
+    return this.#request("redo");
+  }
+
+  /** Makes the text what it was at `revision`, by an operation that can be undone. */
+  restore(revision) {
+    return this.#request("restore", revision);
+  }
+
+  #request(kind, to) {
+    if (!this.writable) return Promise.reject(new SynclineError(this.role === "reader" ? "forbidden" : "not_joined"));
+    const settled = this.settled;
+    const request = { kind, to, ...deferred() };
+    try {
+      this.#state.ask(request);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    this.#flush();
+    if (settled) this._emit("settled", false);
+    return request.promise;
+  }
+
+  /** Up to `limit` (1,000) operations after revision `since`, oldest first: {revision, horizon, operations}. */
+  history({ since, limit = 100 } = {}) {
+    return this.client.request("document:history", { document: this.name, unit: "utf-16", since, limit });
+  }
+
+  /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
+  textAt(revision) {
+    return this.client.request("document:at", { document: this.name, unit: "utf-16", revision });
+  }
+
+  /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
+  blame({ start, end } = {}) {
+    return this.client.request("document:blame", { document: this.name, unit: "utf-16", start, end });
+  }
+
   #flush() {
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
       if (this.state !== "joined") return;
-      if (!this.#inFlight && this.#pending.length) {
-        const limit = Math.max(64, Math.min(OPERATION_WEIGHT, this.client.options.maxMessage >> 3));
-        const [first, rest] = split(this.#pending, limit);
-        this.#pending = rest;
-        this.#inFlight = { client: this.id, seq: ++this.#seq, operation: first, sent: false, tries: 0 };
-      }
-      const flight = this.#inFlight;
-      if (!flight || flight.sent) return;
-      if (flight.client !== this.id) {
-        if (this.revision < this.#head) return; // it may still turn up under the old id
-        Object.assign(flight, { client: this.id, seq: ++this.#seq });
-      }
-      flight.sent = true;
-      const { seq, operation } = flight;
-      this.client._send("document:operation", { document: this.name, seq, revision: this.revision, operation });
+      const submission = this.#state.take();
+      if (!submission) return;
+      const { seq, revision, item } = submission;
+      const data = { document: this.name, seq, revision };
+      if (item.operation) return void this.client._send("document:operation", { ...data, operation: item.operation });
+      if (item.kind === "restore") data.to = item.to;
+      const { flight } = this.#state;
+      const current = () => this.state === "joined" && this.#state.flight === flight;
+      this.client._ask(`document:${item.kind}`, data, (answer) => {
+        if (!current()) this.#setDepths(answer); // its operation has come already
+        else if (answer.revision <= this.revision) this.#reload("an acknowledged operation was not in the history");
+        else this.#depths = answer;
+      }, (error) => {
+        if (current() && error.code !== "disconnected") this.#failed(error);
+      });
     });
+  }
+
+  #setDepths({ undo, redo }) {
+    if (this.state === "joined") Object.assign(this.#state, { undo, redo });
+    this.#tellSteps();
+  }
+
+  #tellSteps() {
+    const steps = `${this.canUndo} ${this.canRedo}`;
+    if (steps === this.#steps) return;
+    this.#steps = steps;
+    this._emit("steps", { undo: this.canUndo, redo: this.canRedo });
+  }
+
+  /** Answers those whose undo, redo or restore is over. */
+  #finish() {
+    const finished = this.#state.finished.splice(0);
+    for (const [request, done] of finished) {
+      if (done && this.#depths) Object.assign(this.#state, { undo: this.#depths.undo, redo: this.#depths.redo });
+      this.#depths = null;
+      if (done || request.kind !== "restore") request.resolve(done);
+      else request.reject(new SynclineError("revision_unknown", "the document was created anew"));
+    }
+    this.#tellSteps();
   }
 
   // What the server says -------------------------------------------------------------------------------------------
   _push(event, data) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this.#operations(data.revision, data.operations);
+    if (event === "document:operation") this.#operations(data.revision, data.operations, data.hash);
     else if (event === "document:cursor") {
       for (const { client, anchor, head } of data.cursors) this.#place(client, anchor, head);
       this._emit("cursors", this.cursors);
@@ -240,113 +339,86 @@ export class DocumentHandle extends Joined {
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     } else if (event === "document:resync") this._attach();
-    else if (event === "document:ack" && data.revision <= this.revision && this.#inFlight?.seq === data.seq) {
+    else if (event === "document:ack" && data.revision <= this.revision && this.#state.isInFlight(this.id, data.seq)) {
       this.#reload("an acknowledged operation was not in the history");
     }
   }
 
-  #operations(revision, entries) {
-    const start = revision - entries.length;
+  #operations(revision, entries, hash) {
+    const start = entries.reduce((at, { count = 1 }) => at - count, revision);
     if (start > this.revision) return void this._attach(); // something is missing: ask for it
     const settled = this.settled;
-    const remote = []; // runs of committed operations of others, as they apply to the text
-    const clients = new Set();
+    const visit = (operation, author) => {
+      this.#movePlaces(operation, author);
+      if (author === null) this.#told = caret(endOf(operation));
+      else if (this.#told) this.#told = mapRange(this.#told, operation);
+    };
     try {
-      let run = [];
-      for (const { client, seq, operation } of entries.slice(this.revision - start)) {
-        const flight = this.#inFlight;
-        if (flight && flight.client === client && flight.seq === seq) {
-          remote.push(...this.#incoming(run));
-          run = [];
-          if (ordered(flight.operation) !== ordered(operation)) throw new Error(`operation ${seq} is another one`);
-          this.#confirmed = apply(this.#confirmed, operation);
-          this.#movePlaces(operation);
-          this.#told = caret(endOf(operation));
-          this.#inFlight = null;
-        } else {
-          run.push(operation);
-          if (client !== this.id) clients.add(client);
-          this.#movePlaces(operation, client);
-          if (this.#told) this.#told = mapRange(this.#told, operation);
-        }
-        this.revision += 1;
-      }
-      remote.push(...this.#incoming(run));
+      this.#state.receive(revision, entries, (change) => this.#tell([change]), visit);
     } catch (error) {
       this._emit("error", error);
       return this.#reload("the local text and the history did not fit together");
     }
-    const operation = composeAll(remote);
-    if (operation.length) this.#changed(operation, "remote", [...clients]);
+    this.#finish();
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
+    if (hash !== undefined && this.#falseAlarms < MOST_FALSE_ALARMS && this.#state.differs(revision, hash)) {
+      return this.#reload("the local text was not the server's");
+    }
     this.#flush();
     return this.#cursorLater();
   }
 
-  /** Takes committed operations in, one after another, as the server did: composing first would not be the same. */
-  #incoming(operations) {
-    if (!operations.length) return [];
-    this.#confirmed = apply(this.#confirmed, composeAll(operations));
-    const flight = this.#inFlight;
-    const shown = operations.map((operation) => {
-      let other = operation;
-      if (flight) [flight.operation, other] = pass(flight.operation, other);
-      [this.#pending, other] = pass(this.#pending, other);
-      return other;
-    });
-    this.text = apply(this.text, composeAll(shown));
-    return shown;
+  #tell(changes) {
+    for (const change of changes) {
+      if (this.#cursor) this.#cursor = mapRange(this.#cursor, change.operation);
+      this._emit("change", change);
+    }
   }
 
-  #changed(operation, origin, clients) {
-    if (this.#cursor) this.#cursor = mapRange(this.#cursor, operation);
-    this._emit("change", { operation, origin, clients });
-  }
-
-  #begin(reason) {
-    this.#fresh = true;
-    this.#reason = reason;
-  }
-
-  /** Nothing fits any more: load the text anew. What was not acknowledged goes to the `reset` event. */
+  /** What is here is not what the server has: take its text. What was typed stays. */
   #reload(reason) {
-    this.#begin(reason);
+    this.#whole = "healed";
     this._emit("error", new SynclineError("diverged", reason));
     this._attach();
   }
 
   /** @internal An error push; returns whether it was this document's operation. */
   _failed({ code, message, event, seq }) {
-    const flight = this.#inFlight;
-    if (event !== "document:operation" || !flight || flight.seq !== seq) return event === "document:cursor";
-    if (KEPT.has(code) || (DOUBTFUL.has(code) && (flight.tries += 1) < MOST_TRIES)) this._again();
-    else this.#takeBack(code, message);
+    if (event !== "document:operation" || !this.#state.isInFlight(this.id, seq)) return event === "document:cursor";
+    this.#failed({ code, message });
     return true;
   }
 
-  /** Nothing of it was applied: it goes exactly, and what was typed meanwhile stays. */
-  #takeBack(code, message) {
-    const { operation } = this.#inFlight;
-    const inverse = invert(operation, this.#confirmed);
-    const shown = transform(inverse, this.#pending, "right");
-    this.#pending = transform(this.#pending, inverse, "left");
-    this.#inFlight = null;
-    this.text = apply(this.text, shown);
-    if (shown.length) this.#changed(shown, "refused", []);
-    this._emit("refused", { code, message, operation });
+  #failed(error) {
+    const { code, message } = error;
+    const { flight } = this.#state;
+    const doubtful = (flight.item.kind ? DOUBTFUL_REQUEST : DOUBTFUL).has(code);
+    if (KEPT.has(code) || (doubtful && (flight.tries += 1) < MOST_TRIES)) return this._again();
+    const { item, seq } = flight;
+    if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
+    else if (item.kind) item.reject(error);
+    let changes;
+    try {
+      changes = this.#state.refuse(seq);
+    } catch (fault) {
+      if (!(fault instanceof Diverged)) throw fault;
+      return this.#reload(fault.message);
+    }
+    this.#tell(changes);
+    this.#finish();
+    if (item.operation) this._emit("refused", { code, message, operation: item.operation });
     this._emit("cursors", this.cursors);
     if (this.settled) this._emit("settled", true);
     this.#flush();
-    this.#cursorLater();
+    return this.#cursorLater();
   }
 
   // Cursors --------------------------------------------------------------------------------------------------------
   /** The others' cursors in the local text: client -> {client, user, name, role, anchor, head}. */
   get cursors() {
     const cursors = new Map();
-    const flight = this.#inFlight?.operation ?? [];
-    const local = (offset) => Math.min(mapPosition(mapPosition(offset, flight), this.#pending), this.text.length);
+    const local = (offset) => this.#state.local(offset);
     for (const [client, { anchor, head }] of this.places) {
       const who = this.collaborators.get(client);
       if (who) cursors.set(client, { ...who, anchor: local(anchor), head: local(head) });
@@ -399,14 +471,13 @@ export class DocumentHandle extends Joined {
   }
 
   _ended(error) {
+    for (const item of [this.#state.flight?.item, ...this.#state.queue]) if (item?.kind) item.reject(error);
     clearTimeout(this.#cursorTimer);
     this.#cursorTimer = 0;
     super._ended(error);
   }
 }
 
-/** One's own operation and another's, each as it applies after the other. */
-const pass = (own, other) => [transform(own, other, "left"), transform(other, own, "right")];
 const caret = (offset) => ({ anchor: offset, head: offset });
 const mapRange = ({ anchor, head }, operation) => ({
   anchor: mapPosition(anchor, operation),

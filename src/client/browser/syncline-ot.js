@@ -263,9 +263,26 @@ function split(operation, limit) {
   return [operation, []];
 }
 
-export const ot = Object.freeze({
-  apply, baseLength, compose, composeAll, diff, endOf, invert, keepsPairs, mapPosition, normalize, split, transform,
-  wellFormed,
+const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let value = byte;
+  for (let bit = 0; bit < 8; bit += 1) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
+  return value;
 });
 
-export { ordered, weigh };
+/** CRC-32 (zlib's) of the text as UTF-16LE: what the server tells of its text now and then. */
+function checksum(text) {
+  let crc = -1;
+  for (let index = 0; index < text.length; index += 1) {
+    const unit = text.charCodeAt(index);
+    crc = CRC[(crc ^ unit) & 255] ^ (crc >>> 8);
+    crc = CRC[(crc ^ (unit >>> 8)) & 255] ^ (crc >>> 8);
+  }
+  return ~crc >>> 0;
+}
+
+export const ot = Object.freeze({
+  apply, baseLength, checksum, compose, composeAll, diff, endOf, invert, keepsPairs, mapPosition, normalize, split,
+  transform, wellFormed,
+});
+
+export { checksum, ordered, weigh };

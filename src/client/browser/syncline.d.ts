@@ -10,6 +10,8 @@ export type Side = "left" | "right";
 export const ot: {
   readonly apply: (text: string, operation: Operation) => string;
   readonly baseLength: (operation: Operation) => number;
+  /** CRC-32 of the text as UTF-16LE. */
+  readonly checksum: (text: string) => number;
   readonly compose: (first: Operation, second: Operation) => Operation;
   readonly composeAll: (operations: Operation[]) => Operation;
   readonly diff: (before: string, after: string) => Operation;
@@ -30,7 +32,8 @@ export type ErrorCode =
   | "token_invalid" | "token_expired" | "forbidden" | "room_not_found" | "room_exists" | "not_a_member"
   | "password_required" | "password_wrong" | "document_not_found" | "document_exists" | "not_joined" | "client_taken"
   | "document_unavailable" | "document_too_large" | "operation_invalid" | "operation_out_of_range" | "revision_unknown"
-  | "sequence_conflict" | "message_too_large" | "limit_exceeded" | "unavailable" | "internal"
+  | "sequence_conflict" | "history_trimmed" | "nothing_to_undo" | "nothing_to_redo" | "message_too_large"
+  | "limit_exceeded" | "unavailable" | "internal"
   | (string & {});
 
 export class SynclineError extends Error {
@@ -239,7 +242,10 @@ export class Room implements Emitter<RoomEvents> {
 // Documents -----------------------------------------------------------------------------------------------------------
 
 export interface DocumentOptions {
-  /** This client's id in the document; default: random. */
+  /**
+   * This client's id in the document; default: random. With the `id` of an earlier handle of the same user its steps
+   * can be undone; two handles at a time must not have the same.
+   */
   client?: string;
 }
 
@@ -259,10 +265,47 @@ export interface Range {
 
 export interface Cursor extends Collaborator, Range {}
 
-export type Origin = "local" | "remote" | "refused" | "reset";
+export type Origin =
+  | "local" | "remote" | "undo" | "redo" | "restore" | "refused" | "rebased" | "healed" | "reset";
+
+export interface HistoryEntry {
+  revision: number;
+  client: string;
+  user: string;
+  /** Unix seconds. */
+  time: number;
+  kind?: "undo" | "redo" | "restore";
+  operation: Operation;
+}
+
+export interface History {
+  /** The newest there is. */
+  revision: number;
+  /** The oldest whose text can be had. */
+  horizon: number;
+  /** Oldest first. */
+  operations: HistoryEntry[];
+}
+
+export interface Version {
+  revision: number;
+  text: string;
+  /** Who made it so; null: nobody is known. */
+  user: string | null;
+  client: string | null;
+  /** Unix seconds. */
+  time: number | null;
+}
+
+export interface Blame {
+  revision: number;
+  horizon: number;
+  /** They follow each other in the text of `revision`; `user` null: older than the horizon. */
+  ranges: { length: number; revision: number; user: string | null; client: string | null; time: number | null }[];
+}
 
 export interface DocumentEvents {
-  /** `text` changed by `operation`. `clients`: who made it; empty for "refused" and "reset". */
+  /** `text` changed by `operation`. `clients`: who made it; empty when nobody in particular did. */
   change: { operation: Operation; origin: Origin; clients: string[] };
   cursors: Map<string, Cursor>;
   collaborators: Map<string, Collaborator>;
@@ -270,6 +313,13 @@ export interface DocumentEvents {
   settled: boolean;
   /** The server refused an operation; it was taken back. */
   refused: { code: ErrorCode; message: string; operation: Operation };
+  /** What there is to undo and redo, about. */
+  steps: { undo: number; redo: number };
+  /**
+   * This client was away for longer than the history reaches back: its edits are kept, but where they belong was found
+   * out by comparing texts. `before`: what the user saw; `operation`: what the server does not have yet.
+   */
+  rebased: { before: string; text: string; operation: Operation };
   /** The document is another one now; what was not acknowledged could not be carried over. */
   reset: { reason: string; unsent: { text: string; base: string; operation: Operation } };
   state: { state: JoinState };
@@ -293,6 +343,9 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   readonly role: DocumentRole | null;
   readonly writable: boolean;
   readonly settled: boolean;
+  /** How many steps of this client's there are, about; 0: none that is known of. */
+  readonly canUndo: number;
+  readonly canRedo: number;
   /** The others. */
   readonly collaborators: Map<string, Collaborator>;
   /** The others' cursors in `text`. */
@@ -307,6 +360,18 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   insert(position: number, text: string): boolean;
   delete(position: number, length: number): boolean;
   replace(position: number, length: number, text: string): boolean;
+  /**
+   * Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused.
+   */
+  undo(): Promise<boolean>;
+  redo(): Promise<boolean>;
+  /** Makes the text what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
+  restore(revision: number): Promise<boolean>;
+  /** Up to `limit` (100; 1,000 at most) operations after revision `since`. */
+  history(options?: { since?: number; limit?: number }): Promise<History>;
+  textAt(revision: number): Promise<Version>;
+  /** Who wrote what is there, of the server's text or a part of it. */
+  blame(range?: { start?: number; end?: number }): Promise<Blame>;
   /** One's own cursor or selection in `text`; null hides it. */
   setCursor(anchor: number | null, head?: number): void;
   leave(): Promise<void>;
