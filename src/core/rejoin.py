@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .compose import compose_all
 from .entries import Entry
-from .ot import Operation, Unit, compose, transform
+from .ot import Operation, Unit, transform
 
 #: Operations composed in one go by ``Missed.add``'s callers, between which they may let others run.
 SLICE = 2000
@@ -107,9 +108,5 @@ class Missed:
 
 
 def _composed(operations: list[Operation]) -> list[Operation]:
-    """At most one operation that does what all do, as a balanced tree."""
-    while len(operations) > 1:
-        pairs = zip(operations[::2], operations[1::2], strict=False)
-        composed = [compose(first, second) for first, second in pairs]
-        operations = composed + operations[len(operations) & ~1 :]
-    return operations
+    """At most one operation that does what all do."""
+    return [compose_all(operations)] if len(operations) > 1 else operations
