@@ -361,10 +361,12 @@ cdef class Document(Window):
 
     cdef int append(self, Entry entry) except -1:
         """Applies an entry that ``Text.require_applicable`` has let pass."""
-        cdef Operation inverse = self.body.invert(entry.operation) if self.stacks.max_groups > 0 else None
+        cdef str removed = ""
+        if entry.operation.deleted and self.stacks.max_groups > 0:
+            removed = (<Operation>self.body.invert(entry.operation)).text
         self.body.prepare(entry.operation)  # what can fail comes first
         self.body.commit(entry.operation)
-        self.stacks.keep(entry.client, entry.user, entry.mark, entry.operation, inverse, entry.time)
+        self.stacks.keep(entry.client, entry.user, entry.mark, entry.operation, removed, entry.time)
         entry.units_after = self.body.size()
         entry.points_after = self.body.size() - self.body.wide
         return self.keep(entry)

@@ -58,10 +58,10 @@ cdef class Undo:
     cdef _Plan plan(self, str client, str user, uint8_t mark)
     cdef Steps lift(self, _Item item, int64_t until, Steps passed, list result)
     cdef int keep(
-        self, str client, str user, uint8_t mark, Operation operation, Operation inverse, double time
+        self, str client, str user, uint8_t mark, Operation operation, str removed, double time
     ) except -1
-    cdef int edit(self, _Stack stack, Operation operation, Operation inverse, int kind, int64_t time) except -1
-    cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, int64_t time) except -1
+    cdef int edit(self, _Stack stack, Operation operation, str removed, int kind, int64_t time) except -1
+    cdef bint continues(self, _Stack stack, Operation operation, str removed, int64_t time) except -1
     cdef int take(self, _Stack stack, _Plan plan, Operation inverse) except -1
     cdef int push(self, list items, Operation operation, bint joins) except -1
     cdef int count(self, _Item item) except -1

@@ -32,8 +32,19 @@ from libc.stdint cimport int64_t, uint8_t
 
 cimport cython
 
-from syncline.core.ot cimport MAX_COMPONENTS, Operation
-from syncline.core.parts cimport MAX_LENGTH, Part, invalid
+from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation
+from syncline.core.parts cimport (
+    DELETE,
+    INSERT,
+    MAX_LENGTH,
+    RETAIN,
+    Part,
+    Parts,
+    invalid,
+    parts_close,
+    parts_open,
+    parts_push,
+)
 from syncline.core.steps cimport (
     Source,
     Steps,
@@ -71,18 +82,22 @@ cdef int64_t SWEEP = 256
 cdef int64_t MAX_COUNT = 9_007_199_254_740_991
 
 
+# No cycles are possible among these, so the collector need not look at them.
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class _Item:
     """One step back, or forward again."""
 
 
 @cython.final
+@cython.no_gc
 cdef class _Stack:
     """What one client can undo and redo."""
 
 
 @cython.final
+@cython.no_gc
 cdef class _Plan:
     """What an undo would do."""
 
@@ -155,7 +170,7 @@ cdef class Undo:
         """
         if not operation.utf16 or not inverse.utf16:
             raise ValueError("operations count utf-16 here")
-        self.keep(client, user, read_kind(kind), operation, inverse, time)
+        self.keep(client, user, read_kind(kind), operation, inverse.text, time)
 
     # ---------------------------------------------------------------------------------------------------- looking
 
@@ -219,9 +234,10 @@ cdef class Undo:
     # --------------------------------------------------------------------------------------------------- recording
 
     cdef int keep(
-        self, str client, str user, uint8_t mark, Operation operation, Operation inverse, double time
+        self, str client, str user, uint8_t mark, Operation operation, str removed, double time
     ) except -1:
-        """See ``record``. Fails only for want of memory: what cannot be undone is discarded."""
+        """See ``record``; ``removed``: what ``operation`` deletes. Fails only for want of memory: what cannot be undone
+        is discarded."""
         cdef _Stack stack
         cdef _Plan plan = self.planned
         if self.max_groups <= 0:
@@ -242,12 +258,12 @@ cdef class Undo:
                         stack.user = user
                         stack.undo = []
                         stack.redo = []
-                    self.edit(stack, operation, inverse, kind_of(operation) if mark == EDIT else CLOSED, to_ms(time))
+                    self.edit(stack, operation, removed, kind_of(operation) if mark == EDIT else CLOSED, to_ms(time))
             elif stack is not None:
                 if plan is None or plan.client != client or plan.mark != mark or plan.revision != self.revision:
                     plan = self.plan(client, user, mark)  # on loading
                 if plan is not None and plan.operation == operation:
-                    self.take(stack, plan, inverse)
+                    self.take(stack, plan, inverse_of(operation, removed))
                 else:
                     self.discard(stack)
         except SynclineError:
@@ -266,8 +282,8 @@ cdef class Undo:
             self.squeeze()
         return 0
 
-    cdef int edit(self, _Stack stack, Operation operation, Operation inverse, int kind, int64_t time) except -1:
-        cdef bint joins = kind != CLOSED and kind == stack.open and self.continues(stack, operation, inverse, time)
+    cdef int edit(self, _Stack stack, Operation operation, str removed, int kind, int64_t time) except -1:
+        cdef bint joins = kind != CLOSED and kind == stack.open and self.continues(stack, operation, removed, time)
         cdef bint forward = joins and operation.retained == stack.caret
         cdef _Item top
         cdef str text
@@ -275,21 +291,21 @@ cdef class Undo:
         if joins:
             top = stack.undo[len(stack.undo) - 1]
             if top.pending is None and self.log.is_empty(top.at - self.base, self.revision - self.base):
-                top.operation = compose(inverse, top.operation)
+                top.operation = with_inverse(operation, removed, top.operation)
                 top.at = self.revision + 1
                 self.count(top)
             else:
-                self.push(stack.undo, inverse, True)
+                self.push(stack.undo, inverse_of(operation, removed), True)
             stack.edits += 1
         else:
-            self.push(stack.undo, inverse, False)
+            self.push(stack.undo, inverse_of(operation, removed), False)
             stack.groups += 1
             stack.edits = 1
             if stack.groups > self.max_groups:
                 self.drop_oldest(stack, stack.undo)
         stack.open = kind
         if kind != CLOSED:
-            text = operation.text if kind == TYPING else inverse.text
+            text = operation.text if kind == TYPING else removed
             # Deleting goes backwards unless it is known to go on at the same place.
             stack.blank = Py_UNICODE_ISSPACE(text[0 if kind == DELETING and not forward else len(text) - 1])
             stack.time = time
@@ -297,7 +313,7 @@ cdef class Undo:
             stack.caret_at = self.revision + 1
         return 0
 
-    cdef bint continues(self, _Stack stack, Operation operation, Operation inverse, int64_t time) except -1:
+    cdef bint continues(self, _Stack stack, Operation operation, str removed, int64_t time) except -1:
         """Whether an edit of the right kind belongs to the open group. Leaves the caret where it is at the head."""
         cdef str text
         if stack.edits >= MAX_EDITS or self.group_ms == 0 or not 0 <= time - stack.time <= self.group_ms:
@@ -307,11 +323,10 @@ cdef class Undo:
         if stack.open == TYPING:
             text = operation.text
             return operation.retained == stack.caret and not (stack.blank and not Py_UNICODE_ISSPACE(text[0]))
-        text = inverse.text
         if operation.retained == stack.caret:
-            return not (stack.blank and not Py_UNICODE_ISSPACE(text[0]))
+            return not (stack.blank and not Py_UNICODE_ISSPACE(removed[0]))
         return operation.retained + operation.deleted == stack.caret and not (
-            stack.blank and not Py_UNICODE_ISSPACE(text[len(text) - 1])
+            stack.blank and not Py_UNICODE_ISSPACE(removed[len(removed) - 1])
         )
 
     cdef int take(self, _Stack stack, _Plan plan, Operation inverse) except -1:
@@ -534,6 +549,37 @@ cdef int write_items(bytearray out, list items) except -1:
         else:
             write_steps(out, item.pending, 0)
     return 0
+
+
+cdef Operation inverse_of(Operation operation, str removed):
+    """What undoes ``operation``, which deleted ``removed``, in the text after it."""
+    cdef Parts parts
+    cdef Py_ssize_t index
+    cdef int kind
+    parts_open(&parts)
+    try:
+        for index in range(operation.count):
+            kind = operation.parts[index].kind
+            kind = DELETE if kind == INSERT else INSERT if kind == DELETE else RETAIN
+            parts_push(&parts, kind, operation.parts[index].length)
+        return new_operation(&parts, removed, True)
+    finally:
+        parts_close(&parts)
+
+
+cdef Operation with_inverse(Operation operation, str removed, Operation undo):
+    """The inverse of ``operation`` and then ``undo``, which applies where that leads."""
+    cdef Parts parts
+    if operation.deleted or undo.inserted or undo.count > 2 or operation.retained != undo.base():
+        return compose(inverse_of(operation, removed), undo)
+    # Typing goes on: what is to be deleted grows at its end.
+    parts_open(&parts)
+    try:
+        parts_push(&parts, RETAIN, undo.retained)
+        parts_push(&parts, DELETE, undo.deleted + operation.inserted)
+        return new_operation(&parts, "", True)
+    finally:
+        parts_close(&parts)
 
 
 cdef int64_t to_ms(double time) noexcept:  # arithmetic
