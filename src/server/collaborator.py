@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 class Collaborator:
     """One connection in one document."""
 
-    __slots__ = ("behind", "client", "role", "session", "unit")
+    __slots__ = ("behind", "client", "kind", "role", "session", "unit")
 
     def __init__(self, session: Session, client: str, role: str, unit: Unit) -> None:
         self.session = session
         self.client = client
         self.role = role
         self.unit = unit
+        self.kind = (unit, session.codec)  # frames are encoded once for each
         self.behind = False  # still catching up: operations and cursors do not reach it yet
 
     def describe(self, document: AnyDocument, unit: Unit) -> dict[str, Any]:

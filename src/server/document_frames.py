@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..core import wire
 from ..core.document_type import DocumentType
+from ..core.entries import Entry
 from ..core.rejoin import Composite
 from ..core.types import AnyDocument, AnyEntry
+from ..core.wire_document import operations_frame
 from .collaborator import Collaborator
 from .seams import Turn
 
@@ -57,30 +59,31 @@ def broadcast(
     for start in range(0, len(entries), ENTRIES_PER_FRAME):
         part = entries[start : start + ENTRIES_PER_FRAME]
         at = revision - len(entries) + start + len(part)
-        pushes: dict[Unit, wire.Push] = {}
+        frames: dict[tuple[Unit, wire.Codec], bytes] = {}
         for collaborator in receivers:
             if collaborator.behind:
                 continue
-            push = pushes.get(collaborator.unit)
-            if push is None:
+            frame = frames.get(collaborator.kind)
+            if frame is None:
                 told = text_hash if at == revision else None
-                push = pushes[collaborator.unit] = _operations(document, at, part, collaborator.unit, told)
-            collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+                frame = frames[collaborator.kind] = _operations(document, at, part, *collaborator.kind, told)
+            collaborator.session.connection.deliver(frame)
 
 
 def send_entries(document: str, revision: int, entries: list[AnyEntry], collaborator: Collaborator) -> None:
     """The same to one collaborator, in one frame."""
-    push = _operations(document, revision, entries, collaborator.unit)
-    collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
+    collaborator.session.connection.deliver(_operations(document, revision, entries, *collaborator.kind))
 
 
 def _operations(
-    document: str, revision: int, entries: list[AnyEntry], unit: Unit, text_hash: int | None = None
-) -> wire.Push:
+    document: str, revision: int, entries: list[AnyEntry], unit: Unit, codec: wire.Codec, text_hash: int | None = None
+) -> bytes:
+    if entries and type(entries[0]) is Entry:
+        return operations_frame(codec, document, revision, cast("list[Entry]", entries), unit, text_hash)
     data = {"document": document, "revision": revision, "operations": describe(entries, unit)}
     if text_hash is not None:
         data["hash"] = text_hash
-    return wire.Push("document:operation", data)
+    return wire.push_frame(codec, "document:operation", data)
 
 
 def show_cursors(core: AnyDocument, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:

@@ -1,0 +1,1 @@
+"""Nothing of wire_document.pyx is called natively from elsewhere."""
