@@ -27,9 +27,10 @@ def count_entries(body: bytes) -> int:
     """How many operations it holds. Raises ValueError."""
 
 def replay_text(text: Text, body: bytes, skip: int = 0, count: int | None = None) -> int:
-    """Applies operations ``skip`` ... ``skip + count`` of a body to the text before them; returns how many there were.
+    """Applies operations ``skip`` ... ``skip + count`` of a body to the text before them, all or none; returns how many
+    there were.
 
-    Raises ValueError for a damaged body or one that does not fit the text, which is then worth nothing. O(runs) splices.
+    Raises ValueError for a damaged body or one that does not fit the text. O(runs) splices.
     """
 
 def growth(body: bytes, skip: int = 0, count: int | None = None) -> int:

@@ -1,6 +1,7 @@
 """Old texts and authors straight from log bodies, without an object per operation.
 
-A run of typing is one splice of the text, so a whole history replays at the speed of its runs. For blame every code
+A run of typing is one splice of the text, so a whole history replays at the speed of its runs; its text is checked to be
+well-formed as a whole, not keystroke by keystroke. For blame every code
 unit has a number beside it: which operation brought it in, counted from the oldest one that is looked at; 0 for what was
 there before. They live in a gap buffer as the text itself does.
 """
@@ -21,13 +22,13 @@ from syncline.core.parts cimport (
     DELETE,
     INSERT,
     MAX_LENGTH,
-    RETAIN,
     Parts,
     count_points,
     has_astral,
     parts_close,
     parts_open,
 )
+from syncline.core.splices cimport Splices, splices_close, splices_open, splices_push
 from syncline.core.text cimport Text
 
 from syncline.core import entries as _entries
@@ -84,64 +85,64 @@ def count_entries(bytes body not None):
 
 
 def replay_text(Text text not None, bytes body not None, int64_t skip=0, count=None):
-    """Applies operations ``skip`` ... ``skip + count`` of a body to the text before them; returns how many there were.
+    """Applies operations ``skip`` ... ``skip + count`` of a body to the text before them, all or none; returns how many
+    there were.
 
-    Raises ValueError for a damaged body or one that does not fit the text, which is then worth nothing. O(runs) splices.
+    Raises ValueError for a damaged body or one that does not fit the text. O(runs) splices.
     """
     cdef LogReader reader = open_log(body)
-    cdef int64_t wanted = take_count(reader, skip, count), left = skip
+    cdef int64_t wanted = take_count(reader, skip, count)
+    cdef Py_ssize_t used
+    cdef Splices splices
+    splices_open(&splices)
+    try:
+        gather(reader, min(skip, reader.count), &splices)
+        splices.count = 0
+        used = reader.used
+        gather(reader, wanted, &splices)
+        text.replay_splices(splices.items, splices.count, PyUnicode_Substring(reader.text, used, reader.used))
+    except SynclineError as error:
+        raise damaged(error.message) from error
+    finally:
+        splices_close(&splices)
+    return wanted
+
+
+cdef int gather(LogReader reader, int64_t count, Splices *out) except -1:
+    """The next ``count`` operations, a splice for each run and for each component that changes something."""
+    cdef int64_t position, length
+    cdef Py_ssize_t index
     cdef Parts parts
     cdef Run run
     parts_open(&parts)
     try:
-        left = min(skip, reader.count)
-        while left:
-            reader.next_run(left, &run)
-            left -= run.count
-            parts.count = 0
-            replay_run(None, reader, &run, &parts)
-        left = wanted
-        while left:
-            reader.next_run(left, &run)
-            left -= run.count
-            parts.count = 0
-            replay_run(text, reader, &run, &parts)
-    except SynclineError as error:
-        raise damaged(error.message) from error
+        while count:
+            reader.next_run(count, &run)
+            count -= run.count
+            length = run.count * run.length
+            if run.kind == TYPED:
+                reader.take_text(length)
+                splices_push(out, run.position, 0, length)
+            elif run.kind == BACKSPACED:
+                splices_push(out, run.position - length + run.length, length, 0)
+            elif run.kind != GENERAL:
+                splices_push(out, run.position, length, 0)
+            else:
+                parts.count = 0
+                reader.read_parts(&run, &parts)
+                position = 0
+                for index in range(parts.count):
+                    length = parts.items[index].length
+                    if parts.items[index].kind == DELETE:
+                        splices_push(out, position, length, 0)
+                        continue
+                    if parts.items[index].kind == INSERT:
+                        reader.take_text(length)
+                        splices_push(out, position, 0, length)
+                    position += length
+        return 0
     finally:
         parts_close(&parts)
-    return wanted
-
-
-cdef int replay_run(Text text, LogReader reader, const Run *run, Parts *parts) except -1:
-    """One run as one splice; with None it is only read."""
-    cdef Py_ssize_t index, used = reader.used
-    cdef int64_t position = run.position
-    if run.kind == TYPED:
-        reader.take_text(run.count * run.length)
-        if text is not None:
-            text.splice(position, 0, PyUnicode_Substring(reader.text, used, reader.used))
-    elif run.kind != GENERAL:
-        if run.kind == BACKSPACED:
-            position -= (run.count - 1) * run.length
-        if text is not None:
-            text.splice(position, run.count * run.length, "")
-    else:
-        reader.read_parts(run, parts)
-        position = 0
-        for index in range(parts.count):
-            if parts.items[index].kind == RETAIN:
-                position += parts.items[index].length
-            elif parts.items[index].kind == DELETE:
-                if text is not None:
-                    text.splice(position, parts.items[index].length, "")
-            else:
-                used = reader.used
-                reader.take_text(parts.items[index].length)
-                if text is not None:
-                    text.splice(position, 0, PyUnicode_Substring(reader.text, used, reader.used))
-                position += parts.items[index].length
-    return 0
 
 
 def author_of(bytes body not None, int64_t index):
