@@ -11,12 +11,15 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..core.entries import Entry, decode_entries, decode_snapshot
+from ..core.document_type import DocumentType
+from ..core.entries import Entry, decode_snapshot
 from ..core.errors import ErrorCode, SynclineError
 from ..core.replay import Author, Blame, Range, author_of, growth, replay_text
 from ..core.text import Text
+from ..core.types import AnyEntry, document_type
+from .document_frames import entries_between
 from .seams import DocumentState, StoredDocument, Turn
 
 if TYPE_CHECKING:
@@ -34,10 +37,12 @@ SITTING_SECONDS = 60.0
 
 @dataclass(slots=True, frozen=True)
 class Past:
-    """A text of long ago. ``author``: who made that revision; None for the first, and where that is no longer stored."""
+    """A content of long ago, as its type shows it. ``author``: who made that revision; None for the first, and where
+    that is no longer stored."""
 
     revision: int
-    text: str
+    type: str
+    content: Any
     author: Author | None
 
 
@@ -48,7 +53,7 @@ class Page:
     revision: int
     horizon: int
     since: int
-    entries: list[Entry]
+    entries: list[AnyEntry]
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,7 +89,7 @@ class Archive:
             raise SynclineError(ErrorCode.FORBIDDEN, "this document is open to invited users only")
         return state
 
-    # The text at a revision ----------------------------------------------------------------------------------
+    # The content at a revision -------------------------------------------------------------------------------
 
     async def at(self, document: str, revision: int) -> Past:
         """Raises SynclineError (document_not_found, revision_unknown, history_trimmed, document_unavailable),
@@ -126,7 +131,7 @@ class Archive:
         until = min(start + limit, state.revision)
         turns = await self._node.store.turns(document, start, until)
         try:
-            entries = await self.in_thread(_entries, turns, start, until)
+            entries = await self.in_thread(entries_between, document_type(state.record.type), turns, start, until)
         except ValueError as error:
             log.error("document %s, revisions %d to %d: %s", document, start, until, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
@@ -135,8 +140,8 @@ class Archive:
         # However long what was inserted is, an answer stays below a message's size or has one operation.
         size, kept = 0, 0
         for entry in entries:
-            size += len(entry.operation.text)
-            if kept and size > self._node.config.limits.message_bytes // 4:
+            size += len(entry.operation.text if isinstance(entry, Entry) else entry.payload)
+            if kept and size > self._node.config.limits.message_bytes:
                 break
             kept += 1
         return Page(state.revision, state.horizon, start, entries[:kept])
@@ -148,12 +153,14 @@ class Archive:
 
         Raises SynclineError (invalid_data, history_trimmed, document_unavailable), Unavailable.
         """
+        if state.record.type != "text":
+            raise SynclineError(ErrorCode.INVALID_DATA, "only texts say who wrote what")
         document, revision = state.record.id, state.revision
         base = max(state.horizon, revision - self._node.config.documents.blame_operations)
         past = await self.at(document, revision)
         turns = await self._node.store.turns(document, base, revision)
         try:
-            ranges = await self.in_thread(_blame, past.text, turns, base, revision, start, end, unit)
+            ranges = await self.in_thread(_blame, past.content, turns, base, revision, start, end, unit)
         except ValueError as error:
             log.error("document %s, revisions %d to %d: %s", document, base, revision, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
@@ -164,19 +171,36 @@ def trimmed(horizon: int) -> SynclineError:
     return SynclineError(ErrorCode.HISTORY_TRIMMED, f"the history is kept from revision {horizon} on")
 
 
-def text_at(stored: StoredDocument, revision: int) -> str:
-    """The text at ``revision`` from what ``load_document(document, revision)`` gave. Raises ValueError."""
-    base, text = 0, Text()
-    if stored.snapshot is not None:
-        base, text = stored.snapshot.revision, Text(decode_snapshot(stored.snapshot.body)[0])
+def content_at(stored: StoredDocument, revision: int) -> Any:
+    """The content at ``revision`` from what ``load_document(document, revision)`` gave. Raises ValueError."""
+    type = document_type(stored.record.type)
+    if stored.snapshot is None:
+        base, content = 0, type.empty()
+    else:
+        base, content = stored.snapshot.revision, type.load(decode_snapshot(stored.snapshot.body)[0])
+    text = Text(content) if type.name == "text" else None
     for turn in stored.turns if base < revision else []:
         skip = base - turn.base
         if skip < 0:
             break  # a gap
-        base += replay_text(text, turn.body, skip, revision - base)
+        if text is not None:
+            base += replay_text(text, turn.body, skip, revision - base)
+        else:
+            content, count = _replay(type, content, turn, skip, revision - base)
+            base += count
     if base != revision:
         raise ValueError(f"operations after revision {base} are missing")
-    return str(text)
+    return content if text is None else str(text)
+
+
+def _replay(type: DocumentType[Any, Any], content: Any, turn: Turn, skip: int, count: int) -> tuple[Any, int]:
+    entries = type.decode_entries(turn.body, skip, count)
+    try:
+        for entry in entries:
+            content = type.apply(content, entry.operation)
+    except SynclineError as error:
+        raise ValueError(f"an operation does not fit the content: {error.message}") from error
+    return content, len(entries)
 
 
 def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Past:
@@ -184,15 +208,8 @@ def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Past:
     for turn in turns:
         if turn.base < revision <= turn.base + turn.count:
             author = author_of(turn.body, revision - turn.base - 1)
-    return Past(revision, text_at(stored, revision), author)
-
-
-def _entries(turns: Sequence[Turn], since: int, until: int) -> list[Entry]:
-    entries: list[Entry] = []
-    for turn in turns:
-        skip = max(since - turn.base, 0)
-        entries += decode_entries(turn.body, skip, max(until - turn.base - skip, 0))
-    return entries
+    type = document_type(stored.record.type)
+    return Past(revision, type.name, type.show(content_at(stored, revision)), author)
 
 
 def _blame(

@@ -182,20 +182,7 @@ class LiveDocument:
         if revision > self.core.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.core.revision}")
         await self.settle()
-        stored = await self.node.store.load_document(self.id, revision)
-        former = self.type.open(self.id, self.core.generation, undo_depth=0)
-        try:
-            if stored is not None and stored.snapshot is not None:
-                former.restore(stored.snapshot.revision, stored.snapshot.body)
-            if stored is not None:
-                start = former.revision
-                former.replay(start, entries_between(self.type, stored.turns, start, revision))
-        except ValueError as error:
-            log.error("document %s at revision %d: %s", self.id, revision, error)
-            raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored") from error
-        if former.revision != revision:
-            raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
-        return former.content()
+        return (await self.node.archive.at(self.id, revision)).content
 
     # Stage 3: commit -----------------------------------------------------------------------------------------
 

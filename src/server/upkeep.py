@@ -24,7 +24,8 @@ from ..core.bodies import pack, raw_size
 from ..core.entries import merge_bodies, new_text_snapshot
 from ..core.errors import SynclineError
 from ..core.log_body import LogReader, pack_entries
-from .archive import text_at
+from ..core.types import document_type
+from .archive import content_at
 from .seams import DocumentSnapshot, DocumentState, Turn, Unavailable
 
 if TYPE_CHECKING:
@@ -172,28 +173,29 @@ class Upkeep:
         last = max((revision for revision in known if revision <= at), default=state.horizon)
         if at <= max(last, state.horizon) or self._closed:
             return
-        text: str | None = None
+        content: str | None = None
         if at - last < self._config.checkpoint_operations:
             size = sum(raw_size(turn.body) for turn in await self._node.store.turns(document, last, at))
             if size < self._config.checkpoint_bytes:
                 return
-            text = await self._text(document, at)
-            if size < len(text.encode()):  # reading the operations is cheaper than reading the text
+            content = await self._content(document, at)
+            if size < len(content.encode()):  # reading the operations is cheaper than reading the content
                 return
-        if await self._keep(state, at, text):
+        if await self._keep(state, at, content):
             await self._thin(state)
 
-    async def _text(self, document: str, revision: int) -> str:
+    async def _content(self, document: str, revision: int) -> str:
+        """As its type dumps it."""
         stored = await self._node.store.load_document(document, revision)
         if stored is None:
             raise ValueError("it was deleted")
-        return await self._node.archive.in_thread(text_at, stored, revision)
+        type = document_type(stored.record.type)
+        return await self._node.archive.in_thread(lambda: type.dump(content_at(stored, revision)))
 
-    async def _keep(self, state: DocumentState, revision: int, text: str | None = None) -> bool:
-        """Stores the text at a revision as a checkpoint."""
-        if text is None:
-            text = await self._text(state.record.id, revision)
-        body = await self._node.archive.in_thread(lambda: pack(new_text_snapshot(text)))
+    async def _keep(self, state: DocumentState, revision: int, content: str | None = None) -> bool:
+        """Stores the content at a revision as a checkpoint."""
+        dumped = await self._content(state.record.id, revision) if content is None else content
+        body = await self._node.archive.in_thread(lambda: pack(new_text_snapshot(dumped)))
         checkpoint = DocumentSnapshot(revision, body)
         kept = await self._node.store.save_checkpoint(state.record.id, state.record.generation, checkpoint)
         self._node.counters.checkpoints += kept

@@ -259,6 +259,38 @@ def _with_blame(app: App, operations: int) -> Any:
     return Node()
 
 
+@pytest.mark.parametrize("name", ["rich-text", "json"])
+async def test_other_types_have_a_history_too(serve: Serve, name: str) -> None:
+    async with serve(documents={**SMALL, "history": "checkpoints"}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:create", document="d", type=name, content=[] if name == "rich-text" else {})
+        state = await ada.call("document:join", document="d", client="a")
+        contents = [state["content"]]
+        for seq in range(1, 151):
+            operation = [{"insert": f"{seq} "}] if name == "rich-text" else [{"p": [f"k{seq}"], "oi": seq}]
+            data = {"document": "d", "seq": seq, "revision": seq - 1, "operation": operation}
+            await ada.call("document:operation", **data)
+            if name == "rich-text":
+                contents.append([{"insert": "".join(f"{one} " for one in range(seq, 0, -1))}])
+            else:
+                contents.append({f"k{one}": one for one in range(1, seq + 1)})
+        await at_rest(app)
+        stored = await app.node.store.document_state("d")
+        assert stored is not None and 50 < stored.horizon < 140
+        assert app.node.counters.history_failures == 0 and app.node.counters.blocks > 0
+        for revision in (*await app.node.store.checkpoints("d"), *range(stored.horizon, 151, 7), 150):
+            at = await ada.call("document:at", document="d", revision=revision)
+            assert (at["type"], at["content"], "text" in at) == (name, contents[revision], False)
+        page = await ada.call("document:history", document="d", since=148)
+        assert [one["revision"] for one in page["operations"]] == [149, 150]
+        assert page["operations"][-1]["operation"] == operation
+        assert await ada.error("document:blame", document="d") == "invalid_data"
+        await ada.call("document:restore", document="d", seq=151, revision=150, to=stored.horizon)
+        at = await ada.call("document:at", document="d", revision=151)
+        assert at["content"] == contents[stored.horizon]
+        [last] = (await ada.call("document:history", document="d", limit=1))["operations"]
+        assert last["kind"] == "restore"
+
+
 async def test_readers_read_and_strangers_do_not(serve: Serve) -> None:
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Eve") as eve:
         await ada.call("document:create", document="d", text="secret", default_role=None)

@@ -25,7 +25,7 @@ async def history(session: Session, data: DocumentHistory, request: Request) -> 
             "client": entry.client,
             "user": entry.user,
             "time": entry.time,
-            "operation": entry.in_unit(data.unit).components,
+            "operation": entry.told(data.unit),
         }
         if entry.kind != "edit":
             shown["kind"] = entry.kind
@@ -48,8 +48,8 @@ async def at(session: Session, data: DocumentAt, request: Request) -> dict[str, 
     return {
         "document": data.document,
         "revision": past.revision,
-        "type": "text",
-        "text": past.text,
+        "type": past.type,
+        "text" if past.type == "text" else "content": past.content,
         "user": None if author is None else author.user,
         "client": None if author is None else author.client,
         "time": None if author is None else author.time,
