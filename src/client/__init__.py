@@ -1,6 +1,7 @@
 """The asyncio client: ``async with await connect("ws://127.0.0.1:8000/ws", name="Ada") as client: ...``.
 
-``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``Document``; both are kept over reconnects.
+``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``Document``, ``client.document(name, type="json")`` a
+``TypedDocument``; all are kept over reconnects.
 docs/python-client.md shows each with an example.
 """
 
@@ -23,6 +24,8 @@ from .errors import (
 )
 from .history import Blame, BlameRange, History, HistoryEntry, Version
 from .rooms import CustomEvent, Member, MessageStream, Position, Publication, Room
+from .typed_document import TypedDocument
+from .typed_state import LostContent, TypedOrigin
 
 __all__ = [
     "Backoff",
@@ -44,6 +47,7 @@ __all__ = [
     "History",
     "HistoryEntry",
     "Kind",
+    "LostContent",
     "LostWork",
     "Member",
     "MessageStream",
@@ -58,6 +62,8 @@ __all__ = [
     "Room",
     "State",
     "SystemClock",
+    "TypedDocument",
+    "TypedOrigin",
     "Version",
     "connect",
 ]

@@ -6,15 +6,16 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .backoff import Backoff, Clock
 from .callbacks import Callbacks
 from .codec import CodecName
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
-from .errors import ClientError
+from .errors import ClientError, RequestError
 from .rooms import Room, Status
+from .typed_document import TypedDocument
 
 if TYPE_CHECKING:
     import ssl
@@ -31,7 +32,7 @@ class Client:
     ) -> None:
         self.connection = Connection(url, self, options, token, name, get_token)
         self._rooms: dict[str, Room] = {}
-        self._documents: dict[str, Document] = {}
+        self._documents: dict[str, Document | TypedDocument] = {}
         self._timers: set[asyncio.Task[None]] = set()
         self._reconnects = -1
         self._on_state: Callbacks[[State]] = Callbacks()
@@ -118,28 +119,55 @@ class Client:
         await self.request("presence:update", data)
 
     # Documents -------------------------------------------------------------------------------------------------------
+    @overload
     async def document(
         self,
         document: str,
         *,
+        type: Literal["text"] = "text",
         client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
         operation_limit: int = 65_536,
-    ) -> Document:
+    ) -> Document: ...
+
+    @overload
+    async def document(
+        self, document: str, *, type: Literal["rich-text", "json"], client: str | None = None
+    ) -> TypedDocument: ...
+
+    async def document(
+        self,
+        document: str,
+        *,
+        type: Literal["text", "rich-text", "json"] = "text",
+        client: str | None = None,
+        hold_limit: int = 10_000,
+        pending_limit: int = 4_194_304,
+        operation_limit: int = 65_536,
+    ) -> Document | TypedDocument:
         """Opens a document, or gives the handle that is open already. The limits: ``DocumentState``.
 
         ``client``: the ``client_id`` of an earlier handle of the same user, whose steps can then be undone; two handles
         at a time must not have the same. Default: a random one.
 
-        Raises RequestError: document_not_found, document_unavailable, forbidden, limit_exceeded, ...
+        ``type``: what the document is, and what it becomes when this creates it.
+
+        Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...
         """
         known = self._documents.get(document)
         if known is not None:
+            if type != (known.type if isinstance(known, TypedDocument) else "text"):
+                raise RequestError("invalid_data", f"{document!r} is open as another type", "document:join")
             await known.wait_for(lambda: known.generation != "")
             return known
         limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
-        handle = self._documents[document] = Document(self, document, client, **limits)
+        handle: Document | TypedDocument
+        if type == "text":
+            handle = Document(self, document, client, **limits)
+        else:
+            handle = TypedDocument(self, document, type, client)
+        self._documents[document] = handle
         try:
             await self.request("document:join", handle._join_data(), handle._joined)
         except BaseException as error:
@@ -150,9 +178,19 @@ class Client:
         handle._wake()
         return handle
 
-    async def create_document(self, document: str, text: str = "", *, default_role: str | None = "editor") -> None:
-        """Raises RequestError(document_exists, document_too_large, ...)."""
-        await self.request("document:create", {"document": document, "text": text, "default_role": default_role})
+    async def create_document(
+        self,
+        document: str,
+        text: str = "",
+        *,
+        type: Literal["text", "rich-text", "json"] = "text",
+        content: Any = None,
+        default_role: str | None = "editor",
+    ) -> None:
+        """``content`` is for the types other than text. Raises RequestError(document_exists, document_too_large, ...)."""
+        data: dict[str, Any] = {"document": document, "default_role": default_role}
+        data |= {"text": text} if type == "text" else {"type": type, "content": content}
+        await self.request("document:create", data)
 
     # Plain requests --------------------------------------------------------------------------------------------------
     async def request(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
@@ -221,7 +259,7 @@ class Client:
         if self._rooms.get(room.name) is room:
             del self._rooms[room.name]
 
-    def _forget_document(self, document: Document) -> None:
+    def _forget_document(self, document: Document | TypedDocument) -> None:
         if self._documents.get(document.name) is document:
             del self._documents[document.name]
 

@@ -118,6 +118,10 @@ class DocumentType(ABC, Generic[C, O]):
         """About how many microseconds that takes; the sum over a rebase is bounded (``MAX_COST``)."""
         return 1
 
+    def split(self, operation: O) -> list[O]:
+        """The same in pieces that may each be submitted, to be done one after the other; one where it may as it is."""
+        return [operation]
+
     @abstractmethod
     def compose(self, first: O, second: O) -> O:
         """What ``first`` and then ``second`` do. Raises SynclineError."""

@@ -81,6 +81,17 @@ class JsonType(DocumentType[Value, Op]):
     def cost(self, operation: Op, other: Op) -> int:
         return 4 * sum(map(weight, operation)) * sum(map(weight, other))
 
+    def split(self, operation: Op) -> list[Op]:
+        pieces: list[Op] = [[]]
+        room = json0.MAX_COMPONENTS
+        for component in operation:
+            room -= weight(component)
+            if room < 0 and pieces[-1]:
+                pieces.append([])
+                room = json0.MAX_COMPONENTS - weight(component)
+            pieces[-1].append(component)
+        return pieces
+
     def compose(self, first: Op, second: Op) -> Op:
         return json0.compose(first, second)
 

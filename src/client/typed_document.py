@@ -1,0 +1,320 @@
+"""A document of type rich-text or json as one client sees it: edits at once, the rest by itself. Shell of typed_state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import ErrorCode, SynclineError
+from ..core.types import document_type
+from .callbacks import Callbacks
+from .documents import LOST_HISTORY, PASSING, REFUSALS
+from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
+from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState
+
+if TYPE_CHECKING:
+    from .client import Client
+
+log = logging.getLogger("syncline.client")
+
+#: A server that tells at least so many missed operations in a join may go on with pushes.
+ENTRIES_IN_STATE = 1000
+
+
+class TypedDocument:
+    """Made by ``Client.document(name, type="json")``. Operations and content are JSON values, as docs/types.md has them;
+    positions in strings count UTF-16 units.
+
+    ``submit`` changes ``content`` at once; what was done is sent, transformed, acknowledged and, after a reconnect,
+    resubmitted by itself. ``error`` is None while that goes on.
+    """
+
+    def __init__(self, client: Client, name: str, type: str, client_id: str | None = None) -> None:
+        self.name = name
+        self.role = ""
+        self.error: ClientError | None = None
+        self.lost_work: deque[LostContent] = deque(maxlen=16)
+        self._client = client
+        self._state = TypedState(document_type(type), client_id or secrets.token_hex(8))
+        self._people: dict[str, dict[str, Any]] = {}
+        self._whole = False  # the next join asks for the content
+        self._flushing = False
+        self._failures = 0
+        self._joins = 0
+        self._doubted_seq = 0
+        self._changes: deque[TypedChange] = deque()
+        self._firing = False
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._on_change: Callbacks[[Any, TypedOrigin]] = Callbacks()
+        self._on_refused: Callbacks[[Any, str]] = Callbacks()
+        self._on_lost_work: Callbacks[[LostContent]] = Callbacks()
+
+    async def __aenter__(self) -> TypedDocument:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.error is None and self._client.state != "closed":
+            await self.leave()
+
+    # What one can see ------------------------------------------------------------------------------------------------
+    @property
+    def type(self) -> str:
+        return self._state.type.name
+
+    @property
+    def content(self) -> Any:
+        """As it is here, own edits included; a JSON value, not to be changed."""
+        return self._state.content
+
+    @property
+    def revision(self) -> int:
+        return self._state.revision
+
+    @property
+    def generation(self) -> str:
+        return self._state.generation
+
+    @property
+    def client_id(self) -> str:
+        return self._state.client
+
+    @property
+    def collaborators(self) -> list[dict[str, Any]]:
+        """The other clients here, as `document:state` describes them; their cursors are those of then."""
+        return [dict(person) for person in self._people.values()]
+
+    def on_change(self, callback: Callable[[Any, TypedOrigin], object]) -> Callable[[], None]:
+        """``callback(operation, origin)`` for each change, in order. ``origin``: "local", "remote", "refused" (an own
+        edit taken back), "rebased", or "reset", where ``operation`` is None. Returns what takes it off."""
+        return self._on_change.add(callback)
+
+    def on_refused(self, callback: Callable[[Any, str], object]) -> Callable[[], None]:
+        """``callback(operation, code)``: the server will not have this edit; it was taken back."""
+        return self._on_refused.add(callback)
+
+    def on_lost_work(self, callback: Callable[[LostContent], object]) -> Callable[[], None]:
+        """The document was created anew: these edits have nowhere to go. Also in ``lost_work``."""
+        return self._on_lost_work.add(callback)
+
+    # What one can do -------------------------------------------------------------------------------------------------
+    def submit(self, operation: Any) -> None:
+        """An operation on the content as it is here.
+
+        Raises SynclineError (operation_invalid, operation_out_of_range), BufferFull, Closed; changes nothing then.
+        """
+        if self.error is not None:
+            raise self.error
+        self._changed([self._state.edit(operation)])
+        self._schedule()
+
+    def set_content(self, value: Any) -> None:
+        """The smallest operation that is easily found which gives ``value``. Raises as ``submit``."""
+        kind = self._state.type
+        before = kind.parse_content(self.content)
+        operation = kind.diff(before, kind.parse_content(value))
+        if not kind.is_identity(operation):
+            self.submit(kind.describe(operation))
+
+    async def settled(self) -> None:
+        """Every local edit is acknowledged: committed by the server and on its disk. Raises what ended the handle."""
+        await self.wait_for(lambda: self._state.settled)
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Until ``condition()``, looked at after everything that happens to this document."""
+        if self.error is not None:
+            raise self.error
+        if condition():
+            return
+        entry = (condition, asyncio.get_running_loop().create_future())
+        self._waiters.append(entry)
+        try:
+            await entry[1]
+        finally:
+            if entry in self._waiters:
+                self._waiters.remove(entry)
+
+    async def grant(self, user: str, role: str | None) -> None:
+        """Sets a user's role; None removes it. Owner only."""
+        await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
+
+    async def leave(self) -> None:
+        """Ends the handle. What is not acknowledged may be lost: await ``settled`` first. Idempotent."""
+        if self.error is not None:
+            return
+        self._end(Closed("the document was left"))
+        self._client._forget_document(self)
+        await self._client.request("document:leave", {"document": self.name})
+
+    # Called by the client --------------------------------------------------------------------------------------------
+    def _wake(self) -> None:
+        for condition, future in [*self._waiters]:
+            if not future.done() and condition():
+                future.set_result(None)
+
+    def _end(self, error: ClientError) -> None:
+        if self.error is None:
+            self.error = error
+        self._state.detach()
+        for _, future in self._waiters:
+            if not future.done():
+                future.set_exception(self.error)
+
+    def _join_data(self) -> dict[str, Any]:
+        state = self._state
+        data: dict[str, Any] = {"document": self.name, "type": self.type, "client": state.client}
+        if state.generation and not self._whole:
+            data |= {"revision": state.revision, "generation": state.generation}
+        return data
+
+    def _rejoin(self) -> None:
+        if self.error is not None:
+            return
+        self._state.detach()
+        self._joins += 1
+        self._client.connection.post("document:join", self._join_data(), partial(self._rejoined, self._joins))
+
+    def _rejoined(self, number: int, result: Any, error: ClientError | None) -> None:
+        if self.error is not None or number != self._joins:
+            return  # only the newest join counts
+        if error is None:
+            self._failures = 0
+            self._guarded(self._joined, result)
+        elif not isinstance(error, RequestError):
+            return  # the link is gone: the next one joins again
+        elif error.code in PASSING:
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
+        elif error.code in LOST_HISTORY and not self._whole:
+            self._whole = True
+            self._rejoin()
+        else:
+            self._client._forget_document(self)
+            self._end(error)
+
+    def _joined(self, result: Any) -> TypedDocument:
+        state = self._state
+        self._people = {entry["client"]: entry for entry in result["collaborators"]}
+        self._people.pop(state.client, None)
+        self.role = result["role"]
+        if result["operations"] is None:
+            self._whole = False
+            changes, lost = state.start(result["generation"], result["revision"], result["content"], result["seq"])
+            self._changed(changes)
+            if lost is not None:
+                self.lost_work.append(lost)
+                log.warning("document %r was loaded anew; unacknowledged edits are in lost_work", self.name)
+                self._on_lost_work.fire(lost)
+        else:
+            state.attach()
+            self._receive(result["revision"], result["operations"])
+            if state.attached and state.in_flight is not None and state.seq <= result["seq"]:
+                # It is committed. A long list of what was missed goes on in pushes: then it is among those.
+                if len(result["operations"]) < ENTRIES_IN_STATE:
+                    raise Diverged(f"operation {state.seq} was committed unnoticed")
+                state.await_answer()
+        self._schedule()
+        return self
+
+    def _push(self, event: str, data: dict[str, Any]) -> None:
+        self._guarded(self._take_push, event, data)
+
+    def _guarded(self, action: Callable[..., object], *args: Any) -> None:
+        try:
+            action(*args)
+        except Diverged as error:
+            log.error("document %r is loaded anew: %s", self.name, error)
+            self._whole = True
+            self._rejoin()
+        except (KeyError, TypeError, SynclineError) as error:
+            raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+        self._wake()
+
+    def _take_push(self, event: str, data: dict[str, Any]) -> None:
+        state = self._state
+        if event == "document:resync":
+            self._rejoin()
+        elif event == "error":
+            self._refused(data["seq"], data["code"], data.get("message", ""))
+        elif not state.attached:
+            pass  # older than the answer to the join, which will hold all of it
+        elif event == "document:operation":
+            self._receive(data["revision"], data["operations"])
+            self._schedule()
+        elif event == "document:ack":
+            if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
+                raise Diverged(f"operation {data['seq']} was committed unnoticed")
+        elif event == "document:collaborator_joined":
+            if data["client"] != state.client:
+                self._people[data["client"]] = data
+        elif event == "document:collaborator_left":
+            self._people.pop(data["client"], None)
+
+    def _receive(self, revision: int, entries: list[dict[str, Any]]) -> None:
+        number = revision - len(entries)
+        for entry in entries:
+            number += 1
+            if not self._state.attached:
+                return
+            kind = entry.get("kind", "edit")
+            self._changed(self._state.receive(number, entry["client"], entry["seq"], entry["operation"], kind))
+
+    def _refused(self, seq: int, code: str, message: str) -> None:
+        state = self._state
+        if not state.is_in_flight(state.client, seq):
+            return
+        again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
+        if code in REFUSALS or again:
+            log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
+            operation = state.type.describe(state.in_flight)
+            self._changed(state.refuse(seq))
+            self._on_refused.fire(operation, code)
+            self._schedule()
+            return
+        # Its fate is open: the answer to a join tells.
+        if code == ErrorCode.SEQUENCE_CONFLICT:
+            self._doubted_seq = seq
+        state.detach()
+        if code in PASSING:
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
+        else:
+            self._rejoin()
+
+    # Out -------------------------------------------------------------------------------------------------------------
+    def _schedule(self) -> None:
+        """Sends at the end of this turn of the loop, so that what is done in one turn is one operation."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.error is not None:
+            return
+        submission = self._state.take()
+        if submission is not None:
+            seq, revision, operation = submission
+            data = {"document": self.name, "seq": seq, "revision": revision, "operation": operation}
+            try:
+                self._client.connection.post("document:operation", data)
+            except RequestError as error:  # larger than may be sent
+                self._refused(seq, error.code, error.message)
+        self._wake()
+
+    def _changed(self, changes: list[TypedChange]) -> None:
+        """Tells the listeners, in order also when one of them edits."""
+        self._changes += changes
+        if self._firing:
+            return
+        self._firing = True
+        try:
+            while self._changes:
+                change = self._changes.popleft()
+                self._on_change.fire(change.operation, change.origin)
+        finally:
+            self._firing = False

@@ -1,0 +1,268 @@
+"""Documents of the types rich-text and json through the Python client; its state alone in random schedules."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncline.client import BufferFull, Closed, RequestError, TypedDocument, connect
+from syncline.client.typed_state import TypedState
+from syncline.core.errors import SynclineError
+from syncline.core.types import document_type, open_document
+from tests.core.test_types import random_edit
+
+from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
+
+TypeName = Literal["rich-text", "json"]
+NAMES: list[TypeName] = ["rich-text", "json"]
+every_type = pytest.mark.parametrize("name", NAMES)
+
+
+# The state alone ----------------------------------------------------------------------------------------------------
+
+
+class Desk:
+    """A client's state with its lines to and from the server."""
+
+    def __init__(self, name: str, client: str) -> None:
+        self.state = TypedState(document_type(name), client)
+        self.up: list[Any] = []
+        self.down: list[Any] = []
+        self.shown: Any = None
+
+    def mirror(self, changes: list[Any]) -> None:
+        """What a listener would have: the changes alone, from the last reset on."""
+        kind = self.state.type
+        for operation, _origin in changes:
+            if operation is None:
+                self.shown = copy.deepcopy(self.state.content)
+            else:
+                content = kind.parse_content(copy.deepcopy(self.shown))
+                self.shown = copy.deepcopy(kind.show(kind.apply(content, kind.parse(copy.deepcopy(operation)))))
+
+
+class Server:
+    """A document, and clients that lose and repeat what they send."""
+
+    def __init__(self, name: str, seed: random.Random) -> None:
+        self.random = seed
+        self.name = name
+        self.document = open_document(name, "d", "g")
+        self.log: list[Any] = []
+        self.desks = [Desk(name, f"c{number}") for number in range(3)]
+        self.refused = 0
+        for desk in self.desks:
+            self.join(desk)
+
+    def join(self, desk: Desk, whole: bool = False) -> None:
+        desk.up.clear()
+        desk.down.clear()
+        state = desk.state
+        state.detach()
+        if not state.generation or whole:
+            seq = self.document.last_seq(state.client)
+            changes, lost = state.start("g", self.document.revision, copy.deepcopy(self.document.content()), seq)
+            assert lost is None
+            if desk.shown is None:
+                desk.shown = copy.deepcopy(state.content)
+            desk.mirror(changes)
+        else:
+            state.attach()
+            for entry in self.log[state.revision :]:
+                desk.mirror(self.told(desk, entry))
+        assert desk.shown == state.content
+
+    def told(self, desk: Desk, entry: Any) -> list[Any]:
+        number, client, seq, operation = entry
+        return desk.state.receive(number, client, seq, copy.deepcopy(operation))
+
+    def arrive(self, desk: Desk) -> None:
+        seq, base, operation = desk.up.pop(0)
+        if self.random.random() < 0.15 and seq > self.document.last_seq(desk.state.client):
+            self.refused += 1
+            desk.down.append(("refused", seq))
+            return
+        receipt = self.document.receive(desk.state.client, "u", seq, base, copy.deepcopy(operation))
+        if not receipt.duplicate:
+            entry = (receipt.revision, desk.state.client, seq, receipt.entry.told())
+            self.log.append(entry)
+            for one in self.desks:
+                one.down.append(entry)
+
+    def step(self) -> None:
+        desk = self.random.choice(self.desks)
+        state = desk.state
+        what = self.random.random()
+        if what < 0.4:
+            value = random_edit(self.name, self.random, state.content)
+            desk.mirror([state.edit(copy.deepcopy(value))])
+        elif what < 0.6:
+            submission = state.take()
+            if submission is not None:
+                desk.up.append(submission)
+                if self.random.random() < 0.2:
+                    desk.up.append(submission)
+        elif what < 0.75 and desk.up:
+            self.arrive(desk)
+        elif what < 0.95 and desk.down:
+            self.hear(desk)
+        elif what > 0.98:
+            self.join(desk)
+        assert desk.shown == state.content
+
+    def hear(self, desk: Desk) -> None:
+        entry = desk.down.pop(0)
+        desk.mirror(desk.state.refuse(entry[1]) if entry[0] == "refused" else self.told(desk, entry))
+
+    def settle(self) -> None:
+        while True:
+            for desk in self.desks:
+                submission = desk.state.take()
+                if submission is not None:
+                    desk.up.append(submission)
+                while desk.up:
+                    self.arrive(desk)
+            for desk in self.desks:
+                while desk.down:
+                    self.hear(desk)
+            if all(desk.state.settled and not desk.up for desk in self.desks):
+                return
+
+
+@every_type
+@given(st.integers(0, 2**32).map(random.Random))
+def test_schedules_converge(name: str, seed: random.Random) -> None:
+    server = Server(name, seed)
+    for _ in range(40):
+        server.step()
+    server.settle()
+    for desk in server.desks:
+        assert desk.state.content == server.document.content() == desk.shown
+        assert desk.state.revision == server.document.revision
+
+
+@every_type
+@given(st.integers(0, 2**32).map(random.Random))
+def test_a_lost_history_costs_no_edit(name: str, seed: random.Random) -> None:
+    """One client gets the whole content instead of what it missed; its edits are carried over and arrive."""
+    server = Server(name, seed)
+    away = server.desks.pop()
+    for _ in range(3):
+        away.mirror([away.state.edit(random_edit(name, seed, away.state.content))])
+    for _ in range(20):
+        server.step()
+    server.settle()
+    before = copy.deepcopy(server.document.content())
+    edited = away.state.content
+    server.desks.append(away)
+    server.join(away, whole=True)
+    assert away.state.revision == server.document.revision
+    if not server.document.revision:
+        assert away.state.content == edited
+    server.settle()
+    assert all(desk.state.content == server.document.content() for desk in server.desks)
+    if away.state.seq == 0:  # nothing of its own was left to do
+        assert server.document.content() == before
+
+
+def test_what_a_state_refuses() -> None:
+    state = TypedState(document_type("json"), "c", pending_limit=40)
+    with pytest.raises(SynclineError):
+        state.edit([{"p": ["k"], "oi": 1}])
+    with pytest.raises(BufferFull):
+        state.edit([{"p": [], "od": None, "oi": "x" * 100}])
+    assert state.settled and state.content is None
+    state.edit([{"p": [], "od": None, "oi": "x"}])
+    with pytest.raises(BufferFull):
+        state.edit([{"p": [0], "si": "yyyyyyyyyyyyyyyyyyyyyyyyyy"}])
+    changes, lost = state.start("g", 0, None, 0)
+    assert lost is not None and lost.content == "x" and state.content is None and changes == []
+
+
+# Through the server -------------------------------------------------------------------------------------------------
+
+
+async def settle(*documents: TypedDocument) -> Any:
+    for document in documents:
+        await document.settled()
+    head = max(document.revision for document in documents)
+    for document in documents:
+        await document.wait_for(lambda document=document: document.revision >= head)  # type: ignore[misc]
+    assert all(document.content == documents[0].content for document in documents)
+    return documents[0].content
+
+
+@every_type
+async def test_editing_together(open_client: Open, codec: str, name: TypeName) -> None:
+    rng = random.Random(5)
+    clients = [await open_client(codec=codec), await open_client(codec="json"), await open_client(codec="msgpack")]
+    documents = [await client.document("d", type=name) for client in clients]
+    for _ in range(60):
+        document = rng.choice(documents)
+        document.submit(random_edit(name, rng, document.content))
+        if rng.random() < 0.2:
+            await asyncio.sleep(0)
+    assert await settle(*documents) == documents[0].content
+    assert documents[0].type == name and documents[0].role == "owner" and len(documents[0].collaborators) == 2
+    assert await clients[0].document("d", type=name) is documents[0]
+    with pytest.raises(RequestError):
+        await clients[0].document("d")
+
+
+async def test_callbacks_and_refusals(open_client: Open) -> None:
+    ada, bob = await open_client(), await open_client()
+    await ada.create_document("list", type="json", content={"items": [], "n": 0})
+    mine, theirs = await ada.document("list", type="json"), await bob.document("list", type="json")
+    seen: list[Any] = []
+    theirs.on_change(lambda operation, origin: seen.append((operation, origin)))
+    mine.submit([{"p": ["items", 0], "li": "a"}, {"p": ["n"], "na": 1}])
+    assert await settle(mine, theirs) == {"items": ["a"], "n": 1}
+    assert seen == [([{"p": ["items", 0], "li": "a"}, {"p": ["n"], "na": 1}], "remote")]
+    mine.set_content({"items": ["a", "b"], "n": 1})
+    assert await settle(mine, theirs) == {"items": ["a", "b"], "n": 1}
+    with pytest.raises(SynclineError):
+        mine.submit([{"p": ["items", 9], "li": 1}])
+    await ada.request("document:grant", {"document": "list", "user": bob.user, "role": "reader"})
+    refused: list[Any] = []
+    theirs.on_refused(lambda operation, code: refused.append((operation, code)))
+    theirs.submit([{"p": ["n"], "na": 5}])
+    await theirs.settled()
+    assert refused == [([{"p": ["n"], "na": 5}], "forbidden")] and theirs.content["n"] == 1
+    assert seen[-1] == ([{"p": ["n"], "na": -5}], "refused")
+    await theirs.leave()
+    with pytest.raises(Closed):
+        theirs.submit([{"p": ["n"], "na": 5}])
+    with pytest.raises(RequestError) as error:
+        await bob.document("list")
+    assert error.value.code == "invalid_data"
+    with pytest.raises(RequestError):
+        await bob.document("list", type="rich-text")
+
+
+@every_type
+async def test_edits_made_without_a_connection(tmp_path: Path, name: TypeName) -> None:
+    rng = random.Random(3)
+    async with serving(tmp_path, "sqlite") as app:
+        clock = GateClock()
+        async with await connect(ws_url(app), backoff=QUICK, clock=clock) as ada:
+            async with await connect(ws_url(app), backoff=QUICK) as bob:
+                mine, theirs = await ada.document("d", type=name), await bob.document("d", type=name)
+                mine.submit(random_edit(name, rng, mine.content))
+                await settle(mine, theirs)
+                clock.gate.clear()
+                cut(ada)
+                await until(lambda: ada.state != "open")
+                for _ in range(10):
+                    mine.submit(random_edit(name, rng, mine.content))
+                    theirs.submit(random_edit(name, rng, theirs.content))
+                await theirs.settled()
+                clock.gate.set()
+                await until(lambda: ada.reconnects == 1)
+                await settle(mine, theirs)
