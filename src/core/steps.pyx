@@ -8,7 +8,7 @@ operations are written in a snapshot.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memmove
 
 cimport cython
@@ -22,6 +22,7 @@ from syncline.core.parts cimport (
     Part,
     Parts,
     count_points,
+    invalid,
     parts_close,
     parts_open,
     parts_push,
@@ -153,6 +154,27 @@ cdef class Steps:
         return self.used * sizeof(Part) + self.count * sizeof(Py_ssize_t)
 
 
+cdef int32_t moved(int64_t retained, int64_t by) except -1:
+    """A first retain after a change before it."""
+    retained += by
+    if not 0 < retained <= MAX_LENGTH:
+        raise invalid("a length over 2147483647")
+    return <int32_t>retained
+
+
+cdef void extent(const Part *parts, Py_ssize_t count, int64_t *end, int64_t *delta) noexcept:
+    # Where the text that the parts name ends, and how much longer they make it. Reads inside the array.
+    cdef Py_ssize_t index
+    end[0] = delta[0] = 0
+    for index in range(count):
+        if parts[index].kind == INSERT:
+            delta[0] += parts[index].length
+            continue
+        end[0] += parts[index].length
+        if parts[index].kind == DELETE:
+            delta[0] -= parts[index].length
+
+
 cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, Py_ssize_t end, Steps out):
     """``operation`` after the steps of the range, and to ``out`` the steps after ``operation``.
 
@@ -161,9 +183,14 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
     """
     cdef Parts buffers[2]
     cdef Parts step
-    cdef const Part *parts = operation.parts
+    cdef Part *parts
+    cdef const Part *other
     cdef Py_ssize_t index, at, size, count = operation.count
-    cdef int turn = 0
+    cdef int64_t begin = operation.parts[0].length if count and operation.parts[0].kind == RETAIN else 0
+    cdef int64_t end_of_base = operation.base()
+    cdef int64_t delta = operation.inserted - operation.deleted
+    cdef int64_t first, last, grows
+    cdef int turn = 1
     if count == 0 or steps.is_empty(start, end):
         out.extend(steps, start, end)
         return operation
@@ -171,20 +198,44 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
     parts_open(&buffers[1])
     parts_open(&step)
     try:
+        for index in range(count):
+            parts_push(&buffers[0], operation.parts[index].kind, operation.parts[index].length)
+        parts = buffers[0].items
         for index in range(start, end):
             at = steps.start_of(index)
             size = steps.ends[index] - at
             if size == 0:
                 continue
+            other = steps.parts + at
+            # Nearly always one lies before the other as a whole: then only a first retain changes.
+            first = other[0].length if other[0].kind == RETAIN else 0
+            if count == 0 or first > end_of_base:
+                out.append(other, size)
+                if count:
+                    out.parts[out.used - size].length = moved(first, delta)
+                continue
+            if begin:
+                extent(other, size, &last, &grows)
+                if last < begin:
+                    out.append(other, size)
+                    parts[0].length = moved(begin, grows)
+                    begin += grows
+                    end_of_base += grows
+                    continue
             step.count = 0
-            transform_parts(steps.parts + at, size, parts, count, False, &step)
+            transform_parts(other, size, parts, count, False, &step)
             buffers[turn].count = 0
-            transform_parts(parts, count, steps.parts + at, size, True, &buffers[turn])
+            transform_parts(parts, count, other, size, True, &buffers[turn])
             parts = buffers[turn].items
             count = buffers[turn].count
             turn = 1 - turn
+            if count and parts[count - 1].kind == RETAIN:
+                count -= 1
+            begin = parts[0].length if count and parts[0].kind == RETAIN else 0
+            extent(parts, count, &end_of_base, &delta)
             if step.count and not (step.count == 1 and step.items[0].kind == RETAIN):
                 out.append(step.items, step.count)
+        buffers[1 - turn].count = count
         return new_operation(&buffers[1 - turn], operation.text if operation.inserted else "", True)
     finally:
         parts_close(&buffers[0])
