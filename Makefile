@@ -123,7 +123,7 @@ asan: setup ## the core tests under AddressSanitizer
 
 bench: setup ## benchmarks; each asserts its result first
 	@echo "==> benchmarks"
-	@$(PY) -m pytest bench/bench_core.py --timeout=0 --override-ini='python_files=bench_*.py' \
+	@$(PY) -m pytest bench/bench_core.py bench/bench_text.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
 
 $(STAMPS)/bench-peers: $(STAMPS)/bundle pyproject.toml bench/peers/package-lock.json

@@ -44,7 +44,7 @@ class Document(Window):
     def state(self) -> dict[str, str]:
         """What `document:state` says of the content."""
     def hash(self) -> int:
-        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""
+        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text), in chunks O(edited ones)."""
     def length(self, unit: Unit = "utf-16") -> int: ...
     def receive(
         self, client: str, user: str, seq: int, base: int, components: object, unit: Unit = "utf-16", time: float = 0.0

@@ -386,7 +386,7 @@ cdef class Document(Window):
         return {"text": str(self.body)}
 
     def hash(self):
-        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text)."""
+        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text), in chunks O(edited ones)."""
         return self.body.hash()
 
     def length(self, unit="utf-16"):

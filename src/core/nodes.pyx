@@ -8,8 +8,8 @@ from libc.string cimport memcpy, memmove
 cdef extern from "Python.h":
     void Py_FatalError(const char *message) noexcept
 
-# Spare nodes that stay for the next edits: an edit of one place may need three chunks.
-cdef Py_ssize_t KEPT = 4
+# Spare nodes that stay beyond what an edit reserves, so that it seldom allocates.
+cdef Py_ssize_t KEPT = 2
 
 cdef Py_ssize_t live = 0
 
@@ -182,11 +182,11 @@ cdef int add_spares(void **first, Py_ssize_t *count, Py_ssize_t wanted, size_t s
 cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -1:
     """Enough nodes for so many insertions of so many cells together. Raises MemoryError, with the text as it was.
 
-    An insertion splits a chunk at most, and fills new ones but for an eighth and half a pair. It may split the whole way
+    An insertion splits one chunk, and fills new ones but for an eighth and half a pair, the last as far as it goes. It may split the whole way
     up; after that, along a run of new chunks, an inner node splits once in half a fan-out, its parents more seldom:
     less than one inner node in all for each half - 1 chunks.
     """
-    cdef Py_ssize_t leaves = 3 * inserts + cells // (filled(self) - 1)
+    cdef Py_ssize_t leaves = 2 * inserts + cells // (filled(self) - 1)
     cdef Py_ssize_t inners = (self.depth + 1) * inserts + leaves // (self.fanout // 2 - 1) + 1
     if cells > self.leaf_cells or inserts > 1:
         inners += 8 if self.fanout >= 16 else MAX_DEPTH  # what grows above the root meanwhile

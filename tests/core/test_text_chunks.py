@@ -227,6 +227,17 @@ def test_any_bytes(body: bytes) -> None:
         native.check()
 
 
+@pytest.mark.parametrize("length", [*range(12), 500, *range(510, 522), 4095, 4096, 4097, 100_003])
+def test_the_hash_at_any_length(length: int) -> None:
+    choices = random.Random(length)
+    text = "".join(choices.choices(ALPHABET + "\uffff\u00ff\u8000", k=length))
+    native = Text(text)
+    assert native.hash() == zlib.crc32(text.encode("utf-16-le"))
+    assert Text("x" * length).hash() == zlib.crc32(b"x\0" * length)
+    native.splice(0, 0, "ab")  # the rest does not lie at even addresses any more
+    assert native.hash() == zlib.crc32(("ab" + text).encode("utf-16-le"))
+
+
 @pytest.mark.parametrize("alphabet", ["ab", "a💃"], ids=ascii)
 def test_a_large_text(alphabet: str) -> None:
     """More than a gap buffer holds in production: it goes into chunks, and shrinks again."""
