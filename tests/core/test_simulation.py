@@ -1,10 +1,10 @@
 """Two to eight clients and one server in memory, with everything that a network and a crash can do to them.
 
 The clients are Wave's simplification of Jupiter: at most one operation in flight, everything typed meanwhile composed
-into one pending operation. The server is a Document with a window of a few operations, a store (turn bodies and a
-snapshot), and commits in turns. Random steps: edit, send, deliver either way, deliver a copy twice or late, commit,
-refuse, cut a connection with all that is on it, come back, crash the server before or after its commit. At the end
-everything is delivered:
+into one pending operation; or one undo, redo or restore in flight, before which everything typed is sent. The server is
+a Document with a window of a few operations, a store (turn bodies and a snapshot), and commits in turns. Random steps:
+edit, send, ask for an undo, deliver either way, deliver a copy twice or late, commit, refuse, cut a connection with all
+that is on it, come back, crash the server before or after its commit. At the end everything is delivered:
 
 * every client's text is the server's, and that is what replaying the store with the slow oracle gives;
 * what was acknowledged is in the store, once; nothing else is there twice; what was refused is not there.
@@ -35,7 +35,8 @@ class Sent:
     client: str
     seq: int
     base: int
-    operation: Operation
+    operation: Operation | None  # None: the server makes it,
+    kind: Any = "edit"  # of this kind
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Client:
     seq: int = 0
     in_flight: Operation | None = None
     pending: Operation | None = None
+    asked: str = ""  # what is in flight instead of an operation
     sent: Sent | None = None
     connected: bool = False
     up: deque[Sent] = field(default_factory=deque)
@@ -88,14 +90,22 @@ class Client:
 
     def send(self) -> None:
         """The next operation; none while one is in flight."""
-        if self.connected and self.in_flight is None and self.pending is not None:
+        if self.connected and self.in_flight is None and not self.asked and self.pending is not None:
             self.in_flight, self.pending = self.pending, None
             self.seq += 1
             self.submit()
 
+    def ask(self, kind: str) -> None:
+        """For an undo, say; what was typed before goes first."""
+        self.send()
+        if self.connected and self.in_flight is None and not self.asked:
+            self.asked = kind
+            self.seq += 1
+            self.submit()
+
     def submit(self) -> None:
-        assert self.in_flight is not None
-        self.sent = Sent(self.name, self.seq, self.revision, self.in_flight)
+        assert (self.in_flight is not None) != bool(self.asked)
+        self.sent = Sent(self.name, self.seq, self.revision, self.in_flight, self.asked or "edit")
         self.up.append(self.sent)
 
     def receive(self) -> None:
@@ -113,7 +123,12 @@ class Client:
         operation = entry.in_unit(self.unit)
         self.confirmed = apply(self.confirmed, operation)
         self.revision = revision
-        if entry.client == self.name:
+        if entry.client == self.name and entry.kind != "edit":
+            # The ack, but not in one's text yet: from here on like one of others.
+            assert entry.kind == self.asked and entry.seq == self.seq
+            self.acknowledged.add(entry.seq)
+            self.asked, self.sent = "", None
+        elif entry.client == self.name:
             assert self.in_flight is not None and entry.seq == self.seq
             assert operation == self.in_flight  # what one's own entry says is already in one's text
             self.acknowledged.add(entry.seq)
@@ -129,9 +144,12 @@ class Client:
 
     def refuse(self, seq: int) -> None:
         """Takes the operation in flight back; the rest goes on without it."""
-        if self.in_flight is None or seq != self.seq:
+        if (self.in_flight is None and not self.asked) or seq != self.seq:
             return
         self.refused.add(seq)
+        if self.in_flight is None:
+            self.asked, self.sent = "", None
+            return
         if self.pending is not None:
             self.pending = transform(self.pending, invert(self.in_flight, self.confirmed), "left")
         self.in_flight = self.sent = None
@@ -150,6 +168,7 @@ class Server:
         self.snapshot: tuple[int, bytes] | None = None
         self.clients: dict[str, Client] = {}
         self.duplicates = self.widened = 0
+        self.time = 0.0
         self.waiting: list[Sent] = []
         self.accepted: list[Entry] = []
         self.start()
@@ -186,6 +205,8 @@ class Server:
                     ErrorCode.FORBIDDEN,
                     ErrorCode.DOCUMENT_TOO_LARGE,
                     ErrorCode.SEQUENCE_CONFLICT,
+                    ErrorCode.NOTHING_TO_UNDO,
+                    ErrorCode.NOTHING_TO_REDO,
                 }, error
                 continue
             if receipt.entry is not None:
@@ -198,13 +219,20 @@ class Server:
 
     def receive(self, sent: Sent, client: Client) -> Any:
         while True:
+            who = sent.client, "user of " + sent.client, sent.seq, sent.base
             try:
-                return self.document.receive(
-                    sent.client, "user of " + sent.client, sent.seq, sent.base, sent.operation.components, client.unit
-                )
+                if sent.operation is not None:
+                    return self.document.receive(*who, sent.operation.components, client.unit, self.now())
+                if sent.kind == "restore":
+                    return self.document.restore_content(*who, 0, "", self.now())
+                return self.document.undo(*who, sent.kind, self.now())
             except OutdatedRevision as error:
                 self.widened += 1
                 self.document.prepend(error.base + 1, self.stored()[error.base : error.floor])
+
+    def now(self) -> float:
+        self.time += self.choices.choice([0.1, 0.1, 5.0])
+        return self.time
 
     def commit(self, *, crash: bool = False) -> None:
         if self.accepted:
@@ -225,7 +253,8 @@ class Server:
     def knows(self, sent: Sent) -> bool:
         """Whether it was accepted."""
         return any(
-            (done.client, done.seq, done.digest) == (sent.client, sent.seq, sent.operation.digest)
+            (done.client, done.seq, done.kind) == (sent.client, sent.seq, sent.kind)
+            and (sent.operation is None or done.digest == sent.operation.digest)
             for done in self.stored() + self.accepted
         )
 
@@ -241,7 +270,7 @@ class Server:
             client.down.append(("entry", client.revision + at + 1, entry))
         while client.down:
             client.receive()
-        if client.in_flight is not None:
+        if client.in_flight is not None or client.asked:
             # Not committed: again, either as it was or as it is now.
             assert self.document.last_seq(client.name) < client.seq
             if client.sent is not None and self.choices.random() < 0.5:
@@ -262,14 +291,30 @@ def simulate(seed: int, steps: int = 800) -> Server:
     copies: list[Sent] = []
     for _ in range(steps):
         client = choices.choice(clients)
+        can_redo = server.document.undo_depth(client.name)[1] > 0
         match choices.choices(
-            ["edit", "send", "up", "down", "turn", "commit", "copy", "lose", "join", "crash", "crash after commit"],
-            [5, 10, 14, 20, 6, 6, 1.5, 0.4, 4, 0.1, 0.1],
+            [
+                "edit",
+                "send",
+                "ask",
+                "up",
+                "down",
+                "turn",
+                "commit",
+                "copy",
+                "lose",
+                "join",
+                "crash",
+                "crash after commit",
+            ],
+            [5, 10, 4, 14, 20, 6, 6, 1.5, 0.4, 4, 0.1, 0.1],
         )[0]:
-            case "edit":
+            case "edit" if not can_redo or choices.random() < 0.2:  # an edit ends what could be done again
                 client.edit()
             case "send":
                 client.send()
+            case "ask":
+                client.ask(choices.choices(["undo", "redo", "restore"], [6, 10 if can_redo else 1, 0.3])[0])
             case "up" if client.up:
                 copies.append(client.up[0])
                 server.waiting.append(client.up.popleft())
@@ -303,7 +348,8 @@ def simulate(seed: int, steps: int = 800) -> Server:
 def settle(server: Server, clients: list[Client]) -> None:
     """Until nothing is under way."""
     while any(
-        not client.connected or client.in_flight or client.pending or client.up or client.down for client in clients
+        not client.connected or client.in_flight or client.asked or client.pending or client.up or client.down
+        for client in clients
     ):
         for client in clients:
             if not client.connected:
@@ -331,8 +377,10 @@ def check(server: Server, clients: list[Client]) -> None:
         committed = [entry.seq for entry in entries if entry.client == client.name]
         assert committed == sorted(client.acknowledged)
         assert not client.refused & set(committed)
+    depths = [server.document.undo_depth(client.name) for client in clients]
     server.start()
     assert server.document.text() == text
+    assert [server.document.undo_depth(client.name) for client in clients] == depths
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -345,6 +393,8 @@ def test_the_simulation_is_not_idle() -> None:
     servers = [simulate(1000 + seed, steps=1500) for seed in range(10)]
     entries = [entry for server in servers for entry in server.stored()]
     assert len(entries) > 300
+    kinds = [entry.kind for entry in entries]
+    assert kinds.count("undo") > 30 and kinds.count("redo") > 5 and "restore" in kinds
     assert sum(len(client.refused) for server in servers for client in server.clients.values()) > 10
     assert sum(server.duplicates for server in servers) > 10
     assert sum(server.widened for server in servers) > 10
