@@ -25,6 +25,30 @@ export const ot: {
   readonly wellFormed: (text: string) => string;
 };
 
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+/** A component of json0 (docs/types.md): a path `p`, and what is done there. */
+export type JsonComponent = {
+  p: Array<string | number>; oi?: Json; od?: Json; li?: Json; ld?: Json; lm?: number; na?: number; si?: string; sd?: string;
+  t?: "text0"; o?: Array<{ p: number; i: string } | { p: number; d: string }>;
+};
+export type JsonOperation = JsonComponent[];
+
+/** Documents of type json. Nothing changes its arguments; errors have a `code` of the protocol. */
+export const json: {
+  readonly name: "json";
+  readonly empty: () => Json;
+  readonly parse: (operation: unknown) => JsonOperation;
+  readonly parseContent: (value: unknown) => Json;
+  readonly apply: (content: Json, operation: JsonOperation) => Json;
+  /** The content after it, and the operation with what is really there in `od` and `ld`. */
+  readonly resolve: (content: Json, operation: JsonOperation) => [content: Json, operation: JsonOperation];
+  readonly compose: (first: JsonOperation, second: JsonOperation) => JsonOperation;
+  readonly transform: (operation: JsonOperation, other: JsonOperation, side: Side) => JsonOperation;
+  readonly invert: (operation: JsonOperation, content: Json) => JsonOperation;
+  readonly diff: (before: Json, after: Json) => JsonOperation;
+  readonly isIdentity: (operation: JsonOperation) => boolean;
+};
+
 /** Codes of docs/protocol.md, and those of this side. */
 export type ErrorCode =
   | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged"

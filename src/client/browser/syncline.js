@@ -18,6 +18,7 @@ import { DocumentHandle } from "./syncline-document.js";
 
 export { SynclineError } from "./syncline-base.js";
 export { DocumentHandle } from "./syncline-document.js";
+export { json } from "./syncline-json.js";
 export { ot } from "./syncline-ot.js";
 
 /** Whether a client should come back by itself after this close code (docs/protocol.md, Disconnect codes). */

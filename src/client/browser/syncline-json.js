@@ -1,0 +1,537 @@
+/**
+ * JSON documents: pure functions over plain values. A part of the Syncline client: import syncline.js.
+ *
+ * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.py and
+ * text0.py, which say more about why): both must come to the same content. Values and operations are never changed once
+ * they are made; `apply` copies what lies on the path.
+ */
+
+const MOST_COMPONENTS = 1000;
+const MOST_LEVELS = 64;
+const LONGEST_KEY = 1024;
+const FORMS = new Set(["na p", "lm p", "oi p", "od p", "od oi p", "li p", "ld p", "ld li p", "p si", "p sd", "o p t"]);
+
+/** An operation or a value that is not allowed, or does not fit the content. `code` is the protocol's. */
+class JsonError extends Error {
+  constructor(message, code = "operation_invalid") {
+    super(message);
+    this.code = code;
+  }
+}
+
+const refuse = (message) => {
+  throw new JsonError(message);
+};
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const has = (object, name) => Object.hasOwn(object, name);
+const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
+
+// What comes from outside ----------------------------------------------------------------------------------------------
+
+function checkText(text) {
+  if (!text.isWellFormed ? /[\uD800-\uDFFF]/.test(text.replace(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g, "")) : !text.isWellFormed())
+    refuse("a lone surrogate");
+  return text;
+}
+
+function checkKey(key) {
+  if (key.length > LONGEST_KEY) refuse(`a key of more than ${LONGEST_KEY} UTF-16 code units`);
+  if (key === "__proto__") refuse("__proto__ is no key");
+  return checkText(key);
+}
+
+/** A copy of a JSON value; throws for what JSON or the server does not have. */
+function checkValue(value, depth = 0) {
+  if (typeof value === "string") return checkText(value);
+  if (value === null || typeof value === "boolean") return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : refuse("a number that is not finite");
+  if (depth >= MOST_LEVELS) refuse(`nested more than ${MOST_LEVELS} levels deep`);
+  if (Array.isArray(value)) return value.map((item) => checkValue(item, depth + 1));
+  if (!isObject(value)) return refuse("a value that JSON does not have");
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [checkKey(key), checkValue(item, depth + 1)]));
+}
+
+const checkIndex = (value) =>
+  Number.isInteger(value) && value >= 0 && value < 2 ** 31 ? value : refuse("indexes and positions are integers from 0");
+
+function parseEdits(edits) {
+  if (!Array.isArray(edits)) refuse("o is a list of edits");
+  return edits
+    .map((edit) => {
+      if (!isObject(edit) || !["i p", "d p"].includes(Object.keys(edit).sort().join(" "))) refuse("an edit has p and i or d");
+      const name = has(edit, "i") ? "i" : "d";
+      if (typeof edit[name] !== "string") refuse("i and d are strings");
+      return { p: checkIndex(edit.p), [name]: checkText(edit[name]) };
+    })
+    .filter((edit) => (edit.i ?? edit.d) !== "");
+}
+
+function parseComponent(given) {
+  if (!isObject(given) || !FORMS.has(Object.keys(given).sort().join(" "))) refuse("a component has a path and what to do");
+  if (!Array.isArray(given.p)) refuse("a path is a list of keys and indexes");
+  if (given.p.length > MOST_LEVELS) refuse(`a path of more than ${MOST_LEVELS} steps`);
+  const p = given.p.map((step) => (typeof step === "string" ? checkKey(step) : checkIndex(step)));
+  const last = p[p.length - 1];
+  if (has(given, "t")) return given.t === "text0" ? { p, t: "text0", o: parseEdits(given.o) } : refuse("only text0");
+  if (has(given, "na")) return Number.isSafeInteger(given.na) ? { p, na: given.na + 0 } : refuse("na adds an integer");
+  if (has(given, "si") || has(given, "sd")) {
+    if (!p.length) refuse("the path of si and sd ends with a position");
+    const edit = has(given, "si") ? { p: last, i: given.si } : { p: last, d: given.sd };
+    return { p: p.slice(0, -1), t: "text0", o: parseEdits([edit]) };
+  }
+  if (has(given, "oi") || has(given, "od")) {
+    if (p.length && typeof last !== "string") refuse("the path of oi and od ends with a key");
+    if (!p.length && !(has(given, "oi") && has(given, "od"))) refuse("the root is replaced: od and oi");
+  } else if (typeof last !== "number") refuse("the path of li, ld and lm ends with an index");
+  const component = { p };
+  for (const [name, value] of Object.entries(given)) {
+    if (name !== "p") component[name] = name === "lm" ? checkIndex(value) : checkValue(value, p.length);
+  }
+  return component;
+}
+
+const weight = (component) => (component.o ? component.o.length : 1);
+
+/** The canonical form of an operation, checked; throws an error with `code` operation_invalid. */
+function parse(operation) {
+  if (!Array.isArray(operation)) refuse("an operation is a list of components");
+  const parsed = operation.map(parseComponent);
+  if (parsed.reduce((sum, component) => sum + weight(component), 0) > MOST_COMPONENTS) {
+    refuse(`more than ${MOST_COMPONENTS} components`);
+  }
+  return parsed.filter((component) => !component.o || component.o.length);
+}
+
+// Edits of strings -----------------------------------------------------------------------------------------------------
+
+const inside = (text, at) => at > 0 && /^[\uD800-\uDBFF][\uDC00-\uDFFF]/.test(text.slice(at - 1, at + 1));
+
+function applyEdits(start, edits) {
+  let text = start;
+  for (const { p, i, d } of edits) {
+    if (p > text.length) throw new JsonError("an edit past the end of its string", "operation_out_of_range");
+    if (d !== undefined && text.slice(p, p + d.length) !== d) refuse("the text to delete is not what is there");
+    if (inside(text, p) || inside(text, p + (d ?? "").length)) refuse("it splits a surrogate pair");
+    text = text.slice(0, p) + (i ?? "") + text.slice(p + (d ?? "").length);
+  }
+  return text;
+}
+
+const inject = (text, at, inserted) => text.slice(0, at) + inserted + text.slice(at);
+
+function addEdit(edits, edit) {
+  if ((edit.i ?? edit.d) === "") return;
+  const last = edits[edits.length - 1];
+  if (last?.i !== undefined && edit.i !== undefined && last.p <= edit.p && edit.p <= last.p + last.i.length) {
+    edits[edits.length - 1] = { p: last.p, i: inject(last.i, edit.p - last.p, edit.i) };
+  } else if (last?.d !== undefined && edit.d !== undefined && edit.p <= last.p && last.p <= edit.p + edit.d.length) {
+    edits[edits.length - 1] = { p: edit.p, d: inject(edit.d, last.p - edit.p, last.d) };
+  } else edits.push(edit);
+}
+
+function moved(at, other, after) {
+  if (other.i !== undefined) return other.p < at || (other.p === at && after) ? at + other.i.length : at;
+  return at > other.p ? Math.max(other.p, at - other.d.length) : at;
+}
+
+function editPast(result, edit, other, side) {
+  if (edit.i !== undefined) return addEdit(result, { p: moved(edit.p, other, side === "right"), i: edit.i });
+  const end = edit.p + edit.d.length;
+  if (other.i !== undefined) {
+    const before = Math.min(Math.max(other.p - edit.p, 0), edit.d.length);
+    if (edit.p < other.p) addEdit(result, { p: edit.p, d: edit.d.slice(0, before) });
+    return addEdit(result, { p: edit.p + other.i.length, d: edit.d.slice(before) });
+  }
+  const otherEnd = other.p + other.d.length;
+  if (edit.p >= otherEnd) return addEdit(result, { p: edit.p - other.d.length, d: edit.d });
+  if (end <= other.p) return addEdit(result, edit);
+  const low = Math.max(edit.p, other.p);
+  const high = Math.min(end, otherEnd);
+  if (edit.d.slice(low - edit.p, high - edit.p) !== other.d.slice(low - other.p, high - other.p)) {
+    refuse("the text to delete is not what is there");
+  }
+  return addEdit(result, { p: Math.min(edit.p, other.p), d: edit.d.slice(0, low - edit.p) + edit.d.slice(high - edit.p) });
+}
+
+function diffText(before, after) {
+  const shorter = Math.min(before.length, after.length);
+  let head = 0;
+  while (head < shorter && before[head] === after[head]) head += 1;
+  if (inside(before, head) || inside(after, head)) head -= 1;
+  let tail = 0;
+  while (tail < shorter - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail += 1;
+  if (inside(before, before.length - tail) || inside(after, after.length - tail)) tail -= 1;
+  const gone = before.slice(head, before.length - tail);
+  const come = after.slice(head, after.length - tail);
+  return [...(gone ? [{ p: head, d: gone }] : []), ...(come ? [{ p: head, i: come }] : [])];
+}
+
+/** Both lists past each other. Pieces that a component falls into go through the rest of `first` one after the other. */
+function cross(first, second, step, add) {
+  let left = first;
+  const right = [];
+  const behind = [];
+  let waiting = [...second];
+  for (;;) {
+    if (!waiting.length) {
+      if (!behind.length) return [left, right];
+      const outer = behind.pop();
+      for (const component of left) add(outer.walked, component);
+      left = outer.walked;
+      waiting = outer.waiting;
+      continue;
+    }
+    let walker = waiting.shift();
+    const walked = [];
+    let index = 0;
+    for (; index < left.length && walker; index += 1) {
+      const pieces = [];
+      step(walked, left[index], walker, "left");
+      step(pieces, walker, left[index], "right");
+      if (pieces.length === 1) walker = pieces[0];
+      else {
+        const rest = left.slice(index + 1);
+        if (pieces.length) {
+          behind.push({ walked, waiting });
+          left = rest;
+          waiting = pieces;
+        } else {
+          for (const component of rest) add(walked, component);
+          left = walked;
+        }
+        walker = null;
+      }
+    }
+    if (walker) {
+      add(right, walker);
+      left = walked;
+    }
+  }
+}
+
+// Apply and friends ----------------------------------------------------------------------------------------------------
+
+function lookup(node, key) {
+  if (Array.isArray(node)) {
+    if (typeof key !== "number") refuse("the elements of a list have indexes");
+    if (key >= node.length) throw new JsonError("an index past the end of its list", "operation_out_of_range");
+  } else if (typeof key !== "string" || !has(node, key)) refuse("a path leads to a key that is not there");
+  return node[key];
+}
+
+function resolveComponent(holder, fresh, component) {
+  let node = holder;
+  let key = "";
+  for (const step of component.p) {
+    let child = lookup(node, key);
+    if (typeof child !== "object" || child === null) refuse("a path leads through what is no container");
+    if (!fresh.has(child)) {
+      child = Array.isArray(child) ? [...child] : { ...child };
+      fresh.add(child);
+      node[key] = child;
+    }
+    node = child;
+    key = step;
+  }
+  if (component.o) {
+    const text = lookup(node, key);
+    if (typeof text !== "string") refuse("text is edited where there is none");
+    node[key] = applyEdits(text, component.o);
+  } else if (has(component, "na")) {
+    const number = lookup(node, key);
+    const sum = number + component.na;
+    if (!Number.isInteger(number) || Math.abs(number) > 2 ** 53 || Math.abs(sum) > 2 ** 53) refuse("na where there is no integer");
+    node[key] = sum;
+  } else if (has(component, "oi") || has(component, "od")) {
+    if (Array.isArray(node)) refuse("oi and od are for objects");
+    if (!has(component, "od") && has(node, key)) refuse("oi without od where the key exists");
+    const told = has(component, "od") ? { ...component, od: lookup(node, key) } : component;
+    if (has(component, "oi")) node[key] = component.oi;
+    else delete node[key];
+    return told;
+  } else if (!Array.isArray(node)) refuse("li, ld and lm are for lists");
+  else if (has(component, "lm")) {
+    const item = lookup(node, key);
+    lookup(node, component.lm);
+    node.splice(key, 1);
+    node.splice(component.lm, 0, item);
+  } else if (has(component, "ld")) {
+    const ld = lookup(node, key);
+    if (has(component, "li")) node[key] = component.li;
+    else node.splice(key, 1);
+    return { ...component, ld };
+  } else {
+    if (typeof key !== "number") refuse("the elements of a list have indexes");
+    if (key > node.length) throw new JsonError("an index past the end of its list", "operation_out_of_range");
+    node.splice(key, 0, component.li);
+  }
+  return component;
+}
+
+/** [the content after it, the operation with what is really there in `od` and `ld`]. Throws, and changes nothing. */
+function resolve(content, operation) {
+  const holder = { "": content };
+  const fresh = new Set();
+  const told = operation.map((component) => resolveComponent(holder, fresh, component));
+  return [holder[""], told];
+}
+
+const apply = (content, operation) => resolve(content, operation)[0];
+const INVERSE = { oi: "od", od: "oi", li: "ld", ld: "li" };
+
+function invertComponent(component) {
+  const { p, o, na, lm } = component;
+  if (o) {
+    const undone = ({ p: at, i, d }) => (i === undefined ? { p: at, i: d } : { p: at, d: i });
+    return { p, t: "text0", o: [...o].reverse().map(undone) };
+  }
+  if (na !== undefined) return { p, na: 0 - na };
+  if (lm !== undefined) return { p: [...p.slice(0, -1), lm], lm: p[p.length - 1] };
+  return Object.fromEntries(Object.entries(component).map(([name, value]) => [INVERSE[name] ?? name, value]));
+}
+
+/** What undoes `operation`, which applies to `content`. */
+const invert = (operation, content) => resolve(content, operation)[1].reverse().map(invertComponent);
+
+const samePath = (one, two) => one.length === two.length && one.every((step, index) => step === two[index]);
+const isScalar = (value) => typeof value !== "object" || value === null;
+
+function append(operation, component) {
+  const last = operation[operation.length - 1];
+  if (!last || !samePath(last.p, component.p)) operation.push(component);
+  else if (component.o && last.o) {
+    const o = [...last.o];
+    for (const edit of component.o) addEdit(o, edit);
+    operation.pop();
+    if (o.length) operation.push({ ...component, o });
+  } else if (has(component, "na") && has(last, "na") && Math.abs(component.na + last.na) <= 2 ** 53) {
+    operation[operation.length - 1] = { ...component, na: component.na + last.na };
+  } else if (
+    has(last, "li") && has(component, "ld") && !has(component, "li") &&
+    isScalar(last.li) && last.li === component.ld
+  ) {
+    operation.pop();
+    if (has(last, "ld")) operation.push({ p: last.p, ld: last.ld });
+  } else if (has(last, "od") && !has(last, "oi") && has(component, "oi") && !has(component, "od")) {
+    operation[operation.length - 1] = { ...last, oi: component.oi };
+  } else if (has(last, "oi") && has(component, "od")) {
+    operation.pop();
+    const rest = without(last, "oi");
+    if (has(component, "oi")) rest.oi = component.oi;
+    if (Object.keys(rest).length > 1) operation.push(rest);
+  } else if (!(has(component, "lm") && component.lm === component.p[component.p.length - 1])) {
+    operation.push(component);
+  }
+}
+
+function compose(first, second) {
+  const result = [...first];
+  for (const component of second) append(result, component);
+  return result;
+}
+
+// Transform ------------------------------------------------------------------------------------------------------------
+
+const reach = ({ p, o, na }) => p.length + (o || na !== undefined ? 1 : 0);
+
+/** The step in the path of `below` that `above` is about; null when they do not meet, -1 for the root. */
+function operand(above, below) {
+  const last = reach(above) - 1;
+  if (last < 0) return -1;
+  if (last >= reach(below)) return null;
+  for (let index = 0; index < last; index += 1) if (above.p[index] !== below.p[index]) return null;
+  return last;
+}
+
+const stepOf = ({ p }, at) => (at >= 0 && at < p.length ? p[at] : null);
+const atStep = (component, at, step) => ({ ...component, p: [...component.p.slice(0, at), step, ...component.p.slice(at + 1)] });
+const after = (flag) => (flag ? 1 : 0);
+
+/** `component` removes something that `other` changes: it then removes the changed thing. */
+function withChangedVictim(component, other, within) {
+  if (stepOf(component, within) !== stepOf(other, within)) return component;
+  const name = has(component, "ld") ? "ld" : "od";
+  try {
+    return { ...component, [name]: apply(component[name], [{ ...other, p: other.p.slice(component.p.length) }]) };
+  } catch (error) {
+    if (error instanceof JsonError) return component;
+    throw error;
+  }
+}
+
+function componentPast(result, given, other, side) {
+  let component = given;
+  const within = operand(component, other);
+  if (within !== null && reach(other) > reach(component) && (has(component, "ld") || has(component, "od"))) {
+    component = withChangedVictim(component, other, within);
+  }
+  const at = operand(other, component);
+  const listed = has(other, "li") || has(other, "ld") || has(other, "lm");
+  if (at === null || (listed && typeof stepOf(component, at) !== "number")) return append(result, component);
+  let passed = component;
+  if (other.o) {
+    if (component.o) {
+      const [left, right] = side === "left" ? [component.o, other.o] : [other.o, component.o];
+      const o = cross(left, right, editPast, addEdit)[side === "left" ? 0 : 1];
+      passed = o.length ? { ...component, o } : null;
+    }
+  } else if (has(other, "oi") || has(other, "od")) passed = pastKey(component, other, at, side);
+  else if (has(other, "lm")) passed = pastMove(component, other, at, side);
+  else if (has(other, "ld")) passed = has(other, "li") ? pastReplacement(component, other, at, side) : pastRemoval(component, other, at);
+  else if (has(other, "li")) passed = pastInsert(component, other, at, side);
+  return passed && append(result, passed);
+}
+
+function pastKey(component, other, at, side) {
+  if (stepOf(component, at) !== stepOf(other, at)) return component;
+  const same = reach(component) === reach(other);
+  if (!has(other, "oi")) return same && has(component, "oi") ? { p: component.p, oi: component.oi } : null;
+  if (same && has(component, "oi") && side === "left") return { p: component.p, od: other.oi, oi: component.oi };
+  return null;
+}
+
+function pastInsert(component, other, at, side) {
+  const index = component.p[at];
+  const place = other.p[at];
+  const same = reach(component) === reach(other);
+  if (same && has(component, "li") && !has(component, "ld") && index === place) {
+    return atStep(component, at, index + after(side === "right"));
+  }
+  const lm = same && has(component, "lm") && place <= component.lm ? { lm: component.lm + 1 } : {};
+  return { ...atStep(component, at, index + after(place <= index)), ...lm };
+}
+
+function pastReplacement(component, other, at, side) {
+  if (component.p[at] !== other.p[at]) return component;
+  if (reach(component) !== reach(other)) return null;
+  if (!has(component, "ld")) return component;
+  return has(component, "li") && side === "left" ? { ...component, ld: other.li } : null;
+}
+
+function pastRemoval(given, other, at) {
+  let component = given;
+  const index = component.p[at];
+  const place = other.p[at];
+  const same = reach(component) === reach(other);
+  if (same && has(component, "lm")) {
+    if (place === index) return null;
+    const to = component.lm;
+    if (place < to || (place === to && index < to)) component = { ...component, lm: to - 1 };
+  }
+  if (place === index) {
+    if (!same) return null;
+    if (has(component, "ld")) return has(component, "li") ? { p: component.p, li: component.li } : null;
+  }
+  return atStep(component, at, index - after(place < index));
+}
+
+function pastMove(component, other, at, side) {
+  const index = component.p[at];
+  const from = other.p[at];
+  const to = other.lm;
+  const same = reach(component) === reach(other);
+  if (same && has(component, "lm")) return movePastMove(component, other, at, side);
+  if (same && has(component, "li") && !has(component, "ld")) {
+    return atStep(component, at, index - after(index > from) + after(index > to));
+  }
+  if (index === from) return atStep(component, at, to);
+  return atStep(component, at, index - after(index > from) + after(index > to || (index === to && from > to)));
+}
+
+function movePastMove(component, other, at, side) {
+  const start = component.p[at];
+  const end = component.lm;
+  const from = other.p[at];
+  const to = other.lm;
+  if (from === to) return component;
+  if (start === from) return side === "right" ? null : { ...atStep(component, at, to), lm: start === end ? to : end };
+  let index = start - after(start > from);
+  let lm = end;
+  if (start > to) index += 1;
+  else if (start === to && from > to) {
+    index += 1;
+    lm += after(start === end);
+  }
+  if (end > from || (end === from && end > start)) lm -= 1;
+  if (end > to) lm += 1;
+  else if (end === to) {
+    if ((to > from && end > start) || (to < from && end < start)) lm += after(side === "right");
+    else if (end > start) lm += 1;
+    else if (end === from) lm -= 1;
+  }
+  return { ...atStep(component, at, index), lm };
+}
+
+/** `operation` as it must be made after `other`; both were made on the same content. "left" wins ties. */
+function transform(operation, other, side) {
+  if (side === "left") return cross(operation, other, componentPast, append)[0];
+  return cross(other, operation, componentPast, append)[1];
+}
+
+// Diff -----------------------------------------------------------------------------------------------------------------
+
+function sameValue(one, two) {
+  if (Array.isArray(one)) {
+    return Array.isArray(two) && one.length === two.length && one.every((item, index) => sameValue(item, two[index]));
+  }
+  if (!isObject(one) || !isObject(two)) return one === two;
+  const keys = Object.keys(one);
+  return keys.length === Object.keys(two).length && keys.every((key) => has(two, key) && sameValue(one[key], two[key]));
+}
+
+const kindOf = (value) => (Array.isArray(value) ? "list" : value === null ? "null" : typeof value);
+
+function diffAt(result, p, before, afterwards, old, fresh) {
+  const kind = kindOf(before);
+  if (kind !== kindOf(afterwards) || !["list", "object", "string"].includes(kind)) {
+    if (!sameValue(before, afterwards)) result.push({ p, [old]: before, [fresh]: afterwards });
+  } else if (kind === "string") {
+    const o = diffText(before, afterwards);
+    if (o.length) result.push({ p, t: "text0", o });
+  } else if (kind === "object") {
+    for (const [key, value] of Object.entries(before)) {
+      if (has(afterwards, key)) diffAt(result, [...p, key], value, afterwards[key], "od", "oi");
+      else result.push({ p: [...p, key], od: value });
+    }
+    for (const [key, oi] of Object.entries(afterwards)) if (!has(before, key)) result.push({ p: [...p, key], oi });
+  } else diffLists(result, p, before, afterwards);
+}
+
+function diffLists(result, p, before, afterwards) {
+  const shorter = Math.min(before.length, afterwards.length);
+  let head = 0;
+  while (head < shorter && sameValue(before[head], afterwards[head])) head += 1;
+  let tail = 0;
+  while (tail < shorter - head && sameValue(before[before.length - 1 - tail], afterwards[afterwards.length - 1 - tail])) {
+    tail += 1;
+  }
+  const middle = shorter - tail;
+  for (let index = head; index < middle; index += 1) {
+    diffAt(result, [...p, index], before[index], afterwards[index], "ld", "li");
+  }
+  for (const ld of before.slice(middle, before.length - tail)) result.push({ p: [...p, middle], ld });
+  for (let index = middle; index < afterwards.length - tail; index += 1) result.push({ p: [...p, index], li: afterwards[index] });
+}
+
+/** An operation from one value to another that keeps what is equal. */
+function diff(before, afterwards) {
+  const result = [];
+  diffAt(result, [], before, afterwards, "od", "oi");
+  const total = result.reduce((sum, component) => sum + weight(component), 0);
+  return total > MOST_COMPONENTS ? [{ p: [], od: before, oi: afterwards }] : result;
+}
+
+/** The type json of documents. Every function returns new values and changes none. */
+export const json = {
+  name: "json",
+  empty: () => null,
+  parse,
+  parseContent: (value) => checkValue(value),
+  apply,
+  resolve,
+  compose,
+  transform,
+  invert,
+  diff,
+  isIdentity: (operation) => operation.length === 0,
+};

@@ -1,0 +1,84 @@
+"""The browser client's JSON documents do what the core's do, component by component, on random cases and odd ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from syncline.core import json0
+from syncline.core.errors import SynclineError
+from tests.core.test_json0 import DOCUMENT, SHAPES, UNFIT
+from tests.oracle.json0 import random_operation, random_value
+
+HERE = Path(__file__).resolve().parent
+
+
+def ask(node: str, calls: list[Any]) -> list[Any]:
+    line = json.dumps(calls)
+    done = subprocess.run(
+        [node, str(HERE / "json.mjs")], input=line + "\n", capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[Any] = json.loads(done.stdout)
+    assert len(answers) == len(calls)
+    return answers
+
+
+def test_it_agrees_with_the_core(node: str) -> None:
+    calls: list[Any] = []
+    expected: list[Any] = []
+    for seed in range(1500):
+        random = Random(seed)
+        content = random_value(random)
+        (first, after), (second, _) = (random_operation(random, content, 1 + seed % 6) for _ in range(2))
+        then, _ = random_operation(random, after, 3)
+        a, b, c = json0.parse(first), json0.parse(second), json0.parse(then)
+        calls += [
+            ("parse", first),
+            ("transform", a, b, "left"),
+            ("transform", b, a, "right"),
+            ("compose", a, c),
+            ("invert", a, content),
+            ("apply", content, a),
+            ("diff", content, after),
+            ("resolve", content, [{n: None if n in ("od", "ld") else v for n, v in one.items()} for one in a]),
+        ]
+        expected += [
+            a,
+            json0.transform(a, b, "left"),
+            json0.transform(b, a, "right"),
+            json0.compose(a, c),
+            json0.invert(a, content),
+            json0.apply(content, a),
+            json0.diff(content, after),
+            [json0.apply(content, a), json0.resolve(content, a)[1]],
+        ]
+    for call, got, wanted in zip(calls, ask(node, calls), expected, strict=True):
+        assert got == {"ok": wanted}, call
+
+
+def test_it_refuses_what_the_core_refuses(node: str) -> None:
+    calls: list[Any] = []
+    wanted: list[str] = []
+    for shape in SHAPES:
+        try:
+            line = json.dumps(shape, allow_nan=False)
+        except (TypeError, ValueError):
+            continue  # not JSON at all
+        if json.loads(line) != shape or any(odd in line for odd in (str(2**53 + 1), "1.0", "0" * 99)):
+            continue  # keys and numbers that JSON or JavaScript reads as others
+        calls.append(("parse", shape))
+        wanted.append("operation_invalid")
+    for component, _ in UNFIT:
+        operation = json0.parse([component])
+        try:
+            json0.apply(DOCUMENT, operation)
+        except SynclineError as error:
+            wanted.append(error.code.value)
+            calls.append(("apply", DOCUMENT, operation))
+    assert len(calls) > 60
+    for call, got, code in zip(calls, ask(node, calls), wanted, strict=True):
+        assert got == {"error": code}, call
