@@ -6,7 +6,10 @@ results.md, which also says what a row means.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +18,11 @@ from comparison import ROWS, Row, automerge_paper, edits, keystrokes, median_ms,
 from syncline.core import document as documents
 from syncline.core import ot
 from syncline.core.document import Document
+from syncline.core.entries import Entry, decode_snapshot, merge_bodies
+from syncline.core.log_body import pack_entries
 from syncline.core.ot import Operation
-from syncline.core.text import Text
+from syncline.core.replay import replay_text
+from syncline.core.text import Text, set_limits
 from tests.oracle.text import pack
 
 Edit = tuple[int, int, str]
@@ -62,7 +68,8 @@ def python_peers(history: list[Edit], end: str) -> dict[str, float]:
     return figures
 
 
-def test_replay_in_one_call(benchmark: Any) -> None:
+@pytest.mark.parametrize(("store", "target"), [("flat", 6), ("chunked", 10)])
+def test_replay_in_one_call(benchmark: Any, store: str, target: float) -> None:
     path = automerge_paper()
     history, end = edits(path)
     body = pack(history)
@@ -72,10 +79,17 @@ def test_replay_in_one_call(benchmark: Any) -> None:
         text.replay(body)
         return text
 
-    assert str(replay()) == end
-    benchmark.pedantic(replay, rounds=9, warmup_rounds=1)
-    row = Row("automerge-paper replay, one batch call", "ms", ours_ms(benchmark), 6, peers("replay", str(path)))
-    ROWS.append(row)
+    before = set_limits(4096, 1024, 64)
+    if store == "flat":
+        set_limits(*before)
+    try:
+        text = replay()
+        assert str(text) == end and text.chunked is (store == "chunked")
+        benchmark.pedantic(replay, rounds=15, warmup_rounds=1)
+    finally:
+        set_limits(*before)
+    found = peers("replay", str(path)) if store == "flat" else {}
+    ROWS.append(Row(f"automerge-paper replay, one batch call, {store}", "ms", ours_ms(benchmark), target, found))
 
 
 def test_replay_one_call_per_edit(benchmark: Any) -> None:
@@ -113,7 +127,7 @@ def behind(count: int, turns: int) -> tuple[Document, list[list[tuple[Any, ...]]
             # As many clients as make each one's operations further apart than it is behind.
             client = f"c{(turn * WRITERS + index) % (count + WRITERS)}"
             seq = (turn * WRITERS + index) // (count + WRITERS) + 1
-            part.append((client, "ada", seq, revision - count, [(index * 37) % 900 + 1, "z"], "utf-16", 0.0))
+            part.append((client, "ada", seq, revision - count, [(index * 37) % 900 + 1, "z"], "utf-16"))
             revision += 1
         work.append(part)
     return document, work
@@ -122,7 +136,7 @@ def behind(count: int, turns: int) -> tuple[Document, list[list[tuple[Any, ...]]
 @pytest.mark.parametrize(("count", "target"), [(100, 2_000_000), (1000, 500_000)])
 def test_submit(benchmark: Any, count: int, target: int) -> None:
     turns = 20
-    many = getattr(Document, "receive_many", None)
+    many = not_yet(Document, "receive_many")
 
     def prepare() -> tuple[tuple[Document, list[list[tuple[Any, ...]]]], dict[str, Any]]:
         return behind(count, turns), {}
@@ -136,25 +150,21 @@ def test_submit(benchmark: Any, count: int, target: int) -> None:
 
     def by_turns(document: Document, work: list[list[tuple[Any, ...]]]) -> Document:
         for part in work:
-            many(document, part)  # type: ignore[misc]
+            many(document, part)
         return document
 
     (document, work), _ = prepare()
     right = one_by_one(document, work)
     assert right.revision == 1 + count + turns * WRITERS
     assert right.length() == 1000 + count + turns * WRITERS
-    run = one_by_one
-    if many is not None:
-        (document, work), _ = prepare()
-        assert by_turns(document, work).text() == right.text()
-        run = by_turns
-    benchmark.pedantic(run, setup=prepare, rounds=15, warmup_rounds=1)
+    (document, work), _ = prepare()
+    assert by_turns(document, work).text() == right.text()
+    benchmark.pedantic(by_turns, setup=prepare, rounds=15, warmup_rounds=1)
     rate = turns * WRITERS / ours_ms(benchmark) * 1000
     measured = peers("transform")
     found = {"ot-text-unicode, transform alone": measured[f"ot-text-unicode rate {count}"]} if measured else {}
     work_name = f"submit + transform + apply, k = {count:,}, from Python"
-    note = "turns of 100" if many is not None else "one call each"
-    ROWS.append(Row(work_name, "operations/s", rate, target, found, more_is_better=True, note=note))
+    ROWS.append(Row(work_name, "operations/s", rate, target, found, more_is_better=True, note="turns of 100"))
 
 
 def spelled(history: list[Edit]) -> list[Operation]:
@@ -276,6 +286,91 @@ def test_open_cold(benchmark: Any) -> None:
     found = peers("open")
     found.update(pycrdt_open(start))
     ROWS.append(Row("open cold (snapshot + 10,000 operations)", "ms", ours_ms(benchmark), 2, found))
+
+
+BLOCK = 65_536  # operations: what one of 128 KiB holds before it is packed
+
+
+def stored_history(history: list[Edit]) -> tuple[list[bytes], list[bytes], list[str]]:
+    """The history as the server's upkeep stores it, typed at five keystrokes a second: packed blocks of log bodies with
+    times in seconds, the snapshots before each (checkpoints), and the text after each."""
+    entries = [
+        Entry("k3j9x0q2", "ada", seq, operation, time=1_700_000_000 + seq / 5)
+        for seq, operation in enumerate(spelled(history), 1)
+    ]
+    text, blocks, checkpoints, after = Text(), [], [], []
+    for at in range(0, len(entries), BLOCK):
+        part = entries[at : at + BLOCK]
+        checkpoints.append(documents.new_text_snapshot(str(text)))
+        for entry in part:
+            text.apply(entry.operation)
+        blocks.append(pack_entries(merge_bodies([documents.encode_entries(part)], 1000)))
+        after.append(str(text))
+    return blocks, checkpoints, after
+
+
+def test_history_on_disk() -> None:
+    path = automerge_paper()
+    history, end = edits(path)
+    blocks, _, after = stored_history(history)
+    assert after[-1] == end
+    assert sum(len(documents.decode_entries(block)) for block in blocks) == len(history)
+    size = sum(map(len, blocks)) / 1000
+    found = {name: value / 1000 for name, value in peers("history", str(path)).items()}
+    ROWS.append(Row("automerge-paper with its whole history on disk, times to the second", "kB", size, 75, found))
+
+
+def test_text_at_any_revision(benchmark: Any) -> None:
+    """The worst case of a block: the last revision before the next checkpoint, from stored bytes."""
+    history, _ = edits(automerge_paper())
+    blocks, checkpoints, after = stored_history(history)
+
+    def look(index: int, count: int) -> Text:
+        text = Text(decode_snapshot(checkpoints[index])[0])
+        replay_text(text, blocks[index], 0, count)
+        return text
+
+    for index, text in enumerate(after):
+        assert str(look(index, BLOCK)) == text
+    middle = len(blocks) // 2
+    benchmark.pedantic(look, args=(middle, BLOCK), rounds=31, warmup_rounds=3)
+    ROWS.append(Row("text at any revision of it, at worst", "ms", ours_ms(benchmark), 1))
+    half = median_ms(lambda: look(middle, BLOCK // 2), rounds=31)
+    ROWS.append(Row("text at any revision of it, halfway", "ms", half, 1))
+
+
+MEMORY = """
+import sys
+from syncline.core.document import Document, new_text_snapshot
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+snapshot = new_text_snapshot(open(sys.argv[1], encoding="utf-8").read())
+kept = []
+def load():
+    document = Document("bench", "1")
+    document.restore(1, snapshot)
+    kept.append(document)
+load()
+before = resident()
+for _ in range(50):
+    load()
+print((resident() - before) / 50)
+"""
+
+
+def test_memory_of_an_idle_document(tmp_path: Path) -> None:
+    """What a process grows by for each document that is loaded from its snapshot. Linux only."""
+    _, end = edits(automerge_paper())
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs /proc")
+    (tmp_path / "text").write_text(end, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path / "text")], capture_output=True, text=True, check=True
+    )
+    ROWS.append(Row("memory of automerge-paper, loaded and idle", "MB", float(done.stdout) / 1e6, 0.25))
 
 
 def pycrdt_open(start: str) -> dict[str, float]:
