@@ -197,7 +197,12 @@ class DocumentsConfig:
         high=1_000_000,
         zero="never",
     )
-    snapshot_operations: int = setting(1000, "Operations after which a snapshot is stored.", low=1, high=1_000_000)
+    snapshot_operations: int = setting(
+        1000,
+        "Operations after which a snapshot is stored; up to 16 times as many while they are fewer bytes than the last one.",
+        low=1,
+        high=1_000_000,
+    )
     history: str = setting(
         "full",
         "Operations that are kept. full: all; days=N: those of the last N days; checkpoints: those in memory, and older"

@@ -53,6 +53,8 @@ class LiveDocument:
         self._widening = False
         self._snapshot_at = core.revision
         self._snapshotting = False
+        self._snapshot_bytes = 0  # of the last one that this process stored,
+        self._log_bytes = 0  # and of the turns since
         self._hash_at = core.revision
         self._undo_dropped = core.undo_dropped
         self.idle: Timer | None = None
@@ -190,6 +192,7 @@ class LiveDocument:
         self._committing = True
         base = self.core.revision - len(self._entries)
         turn = Turn(base, len(self._entries), self.type.encode_entries(self._entries), self.node.clock.time())
+        self._log_bytes += len(turn.body)
         started = self.node.clock.monotonic()
 
         def done(revision: int | None, error: Exception | None) -> None:
@@ -349,7 +352,10 @@ class LiveDocument:
     # Snapshots -----------------------------------------------------------------------------------------------
 
     def _maybe_snapshot(self) -> None:
-        if self.core.revision - self._snapshot_at >= self.node.config.documents.snapshot_operations:
+        """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
+        costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many."""
+        few, since = self.node.config.documents.snapshot_operations, self.core.revision - self._snapshot_at
+        if since >= few and (self._log_bytes >= self._snapshot_bytes or since >= 16 * few):
             self.node.spawn(self.save_snapshot())
 
     async def save_snapshot(self) -> None:
@@ -358,9 +364,10 @@ class LiveDocument:
             return
         self._snapshotting = True
         snapshot = DocumentSnapshot(self.core.revision, self.core.snapshot())
+        self._log_bytes = 0
         try:
             await self.node.store.save_snapshot(self.id, self.core.generation, snapshot)
-            self._snapshot_at = snapshot.revision
+            self._snapshot_at, self._snapshot_bytes = snapshot.revision, len(snapshot.body)
             self.node.counters.snapshots += 1
             self.node.upkeep.consider(self.id)
         except Unavailable as error:

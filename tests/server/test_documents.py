@@ -322,6 +322,23 @@ async def test_snapshots_bound_the_replay(serve: Serve) -> None:
         assert (await ada.push("document:ack"))["revision"] == 25
 
 
+async def test_a_large_text_is_not_stored_again_for_a_few_bytes(serve: Serve) -> None:
+    async with (
+        serve(documents={"snapshot_operations": 10}) as app,
+        dial(app.url, name="Ada") as ada,
+    ):
+        await ada.call("document:create", document="d", text="x" * 100_000)
+        await ada.call("document:join", document="d", client="a")
+        stored = []
+        for seq in range(1, 201):
+            await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=["y"])
+            stored.append(app.node.counters.snapshots)
+        assert max(stored[:160]) == 1  # the first one: nothing is known of the size yet
+        async with asyncio.timeout(10):  # 160 operations later, however few bytes they are
+            while app.node.counters.snapshots < 2:
+                await asyncio.sleep(0.005)
+
+
 async def test_an_operation_made_long_ago(serve: Serve) -> None:
     """Behind the window: the history is read from the store, and nothing is refused or applied wrongly."""
     async with serve(documents={"window_operations": 5, "idle_seconds": 0.0}) as app:
