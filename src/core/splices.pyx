@@ -97,7 +97,7 @@ cdef int64_t splices_check(const Splice *items, Py_ssize_t count, int64_t size, 
     cdef int64_t most = size, inserted = 0
     cdef Py_ssize_t index
     for index in range(count):
-        if items[index].position > size or items[index].deleted > size - items[index].position:
+        if items[index].deleted > size - items[index].position:
             raise out_of_range("a splice lies outside the text")
         inserted += items[index].inserted
         size += <int64_t>items[index].inserted - items[index].deleted

@@ -34,6 +34,7 @@ cdef class Text:
     cdef int prepare(self, Operation operation) except -1
     cdef int commit(self, Operation operation) except -1
     cdef int replay_splices(self, const Splice *splices, Py_ssize_t count, str inserted) except -1
-    cdef int run(self, const Splice *splices, Py_ssize_t count, str inserted) except -1
+    cdef int run(self, const Splice *splices, Py_ssize_t count, str inserted, list journal) except -1
+    cdef int take_back(self, list journal) except -1
     cdef Operation counted(self, Operation operation, bint utf16)
     cdef Py_ssize_t convert(self, Py_ssize_t position, bint source_utf16, bint target_utf16) except -1

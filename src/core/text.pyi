@@ -17,12 +17,12 @@ class Text:
         """How many characters lie above U+FFFF; zero makes the two units the same."""
     def length(self, unit: Unit) -> int: ...
     def splice(self, position: int, deleted: int, inserted: str) -> None:
-        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(edit + distance from the last one), in
-        chunks O(edit + log n + chunk).
+        """Replaces ``deleted`` code units at ``position``; raises as ``apply``. O(edit + distance from the last one),
+        in chunks O(edit + log n + chunk).
         """
     def replay(self, body: bytes) -> None:
-        """Applies a batch of splices, all or nothing; the form is in splices.pyx. O(edits + text), without a Python
-        object for each.
+        """Applies a batch of splices, all or nothing; the form is in splices.pyx. O(edits * (log n + chunk) + what they
+        insert and delete); many are without a Python object for each.
 
         Raises ValueError for a damaged body, SynclineError as ``splice``.
         """

@@ -17,39 +17,15 @@ from libc.string cimport memcpy, memmove
 cimport cython
 
 from syncline.core.chunks cimport (
-    CELLS,
-    count_high,
-    decode,
-    encode,
-    is_high,
-    is_low,
-    tree_erase,
-    tree_hash,
-    tree_piece,
-    tree_seek_points,
-    tree_wide_before,
-    tree_write,
+    CELLS, count_high, decode, encode, is_high, is_low, tree_erase, tree_hash, tree_piece, tree_seek_points,
+    tree_wide_before, tree_write,
 )
 from syncline.core.crc cimport crc_cells
 from syncline.core.nodes cimport FANOUT, Tree, tree_check, tree_copy, tree_free, tree_new, tree_reserve
 from syncline.core.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.parts cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    count_astral,
-    count_points,
-    has_astral,
-    invalid,
-    out_of_range,
-    parts_close,
-    parts_open,
-    parts_push,
-    require_well_formed,
-    utf16_length,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, count_points, has_astral, invalid, out_of_range,
+    parts_close, parts_open, parts_push, require_well_formed, utf16_length,
 )
 from syncline.core.splices cimport Splice, Splices, splices_check, splices_close, splices_open, splices_read
 
@@ -65,6 +41,9 @@ cdef Py_ssize_t SMALLEST_GAP = 64
 # astral characters conversions scan it, so it is shorter.
 cdef Py_ssize_t FLAT = 131_072
 cdef Py_ssize_t FLAT_WIDE = 16_384
+
+# A batch on a larger text than this, in cells an edit, keeps a journal rather than copy the text.
+cdef Py_ssize_t JOURNAL = 1_024
 
 # Cells of a chunk (4 kB with its head), children of an inner node.
 cdef int LEAF = 2_032
@@ -371,38 +350,45 @@ cdef class Text:
         """Applies them one after the other, all or nothing; ``inserted`` is what all insert, in order. Raises as
         ``replay``.
         """
-        cdef int64_t most = splices_check(splices, count, self.size(), inserted)
+        cdef int64_t most = splices_check(splices, count, self.size(), inserted), deleted = 0
+        cdef Py_ssize_t index
+        cdef list journal = []
         cdef Text twin
         require_well_formed(inserted)
+        for index in range(count):
+            deleted += splices[index].deleted
         if self.tree == NULL and self.wide == 0 and most <= FLAT and not has_astral(inserted):
             self.reserve(most - self.size(), 1)
-            self.run(splices, count, inserted)
-        else:
-            # What may still be refused, or lack memory, is tried on a copy.
+            self.run(splices, count, inserted, None)  # nothing can fail
+        elif deleted + JOURNAL * count > self.size():
+            # What may still be refused, or lack memory, is tried on a copy,
             twin = self.twin()
             twin.reserve(most - self.size(), 1)
-            twin.run(splices, count, inserted)
+            twin.run(splices, count, inserted, None)
             self.swap(twin)
+        else:
+            # or can be taken back: there and back are reserved.
+            self.reserve(most - self.size(), 1)
+            if self.tree != NULL:
+                tree_reserve(self.tree, utf16_length(inserted) + deleted, 2 * count)
+            try:
+                self.run(splices, count, inserted, journal)
+            except BaseException:
+                self.take_back(journal)
+                raise
         return 0
 
-    cdef int run(self, const Splice *splices, Py_ssize_t count, str inserted) except -1:
-        # Ranges and lengths are checked, a gap is wide enough; pairs are looked after here.
-        cdef Py_ssize_t index = 0, used = 0, points, position, units, more
+    cdef int run(self, const Splice *splices, Py_ssize_t count, str inserted, list journal) except -1:
+        # Ranges and lengths are checked, a gap is wide enough, chunks are reserved if there is a journal (what was
+        # inserted where, and what was deleted); pairs are looked after here.
+        cdef Py_ssize_t index = 0, used = 0, points, position, units, deleted, more
         cdef bint wide = has_astral(inserted)
         while index < count:
             position = splices[index].position
-            units = points = splices[index].inserted
-            if self.wide and (self.splits(position) or self.splits(position + splices[index].deleted)):
-                raise invalid("a splice may not split a surrogate pair")
-            if wide:
-                points = count_points(inserted, used, units)
-                if points < 0:
-                    raise invalid("a splice may not insert half a surrogate pair")
-            if splices[index].deleted:
-                self.erase(position, splices[index].deleted)
-            index += 1
+            deleted = splices[index].deleted
+            units = points = 0
             # What is typed on and on goes in at once.
-            while index < count and splices[index].position == position + units and splices[index].deleted == 0:
+            while True:
                 more = splices[index].inserted
                 units += more
                 if wide:
@@ -411,11 +397,27 @@ cdef class Text:
                         raise invalid("a splice may not insert half a surrogate pair")
                 points += more
                 index += 1
-            if units:
-                if self.tree != NULL:
-                    tree_reserve(self.tree, units, 1)
-                self.write(position, inserted, used, points, units)
-                used += points
+                if index == count or splices[index].position != position + units or splices[index].deleted:
+                    break
+            if self.wide and (self.splits(position) or self.splits(position + deleted)):
+                raise invalid("a splice may not split a surrogate pair")
+            if journal is not None:
+                journal.append((position, units, self.copy(position, position + deleted), deleted))
+            elif self.tree != NULL:
+                tree_reserve(self.tree, units, 1)
+            self.erase(position, deleted)
+            self.write(position, inserted, used, points, units)
+            used += points
+        return 0
+
+    cdef int take_back(self, list journal) except -1:
+        """The edits of a journal, the last one first; there is room."""
+        cdef Py_ssize_t index, position, units, deleted
+        cdef str text
+        for index in range(len(journal) - 1, -1, -1):
+            position, units, text, deleted = journal[index]
+            self.erase(position, units)
+            self.write(position, text, 0, PyUnicode_GET_LENGTH(text), deleted)
         return 0
 
     cdef Operation counted(self, Operation operation, bint utf16):
@@ -536,8 +538,8 @@ cdef class Text:
         self.write(position, inserted, 0, PyUnicode_GET_LENGTH(inserted), length)
 
     def replay(self, bytes body not None):
-        """Applies a batch of splices, all or nothing; the form is in splices.pyx. O(edits + text), without a Python
-        object for each.
+        """Applies a batch of splices, all or nothing; the form is in splices.pyx. O(edits * (log n + chunk) + what they
+        insert and delete); many are without a Python object for each.
 
         Raises ValueError for a damaged body, SynclineError as ``splice``.
         """

@@ -134,6 +134,39 @@ def test_a_batch_is_its_splices_or_nothing(text: str, edits: list[tuple[int, int
         check(native, plain.text)
 
 
+LARGE = "xy💃" * 3000
+
+
+@given(st.lists(st.tuples(st.integers(0, 12_100), st.integers(0, 40), st.text(ALPHABET, max_size=30)), max_size=8))
+@settings(max_examples=60)
+def test_a_batch_on_a_large_text_is_its_splices_or_nothing(edits: list[tuple[int, int, str]]) -> None:
+    """It is small beside the text: that is not copied, but what was done is taken back."""
+    native, plain = Text(LARGE), oracle.Text(LARGE)
+    try:
+        for edit in edits:
+            plain.splice(*edit)
+    except oracle.Refused:
+        with pytest.raises(SynclineError):
+            native.replay(oracle.pack(edits))
+        check(native, LARGE)
+    else:
+        native.replay(oracle.pack(edits))
+        check(native, plain.text)
+
+
+def test_a_batch_on_a_large_text_is_taken_back() -> None:
+    native = Text(LARGE)
+    edits = [(4, 8, "ab💃"), (8, 0, "typed"), (13, 0, "💃"), (0, 4, ""), (6000, 400, ""), (6000, 0, "x" * 900)]
+    with pytest.raises(SynclineError, match="split"):
+        native.replay(oracle.pack([*edits, (8000, 0, ""), (8001, 1, ""), (8000, 3, ""), (8001, 2, "")]))
+    check(native, LARGE)
+    plain = oracle.Text(LARGE)
+    for edit in edits:
+        plain.splice(*edit)
+    native.replay(oracle.pack(edits))
+    check(native, plain.text)
+
+
 @given(texts, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.4), st.text(ALPHABET, max_size=30)), max_size=30))
 @settings(max_examples=60)
 def test_a_batch_that_fits(text: str, edits: list[tuple[float, float, str]]) -> None:
