@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -174,10 +176,8 @@ def blocks() -> Iterator[int]:
     yield from (0x4E00, 0x10400, 0xAC00)
 
 
-@pytest.mark.slow
-async def test_writers_at_random_places(own_server: ServerProcess) -> None:
-    count = 500
-    killer = Killer(own_server, points(5, 5, 3 * count))
+async def write_at_random_places(own_server: ServerProcess, seed: int, count: int) -> None:
+    killer = Killer(own_server, points(seed, 5, 3 * count))
     acks: list[Committed] = []
     async with AsyncExitStack() as stack:
         clients = await open_clients(stack, own_server, 3, "msgpack")
@@ -195,6 +195,42 @@ async def test_writers_at_random_places(own_server: ServerProcess) -> None:
         assert len(text) == len(set(text)), "something was typed once and is there twice"
         assert typed - deleted <= set(text), "something was lost"
         assert killer.kills >= 3
+
+
+@pytest.mark.slow
+async def test_writers_at_random_places(own_server: ServerProcess) -> None:
+    await write_at_random_places(own_server, 5, 500)
+
+
+@pytest.mark.slow
+async def test_writers_while_their_history_is_merged(tmp_path: Path) -> None:
+    """Turns become blocks all the time, and the server dies in the middle of it."""
+    often = {
+        "snapshot_operations": 10,
+        "window_operations": 20,
+        "compact_operations": 64,
+        "block_bytes": 4096,
+        "checkpoint_bytes": 4096,
+    }
+    with ServerProcess(tmp_path, {"documents": {**often}}) as server:
+        await write_at_random_places(server, 11, 500)
+        async with await connect(server.ws_url, name="reader") as client:
+            operations: list[dict[str, Any]] = []
+            while page := await client.request("document:history", {"document": "notes", "since": len(operations)}):
+                if not page["operations"]:
+                    break
+                operations += page["operations"]
+            assert [one["revision"] for one in operations] == list(range(1, page["revision"] + 1))
+            text = ""
+            for one in operations:
+                text = apply(text, Operation(one["operation"]))
+                if one["revision"] % 97 == 0:
+                    at = await client.request("document:at", {"document": "notes", "revision": one["revision"]})
+                    assert (at["text"], at["client"]) == (text, one["client"])
+    with closing(sqlite3.connect(tmp_path / "syncline.db")) as database:
+        blocks, most = database.execute("SELECT count(*), max(count) FROM turns WHERE count > 50").fetchone()
+        assert blocks >= 3 and most >= 100
+        assert database.execute("SELECT count(*) FROM checkpoints").fetchone()[0] >= 1
 
 
 @pytest.mark.slow

@@ -139,6 +139,9 @@ class LiveDocument:
             await self.widen(base)
         except (SynclineError, Unavailable) as error:
             log.warning("history of document %s from revision %d: %s", self.id, base, error)
+            if isinstance(error, SynclineError) and error.code == ErrorCode.HISTORY_TRIMMED and self._inbox:
+                self._send_back(self._inbox.pop(0))
+                return
             waiting, self._inbox = self._inbox, []
             for submission in waiting:
                 submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "its history cannot be read now"))
@@ -146,6 +149,16 @@ class LiveDocument:
             self._widening = False
             if self._inbox or self._cursors:
                 self._schedule()
+
+    def _send_back(self, submission: Submission) -> None:
+        """What was made below the horizon cannot be transformed; its client joins again and moves it there."""
+        request, collaborator = submission.request, submission.collaborator
+        request.fail(
+            SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "made at a revision that is no longer kept; join again")
+        )
+        self.remove(collaborator)
+        told = {"document": self.id, "reason": "an operation was made at a revision that is no longer kept"}
+        collaborator.session.push("document:resync", told)
 
     async def widen(self, base: int) -> None:
         """Reads history from the store until the window reaches down to ``base``. Raises SynclineError, Unavailable."""

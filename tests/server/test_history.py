@@ -343,6 +343,27 @@ async def test_only_the_window_and_checkpoints_are_kept(serve: Serve) -> None:
         assert (await author.join())["text"] == author.texts[-1]
 
 
+async def test_an_operation_from_below_the_horizon_fails_alone(serve: Serve) -> None:
+    """Its client joins again and moves its work; those who wrote at the same time do not notice."""
+    async with serve(documents={**SMALL, "history": "checkpoints"}) as app, dial(app.url, name="Ada") as ada:
+        author = Author(app, ada)
+        generation = (await author.join())["generation"]
+        await author.write(300)
+        await at_rest(app)
+        async with dial(app.url, name="Bob") as bob:
+            await bob.call("document:join", document="d", client="b")
+            late = {"document": "d", "seq": 1, "revision": 3, "operation": ["late"]}
+            answers = await asyncio.gather(bob.ask("document:operation", **late), author.write(1))
+            assert answers[0]["error"]["code"] == "document_unavailable"
+            await bob.push("document:resync")
+            await author.write(1)
+            old = {"client": "b", "revision": 3, "generation": generation, "pending": [late]}
+            state = await bob.call("document:join", document="d", **old)
+            assert state["rebased"] is True and state["text"] == author.texts[-1]
+            data = {"document": "d", "seq": 2, "revision": state["revision"], "operation": ["late"]}
+            assert (await bob.call("document:operation", **data))["revision"] == 303
+
+
 async def test_a_pruned_document_loads_again(serve: Serve, backend: str) -> None:
     if backend == "memory":
         pytest.skip("the memory store does not outlive its server")
