@@ -34,10 +34,12 @@ cdef object damaged(str what):
     return ValueError(f"damaged body: {what}")
 
 
+@cython.overflowcheck(False)  # wraps on purpose
 cdef uint64_t zigzag(int64_t value) noexcept:  # arithmetic
     return (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
 
 
+@cython.overflowcheck(False)  # wraps on purpose
 cdef int64_t unzigzag(uint64_t value) noexcept:  # arithmetic
     return <int64_t>(value >> 1) ^ -<int64_t>(value & 1)
 

@@ -210,6 +210,7 @@ def encode_payloads(list commits not None, list payloads not None):
     return out.finish()
 
 
+@cython.overflowcheck(False)  # wraps on purpose
 cpdef uint64_t payload_digest(bytes payload) except? 0:
     """64 bits of an operation's bytes (FNV-1a), the same everywhere. A digest made so costs the log nothing."""
     cdef uint64_t value = 14695981039346656037ULL

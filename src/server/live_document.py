@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
+from ..core.bodies import pack
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
 from ..core.types import AnyDocument, AnyEntry, document_type
 from .collaborator import Collaborator
@@ -379,6 +380,8 @@ class LiveDocument:
         snapshot = DocumentSnapshot(self.core.revision, self.core.snapshot())
         self._log_bytes = 0
         try:
+            if not self.collaborators:  # nobody waits, and it may lie there for long
+                snapshot = DocumentSnapshot(snapshot.revision, await self.node.archive.in_thread(pack, snapshot.body))
             await self.node.store.save_snapshot(self.id, self.core.generation, snapshot)
             self._snapshot_at, self._snapshot_bytes = snapshot.revision, len(snapshot.body)
             self.node.counters.snapshots += 1

@@ -37,6 +37,9 @@ log = logging.getLogger("syncline.history")
 STEP_OPERATIONS = 16_384
 BLOCK_OPERATIONS = 524_288
 
+#: A block is full from here on. Turns are larger than what they add to a block, so the last bit would take many steps.
+FULL = 0.9
+
 #: A document that nobody has open is merged from so few operations on.
 IDLE_OPERATIONS = 64
 
@@ -109,9 +112,7 @@ class Upkeep:
             try:
                 state = await self._node.store.document_state(document)
                 if state is not None:
-                    state = await self._compact(state)
-                    await self._checkpoint(state)
-                    await self._prune(state)
+                    await self._prune(await self._compact(state))
             except (Unavailable, ValueError, SynclineError) as error:
                 self._node.counters.history_failures += 1
                 log.warning("history of document %s: %s", document, error)
@@ -137,6 +138,8 @@ class Upkeep:
             group = self._group([turn for turn in turns if turn.base + turn.count <= limit], since)
             if not group:
                 break
+            if group[0].base == since:  # the block before is full: here a text saves to unpack it
+                await self._checkpoint(state)
             block = await self._node.archive.in_thread(_merge, group, round(self._config.block_time_seconds * 1000))
             if not await self._node.store.replace_turns(document, generation, block):
                 break  # deleted or created anew meanwhile
@@ -154,6 +157,8 @@ class Upkeep:
         policy, most = self._config.history, BLOCK_OPERATIONS
         if policy == "checkpoints":
             most = self._config.compact_operations  # blocks are pruned as a whole
+        if turns and turns[0].base < since and raw_size(turns[0].body) > self._config.block_bytes * FULL:
+            turns = turns[1:]
         for turn in turns:
             size += raw_size(turn.body)
             count += turn.count
@@ -171,11 +176,13 @@ class Upkeep:
         document, at = state.record.id, state.compacted
         known = await self._node.store.checkpoints(document)
         last = max((revision for revision in known if revision <= at), default=state.horizon)
-        if at <= max(last, state.horizon) or self._closed:
+        if at <= max(last, state.horizon) or at == state.snapshot:  # the newest snapshot serves as well
             return
         content: str | None = None
         if at - last < self._config.checkpoint_operations:
-            size = sum(raw_size(turn.body) for turn in await self._node.store.turns(document, last, at))
+            turns = await self._node.store.turns(document, last, at)
+            # Of a block that begins before the last checkpoint, its part.
+            size = sum(raw_size(turn.body) * min(1.0, (turn.base + turn.count - last) / turn.count) for turn in turns)
             if size < self._config.checkpoint_bytes:
                 return
             content = await self._content(document, at)

@@ -265,6 +265,7 @@ async def test_other_types_have_a_history_too(serve: Serve, name: str) -> None:
         await ada.call("document:create", document="d", type=name, content=[] if name == "rich-text" else {})
         state = await ada.call("document:join", document="d", client="a")
         contents = [state["content"]]
+        operation: list[dict[str, Any]] = []
         for seq in range(1, 151):
             operation = [{"insert": f"{seq} "}] if name == "rich-text" else [{"p": [f"k{seq}"], "oi": seq}]
             data = {"document": "d", "seq": seq, "revision": seq - 1, "operation": operation}
