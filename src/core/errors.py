@@ -41,16 +41,21 @@ class ErrorCode(StrEnum):
     NOTHING_TO_REDO = "nothing_to_redo"
     MESSAGE_TOO_LARGE = "message_too_large"
     LIMIT_EXCEEDED = "limit_exceeded"
+    RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
     INTERNAL = "internal"
 
 
 class SynclineError(Exception):
-    """Answers one request. ``code`` is stable, ``message`` is for people and is sent to the client."""
+    """Answers one request. ``code`` is stable, ``message`` is for people and is sent to the client.
 
-    def __init__(self, code: ErrorCode, message: str = "") -> None:
+    ``retry_after``: seconds after which it may be tried again.
+    """
+
+    def __init__(self, code: ErrorCode, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(code, message)
         self.code = code
+        self.retry_after = retry_after
         self.message = message or code.value.replace("_", " ")
 
     def __str__(self) -> str:

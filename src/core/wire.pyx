@@ -94,12 +94,12 @@ def reply_frame(str codec not None, object id, str event not None, object result
 
 
 def error_frame(str codec not None, object id, str code not None, str message not None, dict context=None):
-    """The error reply to ``id``, or without id the `error` push, which also carries ``context``."""
+    """The error reply to ``id``, or without id the `error` push; ``context`` is added to the error."""
     error = {"code": code, "message": message}
-    if id is not None:
-        return _framed(codec, _encode(codec, {"id": id, "event": "error", "error": error}))
     if context:
         error.update(context)
+    if id is not None:
+        return _framed(codec, _encode(codec, {"id": id, "event": "error", "error": error}))
     return _framed(codec, _encode(codec, {"event": "error", "data": error}))
 
 

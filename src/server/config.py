@@ -99,6 +99,26 @@ class LimitsConfig:
     bad_requests_per_minute: int = setting(
         60, "Malformed or refused-by-form requests in a minute before disconnecting.", low=1, high=100_000
     )
+    requests_per_second: float = setting(
+        0.0, "Requests of one connection; more are answered `rate_limited`.", low=0, high=1_000_000, zero="no limit"
+    )
+    requests_burst: int = setting(100, "Requests of one connection at once.", low=1, high=1_000_000)
+    bytes_per_second: float = setting(
+        0.0, "Bytes of requests of one connection.", unit="bytes", low=0, high=1e12, zero="no limit"
+    )
+    bytes_burst: int = setting(
+        4_194_304, "Bytes of requests of one connection at once.", unit="bytes", low=1024, high=1_073_741_824
+    )
+    user_requests_per_second: float = setting(
+        0.0, "Requests of one user over all connections.", low=0, high=1_000_000, zero="no limit"
+    )
+    user_requests_burst: int = setting(200, "Requests of one user at once.", low=1, high=1_000_000)
+    user_bytes_per_second: float = setting(
+        0.0, "Bytes of requests of one user.", unit="bytes", low=0, high=1e12, zero="no limit"
+    )
+    user_bytes_burst: int = setting(
+        8_388_608, "Bytes of requests of one user at once.", unit="bytes", low=1024, high=1_073_741_824
+    )
     connections: int = setting(
         19_000, "Connections on this node; more are answered with HTTP 503.", low=1, high=1_000_000
     )

@@ -28,6 +28,7 @@ from .hub import Hub, Seat
 from .metrics import Counters, Metrics
 from .pings import PingWheel
 from .presence import PresenceTracker
+from .rates import Rates
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
 from .session import Session
 from .upkeep import Upkeep
@@ -76,6 +77,7 @@ class Node:
             grace=config.presence.grace_seconds,
             ttl=config.presence.ttl_seconds,
         )
+        self.rates: Rates = Rates(config.limits, self.clock)
         self.pings = PingWheel(config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead)
         self.draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -204,6 +206,7 @@ class Node:
     def session_lost(self, session: Session) -> None:
         """The socket is gone: its seats and documents are given up."""
         self.pings.remove(session.connection)
+        self.rates.closed(session.user)
         for seat in self.hub.remove(session):
             self.presence.left(seat.room.name, session, lost=True)
         for document in list(session.documents):

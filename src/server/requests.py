@@ -51,6 +51,8 @@ class Request:
 
     def fail(self, error: SynclineError) -> None:
         context: dict[str, Any] = {}
+        if error.retry_after is not None:
+            context["retry_after"] = error.retry_after
         if self.id is None:
             if self.handler is not None:
                 context["event"] = self.handler.event

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .hub import Seat
     from .node import Node
+    from .rates import Allowance
 
 log = logging.getLogger("syncline.session")
 
@@ -94,6 +95,7 @@ class Session:
         "_paused",
         "_waiting",
         "_warned",
+        "allowance",
         "codec",
         "connection",
         "documents",
@@ -117,6 +119,7 @@ class Session:
         self.expires_at: float | None = None
         self.rooms: dict[str, Seat] = {}  # changed by the hub only
         self.documents: dict[str, Collaborator] = {}  # changed by the document's session only
+        self.allowance: Allowance | None = None  # set by ``opened``; None: no limits
         self._inbox: deque[wire.Envelope] = deque()
         self._waiting = False  # a request waits; the following ones go to the inbox
         self._paused = False  # reading from the socket is paused
@@ -140,13 +143,13 @@ class Session:
 
     def opened(self, connection: Connection, credentials: Credentials | None) -> None:
         """The socket is upgraded. ``credentials``: from the handshake, or None: the first event must be `auth`."""
-        self.connection = connection
-        self.node.hub.add(self)
-        timeout = self.node.config.auth.timeout_seconds
-        self._expiry = self.node.clock.call_later(timeout, self.close, errors.AUTHENTICATION_TIMEOUT)
+        node = self.node
+        self.connection, self.allowance = connection, node.rates.connection()
+        node.hub.add(self)
+        timeout = node.config.auth.timeout_seconds
+        self._expiry = node.clock.call_later(timeout, self.close, errors.AUTHENTICATION_TIMEOUT)
         if credentials is not None:
-            request = Request(self, self.node.handlers["auth"], None)
-            self._wait(self._accept(credentials, token=None), request)
+            self._wait(self._accept(credentials, token=None), Request(self, node.handlers["auth"], None))
 
     def receive(self, message: bytes) -> None:
         """One whole message. Never raises for what the peer sent."""
@@ -172,9 +175,8 @@ class Session:
         """A text frame on a MessagePack connection, or the reverse."""
         if self.state < State.CLOSING:
             kind = "text" if self.codec == "json" else "binary"
-            Request(self, None, None).fail(
-                SynclineError(ErrorCode.MALFORMED_FRAME, f"this connection takes {kind} frames")
-            )
+            error = SynclineError(ErrorCode.MALFORMED_FRAME, f"this connection takes {kind} frames")
+            Request(self, None, None).fail(error)
 
     def overflowed(self) -> None:
         """The reader is too slow: its queue was dropped."""
@@ -214,6 +216,9 @@ class Session:
             request.fail(SynclineError(ErrorCode.INVALID_DATA, text))
             return
         request.data = data
+        if self.allowance is not None and (refusal := self.allowance.refusal(len(raw))) is not None:
+            request.fail(refusal)
+            return
         if handler.waits:
             self._wait(handler.call(self, data, request), request)
             return
@@ -324,6 +329,7 @@ class Session:
         self.name = credentials.name or credentials.user
         self.guest = credentials.guest
         self.node.hub.authenticated(self)
+        self.node.rates.opened(self.user, self.allowance)
         self._set_expiry(credentials.expires_at)
         result = {
             "user": self.user,

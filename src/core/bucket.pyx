@@ -1,0 +1,39 @@
+"""A token bucket: so many units a second, so many at once. The clock is the caller's.
+
+Refills when asked, so it needs no timer, and allocates nothing.
+"""
+
+
+cdef class Bucket:
+    """``rate`` units a second flow in, up to ``burst``; it begins full."""
+
+    def __init__(self, double rate, double burst, double now):
+        if not rate > 0 or not burst > 0:
+            raise ValueError("rate and burst must be positive")
+        self.rate = rate
+        self.burst = burst
+        self._left = burst
+        self._at = now
+
+    cpdef double take(self, double now, double cost) except? -1:
+        """Takes ``cost`` and returns 0, or takes nothing and returns the seconds until it would be there.
+
+        A cost above ``burst`` counts as ``burst``: it passes when the bucket is full.
+        """
+        if now > self._at:
+            self._left = min(self.burst, self._left + (now - self._at) * self.rate)
+            self._at = now
+        cost = min(cost, self.burst)
+        if cost > self._left:
+            return (cost - self._left) / self.rate
+        self._left -= cost
+        return 0.0
+
+    cpdef int give_back(self, double cost) except -1:
+        """For who took here and was refused elsewhere."""
+        self._left = min(self.burst, self._left + min(cost, self.burst))
+        return 0
+
+    def full_at(self):
+        """When it will be full again, if nobody takes."""
+        return self._at + (self.burst - self._left) / self.rate

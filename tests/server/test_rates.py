@@ -1,0 +1,119 @@
+"""Rate limits over the real server: per connection, per user, and what the refusal says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from syncline.server.config import LimitsConfig
+from syncline.server.rates import Rates
+
+from .conftest import Serve
+from .wsclient import dial
+
+
+class Hand:
+    """A clock turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Any, *args: Any) -> Any:
+        raise AssertionError("rates need no timers")
+
+
+async def test_a_connection_that_asks_too_much_is_told_when_to_try_again(serve: Serve) -> None:
+    async with serve(limits={"requests_per_second": 0.5, "requests_burst": 5}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            answers = []
+            for number in range(8):
+                await ada.send({"event": "ping", "id": 1000 + number})
+            for number in range(8):
+                answers.append(await ada.take(lambda envelope, id=1000 + number: envelope.get("id") == id))
+            refused = [answer["error"] for answer in answers if answer["event"] == "error"]
+            assert len(refused) in (3, 4)  # the burst, less what `auth` took
+            assert {error["code"] for error in refused} == {"rate_limited"}
+            assert all(0 < error["retry_after"] <= 2.0 for error in refused)
+            assert (await bob.call("ping"))["time"] > 0  # others are not touched
+            # Without an id the error says what it was about.
+            await ada.send(
+                {"event": "document:operation", "data": {"document": "d", "seq": 7, "revision": 0, "operation": []}}
+            )
+            error = await ada.push("error")
+            assert (error["code"], error["document"], error["seq"]) == ("rate_limited", "d", 7)
+            assert error["retry_after"] > 0
+
+
+async def test_bytes_are_limited_too(serve: Serve) -> None:
+    async with serve(limits={"bytes_per_second": 100, "bytes_burst": 1024}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        await ada.call("message:send", room="r", data="x" * 700)
+        assert await ada.error("message:send", room="r", data="x" * 700) == "rate_limited"
+
+
+def limits(**values: float) -> LimitsConfig:
+    return LimitsConfig(**values)  # type: ignore[arg-type]
+
+
+def test_nothing_is_made_without_limits() -> None:
+    rates = Rates(limits(), Hand())
+    assert rates.connection() is None
+    rates.opened("ada", None)
+    rates.closed("ada")
+    assert rates._users == {}
+
+
+def test_a_user_has_one_allowance_over_all_connections() -> None:
+    clock = Hand()
+    rates = Rates(limits(user_requests_per_second=1, user_requests_burst=3), clock)
+    one, two, other = rates.connection(), rates.connection(), rates.connection()
+    assert one is not None and two is not None and other is not None
+    rates.opened("ada", one)
+    rates.opened("ada", two)
+    rates.opened("bob", other)
+    assert [one.take(1), two.take(1), one.take(1)] == [0.0, 0.0, 0.0]
+    assert one.take(1) == two.take(1) == 1.0
+    assert other.take(1) == 0.0
+    # Going and coming back does not refill it.
+    rates.closed("ada")
+    rates.closed("ada")
+    clock.now += 1
+    again = rates.connection()
+    assert again is not None
+    rates.opened("ada", again)
+    assert again.take(1) == 0.0
+    assert again.take(1) == 1.0
+
+
+def test_users_who_left_are_forgotten() -> None:
+    clock = Hand()
+    rates = Rates(limits(user_requests_per_second=1, user_requests_burst=3), clock)
+    for number in range(1000):
+        connection = rates.connection()
+        assert connection is not None
+        rates.opened(f"user{number}", connection)
+        connection.take(1)
+        rates.closed(f"user{number}")
+        clock.now += 0.5
+    assert len(rates._users) < 10
+    assert len(rates._leaving) == len(rates._users)
+
+
+def test_what_a_user_may_not_have_is_given_back_to_the_connection() -> None:
+    clock = Hand()
+    rates = Rates(
+        limits(requests_per_second=1, requests_burst=2, user_bytes_per_second=10, user_bytes_burst=1024), clock
+    )
+    connection = rates.connection()
+    assert connection is not None
+    rates.opened("ada", connection)
+    assert connection.take(1024) == 0.0
+    assert connection.take(1024) > 1.0
+    assert connection.take(0) == 0.0
+    refusal = connection.refusal(0)
+    assert refusal is not None and refusal.retry_after == 1.0
