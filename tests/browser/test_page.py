@@ -50,6 +50,12 @@ class Tab:
         self.page.keyboard.press(at)
         self.page.keyboard.type(text)
 
+    def put(self, text: str) -> None:
+        """As a paste: one step to undo, however slow the machine is."""
+        self.page.click(".cm-content")
+        self.page.keyboard.press("Control+End")
+        self.page.keyboard.insert_text(text)
+
     @property
     def text(self) -> str:
         """What the editor shows, without the others' name flags."""
@@ -267,18 +273,114 @@ def test_killed_again_and_again_while_typing(open_own: Open, own_server: ServerP
 
 def test_undo_takes_back_only_what_is_ones_own(open_tab: Open) -> None:
     ada, bob = open_tab("Ada"), open_tab("Bob")
-    ada.type("mine")
+    ada.put("mine")
     bob.shows("mine")
-    bob.type(" and yours")
-    ada.shows("mine and yours")
+    bob.put("+yours")
+    ada.shows("mine+yours")
     ada.page.click(".cm-content")
     ada.page.keyboard.press("Control+z")
-    bob.shows(" and yours")
+    bob.shows("+yours")
     ada.page.keyboard.press("Control+Shift+Z")
-    bob.shows("mine and yours")
+    bob.shows("mine+yours")
     bob.page.click(".cm-content")
     bob.page.keyboard.press("Control+z")
     ada.shows("mine")
+
+
+def test_undo_is_the_servers(open_tab: Open) -> None:
+    """With others' text in between, by the buttons and by the keys."""
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    undo, redo = ada.page.locator("#undo"), ada.page.locator("#redo")
+    expect(undo).to_be_disabled()
+    ada.put("one")
+    bob.shows("one")
+    expect(undo).to_be_enabled(timeout=PATIENCE)
+    bob.type("BOB ", at="Control+Home")
+    ada.shows("BOB one")
+    undo.click()
+    bob.shows("BOB ")
+    expect(redo).to_be_enabled(timeout=PATIENCE)
+    expect(undo).to_be_disabled(timeout=PATIENCE)
+    ada.page.click(".cm-content")
+    ada.page.keyboard.press("Control+y")
+    bob.shows("BOB one")
+    expect(redo).to_be_disabled(timeout=PATIENCE)
+
+
+def test_undo_after_a_reload(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.put("before")
+    ada.settled()
+    ada.page.reload()
+    ada.connected()
+    ada.shows("before")
+    expect(ada.page.locator("#undo")).to_be_enabled(timeout=PATIENCE)
+    assert ada.page.evaluate("sessionStorage.getItem('syncline.documents')") is None, "a duplicated tab would share it"
+    ada.page.click(".cm-content")
+    ada.page.keyboard.press("Control+z")
+    bob.shows("")
+    ada.page.keyboard.press("Control+Shift+Z")
+    bob.shows("before")
+    ada.type("!")
+    bob.shows("before!")
+
+
+def test_the_history_slider(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("A")
+    bob.shows("A")
+    bob.type("B")
+    ada.shows("AB")
+    ada.type("C")
+    bob.shows("ABC")
+    bob.settled()
+    page = bob.page
+    page.click("#history-toggle")
+    expect(page.locator("#history-slider")).to_be_focused()
+    expect(page.locator("#editor")).to_be_hidden()
+    past = page.locator("#past")
+    expect(past).to_have_text("ABC", timeout=PATIENCE)
+    expect(page.locator("#history-restore")).to_be_disabled()
+    page.keyboard.press("ArrowLeft")
+    expect(past).to_have_text("AB", timeout=PATIENCE)
+    expect(past.locator("ins")).to_have_text("B")
+    expect(page.locator("#history-about")).to_have_text(re.compile(r"Version 2 of 3 · you · \d"), timeout=PATIENCE)
+    page.click("#history-older")
+    expect(past).to_have_text("A", timeout=PATIENCE)
+    expect(page.locator("#history-about")).to_contain_text("Ada", timeout=PATIENCE)
+    expect(page.locator("#history-slider")).to_have_attribute("aria-valuetext", re.compile("^Version 1 of 3, Ada"))
+    page.locator("#history-slider").focus()
+    page.keyboard.press("Home")
+    expect(past).to_have_text("Nothing was here.", timeout=PATIENCE)
+    # The others go on meanwhile: the slider grows, the past stays.
+    ada.type("D")
+    expect(page.locator("#history-about")).to_contain_text("Version 0 of 4", timeout=PATIENCE)
+    expect(past).to_have_text("Nothing was here.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#history-toggle")).to_be_focused()
+    expect(page.locator("#editor")).to_be_visible()
+    bob.shows("ABCD")
+
+
+def test_a_version_is_restored_and_that_is_undone(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("kept ")
+    ada.settled()
+    bob.shows("kept ")
+    bob.page.click(".cm-content")
+    bob.page.keyboard.press("Control+a")
+    bob.page.keyboard.press("Backspace")
+    ada.shows("")
+    ada.page.click("#history-toggle")
+    ada.page.keyboard.press("ArrowLeft")
+    expect(ada.page.locator("#past")).to_have_text("kept ", timeout=PATIENCE)
+    ada.page.click("#history-restore")
+    expect(ada.page.locator("#past")).to_be_hidden(timeout=PATIENCE)
+    for tab in (ada, bob):
+        tab.shows("kept ")
+    ada.page.click("#undo")
+    for tab in (ada, bob):
+        tab.shows("")
 
 
 def test_another_room_is_another_document(open_tab: Open, room: str) -> None:
@@ -314,6 +416,13 @@ def test_on_a_phone(open_tab: Open) -> None:
     ada.page.tap(".tabs [data-panel=document]")
     bob.type("for the phone")
     ada.shows("for the phone")
+    ada.page.tap("#history-toggle")
+    ada.page.tap("#history-older")
+    expect(ada.page.locator("#past")).to_have_text(re.compile("^f"), timeout=PATIENCE)
+    assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert ada.page.evaluate("document.body.scrollWidth <= innerWidth")
+    ada.page.tap("#history-live")
+    expect(ada.page.locator("#past")).to_be_hidden()
     assert ada.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -325,6 +434,10 @@ def test_texts_have_contrast_and_controls_have_names(open_tab: Open, scheme: str
     bob.type("x")
     expect(ada.page.locator("#log .text")).to_have_count(1, timeout=PATIENCE)
     script = (Path(__file__).parent / "contrast.js").read_text("utf-8")
+    assert ada.page.evaluate(script) == []
+    ada.page.click("#history-toggle")
+    expect(ada.page.locator("#past ins")).to_have_text("x", timeout=PATIENCE)
+    ada.page.mouse.move(0, 0)
     assert ada.page.evaluate(script) == []
     nameless = ada.page.evaluate(
         """() => [...document.querySelectorAll("button, input, select, textarea, [contenteditable=true]")]

@@ -8,8 +8,6 @@ import { hueOf } from "/demo-people.js";
 
 /** On transactions that the document told; they are not edits to send. */
 const FromDocument = Annotation.define();
-/** On transactions of undo and redo: "undo" or "redo". */
-const Undoing = Annotation.define();
 
 // Operations and changes ---------------------------------------------------------------------------------------------
 
@@ -110,70 +108,16 @@ const cursorField = StateField.define({
   }),
 });
 
-// Undo ---------------------------------------------------------------------------------------------------------------
-
-const MOST_UNDO = 300;
-const PAUSE = 700; // milliseconds without typing that begin a new step
-
-/** One's own steps back and forth. Others' edits pass through them, so that undo never takes away another's text. */
-class Steps {
-  constructor() {
-    this.back = [];
-    this.forth = [];
-    this.last = 0;
-  }
-
-  /** A local edit of `text` was made; `kind` is "undo", "redo" or undefined. */
-  local(operation, text, kind) {
-    const inverse = ot.invert(operation, text);
-    const now = Date.now();
-    if (kind === "undo") this.forth.push(inverse);
-    else if (kind === "redo") this.back.push(inverse);
-    else {
-      this.forth = [];
-      const last = this.back[this.back.length - 1];
-      const line = operation.some((part) => typeof part === "string" && part.includes("\n"));
-      if (last && now - this.last < PAUSE && !line) {
-        this.back[this.back.length - 1] = ot.compose(inverse, last);
-      } else {
-        this.back.push(inverse);
-      }
-    }
-    this.last = kind ? 0 : now;
-    if (this.back.length > MOST_UNDO) this.back.shift();
-  }
-
-  remote(operation) {
-    for (const steps of [this.back, this.forth]) {
-      let other = operation;
-      for (let index = steps.length - 1; index >= 0; index -= 1) {
-        const step = steps[index];
-        steps[index] = ot.transform(step, other, "left");
-        other = ot.transform(other, step, "right");
-      }
-    }
-  }
-
-  take(kind) {
-    const steps = kind === "undo" ? this.back : this.forth;
-    while (steps.length) {
-      const step = steps.pop();
-      if (step.length) return step;
-    }
-    return null;
-  }
-}
-
 // The editor ---------------------------------------------------------------------------------------------------------
+
+/** One's own, asked of the server: where they were made, the caret goes. */
+const ASKED = new Set(["undo", "redo", "restore"]);
 
 /** An editor in `parent`: `attach(handle)` shows a document, `detach()` none. `refused(error)`: an edit was impossible. */
 export function createEditor(parent, { refused }) {
   const access = new Compartment();
   let handle = null;
   let releases = [];
-  let steps = new Steps();
-  let before = ""; // the document's text before the latest local edit
-  let kind; // of the local edit that is being handed over
   let used = false; // the caret is shown to others once the editor was used
   let syncing = false;
   let frame = 0;
@@ -181,8 +125,9 @@ export function createEditor(parent, { refused }) {
   const locked = (why) => [EditorState.readOnly.of(true), EditorView.editable.of(false), placeholder(why)];
   const open = () => [placeholder("Write something. Everybody in this room writes in the same document.")];
 
-  function fromDocument(changes, effects = []) {
-    view.dispatch({ changes, effects, annotations: FromDocument.of(true), userEvent: "remote" });
+  function fromDocument(changes, effects = [], caret = null) {
+    const there = caret === null ? {} : { selection: { anchor: caret }, scrollIntoView: true };
+    view.dispatch({ changes, effects, ...there, annotations: FromDocument.of(true), userEvent: "remote" });
   }
 
   /** Whatever happened, the editor shows what the document says. */
@@ -197,15 +142,12 @@ export function createEditor(parent, { refused }) {
 
   function submit(transaction) {
     const operation = operationOf(transaction.changes);
-    kind = transaction.annotation(Undoing);
-    before = handle.text;
     try {
       if (handle.edit(operation)) sync();
     } catch (error) {
       sync();
       refused(error);
     }
-    kind = undefined;
   }
 
   function showCursors() {
@@ -217,15 +159,18 @@ export function createEditor(parent, { refused }) {
     });
   }
 
+  /** On the server, which knows what everybody did since: it takes back one's own step alone, also after a reload. */
   const undo = (which) => () => {
-    const step = handle?.writable ? steps.take(which) : null;
-    if (!step) return true;
-    view.dispatch({
-      changes: changesOf(step), selection: { anchor: ot.endOf(step) }, scrollIntoView: true,
-      annotations: Undoing.of(which), userEvent: which,
-    });
+    if (handle?.writable) handle[which]().catch(refused);
     return true;
   };
+
+  /** Left to the browser, a deletion of everything beside another's cursor is noticed only with the next key. */
+  function deleteSelection() {
+    if (view.state.readOnly || view.state.selection.main.empty) return false;
+    view.dispatch(view.state.replaceSelection(""), { scrollIntoView: true, userEvent: "delete" });
+    return true;
+  }
 
   /** A new line, as far in as the present one. */
   function newLine({ state, dispatch }) {
@@ -268,7 +213,7 @@ export function createEditor(parent, { refused }) {
             // The browser's own undo knows nothing of the others.
             if (event.inputType === "historyUndo") undo("undo")();
             else if (event.inputType === "historyRedo") undo("redo")();
-            else return false;
+            else if (!event.inputType.startsWith("deleteContent") || !deleteSelection()) return false;
             event.preventDefault();
             return true;
           },
@@ -295,20 +240,19 @@ export function createEditor(parent, { refused }) {
 
   return {
     view,
+    undo: undo("undo"),
+    redo: undo("redo"),
     attach(shared) {
       this.detach();
       handle = shared;
-      steps = new Steps();
       used = false;
       releases = [
         shared.on("change", ({ operation, origin }) => {
-          if (origin === "local") return steps.local(operation, before, kind);
-          if (origin === "reset") steps = new Steps();
-          else steps.remote(operation);
+          if (origin === "local") return;
           const fits = ot.baseLength(operation) <= view.state.doc.length;
-          if (fits && !syncing) fromDocument(changesOf(operation));
+          const caret = ASKED.has(origin) ? ot.endOf(operation) : null;
+          if (fits && !syncing) fromDocument(changesOf(operation), [], caret);
           if (!fits || view.state.doc.length !== shared.text.length) sync();
-          return undefined;
         }),
         shared.on("cursors", showCursors),
         shared.on("state", setAccess),

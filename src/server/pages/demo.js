@@ -2,6 +2,7 @@
 import { Client } from "/syncline.js";
 import { Chat } from "/demo-chat.js";
 import { createEditor } from "/demo-editor.js";
+import { History } from "/demo-history.js";
 import { face, make, paintFace } from "/demo-people.js";
 
 const $ = (id) => document.getElementById(id);
@@ -49,10 +50,28 @@ const client = new Client(undefined, {
 let room = null;
 let shared = null;
 let unread = 0;
+/** This client's ids in the documents it was in: who comes back can undo what it did. */
+const ids = new Map(JSON.parse(memory.get("documents") ?? "[]"));
+const names = new Map(); // user -> name, of everybody who was seen here
 let status = memory.get("status") ?? "online";
 
 const me = () => ({ user: client.identity?.user ?? "", name: client.options.name ?? "" });
 const editor = createEditor($("editor"), { refused: (error) => notice(`That edit was not possible: ${error.message}.`) });
+const past = new History(
+  {
+    bar: $("history"), past: $("past"), editor: $("editor"), toggle: $("history-toggle"), slider: $("history-slider"),
+    older: $("history-older"), newer: $("history-newer"), about: $("history-about"), restore: $("history-restore"),
+    live: $("history-live"),
+  },
+  {
+    nameOf: (user) => (user === me().user ? "you" : (names.get(user) ?? "somebody")),
+    opened(open) {
+      showSteps();
+      if (open) learnNames();
+      else editor.view.requestMeasure();
+    },
+  },
+);
 const chat = new Chat(
   { log: $("log"), form: $("compose"), input: $("message"), newer: $("newer") },
   {
@@ -115,12 +134,19 @@ function enter(name) {
   chat.attach(room);
   room.on("members", showMembers);
   room.on("error", (error) => notice(`The room cannot be joined: ${error.message}.`));
-  shared = client.document(name);
+  shared = client.document(name, { client: ids.get(name) });
+  ids.set(name, shared.id);
   editor.attach(shared);
+  past.attach(shared);
+  shared.on("steps", showSteps);
+  shared.on("state", showSteps);
   shared.on("settled", showSaved);
   shared.on("state", showSaved);
   shared.on("collaborators", showWriters);
   shared.on("refused", ({ message }) => notice(`An edit was taken back: ${message || "the server refused it"}.`));
+  shared.on("rebased", ({ operation }) => {
+    if (operation.length) notice("You were away for long. Your edits are kept; please look whether they are in place.");
+  });
   shared.on("reset", ({ unsent }) => {
     notice("The document on the server is a new one. What you had not saved is not in it.", unsent.text);
   });
@@ -129,6 +155,7 @@ function enter(name) {
   });
   showMembers();
   showWriters();
+  showSteps();
   showSaved();
   showUnread();
 }
@@ -186,11 +213,35 @@ function showWriters() {
   }));
 }
 
+function showSteps() {
+  const can = shared?.writable && !past.open;
+  $("undo").disabled = !can || shared.canUndo === 0;
+  $("redo").disabled = !can || shared.canRedo === 0;
+}
+
+$("undo").addEventListener("click", () => editor.undo());
+$("redo").addEventListener("click", () => editor.redo());
+
+// The ids are in the session's storage only while the page is away: a tab that is duplicated gets its own ones.
+memory.set("documents", null);
+addEventListener("pagehide", () => {
+  if (shared) ids.set(shared.name, shared.id);
+  memory.set("documents", JSON.stringify([...ids].slice(-50)));
+});
+addEventListener("pageshow", () => memory.set("documents", null));
+
 // People -------------------------------------------------------------------------------------------------------------
 
 const STATUS = { online: "Online", away: "Away", busy: "Busy", offline: "Offline" };
 
+/** Who wrote here before, too. */
+async function learnNames() {
+  const members = await room.allMembers().catch(() => []);
+  for (const { user, name } of members) names.set(user, name);
+}
+
 function showMembers() {
+  for (const { user, name } of room?.members.values() ?? []) names.set(user, name);
   const others = [...(room?.members.values() ?? [])].filter(({ user }) => user !== me().user);
   others.sort((one, other) => collator.compare(one.name, other.name));
   const rows = others.map(({ user, name, status: theirs }) => {
