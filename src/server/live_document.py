@@ -241,6 +241,7 @@ class LiveDocument:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
         broadcast(self.id, revision, self._entries, self._due_hash(), self.collaborators.values())
+        self._pace.sent(len(self.collaborators))
         self._entries = []
         self._answer()
         if not self._settled:  # who waits may need the window as it is
@@ -264,6 +265,8 @@ class LiveDocument:
         for submission in accepted:
             receipt, request, data = submission.receipt, submission.request, submission.data
             assert receipt is not None
+            if request.id is None and not receipt.duplicate:
+                continue  # the shared frame was the ack
             ack = {"document": self.id, "revision": receipt.revision, "seq": data.seq}
             if submission.kind != "edit":
                 ack["undo"], ack["redo"] = self.core.undo_depth(submission.collaborator.client)
