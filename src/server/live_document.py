@@ -372,6 +372,8 @@ class LiveDocument:
         """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
         costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many."""
         few, since = self.node.config.documents.snapshot_operations, self.core.revision - self._snapshot_at
+        if self._snapshotting:
+            return
         if since >= few and (self._log_bytes >= self._snapshot_bytes or since >= 16 * few):
             self.node.spawn(self.save_snapshot())
 
