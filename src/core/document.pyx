@@ -504,7 +504,9 @@ cdef class Document(Window):
             self.require_next(entry, revision)
             try:
                 self.body.require_applicable(entry.operation)
-                points = self.body.counted(entry.operation, False)
+                points = entry.operation  # the units are the same as long as there are no pairs
+                if self.body.wide or has_astral(points.text):
+                    points = self.body.counted(points, False)
             except SynclineError as error:
                 raise ValueError(f"revision {revision} does not fit the text: {error.message}") from error
             if not points.same_parts(entry.numbers(False)):
