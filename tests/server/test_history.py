@@ -329,7 +329,8 @@ async def test_only_the_window_and_checkpoints_are_kept(serve: Serve) -> None:
         for revision in checkpoints:  # texts that are kept without the operations between them
             assert (await ada.call("document:at", document="d", revision=revision))["text"] == author.texts[revision]
         lost = next(revision for revision in range(1, state.horizon) if revision not in checkpoints)
-        for data in ({"revision": lost}, {"revision": 0}):
+        between = next(one for one in range(checkpoints[0] + 1, state.horizon) if one not in checkpoints)
+        for data in ({"revision": lost}, {"revision": 0}, {"revision": between}):
             assert await ada.error("document:at", document="d", **data) == "history_trimmed"
         assert await ada.error("document:history", document="d", since=0) == "history_trimmed"
         page = await ada.call("document:history", document="d", limit=1000)
