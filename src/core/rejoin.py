@@ -109,4 +109,4 @@ class Missed:
 
 def _composed(operations: list[Operation]) -> list[Operation]:
     """At most one operation that does what all do."""
-    return [compose_all(operations)] if len(operations) > 1 else operations
+    return [compose_all(operations, operations[0].unit)] if len(operations) > 1 else operations
