@@ -240,7 +240,7 @@ class Document:
             self._requests.pop(request, None)
 
     async def history(self, since: int | None = None, limit: int = 100) -> History:
-        """Up to ``limit`` operations (1,000 at most) after revision ``since``, oldest first; default: from the horizon.
+        """Up to ``limit`` operations (1,000 at most) after revision ``since`` (default: the last), oldest first.
 
         Raises RequestError: history_trimmed, revision_unknown, ...
         """
