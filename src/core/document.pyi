@@ -32,8 +32,8 @@ class Document(Window):
     ) -> None: ...
     @property
     def ladder_bytes(self) -> int:
-        """Memory of what takes operations that are behind to the head. At most 64 bytes for each entry of the window,
-        and ``window_bytes`` / 2.
+        """Memory of what takes operations that are behind to the head. At most about 128 bytes for each entry of the
+        window, and ``window_bytes`` / 2.
         """
     def trim(self) -> None:
         """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped)."""

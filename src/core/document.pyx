@@ -160,8 +160,8 @@ cdef class Document(Window):
 
     @property
     def ladder_bytes(self):
-        """Memory of what takes operations that are behind to the head. At most 64 bytes for each entry of the window,
-        and ``window_bytes`` / 2.
+        """Memory of what takes operations that are behind to the head. At most about 128 bytes for each entry of the
+        window, and ``window_bytes`` / 2.
         """
         return self.ladder.size()
 

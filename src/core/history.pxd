@@ -58,5 +58,6 @@ cdef class PositionMap:
     cdef void find(self, Place *place, int64_t cell) noexcept
     cdef int64_t rank(self, Place *place, int64_t position) noexcept
     cdef int move_parts(self, const Part *parts, Py_ssize_t count, Parts *out) except -1
+    cdef int spans(self, Parts *out) except -1
     cdef int64_t move(self, int64_t position) except -1
     cdef Py_ssize_t size(self) noexcept

@@ -105,6 +105,16 @@ cdef void set_span(Node *leaf, Py_ssize_t index, int kind, int64_t length) noexc
     leaf.at.spans[index].length = <int32_t>length
 
 
+cdef int push_spans(const Node *node, Parts *out) except -1:
+    cdef Py_ssize_t index
+    for index in range(node.count):
+        if node.level:
+            push_spans(node.at.below.children[index], out)
+        else:
+            parts_push(out, node.at.spans[index].kind, node.at.spans[index].length)
+    return 0
+
+
 @cython.final
 cdef class PositionMap:
     """Operations that follow each other, folded into one map from the text before them to the text after them."""
@@ -409,6 +419,10 @@ cdef class PositionMap:
                 at += take
                 left -= take
         return 0
+
+    cdef int spans(self, Parts *out) except -1:
+        """Appends all of them, the endless tail too."""
+        return push_spans(self.root, out)
 
     def transform(self, Operation operation not None):
         """What ``operation``, made before the history, is after all of it; it wins ties. O(parts log spans + spans

@@ -7,7 +7,8 @@ from syncline.core.history cimport PositionMap
 from syncline.core.parts cimport Part, Parts
 
 cdef enum:
-    SLOTS = 8  # base revisions that are remembered as asked for
+    SLOTS = 8   # base revisions that are remembered as asked for
+    BLOCK = 64  # revisions that a block passes over, the first of them a multiple of it
 
 # A committed operation that is one splice, as it moves a position. `at` is -1 for any other operation.
 cdef struct Splice:
@@ -22,6 +23,16 @@ cdef struct Edit:
     int64_t before
     int64_t deleted
     int64_t after
+
+# The map of BLOCK revisions: cells of the base up to `end`, and not those before, go to (position & mask) + value.
+cdef struct Stretch:
+    int32_t end
+    int32_t mask   # -1, or 0 for tombstones, which all go to one place
+    int32_t value
+
+cdef struct Block:
+    Py_ssize_t count  # 0: not to be had, its operations are too many parts
+    Stretch stretches[1]  # so many
 
 # What is known of a base revision that was asked for.
 cdef struct Slot:
@@ -39,6 +50,11 @@ cdef class Ladder:
     cdef Py_ssize_t count
     cdef Py_ssize_t capacity
     cdef int64_t floor
+    cdef Block **blocks      # of revisions from block_floor * BLOCK on; NULL where none was asked for
+    cdef Block **point_blocks  # the same for `points`
+    cdef Py_ssize_t block_count
+    cdef Py_ssize_t block_bytes
+    cdef int64_t block_floor
     cdef Slot slots[SLOTS]
     cdef list maps           # PositionMap or None, one a slot
     cdef int64_t clock
@@ -47,6 +63,8 @@ cdef class Ladder:
     cdef void clear(self) noexcept
     cdef int push(self, Entry entry) except -1
     cdef int sync(self, list entries, int64_t revision, int64_t bottom, int64_t base) except -1
+    cdef void clear_blocks(self) noexcept
+    cdef const Block *block(self, list entries, int64_t revision, int64_t base, bint utf16) except? NULL
     cdef int forget(self) except -1
     cdef int let_go(self, int64_t bottom) except -1
     cdef Py_ssize_t size(self) except -1

@@ -4,6 +4,7 @@
                           no object is touched
     a few parts           the same loop while the others lie beside them; `transform_parts` for a step that does not.
                           What lands inside what a splice deletes makes it one of these
+    hundreds of steps     blocks: the maps of 64 revisions each, in which a binary search finds where a position goes
     many steps, or parts  a position map from its base, kept and extended: a crowd that comes back from one revision
                           makes it once
 
@@ -13,8 +14,8 @@ of many parts pays for it at once.
 
 All of it follows from the window's entries, which are handed in with each call: revisions up to ``revision``, at the
 end of the list. What is kept here is brought up to date when it is asked, so that a document which nobody is behind
-keeps nothing. Bounds: 16 to 64 bytes an entry of the window (both units, room to grow), and ``max_bytes`` of maps; the
-least used goes first.
+keeps nothing. Bounds: 16 to 64 bytes an entry of the window (both units, room to grow), as much again for blocks (12
+bytes for each place that an operation changes), and ``max_bytes`` of maps; the least used goes first.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -26,7 +27,9 @@ cimport cython
 from syncline.core.entries cimport Entry
 from syncline.core.history cimport PositionMap
 from syncline.core.ot cimport Operation
-from syncline.core.parts cimport DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, parts_push, transform_parts
+from syncline.core.parts cimport (
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, parts_close, parts_open, parts_push, transform_parts,
+)
 
 from syncline.core.history import PositionMap as _PositionMap
 
@@ -34,6 +37,12 @@ from syncline.core.history import PositionMap as _PositionMap
 cdef int64_t GENERAL_STEP = 12  # one `transform_parts`, and
 cdef int64_t GENERAL_PART = 3   # for each of the parts that arrive
 cdef int64_t FOLD = 40          # one operation into a map
+# From here on blocks save more than they cost, unless nobody else comes from so far,
+cdef int64_t FAR = 4 * BLOCK
+# and that is at least this factor.
+cdef int64_t SAVED = 4
+# An operation of more parts makes a block too large.
+cdef Py_ssize_t MANY = 8
 # Below this many steps the accounts are not worth their keeping.
 cdef int64_t SHORT = 1024
 # Beyond any number of steps, and any revision.
@@ -77,13 +86,26 @@ cdef int64_t reach(const Part *parts, Py_ssize_t count) noexcept:  # reads the p
     return total
 
 
-cdef int push_edit(const Edit *edit, Parts *out) except -1:
-    if edit.before or edit.deleted or edit.after:
+cdef int settle(
+    bint single, const Edit *edit, int64_t shift, const Part **parts, Py_ssize_t *count, Parts *buffers, int turn
+) except -1:
+    """Writes out what has become of an edit, or of shifted parts, into a buffer; returns the one that is free then."""
+    cdef Parts *out = &buffers[turn]
+    cdef Py_ssize_t index
+    if not single and shift == 0:
+        return turn
+    out.count = 0
+    if not single:
+        for index in range(count[0]):
+            parts_push(out, parts[0][index].kind, parts[0][index].length + (0 if index else shift))
+    elif edit.before or edit.deleted or edit.after:
         parts_push(out, RETAIN, edit.at)
         parts_push(out, INSERT, edit.before)
         parts_push(out, DELETE, edit.deleted)
         parts_push(out, INSERT, edit.after)
-    return 0
+    parts[0] = out.items
+    count[0] = out.count
+    return 1 - turn
 
 
 cdef Splice as_splice(Operation operation) noexcept:  # sums of an Operation fit 32 bits
@@ -169,9 +191,11 @@ cdef Py_ssize_t move_far(
 ) noexcept:
     # Reads splices[index : end].
     """Past splices that lie beside an operation which begins at ``first`` and ends at ``last``: they only shift it.
-    Returns where that stops, and sets the ``shift``.
+    Returns where that stops, and adds to the ``shift``.
     """
-    cdef int64_t done = 0
+    cdef int64_t done = shift[0]
+    first += done
+    last += done
     while index < end and splices[index].at >= 0:
         if first > splices[index].end:
             first += splices[index].delta
@@ -182,6 +206,77 @@ cdef Py_ssize_t move_far(
         index += 1
     shift[0] = done
     return index
+
+
+# -------------------------------------------------------------------------------------------------------- blocks
+
+
+cdef Py_ssize_t stretch_of(const Block *block, int64_t cell) noexcept:  # the last stretch is endless
+    """The index of the stretch that holds a cell of the base."""
+    cdef Py_ssize_t half, low = 0, count = block.count
+    while count > 1:
+        half = count // 2
+        low += half if block.stretches[low + half - 1].end <= cell else 0
+        count -= half
+    return low
+
+
+cdef int64_t jump_position(const Block *block, int64_t position) noexcept:  # see `stretch_of`
+    cdef Py_ssize_t index
+    if position == 0:
+        return 0
+    index = stretch_of(block, position - 1)
+    return (position & block.stretches[index].mask) + block.stretches[index].value
+
+
+cdef bint jump_far(const Block *block, int64_t first, int64_t last, int64_t *shift) noexcept:  # see `stretch_of`
+    """Whether an operation that begins at ``first`` and ends at ``last`` lies inside one living stretch, cell before
+    it included: then nothing happens to it, and ``shift`` is added to.
+    """
+    cdef Py_ssize_t index
+    if first == 0:
+        return False
+    index = stretch_of(block, first - 1)
+    if block.stretches[index].mask == 0 or last > block.stretches[index].end:
+        return False
+    shift[0] += block.stretches[index].value
+    return True
+
+
+cdef bint jump_edit(const Block *block, Edit *edit) noexcept:  # see `stretch_of`
+    if edit.deleted:
+        return jump_far(block, edit.at, edit.at + edit.deleted, &edit.at)
+    edit.at = jump_position(block, edit.at)
+    return True
+
+
+cdef Block *make_block(const Parts *spans) except NULL:
+    """Of a map's spans; what they insert is in the values of what follows."""
+    cdef Py_ssize_t index, count = 0
+    cdef int64_t base = 0, head = 0, value
+    cdef Block *block
+    cdef int kind
+    for index in range(spans.count):
+        count += spans.items[index].kind != INSERT
+    block = <Block *>malloc(sizeof(Block) + count * sizeof(Stretch))
+    if block == NULL:
+        raise MemoryError()
+    block.count = count
+    count = 0
+    for index in range(spans.count):
+        kind = spans.items[index].kind
+        if kind == INSERT:
+            head += spans.items[index].length
+            continue
+        value = head if kind == DELETE else head - base
+        base += spans.items[index].length
+        if kind == RETAIN:
+            head += spans.items[index].length
+        block.stretches[count].end = <int32_t>base
+        block.stretches[count].mask = 0 if kind == DELETE else -1
+        block.stretches[count].value = <int32_t>value
+        count += 1
+    return block
 
 
 # -------------------------------------------------------------------------------------------------------- ladder
@@ -199,8 +294,8 @@ cdef class Ladder:
             self.slots[index].base = -1
 
     def __dealloc__(self):
+        self.clear()
         free(self.units)
-        free(self.points)
 
     def __reduce__(self):
         raise TypeError("a Ladder is not copied; it follows from a window")
@@ -208,6 +303,7 @@ cdef class Ladder:
     # -------------------------------------------------------------------------------------------------- the splices
 
     cdef void clear(self) noexcept:  # only frees
+        self.clear_blocks()
         free(self.points)
         self.points = NULL
         self.start = self.count = 0
@@ -256,10 +352,68 @@ cdef class Ladder:
             self.start += bottom - self.floor
             self.count -= bottom - self.floor
             self.floor = bottom
+            if self.block_count > 32 and 2 * (bottom // BLOCK - self.block_floor) > self.block_count:
+                self.clear_blocks()  # more than half of them are of no use any more
         while top < revision:
             self.push(<Entry>entries[len(entries) - (revision - top)])
             top += 1
         return 0
+
+    cdef void clear_blocks(self) noexcept:  # only frees
+        cdef Py_ssize_t index
+        for index in range(self.block_count):
+            free(self.blocks[index])
+            free(self.point_blocks[index])
+        free(self.blocks)
+        free(self.point_blocks)
+        self.blocks = self.point_blocks = NULL
+        self.block_count = self.block_bytes = 0
+
+    cdef const Block *block(self, list entries, int64_t revision, int64_t base, bint utf16) except? NULL:
+        """Over the BLOCK revisions after ``base``, a multiple of BLOCK; NULL when there is none. Made when first asked
+        for, which costs about 50 ns a revision.
+        """
+        cdef Py_ssize_t at, count, index
+        cdef Block **grown
+        cdef Block **place
+        cdef PositionMap map
+        cdef Operation operation
+        cdef Parts spans
+        if self.block_count and base // BLOCK < self.block_floor:
+            self.clear_blocks()
+        if self.block_count == 0:
+            self.block_floor = base // BLOCK
+        at = base // BLOCK - self.block_floor
+        if at >= self.block_count:
+            count = max(at + 1, 2 * self.block_count, 16)
+            grown = <Block **>realloc(self.point_blocks, count * sizeof(Block *))
+            if grown == NULL:
+                raise MemoryError()
+            self.point_blocks = grown
+            grown = <Block **>realloc(self.blocks, count * sizeof(Block *))
+            if grown == NULL:
+                raise MemoryError()
+            self.blocks = grown
+            for index in range(self.block_count, count):
+                self.blocks[index] = self.point_blocks[index] = NULL
+            self.block_count = count
+        place = &self.blocks[at] if utf16 or self.points == NULL else &self.point_blocks[at]
+        if place[0] == NULL:
+            map = _PositionMap((), "utf-16" if utf16 else "unicode")
+            parts_open(&spans)
+            try:
+                for index in range(BLOCK):
+                    operation = (<Entry>entries[len(entries) - (revision - base) + index]).numbers(utf16)
+                    if operation.count > MANY:
+                        break
+                    map.fold(operation.parts, operation.count)
+                else:
+                    map.spans(&spans)
+                place[0] = make_block(&spans)
+                self.block_bytes += sizeof(Block) + place[0].count * sizeof(Stretch)
+            finally:
+                parts_close(&spans)
+        return place[0] if place[0].count else NULL
 
     # ----------------------------------------------------------------------------------------------------- the maps
 
@@ -280,8 +434,9 @@ cdef class Ladder:
         return 0
 
     cdef Py_ssize_t size(self) except -1:
-        """Bytes of the maps and the splices."""
+        """Bytes of the maps, the blocks and the splices."""
         cdef Py_ssize_t total = self.capacity * <Py_ssize_t>sizeof(Splice) * (1 if self.points == NULL else 2)
+        total += self.block_bytes + 2 * self.block_count * <Py_ssize_t>sizeof(Block *)
         for item in self.maps:
             if item is not None:
                 total += (<PositionMap>item).size()
@@ -367,15 +522,18 @@ cdef class Ladder:
         cdef PositionMap map
         cdef Operation other
         cdef Edit edit
-        cdef Py_ssize_t index, end, part
-        cdef int64_t shift
+        cdef const Block *block
+        cdef Py_ssize_t index, end, limit
+        cdef int64_t first, last, shift, at
         cdef int turn = 0
         cdef bint single = as_edit(parts[0], count[0], &edit)
         cdef int64_t steps = revision - base
         if steps == 0 or count[0] == 0:
             return 0
-        if count[0] > 8:
+        if count[0] > MANY:
             steps *= GENERAL_STEP + GENERAL_PART * count[0]
+        elif steps >= FAR:
+            steps //= SAVED
         if steps >= SHORT:
             map = self.map_from(entries, revision, bottom, base, utf16, steps)
             if map is not None:
@@ -387,24 +545,26 @@ cdef class Ladder:
         self.sync(entries, revision, bottom, base)
         splices = self.units if utf16 or self.points == NULL else self.points
         index = self.start + (base - self.floor)
-        end = self.start + self.count
-        while True:
-            shift = 0
-            buffers[turn].count = 0
+        end = limit = self.start + self.count
+        first, last, shift = reach(parts[0], 1), reach(parts[0], count[0]), 0
+        while index < end and (single or count[0]):
+            if revision - base >= FAR:
+                at = self.floor + (index - self.start)
+                if at % BLOCK == 0 and end - index >= BLOCK:
+                    block = self.block(entries, revision, at, utf16)
+                    if block != NULL and (
+                        jump_edit(block, &edit) if single else jump_far(block, first + shift, last + shift, &shift)
+                    ):
+                        index += BLOCK
+                        continue
+                limit = min(end, index + BLOCK - at % BLOCK)
             if single:
-                index = move_edit(splices, index, end, &edit)
-                push_edit(&edit, &buffers[turn])
+                index = move_edit(splices, index, limit, &edit)
             else:
-                index = move_far(splices, index, end, reach(parts[0], 1), reach(parts[0], count[0]), &shift)
-                if shift:
-                    for part in range(count[0]):
-                        parts_push(&buffers[turn], parts[0][part].kind, parts[0][part].length + (0 if part else shift))
-            if single or shift:
-                parts[0] = buffers[turn].items
-                count[0] = buffers[turn].count
-                turn = 1 - turn
-            if index == end or count[0] == 0:
-                return 0
+                index = move_far(splices, index, limit, first, last, &shift)
+            if index == limit:
+                continue
+            turn = settle(single, &edit, shift, parts, count, buffers, turn)
             other = (<Entry>entries[len(entries) - (end - index)]).numbers(utf16)
             buffers[turn].count = 0
             transform_parts(parts[0], count[0], other.parts, other.count, True, &buffers[turn])
@@ -413,25 +573,39 @@ cdef class Ladder:
             turn = 1 - turn
             index += 1
             single = as_edit(parts[0], count[0], &edit)
+            first, last, shift = reach(parts[0], 1), reach(parts[0], count[0]), 0
+        settle(single, &edit, shift, parts, count, buffers, turn)
+        return 0
 
     cdef int64_t move(
         self, list entries, int64_t revision, int64_t bottom, int64_t base, bint utf16, int64_t position
     ) except -1:
         """Where a position at ``base`` goes; inserts at it leave it where it is."""
         cdef const Splice *splices
+        cdef const Block *block
         cdef PositionMap map
-        cdef Py_ssize_t index, end
-        if revision - base >= SHORT:
-            map = self.map_from(entries, revision, bottom, base, utf16, revision - base)
+        cdef Py_ssize_t index, end, limit
+        cdef int64_t at
+        if revision - base >= SAVED * SHORT:
+            map = self.map_from(entries, revision, bottom, base, utf16, (revision - base) // SAVED)
             if map is not None:
                 return map.move(position)
         self.sync(entries, revision, bottom, base)
         splices = self.units if utf16 or self.points == NULL else self.points
         index = self.start + (base - self.floor)
-        end = self.start + self.count
-        while True:
-            index = move_position(splices, index, end, &position)
-            if index == end:
-                return position
-            position = (<Entry>entries[len(entries) - (end - index)]).numbers(utf16).move(position, False)
-            index += 1
+        end = limit = self.start + self.count
+        while index < end:
+            if revision - base >= FAR:
+                at = self.floor + (index - self.start)
+                if at % BLOCK == 0 and end - index >= BLOCK:
+                    block = self.block(entries, revision, at, utf16)
+                    if block != NULL:
+                        position = jump_position(block, position)
+                        index += BLOCK
+                        continue
+                limit = min(end, index + BLOCK - at % BLOCK)
+            index = move_position(splices, index, limit, &position)
+            if index < limit:
+                position = (<Entry>entries[len(entries) - (end - index)]).numbers(utf16).move(position, False)
+                index += 1
+        return position
