@@ -43,7 +43,8 @@ class History:
             body: list[int | str] = []
             if rng.random() < 0.65:
                 body.append("".join(rng.choices(self.letters, k=rng.randint(1, 3))))
-            count = min(rng.choice([1, 1, 1, 2, 5, 30]), len(text) - at)
+            # Few and short enough for the text to grow.
+            count = min(rng.choice([1, 1, 2, 4]) if rng.random() < 0.97 else 30, len(text) - at)
             if count and (not body or rng.random() < 0.4):
                 body.append(-oracle.length(text[at : at + count], unit))
                 at += count
