@@ -133,12 +133,13 @@ class TestMaps:
         history.receive(0, "utf-16", ["x" * 200])
         history.grow(1200)
         base = 100
+        before = history.document.ladder_bytes
         sizes = []
         for _ in range(20):
             history.receive(base, "utf-16", history.components(base, "utf-16", 9))
             sizes.append(history.document.ladder_bytes)
-        assert sizes[0] < sizes[-1]  # after some use it pays
-        assert len(set(sizes[10:])) <= 3  # and it is kept
+        assert before < sizes[0]  # so many parts pay for it at once
+        assert len(set(sizes)) <= 3  # and it is kept
 
     @pytest.mark.parametrize("astral", [False, True])
     def test_many_components_pay_for_a_map_at_once(self, astral: bool) -> None:
@@ -173,11 +174,11 @@ class TestMaps:
     def test_blocks_of_a_crowd_from_everywhere(self) -> None:
         """Short and long ways over revisions that several have passed, with operations that no block holds between."""
         history = History(random.Random(8), astral=True)
-        history.receive(0, "utf-16", ["".join(history.rng.choices(history.letters, k=60))])
+        history.receive(0, "utf-16", ["".join(history.rng.choices(history.letters, k=300))])
         for _ in range(10):
             history.grow(100)
             history.grow(history.rng.randint(0, 2), parts=30)
-        for _ in range(150):
+        for _ in range(80):
             base = history.rng.randint(0, 900)
             unit = history.rng.choice(["utf-16", "unicode"])
             history.receive(base, unit, history.components(base, unit, history.rng.choice([1, 1, 1, 2, 3])))
