@@ -184,6 +184,18 @@ class TestMaps:
             history.receive(base, unit, history.components(base, unit, history.rng.choice([1, 1, 1, 2, 3])))
             check_cursor(history, base, unit)
 
+    @pytest.mark.parametrize("other", [[500, "y"], [500, -2], [500, "y", -2], [500, -2, "y"]])
+    def test_at_the_edges_of_what_a_block_changed(self, other: list[int | str]) -> None:
+        """From the first revision of a block, all edits around the one place that the block's operations touched."""
+        history = History(random.Random(0), astral=False)
+        history.receive(0, "utf-16", ["x" * 520])
+        for number in range(300):
+            end = history.document.length()
+            history.receive(number + 1, "utf-16", other if number == 70 else [end, "e"])
+        for at in range(497, 505):
+            for body in (["a"], [-1], [-2], [-3], ["b", -1], [-1, "b"], [-2, 1, "c"]):
+                history.receive(64, "utf-16", [at, *body])
+
 
 class TestTheWindowMoves:
     def test_trimmed_widened_and_trimmed(self) -> None:
