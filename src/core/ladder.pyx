@@ -19,7 +19,7 @@ bytes for each place that an operation changes), and ``max_bytes`` of maps; the 
 """
 
 from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 cimport cython
@@ -48,6 +48,13 @@ cdef int64_t SHORT = 1024
 # Beyond any number of steps, and any revision.
 cdef int64_t NEVER = -4_611_686_018_427_387_904
 cdef int64_t MAX_REVISION = 9_223_372_036_854_775_807
+
+
+cdef void *grown(void *memory, size_t size) except NULL:
+    memory = realloc(memory, size)
+    if memory == NULL:
+        raise MemoryError()
+    return memory
 
 
 # ------------------------------------------------------------------------------------------------------- splices
@@ -258,9 +265,7 @@ cdef Block *make_block(const Parts *spans) except NULL:
     cdef int kind
     for index in range(spans.count):
         count += spans.items[index].kind != INSERT
-    block = <Block *>malloc(sizeof(Block) + count * sizeof(Stretch))
-    if block == NULL:
-        raise MemoryError()
+    block = <Block *>grown(NULL, sizeof(Block) + count * sizeof(Stretch))
     block.count = count
     count = 0
     for index in range(spans.count):
@@ -311,7 +316,6 @@ cdef class Ladder:
     cdef int push(self, Entry entry) except -1:
         """The splice of the next revision."""
         cdef Py_ssize_t capacity = self.capacity
-        cdef Splice *grown
         if self.start + self.count == capacity:
             if self.start > self.count:
                 memcpy(self.units, self.units + self.start, self.count * sizeof(Splice))
@@ -321,19 +325,11 @@ cdef class Ladder:
             else:
                 capacity = max(2 * capacity, 64)
                 if self.points != NULL:
-                    grown = <Splice *>realloc(self.points, capacity * sizeof(Splice))
-                    if grown == NULL:
-                        raise MemoryError()
-                    self.points = grown
-                grown = <Splice *>realloc(self.units, capacity * sizeof(Splice))
-                if grown == NULL:
-                    raise MemoryError()
-                self.units = grown
+                    self.points = <Splice *>grown(self.points, capacity * sizeof(Splice))
+                self.units = <Splice *>grown(self.units, capacity * sizeof(Splice))
                 self.capacity = capacity
         if entry.points is not None and self.points == NULL:
-            self.points = <Splice *>malloc(self.capacity * sizeof(Splice))
-            if self.points == NULL:
-                raise MemoryError()
+            self.points = <Splice *>grown(NULL, self.capacity * sizeof(Splice))
             memcpy(self.points + self.start, self.units + self.start, self.count * sizeof(Splice))
         self.units[self.start + self.count] = as_splice(entry.operation)
         if self.points != NULL:
@@ -374,7 +370,6 @@ cdef class Ladder:
         for, which costs about 50 ns a revision.
         """
         cdef Py_ssize_t at, count, index
-        cdef Block **grown
         cdef Block **place
         cdef PositionMap map
         cdef Operation operation
@@ -386,14 +381,8 @@ cdef class Ladder:
         at = base // BLOCK - self.block_floor
         if at >= self.block_count:
             count = max(at + 1, 2 * self.block_count, 16)
-            grown = <Block **>realloc(self.point_blocks, count * sizeof(Block *))
-            if grown == NULL:
-                raise MemoryError()
-            self.point_blocks = grown
-            grown = <Block **>realloc(self.blocks, count * sizeof(Block *))
-            if grown == NULL:
-                raise MemoryError()
-            self.blocks = grown
+            self.point_blocks = <Block **>grown(self.point_blocks, count * sizeof(Block *))
+            self.blocks = <Block **>grown(self.blocks, count * sizeof(Block *))
             for index in range(self.block_count, count):
                 self.blocks[index] = self.point_blocks[index] = NULL
             self.block_count = count
