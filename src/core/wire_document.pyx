@@ -49,7 +49,7 @@ cdef int _json_text(Writer out, str text) except -1:
 cdef int _json_number(Writer out, int64_t value) except -1:
     cdef char digits[24]
     cdef int at = 24
-    cdef uint64_t left = <uint64_t>value if value >= 0 else <uint64_t>0 - <uint64_t>value
+    cdef uint64_t left = <uint64_t>value if value >= 0 else <uint64_t>(-(value + 1)) + 1
     while True:
         at -= 1
         digits[at] = <char>(0x30 + left % 10)
