@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import Final
 
 ENTRY: Final = "syncline.js"
-PARTS: Final = ("syncline-base.js", "syncline-ot.js", "syncline-state.js", "syncline-document.js", "syncline-json.js")
+PARTS: Final = (
+    "syncline-base.js",
+    "syncline-ot.js",
+    "syncline-state.js",
+    "syncline-document.js",
+    "syncline-json.js",
+    "syncline-rich.js",
+)
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./syncline-[a-z]+\.js";\n', re.MULTILINE)
 _REEXPORT = re.compile(r'^export (\{[^}]*\}) from "\./syncline-[a-z]+\.js";', re.MULTILINE)

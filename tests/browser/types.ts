@@ -1,5 +1,5 @@
 // Compiled, never run: the types of syncline.js say what a program may do with it, and what not.
-import { Client, DocumentHandle, ot, Room, SynclineError, shouldReconnect, type Operation } from "../../src/client/browser/syncline.js";
+import { Client, DocumentHandle, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation } from "../../src/client/browser/syncline.js";
 
 const client = new Client("wss://example.org/ws", { name: "Ada", onGuestToken: (token) => token?.length });
 const release: () => void = client.on("state", ({ state, retryAt }) => {
@@ -27,6 +27,9 @@ export async function use(): Promise<void> {
   client.on("error", (error) => error instanceof SynclineError && error.code === "forbidden");
   shouldReconnect(4000);
   release();
+
+  const delta: Delta = richText.parse([{ retain: 1, attributes: { bold: true } }, { insert: { image: "x" } }]);
+  richText.transform(delta, richText.compose(delta, richText.empty()), "left").map((op) => ("insert" in op ? op.insert : 0));
 
   // @ts-expect-error no such event
   client.on("nonsense", () => {});

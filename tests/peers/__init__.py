@@ -1,4 +1,4 @@
-"""Other implementations (npm quill-delta 5, ot-json0, ot-text-unicode 4), asked live: the fixture ``peers``.
+"""Other implementations (npm quill-delta 5, ot-json0, ot-text-unicode 4; richText of syncline.js), asked live: the fixture ``peers``.
 
 Node is started once a session; a batch is one line there and one line back, so that thousands of cases cost little.
 """
@@ -30,7 +30,7 @@ def _built(option: str) -> str:
 class Peers:
     """``batch`` takes calls (name, *arguments) of JSON values. Names: ``quill.compose``, ``quill.transform``,
     ``quill.transformPosition``, ``quill.invert``, ``quill.diff``, ``quill.push``, ``quill.attributes.*`` (peer.mjs), and each
-    function of the types as ``json0.apply``, ``text.transform``, ... JavaScript's undefined comes back as None.
+    function of the types as ``json0.apply``, ``text.transform``, ``rich.diff``, ... JavaScript's undefined comes back as None.
     """
 
     def __init__(self) -> None:

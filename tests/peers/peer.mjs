@@ -10,6 +10,7 @@ const Delta = require("quill-delta");
 const json0 = require("ot-json0").type;
 const text = require("ot-text-unicode").type;
 const { AttributeMap } = Delta;
+const { richText: rich } = await import("../../src/client/browser/syncline.js"); // the browser's twin of core/rich.pyx
 
 const delta = (ops) => new Delta(ops);
 const quill = {
@@ -25,7 +26,7 @@ const quill = {
   "attributes.invert": AttributeMap.invert,
   "attributes.transform": AttributeMap.transform,
 };
-const modules = { quill, json0, text };
+const modules = { quill, json0, text, rich };
 
 function answer([name, ...args]) {
   try {

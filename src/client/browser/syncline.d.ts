@@ -49,6 +49,39 @@ export const json: {
   readonly isIdentity: (operation: JsonOperation) => boolean;
 };
 
+/** JSON. In `attributes`, null takes an attribute away. */
+export type Attributes = { [name: string]: unknown };
+/** An embed is an object with one key, its type. Lengths are UTF-16 code units, an embed is one. */
+export type RichOp =
+  | { insert: string | { [type: string]: unknown }; attributes?: Attributes }
+  | { retain: number; attributes?: Attributes }
+  | { delete: number };
+/** Quill's Delta, canonical: as `richText.parse` makes it. A document is inserts only. */
+export type Delta = readonly RichOp[];
+
+/** Rich text, compatible with quill-delta 5. Nothing is changed in place. */
+export const richText: {
+  readonly name: "rich-text";
+  /** RangeError: past the end, or a surrogate pair would be split; so do `compose` and `invert`. */
+  readonly apply: (document: Delta, operation: Delta) => Delta;
+  readonly baseLength: (operation: Delta) => number;
+  readonly compose: (first: Delta, second: Delta) => Delta;
+  /** What makes `after` of `before`: one splice of the content, and formats. */
+  readonly diff: (before: Delta, after: Delta) => Delta;
+  readonly empty: () => Delta;
+  readonly invert: (operation: Delta, document: Delta) => Delta;
+  readonly isIdentity: (operation: Delta) => boolean;
+  readonly length: (document: Delta) => number;
+  readonly mapPosition: (position: number, operation: Delta, stick?: Side) => number;
+  /** A checked, canonical copy. TypeError for what the server would not take. `trusted`: it sent it; no bounds on size. */
+  readonly parse: (value: unknown, trusted?: boolean) => Delta;
+  /** Of a document as the server sent it. */
+  readonly parseContent: (value: unknown) => Delta;
+  /** The text, an embed as U+FFFC. */
+  readonly plain: (document: Delta) => string;
+  readonly transform: (operation: Delta, other: Delta, side: Side) => Delta;
+};
+
 /** Codes of docs/protocol.md, and those of this side. */
 export type ErrorCode =
   | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged"

@@ -20,6 +20,7 @@ export { SynclineError } from "./syncline-base.js";
 export { DocumentHandle } from "./syncline-document.js";
 export { json } from "./syncline-json.js";
 export { ot } from "./syncline-ot.js";
+export { richText } from "./syncline-rich.js";
 
 /** Whether a client should come back by itself after this close code (docs/protocol.md, Disconnect codes). */
 export function shouldReconnect(code) {
