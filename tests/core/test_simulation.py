@@ -1,4 +1,4 @@
-"""Two to eight clients and one server in memory, with everything that a network and a crash can do to them.
+"""Two to 32 clients and one server in memory, with everything that a network and a crash can do to them.
 
 The clients are Wave's simplification of Jupiter: at most one operation in flight, everything typed meanwhile composed
 into one pending operation; or one undo, redo or restore in flight, before which everything typed is sent. The server is
@@ -12,18 +12,26 @@ that is on it, come back, crash the server before or after its commit. At the en
 
 from __future__ import annotations
 
+import os
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import syncline
 from syncline.core.document import Document, Entry, decode_entries, encode_entries
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, apply, compose, invert, transform
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
+
+#: Fewer where every check is on, which is ten times slower.
+CHECKED = Path(syncline.__file__).parts[-4:-2] in (("debug", "lib"), ("asan", "lib"))
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+SCHEDULES = int(os.environ.get("SYNCLINE_FUZZ_SCHEDULES") or (300_000 if LONG else 500 if CHECKED else 10_000))
 
 MAX_LENGTH = 150  # in reach, so that growing is refused at times
 
@@ -279,10 +287,10 @@ class Server:
                 client.submit()
 
 
-def simulate(seed: int, steps: int = 800) -> Server:
+def simulate(seed: int, steps: int = 800, most_clients: int = 8) -> Server:
     choices = random.Random(seed)
     server = Server(choices)
-    for number in range(choices.randint(2, 8)):
+    for number in range(choices.randint(2, most_clients)):
         name = f"client{number}"
         server.clients[name] = Client(name, choices.choice(["utf-16", "unicode"]), choices)
     clients = list(server.clients.values())
@@ -386,6 +394,19 @@ def check(server: Server, clients: list[Client]) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_everybody_converges(seed: int) -> None:
     simulate(seed)
+
+
+@pytest.mark.fuzz
+@pytest.mark.timeout(0)
+def test_ten_thousand_short_schedules() -> None:
+    """Each tenth with up to 32 clients. SYNCLINE_FUZZ_SCHEDULES says how many; `make fuzz` does more, from elsewhere."""
+    start = random.randrange(10**9) if SCHEDULES > 10_000 else 10_000
+    for seed in range(start, start + SCHEDULES):
+        many = seed % 10 == 0
+        try:
+            simulate(seed, 200 if many else 70, 32 if many else 5)
+        except Exception as error:
+            raise AssertionError(f"schedule {seed}") from error
 
 
 def test_the_simulation_is_not_idle() -> None:
