@@ -375,6 +375,16 @@ class TestSnapshot:
         desk.type("a", 2, "rd")
         assert desk.flip("a") == ""
 
+    @pytest.mark.parametrize(("before", "after", "left"), [("one ", "two", "one "), ("x" * 30, "xxxx", "x" * 32)])
+    def test_a_group_ends_after_it_where_it_would_have(self, before: str, after: str, left: str) -> None:
+        desk = Desk()
+        desk.type("a", 0, before)
+        body = desk.undo.snapshot()
+        desk.undo = Undo()
+        desk.undo.restore(len(before), body)
+        desk.type("a", len(before), after)
+        assert desk.flip("a") == left
+
     def test_damage_is_noticed(self) -> None:
         body = self.filled().undo.snapshot()
         undo = Undo()
