@@ -167,6 +167,15 @@ def test_a_batch_on_a_large_text_is_taken_back() -> None:
     check(native, plain.text)
 
 
+def test_a_batch_on_a_large_text_may_split_a_chunk_at_each_edit() -> None:
+    native, plain = Text(LARGE), oracle.Text(LARGE)
+    edits = [(at, 0, "ab") for at in range(0, 12_000, 1_200)]
+    for edit in edits:
+        plain.splice(*edit)
+    native.replay(oracle.pack(edits))
+    check(native, plain.text)
+
+
 @given(texts, st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.4), st.text(ALPHABET, max_size=30)), max_size=30))
 @settings(max_examples=60)
 def test_a_batch_that_fits(text: str, edits: list[tuple[float, float, str]]) -> None:
