@@ -15,8 +15,9 @@ class Delta:
     def __init__(self, ops: list[Op] | dict[str, list[Op]] = ...) -> None:
         """Checks everything; see ``parse``."""
     @staticmethod
-    def parse(value: object) -> Delta:
-        """From JSON: a list of ops, or {"ops": [...]}. Copies what it keeps. O(size).
+    def parse(value: object, trusted: bool = False) -> Delta:
+        """From JSON: a list of ops, or {"ops": [...]}. Copies what it keeps. O(size). ``trusted``: it is one's own, so
+        that the bounds on size are left out: what each edit keeps, many edits together may exceed.
 
         Raises SynclineError(operation_invalid): wrong types, lengths that are not positive, lone surrogates, names that
         JavaScript's objects have by birth, numbers that JavaScript cannot hold, attributes or embeds that are too large or deep.

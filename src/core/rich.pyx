@@ -105,7 +105,7 @@ cdef class Delta:
             raise TypeError("a Delta is immutable")
         pieces_open(&pieces)
         try:
-            self.load(&pieces, read_ops(ops, &pieces))
+            self.load(&pieces, read_ops(ops, &pieces, False))
         finally:
             pieces_close(&pieces)
 
@@ -143,14 +143,20 @@ cdef class Delta:
         return 0
 
     @staticmethod
-    def parse(value):
-        """From JSON: a list of ops, or {"ops": [...]}. Copies what it keeps. O(size).
+    def parse(value, bint trusted=False):
+        """From JSON: a list of ops, or {"ops": [...]}. Copies what it keeps. O(size). ``trusted``: it is one's own, so
+        that the bounds on size are left out: what each edit keeps, many edits together may exceed.
 
         Raises SynclineError(operation_invalid): wrong types, lengths that are not positive, lone surrogates, names that
         JavaScript's objects have by birth, numbers that JavaScript cannot hold, attributes or embeds that are too large
         or deep.
         """
-        return Delta(value)
+        cdef Pieces pieces
+        pieces_open(&pieces)
+        try:
+            return new_delta(&pieces, read_ops(value, &pieces, trusted))
+        finally:
+            pieces_close(&pieces)
 
     # ------------------------------------------------------------------------------------------------ what it is
 

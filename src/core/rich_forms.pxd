@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 
 from syncline.core.pieces cimport Piece, Pieces
 
-cdef str read_ops(object value, Pieces *pieces)
+cdef str read_ops(object value, Pieces *pieces, bint trusted)
 cdef list write_ops(const Piece *pieces, Py_ssize_t count, str text)
 cdef bytes encode_pieces(const Piece *pieces, Py_ssize_t count, str text)
 cdef str decode_pieces(bytes data, Pieces *pieces)

@@ -59,7 +59,7 @@ cdef int64_t read_length(object value, str what) except -1:
     return length
 
 
-cdef int read_op(object value, Pieces *pieces, list texts) except -1:
+cdef int read_op(object value, Pieces *pieces, list texts, bint trusted) except -1:
     cdef dict op
     cdef dict attributes = None
     cdef dict embed
@@ -68,7 +68,7 @@ cdef int read_op(object value, Pieces *pieces, list texts) except -1:
         raise invalid("an op is an object")
     op = <dict>value
     if "attributes" in op:
-        attributes = read_attributes(op["attributes"], False)
+        attributes = read_attributes(op["attributes"], trusted)
         known = 2
     if len(op) != known:
         raise invalid("an op has one of insert, retain, delete, and perhaps attributes")
@@ -82,7 +82,7 @@ cdef int read_op(object value, Pieces *pieces, list texts) except -1:
             texts.append(content)
             pieces_push(pieces, INSERT, utf16_length(content), pointer(attributes), NULL)
         else:
-            embed = read_embed(content, False)
+            embed = read_embed(content, trusted)
             texts.append(OBJECT)
             pieces_push(pieces, INSERT, 1, pointer(attributes), pointer(embed))
     elif "retain" in op:
@@ -98,8 +98,9 @@ cdef int read_op(object value, Pieces *pieces, list texts) except -1:
     return 0
 
 
-cdef str read_ops(object value, Pieces *pieces):
-    """A list of ops, or {"ops": [...]}, appended to ``pieces``; gives the text that they insert.
+cdef str read_ops(object value, Pieces *pieces, bint trusted):
+    """A list of ops, or {"ops": [...]}, appended to ``pieces``; gives the text that they insert. ``trusted`` leaves the
+    bounds on size out.
 
     Raises SynclineError(operation_invalid).
     """
@@ -112,10 +113,10 @@ cdef str read_ops(object value, Pieces *pieces):
     if type(value) is not list and type(value) is not tuple:
         raise invalid("a delta is a list of ops")
     total = len(value)
-    if total > MAX_OPS:
+    if not trusted and total > MAX_OPS:
         raise invalid(f"more than {MAX_OPS} ops")
     for index in range(total):
-        read_op(value[index], pieces, texts)
+        read_op(value[index], pieces, texts, trusted)
     return <str>texts[0] if len(texts) == 1 else "".join(texts)
 
 

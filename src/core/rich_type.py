@@ -24,10 +24,7 @@ class RichType(DocumentType[RichText, Delta]):
         return RichText()
 
     def parse_content(self, value: object) -> RichText:
-        delta = Delta.parse([] if value is None else value)
-        if not delta.is_document:
-            raise SynclineError(ErrorCode.OPERATION_INVALID, "the content of a rich text is a list of inserts")
-        return RichText(delta)
+        return document(Delta.parse([] if value is None else value))
 
     def show(self, content: RichText) -> Any:
         return content.document().ops
@@ -37,7 +34,7 @@ class RichType(DocumentType[RichText, Delta]):
 
     def load(self, dumped: str) -> RichText:
         try:
-            return self.parse_content(msgspec.json.decode(dumped))
+            return document(Delta.parse(msgspec.json.decode(dumped), trusted=True))
         except (ValueError, RecursionError, SynclineError) as error:
             raise ValueError(f"damaged content: {error}") from error
 
@@ -101,13 +98,20 @@ class RichType(DocumentType[RichText, Delta]):
         ops: list[dict[str, Any]] = [{"retain": kept}] if kept else []
         for what, attributes in new[head : len(new) - tail]:
             ops.append({"insert": what, "attributes": attributes} if attributes else {"insert": what})
-        return Delta.parse([*ops, {"delete": deleted}] if deleted else ops)
+        return Delta.parse([*ops, {"delete": deleted}] if deleted else ops, trusted=True)
 
     def move(self, operation: Delta, position: int) -> int:
         return operation.transform_position(position, True)
 
     def end(self, operation: Delta) -> int | None:
         return None if operation.is_identity else operation.end
+
+
+def document(delta: Delta) -> RichText:
+    """Raises SynclineError(operation_invalid) for a delta that is no document."""
+    if not delta.is_document:
+        raise SynclineError(ErrorCode.OPERATION_INVALID, "the content of a rich text is a list of inserts")
+    return RichText(delta)
 
 
 Place: TypeAlias = tuple[Any, dict[str, Any] | None]  # a character or an embed, and its attributes

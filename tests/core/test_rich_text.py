@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import pickle
 import zlib
 from random import Random
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from syncline.core.errors import SynclineError
 from syncline.core.rich import Delta
 from syncline.core.rich_text import RichText, live_rich_texts
+from syncline.core.types import document_type
 from tests.oracle.rich import some_attributes, some_delta, some_document
 
 randoms = st.randoms(use_true_random=False)
@@ -185,3 +187,27 @@ def test_everything_is_freed() -> None:
     assert live_rich_texts() == before + 1
     del content
     assert live_rich_texts() == before
+
+
+def test_a_document_may_outgrow_what_one_edit_may_bring() -> None:
+    """What edits made is read back: from a snapshot, and as the difference that restores it."""
+    kind = document_type("rich-text")
+    content = RichText()
+    for _ in range(3):
+        content.apply(Delta([{"insert": "a", "attributes": {"n": n % 2}} for n in range(40_000)]))
+    for start in (0, 60):
+        content.apply(Delta([{"retain": 1, "attributes": {f"a{start + n}": 1 for n in range(60)}}]))
+    shown = kind.show(content)
+    assert len(shown) > 100_000 and len(shown[0]["attributes"]) > 64
+    with pytest.raises(SynclineError, match="more than"):
+        Delta.parse(shown)
+    with pytest.raises(SynclineError, match="more than"):
+        kind.parse_content(shown)
+    again = kind.load(kind.dump(content))
+    assert again.document() == content.document()
+    empty = kind.empty()
+    empty.apply(kind.diff(empty, content))
+    assert empty.document() == content.document()
+    for damaged in ([{"delete": 1}], [{"insert": 1}], {"insert": "a"}):
+        with pytest.raises(ValueError, match="damaged"):
+            kind.load(json.dumps(damaged))
