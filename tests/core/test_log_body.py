@@ -287,8 +287,17 @@ def test_a_packed_body_unpacks_to_what_it_says_or_is_refused() -> None:
             left >>= 7
         number.append(left)
         content = packed[:1] + bytes(number) + packed[2 + length : -4]
-        with pytest.raises(ValueError, match="damaged"):
+        with pytest.raises(ValueError, match="too large" if claim > 2**28 else "another length"):
             decode_entries(content + crc32(content).to_bytes(4, "little"))
+
+
+def test_text_that_nothing_inserts_is_damage() -> None:
+    content = encode_entries([Entry("a", "ada", 1, Operation(["x"]))])[:-4]
+    assert content.endswith(b"\x01x")
+    content = content[:-2] + b"\x02xy"
+    for read in (decode_entries, lambda body: merge_bodies([body])):
+        with pytest.raises(ValueError, match="goes on after the last operation"):
+            read(content + crc32(content).to_bytes(4, "little"))
 
 
 # Damage ---------------------------------------------------------------------------------------------------------------
