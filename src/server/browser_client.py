@@ -19,6 +19,7 @@ PARTS: Final = (
     "syncline-document.js",
     "syncline-json.js",
     "syncline-rich.js",
+    "syncline-typed.js",
 )
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./syncline-[a-z]+\.js";\n', re.MULTILINE)

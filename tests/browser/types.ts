@@ -1,5 +1,5 @@
 // Compiled, never run: the types of syncline.js say what a program may do with it, and what not.
-import { Client, DocumentHandle, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation } from "../../src/client/browser/syncline.js";
+import { Client, DocumentHandle, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation } from "../../src/client/browser/syncline.js";
 
 const client = new Client("wss://example.org/ws", { name: "Ada", onGuestToken: (token) => token?.length });
 const release: () => void = client.on("state", ({ state, retryAt }) => {
@@ -30,6 +30,14 @@ export async function use(): Promise<void> {
 
   const delta: Delta = richText.parse([{ retain: 1, attributes: { bold: true } }, { insert: { image: "x" } }]);
   richText.transform(delta, richText.compose(delta, richText.empty()), "left").map((op) => ("insert" in op ? op.insert : 0));
+  const board = client.document("board", { type: "json" });
+  board.submit([{ p: ["items", 0], li: "milk" }, { p: ["n"], na: 1 }]);
+  board.setContent({ items: [null, true, "x"] });
+  board.on("change", ({ operation, origin }) => origin === "reset" || json.apply(board.content, operation ?? []));
+  // @ts-expect-error moves go to an index
+  board.submit([{ p: [0], lm: "first" }]);
+  // @ts-expect-error a type that is not here
+  client.document("board", { type: "spreadsheet" });
 
   // @ts-expect-error no such event
   client.on("nonsense", () => {});

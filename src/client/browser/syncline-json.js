@@ -330,6 +330,15 @@ function compose(first, second) {
   return result;
 }
 
+/** [what may be submitted in one go, the rest or null]. */
+function split(operation) {
+  let room = MOST_COMPONENTS;
+  let count = 0;
+  while (count < operation.length && (room -= weight(operation[count])) >= 0) count += 1;
+  count = Math.max(count, 1);
+  return count < operation.length ? [operation.slice(0, count), operation.slice(count)] : [operation, null];
+}
+
 // Transform ------------------------------------------------------------------------------------------------------------
 
 const reach = ({ p, o, na }) => p.length + (o || na !== undefined ? 1 : 0);
@@ -533,5 +542,6 @@ export const json = {
   transform,
   invert,
   diff,
+  split,
   isIdentity: (operation) => operation.length === 0,
 };

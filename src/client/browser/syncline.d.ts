@@ -46,6 +46,8 @@ export const json: {
   readonly transform: (operation: JsonOperation, other: JsonOperation, side: Side) => JsonOperation;
   readonly invert: (operation: JsonOperation, content: Json) => JsonOperation;
   readonly diff: (before: Json, after: Json) => JsonOperation;
+  /** What may be submitted in one go, and the rest. */
+  readonly split: (operation: JsonOperation) => [first: JsonOperation, rest: JsonOperation | null];
   readonly isIdentity: (operation: JsonOperation) => boolean;
 };
 
@@ -193,7 +195,7 @@ export class Client implements Emitter<ClientEvents> {
   /** Bytes that the network has not taken yet. */
   readonly buffered: number;
   readonly rooms: Map<string, Room>;
-  readonly documents: Map<string, DocumentHandle>;
+  readonly documents: Map<string, DocumentHandle | TypedHandle>;
   on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): void;
   /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
@@ -210,7 +212,8 @@ export class Client implements Emitter<ClientEvents> {
   /** Joins and waits for it; rejects when the server refuses. */
   join(name: string, options?: RoomOptions): Promise<Room>;
   /** The handle, joined now and after each reconnect. */
-  document(name: string, options?: DocumentOptions): DocumentHandle;
+  document(name: string, options: { type: "json"; client?: string }): TypedHandle;
+  document(name: string, options?: DocumentOptions & { type?: "text" }): DocumentHandle;
   /** One's own status in all rooms, said again after each reconnect. */
   setPresence(status: Status, metadata?: Metadata): void;
 }
@@ -381,6 +384,47 @@ export interface DocumentEvents {
   reset: { reason: string; unsent: { text: string; base: string; operation: Operation } };
   state: { state: JoinState };
   error: SynclineError;
+}
+
+export type TypedEvents = {
+  /** `operation` is null for `reset`: all of the content may be another. */
+  change: { operation: JsonOperation | null; origin: "local" | "remote" | "refused" | "rebased" | "reset" };
+  collaborators: Map<string, Collaborator>;
+  /** Whether the server has every edit. */
+  settled: boolean;
+  /** The server refused an operation; it was taken back. */
+  refused: { code: ErrorCode; message: string; operation: JsonOperation };
+  /** The document is another one now; `unsent` has nowhere to go. */
+  reset: { reason: string; unsent: JsonOperation[] };
+  state: { state: JoinState };
+  error: SynclineError;
+};
+
+/** A document of type json: `client.document(name, { type: "json" })`. */
+export class TypedHandle implements Emitter<TypedEvents> {
+  private constructor();
+  readonly client: Client;
+  readonly name: string;
+  readonly id: string;
+  readonly type: typeof json;
+  readonly state: JoinState;
+  /** Resolves with the first join. */
+  readonly ready: Promise<TypedHandle>;
+  /** As it is here, own edits included; not to be changed. */
+  readonly content: Json;
+  readonly revision: number;
+  readonly generation: string | null;
+  readonly role: DocumentRole | null;
+  readonly writable: boolean;
+  readonly settled: boolean;
+  readonly collaborators: Map<string, Collaborator>;
+  on<Name extends keyof TypedEvents>(name: Name, callback: (detail: TypedEvents[Name]) => void): Unsubscribe;
+  off<Name extends keyof TypedEvents>(name: Name, callback: (detail: TypedEvents[Name]) => void): void;
+  /** Throws an error with a `code`, and changes nothing, when it does not fit. */
+  submit(operation: JsonOperation): void;
+  /** Submits the difference to `value`. */
+  setContent(value: Json): void;
+  leave(): Promise<void>;
 }
 
 export class DocumentHandle implements Emitter<DocumentEvents> {

@@ -15,10 +15,12 @@
 
 import { deferred, Emitter, Joined, report, RETRIED, SynclineError } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
+import { TypedHandle } from "./syncline-typed.js";
 
 export { SynclineError } from "./syncline-base.js";
 export { DocumentHandle } from "./syncline-document.js";
 export { json } from "./syncline-json.js";
+export { TypedHandle } from "./syncline-typed.js";
 export { ot } from "./syncline-ot.js";
 export { richText } from "./syncline-rich.js";
 
@@ -413,11 +415,15 @@ export class Client extends Emitter {
     return room;
   }
 
-  /** The document's handle, joined now and after each reconnect; `await handle.ready`. Option: client (its id). */
+  /**
+   * The document's handle, joined now and after each reconnect; `await handle.ready`. Options: client (its id), type
+   * ("text", "json").
+   */
   document(name, options = {}) {
     let document = this.documents.get(name);
     if (!document) {
-      document = new DocumentHandle(this, name, options);
+      const typed = options.type !== undefined && options.type !== "text";
+      document = typed ? new TypedHandle(this, name, options) : new DocumentHandle(this, name, options);
       this.documents.set(name, document);
       if (this.online) document._attach();
     }

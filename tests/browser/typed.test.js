@@ -1,0 +1,209 @@
+// Documents of type json: the handle against a reference server, through random interleavings, losses and refusals.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Client, json } from "../../src/client/browser/syncline.js";
+import { ReferenceServer, seeded, turn } from "./reference.mjs";
+
+const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000 };
+
+/** The reference server with documents of type json. */
+class JsonServer extends ReferenceServer {
+  document(name) {
+    if (!this.documents.has(name)) {
+      this.documents.set(name, { generation: "g", content: null, history: [], owners: new Map(), forgotten: 0 });
+    }
+    return this.documents.get(name);
+  }
+
+  join(connection, { document: name, client, type, revision, generation }, reply, fail) {
+    assert.equal(type, "json");
+    const document = this.document(name);
+    const returning = generation === document.generation && revision !== undefined;
+    if (returning && revision < document.forgotten) return fail("history_trimmed");
+    connection.documents.set(name, { client });
+    const seq = document.history.reduce((last, entry) => (entry.client === client ? entry.seq : last), 0);
+    return reply("document:state", {
+      document: name, type, generation: document.generation, revision: document.history.length, role: "editor", client, seq,
+      text: null, ...(returning ? {} : { content: document.content }),
+      operations: returning ? document.history.slice(revision) : null, collaborators: [],
+    });
+  }
+
+  leave(connection, name) {
+    connection.documents.delete(name);
+  }
+
+  push(connection, event, data) {
+    if (connection !== this.deaf) super.push(connection, event, data);
+  }
+
+  operation(connection, { document: name, seq, revision, operation }, fail) {
+    const joined = connection.documents.get(name);
+    if (!joined) return fail("not_joined", { document: name, seq });
+    const document = this.document(name);
+    const { client } = joined;
+    const known = document.history.findIndex((entry) => entry.client === client && entry.seq === seq);
+    if (known >= 0) return this.push(connection, "document:ack", { document: name, seq, revision: known + 1 });
+    const code = this.refuse({ client, seq, operation });
+    if (code) return fail(code, { document: name, seq });
+    let arrived = json.parse(operation);
+    for (const entry of document.history.slice(revision)) arrived = json.transform(arrived, entry.operation, "left");
+    const [content, told] = json.resolve(document.content, arrived);
+    document.content = content;
+    document.history.push({ client, seq, operation: told });
+    for (const other of this.connections) {
+      if (other.documents.has(name)) {
+        const operations = [{ client, seq, operation: told }];
+        this.push(other, "document:operation", { document: name, revision: document.history.length, operations });
+      }
+    }
+    return undefined;
+  }
+}
+
+async function settle(server, handles) {
+  for (let idle = 0; idle < 600; ) {
+    await turn();
+    if (server.step()) {
+      idle = 0;
+      while (server.step() && server.random() < 0.8);
+    } else {
+      if (idle > 3 && handles.every((handle) => handle.state === "joined" && handle.settled)) return;
+      idle += 1;
+      if (idle > 3) await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+  throw new Error("it never came to rest");
+}
+
+/** A random operation on `content`. */
+function randomJson(content, random) {
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const value = () => pick([null, 1, 2, "x", "ab", [], [1, "y"], {}, { a: "z", b: [2] }]);
+  const path = [];
+  let here = content;
+  while (here !== null && typeof here === "object" && Object.keys(here).length && random() < 0.7) {
+    const key = pick(Object.keys(here));
+    path.push(Array.isArray(here) ? Number(key) : key);
+    here = here[key];
+  }
+  const last = path[path.length - 1];
+  if (typeof last === "number" && random() < 0.4) {
+    const list = path.slice(0, -1).reduce((node, step) => node[step], content);
+    return [{ p: path, lm: Math.floor(random() * list.length) }];
+  }
+  if (typeof here === "string" && random() < 0.8) {
+    const at = Math.floor(random() * (here.length + 1));
+    return [at < here.length && random() < 0.4 ? { p: [...path, at], sd: here.slice(at) } : { p: [...path, at], si: pick(["q", "rs"]) }];
+  }
+  if (Number.isInteger(here) && random() < 0.8) return [{ p: path, na: 3 }];
+  if (Array.isArray(here) && random() < 0.8) {
+    const at = Math.floor(random() * (here.length + 1));
+    return [at < here.length && random() < 0.4 ? { p: [...path, at], ld: here[at] } : { p: [...path, at], li: value() }];
+  }
+  if (here !== null && typeof here === "object" && !Array.isArray(here) && random() < 0.8) {
+    const key = pick(["a", "b", "c"]);
+    if (!Object.hasOwn(here, key)) return [{ p: [...path, key], oi: value() }];
+    return [{ p: [...path, key], od: here[key], ...(random() < 0.5 ? { oi: value() } : {}) }];
+  }
+  return [typeof last === "number" ? { p: path, ld: here, li: value() } : { p: path, od: here, oi: value() }];
+}
+
+async function crowd(server, count, options = {}) {
+  const clients = Array.from({ length: count }, (_, number) => {
+    const name = `user${number}`;
+    const client = new Client("ws://reference", { WebSocket: server.WebSocket, name, guestToken: name, ...instant, ...options });
+    client.connect().catch(() => {});
+    return client;
+  });
+  const handles = clients.map((client) => client.document("board", { type: "json" }));
+  const views = handles.map((handle) => {
+    const view = { content: handle.content, errors: [], refused: [], resets: [] };
+    handle.on("change", ({ operation, origin }) => {
+      view.content = origin === "reset" ? handle.content : json.apply(view.content, operation);
+      assert.deepEqual(view.content, handle.content);
+    });
+    handle.on("error", (error) => view.errors.push(error));
+    handle.on("refused", (detail) => view.refused.push(detail));
+    handle.on("reset", (detail) => view.resets.push(detail));
+    return view;
+  });
+  await settle(server, handles);
+  return { clients, handles, views, end: () => clients.forEach((client) => client.close()) };
+}
+
+for (const [title, cutting, refusing] of [["edits made at once", 0, 0], ["losses", 0.05, 0], ["refusals and losses", 0.03, 0.1]]) {
+  test(`${title}: everybody comes to the same`, async () => {
+    for (let seed = 1; seed <= 15; seed += 1) {
+      const random = seeded(seed);
+      const server = new JsonServer(random);
+      server.refuse = () => (random() < refusing ? "document_too_large" : null);
+      const { handles, views, end } = await crowd(server, 2 + (seed % 3));
+      for (let round = 0; round < 80; round += 1) {
+        const handle = handles[Math.floor(random() * handles.length)];
+        handle.submit(randomJson(handle.content, random));
+        if (random() < 0.5) await turn();
+        while (random() < 0.6 && server.step());
+        const connections = [...server.connections];
+        if (random() < cutting && connections.length) {
+          server.cut(connections[Math.floor(random() * connections.length)], { handled: random() < 0.5 });
+        }
+      }
+      await settle(server, handles);
+      const { content, history } = server.document("board");
+      for (const [index, handle] of handles.entries()) {
+        assert.deepEqual(handle.content, content, `seed ${seed}`);
+        assert.deepEqual(views[index].content, content);
+        assert.equal(handle.revision, history.length);
+        assert.deepEqual(views[index].errors, []);
+      }
+      const names = history.map(({ client, seq }) => `${client} ${seq}`);
+      assert.equal(new Set(names).size, names.length);
+      end();
+    }
+  });
+}
+
+test("a history that is gone costs no edit", async () => {
+  const server = new JsonServer(seeded(7));
+  const { clients, handles: [ada, bob], views, end } = await crowd(server, 2);
+  ada.submit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
+  await settle(server, [ada, bob]);
+  const [away] = [...server.connections].filter((one) => one.user === "user0");
+  server.intercept = (connection) => connection === away;
+  server.deaf = away;
+  ada.submit([{ p: ["items", 1], li: "mine" }]);
+  bob.submit([{ p: ["n"], na: 5 }]);
+  await settle(server, [bob]);
+  server.document("board").forgotten = server.document("board").history.length;
+  server.intercept = () => false;
+  server.cut(away);
+  await settle(server, [ada, bob]);
+  assert.deepEqual(ada.content, { items: ["a", "mine"], n: 5 });
+  assert.deepEqual(bob.content, ada.content);
+  assert.deepEqual(views[0].resets, []);
+  assert.equal(clients[0].documents.get("board"), ada);
+  end();
+});
+
+test("what does not fit is refused at once, and what is large is sent in pieces", async () => {
+  const server = new JsonServer(seeded(9));
+  const { handles: [ada, bob], end } = await crowd(server, 2);
+  assert.throws(() => ada.submit([{ p: ["k"], oi: 1 }]), { code: "operation_invalid" });
+  assert.throws(() => ada.submit([{ p: ["__proto__"], oi: 1 }]), { code: "operation_invalid" });
+  assert.throws(() => ada.submit("x"), { code: "operation_invalid" });
+  assert.equal(ada.content, null);
+  assert.equal({}.k, undefined);
+  ada.submit([{ p: [], od: null, oi: [] }]);
+  const many = Array.from({ length: 900 }, (_, li) => ({ p: [0], li }));
+  for (let count = 0; count < 3; count += 1) ada.submit(many);
+  await settle(server, [ada, bob]);
+  assert.equal(bob.content.length, 2700);
+  assert.ok(server.document("board").history.every(({ operation }) => operation.length <= 1000));
+  ada.setContent({ done: true });
+  await settle(server, [ada, bob]);
+  assert.deepEqual(bob.content, { done: true });
+  bob.leave().catch(() => {}); // its answer would have to be delivered
+  assert.throws(() => bob.submit([]), { code: "not_joined" });
+  end();
+});
