@@ -256,7 +256,7 @@ export class DocumentHandle extends Joined {
     return request.promise;
   }
 
-  /** Up to `limit` (1,000) operations after revision `since` (default: the last), oldest first: {revision, horizon, operations}. */
+  /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
   history({ since, limit = 100 } = {}) {
     return this.client.request("document:history", { document: this.name, unit: "utf-16", since, limit });
   }

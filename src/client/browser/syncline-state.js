@@ -13,7 +13,7 @@
  * told that it is not committed it is sent again, at the new revision. After `adopt` (the answer had a text) it gets
  * another number. Nothing that was typed is dropped but by `start`, which hands it back.
  *
- * The same algorithm as src/client/document_state.py, which says more about why; tests/client/scenarios.json has both.
+ * The same algorithm as src/client/document_state.py, which says more about why.
  */
 
 import { checksum, ordered, ot, weigh } from "./syncline-ot.js";
@@ -288,6 +288,7 @@ export class DocumentState {
   receive(revision, entries, tell, visit = () => {}) {
     let run = []; // of others, still to be taken in: their operations are applied to the texts in one go
     let clients = new Set();
+    let start = this.revision; // before the run
     let change = null; // taken in and not told yet
     const note = ({ operation, origin, clients: by }) => {
       if (!operation.length) return;
@@ -317,6 +318,7 @@ export class DocumentState {
         if (acked) note(this.#acknowledge(client, operation, kind));
         else {
           if (this.flight && count > 1) this.flight.composites = true;
+          if (!run.length) start = this.revision;
           run.push(operation);
           if (client && (asked || client !== this.client)) clients.add(client);
           if (asked) takeIn(kind);
@@ -327,6 +329,7 @@ export class DocumentState {
       }
       takeIn();
     } finally {
+      if (run.length) this.revision = start; // it did not fit
       told();
     }
   }

@@ -1,0 +1,320 @@
+// The state machine of shared documents without sockets or clocks: thousands of seeded schedules against a small model
+// of the server. Undo, refusals, lost connections, every answer to a join, damaged texts.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ot } from "../../src/client/browser/syncline.js";
+import { Diverged, DocumentState } from "../../src/client/browser/syncline-state.js";
+import { randomOperation, seeded } from "./reference.mjs";
+
+/** The history, with plain stacks of inverses: what an undo should give is the server's business. */
+class Server {
+  constructor(random) {
+    Object.assign(this, { random, texts: [""], entries: [], steps: new Map(), answers: {}, healed: 0 });
+    this.often = { refuse: 0, composites: 0, whole: 0, pruned: 0 };
+  }
+
+  get text() {
+    return this.texts.at(-1);
+  }
+
+  chance(name) {
+    return this.random() < this.often[name];
+  }
+
+  commit(client, seq, operation, kind) {
+    const inverse = { revision: this.entries.length + 1, operation: ot.invert(operation, this.text) };
+    const steps = this.stepsOf(client);
+    steps[kind === "undo" ? "redo" : "undo"].push(inverse);
+    if (kind === "edit" || kind === "restore") steps.redo = [];
+    this.entries.push({ client, seq, operation, ...(kind !== "edit" && { kind }) });
+    this.texts.push(ot.apply(this.text, operation));
+  }
+
+  stepsOf(client) {
+    if (!this.steps.has(client)) this.steps.set(client, { undo: [], redo: [] });
+    return this.steps.get(client);
+  }
+
+  since(revision, operation) {
+    return this.entries.slice(revision).reduce((moved, entry) => ot.transform(moved, entry.operation, "left"), operation);
+  }
+
+  /** Returns an error code or null. */
+  submit(client, { seq, revision, item }) {
+    if (this.entries.some((entry) => entry.client === client && entry.seq === seq)) return null;
+    if (this.chance("refuse")) return "document_too_large";
+    if (item.operation) this.commit(client, seq, this.since(revision, item.operation), "edit");
+    else if (item.kind === "restore") {
+      this.commit(client, seq, ot.diff(this.text, this.texts[Math.min(item.to, this.texts.length - 1)]), "restore");
+    } else {
+      const step = this.stepsOf(client)[item.kind].pop();
+      if (!step) return `nothing_to_${item.kind}`;
+      this.commit(client, seq, this.since(step.revision, step.operation), item.kind);
+    }
+    return null;
+  }
+
+  count(name) {
+    this.answers[name] = (this.answers[name] ?? 0) + 1;
+  }
+
+  /** What a join is answered: entries, some of them composed, or a text. */
+  join(client, revision, pending) {
+    const seq = this.entries.reduce((last, entry) => (entry.client === client ? entry.seq : last), 0);
+    const answer = { seq, revision: this.entries.length };
+    if (pending && this.chance("pruned")) {
+      this.count("pruned");
+      return { ...answer, text: this.text, origin: "rebased" };
+    }
+    if (pending?.length && this.chance("whole")) {
+      this.count("whole");
+      return { ...answer, text: this.text, pending: this.carry(client, revision, pending) };
+    }
+    const operations = [];
+    const composed = pending && this.chance("composites");
+    for (const entry of this.entries.slice(revision)) {
+      const last = operations.at(-1);
+      if (!composed || entry.client === client) operations.push(entry);
+      else if (last?.count) operations.push({ operation: ot.compose(operations.pop().operation, entry.operation), count: last.count + 1 });
+      else operations.push({ operation: entry.operation, count: 1 });
+      if (last?.count) this.count("composites");
+    }
+    return { ...answer, operations };
+  }
+
+  carry(client, revision, pending) {
+    let waiting = pending;
+    for (const entry of this.entries.slice(revision)) {
+      if (waiting.length && entry.client === client && entry.seq === waiting[0].seq) {
+        waiting = waiting.slice(1);
+        continue;
+      }
+      let other = entry.operation;
+      waiting = waiting.map(({ operation, seq }) => {
+        const moved = { operation: ot.transform(operation, other, "left"), seq };
+        other = ot.transform(other, operation, "right");
+        return moved;
+      });
+    }
+    return waiting.map(({ operation }) => operation);
+  }
+}
+
+/** One client and its connection: what was sent and not read, how much of the history was sent to it. */
+class Peer {
+  constructor(server, name) {
+    Object.assign(this, { server, name, state: new DocumentState(name, { operationWeight: 60 }), mirror: "", up: [], down: [], online: true });
+    this.sent = 0;
+    this.tell(this.state.start("g", server.entries.length, server.text).changes);
+    this.sent = server.entries.length;
+  }
+
+  tell(changes) {
+    for (const { operation } of changes) this.mirror = ot.apply(this.mirror, operation);
+    assert.equal(this.mirror, this.state.text);
+  }
+
+  edit() {
+    const operation = randomOperation(this.state.text, this.server.random);
+    if (!operation.length) return;
+    this.state.edit(operation);
+    this.mirror = ot.apply(this.mirror, operation);
+  }
+
+  /** Typed while an answer is on its way; returns whether it is still there. */
+  mark() {
+    const mark = `<${(this.marks = (this.marks ?? 0) + 1)}${this.name}>`;
+    const operation = ot.normalize(this.server.random() < 0.5 ? [mark] : [this.state.text.length, mark]);
+    this.state.edit(operation);
+    this.mirror = ot.apply(this.mirror, operation);
+    return () => this.state.text.includes(mark);
+  }
+
+  stepUp() {
+    if (!this.online) return;
+    const submission = this.state.take();
+    if (submission) this.up.push({ ...submission, item: { ...submission.item } });
+    const next = this.up.shift();
+    if (!next) return;
+    const code = this.server.submit(this.name, next);
+    this.push();
+    if (code) this.down.push(() => this.tell(this.state.refuse(next.seq)));
+  }
+
+  push() {
+    for (; this.sent < this.server.entries.length; this.sent += 1) {
+      const revision = this.sent + 1;
+      const entry = this.server.entries[this.sent];
+      this.down.push(() => this.receive(revision, [entry]));
+    }
+  }
+
+  receive(revision, entries) {
+    this.state.receive(revision, entries, (change) => this.tell([change]));
+    assert.equal(this.mirror, this.state.text);
+    if (this.state.differs(revision, ot.checksum(this.server.texts[revision]))) this.heal();
+  }
+
+  heal() {
+    this.server.healed += 1;
+    this.state.detach();
+    assert.notEqual(this.state.diverged().hash, ot.checksum(this.server.texts[this.state.revision]));
+    const isThere = this.mark();
+    this.tell(this.state.adopt(this.server.entries.length, this.server.text, this.state.seq, null, "healed"));
+    assert.ok(isThere());
+    this.down = [];
+    this.sent = this.server.entries.length;
+  }
+
+  stepDown() {
+    if (!this.online) return;
+    this.push();
+    this.down.shift()?.();
+  }
+
+  lose(handled) {
+    this.online = false;
+    if (handled) for (const submission of this.up) this.server.submit(this.name, submission);
+    this.up = [];
+    this.down = [];
+    this.state.detach();
+  }
+
+  comeBack() {
+    if (this.online) return;
+    this.online = true;
+    const { state, server } = this;
+    const answer = server.join(this.name, state.revision, state.tellPending());
+    const isThere = server.random() < 0.5 ? this.mark() : () => true;
+    this.sent = answer.revision;
+    if (answer.text === undefined) {
+      state.attach(answer.seq, answer.operations.length);
+      this.receive(answer.revision, answer.operations);
+    } else this.tell(state.adopt(answer.revision, answer.text, answer.seq, answer.pending ?? null, answer.origin));
+    assert.ok(isThere(), "what was typed meanwhile is gone");
+  }
+}
+
+/** A schedule of `steps`; returns the server. Everybody must end with one text, every request answered. */
+function run(seed, kinds, often = {}, steps = 80) {
+  const random = seeded(seed);
+  const server = new Server(random);
+  Object.assign(server.often, often);
+  const peers = ["a", "b", "c"].slice(0, 2 + (seed % 2)).map((name) => new Peer(server, name));
+  const asked = [];
+  const answered = [];
+  const collect = (peer) => answered.push(...peer.state.finished.splice(0));
+  for (let step = 0; step < steps; step += 1) {
+    const peer = peers[Math.floor(random() * peers.length)];
+    const kind = kinds[Math.floor(random() * kinds.length)];
+    if (kind === "e") peer.edit();
+    else if (kind === "u") peer.stepUp();
+    else if (kind === "d") peer.stepDown();
+    else if (kind === "x" && peer.online) peer.lose(random() < 0.5);
+    else if (kind === "c") peer.comeBack();
+    else if ("zyv".includes(kind)) {
+      const to = Math.floor(random() * (peer.state.revision + 1));
+      asked.push(peer.state.ask({ kind: { z: "undo", y: "redo", v: "restore" }[kind], to }));
+    } else if (kind === "k" && peer.state.settled && peer.state.text.length > 2) {
+      peer.state.text = `${peer.state.text.slice(0, 1)}#${peer.state.text.slice(2)}`;
+      if (!ot.keepsPairs([1], peer.state.text)) peer.state.text = ot.wellFormed(peer.state.text);
+      peer.state.text = ot.wellFormed(peer.state.text);
+      peer.mirror = peer.state.text;
+    }
+    collect(peer);
+  }
+  server.often = { refuse: 0, composites: 0, whole: 0, pruned: 0 };
+  const quiet = (peer) => peer.online && peer.state.settled && !peer.down.length && peer.sent === server.entries.length;
+  for (let round = 0; !peers.every(quiet); round += 1) {
+    assert.ok(round < 5000, `seed ${seed}: it never comes to rest`);
+    for (const peer of peers) {
+      peer.comeBack();
+      peer.stepUp();
+      peer.stepDown();
+      collect(peer);
+    }
+  }
+  if (kinds.includes("k")) return server;
+  for (const { state } of peers) {
+    assert.equal(state.text, server.text, `seed ${seed}`);
+    assert.equal(state.confirmed, server.text, `seed ${seed}`);
+    assert.equal(state.revision, server.entries.length);
+  }
+  assert.equal(server.healed, 0, `seed ${seed}: a hash differed though nothing was wrong`);
+  assert.equal(answered.length, asked.length, `seed ${seed}`);
+  assert.deepEqual(new Set(answered.map(([request]) => request)), new Set(asked));
+  const keys = server.entries.map(({ client, seq }) => `${client}/${seq}`);
+  assert.equal(new Set(keys).size, keys.length, `seed ${seed}`);
+  return server;
+}
+
+const SEEDS = Number(process.env.SYNCLINE_SCHEDULES ?? 500);
+const EVERY_WAY = { composites: 0.6, whole: 0.4, pruned: 0.2 };
+
+test("delays and refusals", () => {
+  for (let seed = 0; seed < SEEDS; seed += 1) run(seed, "eeuudd", { refuse: seed % 2 ? 0.2 : 0 });
+});
+
+test("lost connections", () => {
+  for (let seed = 0; seed < SEEDS; seed += 1) run(seed, "eeeuudddxcc");
+});
+
+test("undo, redo and restore, over lost connections and refusals", () => {
+  const kinds = {};
+  for (let seed = 0; seed < SEEDS; seed += 1) {
+    for (const { kind = "edit" } of run(seed, "eeeuuudddzzyvxcc", { refuse: 0.05 }).entries) kinds[kind] = (kinds[kind] ?? 0) + 1;
+  }
+  for (const kind of ["undo", "redo", "restore"]) assert.ok(kinds[kind] > SEEDS / 10, `${kind}: ${kinds[kind]}`);
+});
+
+test("every answer to a join, undo among them", () => {
+  const total = {};
+  for (let seed = 0; seed < SEEDS; seed += 1) {
+    const { answers } = run(seed, "eeeeuuudddxczy", EVERY_WAY, 120);
+    for (const [name, count] of Object.entries(answers)) total[name] = (total[name] ?? 0) + count;
+  }
+  for (const name of ["composites", "whole", "pruned"]) assert.ok(total[name] > SEEDS / 10, `${name}: ${total[name]}`);
+});
+
+test("a text that was damaged is found by its hash and healed", () => {
+  let healed = 0;
+  for (let seed = 0; seed < SEEDS; seed += 1) {
+    const server = run(seed, "eeuuuudddddk", {}, 100);
+    healed += server.healed;
+  }
+  assert.ok(healed > SEEDS / 10, `${healed}`);
+});
+
+test("what does not fit is an error, and what was taken in before it is told", () => {
+  const state = new DocumentState("me");
+  state.start("g", 0, "abc");
+  const told = [];
+  const entries = [{ client: "x", seq: 1, operation: ["!"] }, { client: "x", seq: 2, operation: [99, "y"] }];
+  assert.throws(() => state.receive(5, entries, () => {}), Diverged);
+  state.receive(1, entries.slice(0, 1), (change) => told.push(change));
+  assert.deepEqual(told, [{ operation: ["!"], origin: "remote", clients: ["x"] }]);
+  assert.throws(() => state.receive(2, entries.slice(1), () => {}), RangeError);
+  state.edit(["mine"]);
+  const { seq } = state.take();
+  assert.throws(() => state.receive(2, [{ client: "me", seq, operation: ["other"] }], () => {}), Diverged);
+});
+
+test("work that has nowhere to go is handed back", () => {
+  const state = new DocumentState("me");
+  state.start("g", 0, "abc");
+  state.edit(["x"]);
+  state.take();
+  const request = state.ask({ kind: "undo" });
+  state.edit([4, "y"]);
+  const { changes, lost } = state.start("g2", 7, "other");
+  assert.deepEqual(lost, { text: "xabcy", base: "abc", operation: ["x", 3, "y"] });
+  assert.equal(ot.apply("xabcy", changes[0].operation), "other");
+  assert.deepEqual(state.finished, [[request, false]]);
+  assert.ok(state.settled);
+});
+
+test("the checksum is zlib's", () => {
+  assert.equal(ot.checksum(""), 0);
+  assert.equal(ot.checksum("a"), 0x3d3f4819);
+  assert.equal(ot.checksum("héllo 😀"), 0x0f450f67);
+});
