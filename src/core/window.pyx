@@ -16,6 +16,7 @@ A gap in the numbers is allowed: it is what a refused operation leaves behind (d
 Nothing here trims of its own accord: commits may not be stored yet. The owner calls ``trim`` after the store has them.
 """
 
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from operator import attrgetter
@@ -70,9 +71,15 @@ class Cursor(NamedTuple):
 
 cdef int64_t read_count(object value, str what) except -1:
     """A non-negative int; what is too large for a revision or number is MAX_COUNT + 1, which no document has."""
-    if type(value) is not int or value < 0:
+    cdef int overflow = 0
+    cdef int64_t count = -1
+    if type(value) is int:
+        count = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow > 0 or count > MAX_COUNT:
+        return MAX_COUNT + 1
+    if count < 0:
         raise SynclineError(ErrorCode.INVALID_DATA, f"{what} must be an integer from 0")
-    return value if value <= MAX_COUNT else MAX_COUNT + 1
+    return count
 
 
 cdef int64_t read_seq(object value) except -1:
