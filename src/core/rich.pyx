@@ -13,7 +13,7 @@ Source: quill-delta 5.1 (Delta.ts, OpIterator.ts), whose results these are; embe
 object) are not taken. Every function here is O(pieces + inserted characters + size of the attributes touched).
 """
 
-from cpython.unicode cimport PyUnicode_GET_LENGTH, PyUnicode_KIND
+from cpython.unicode cimport PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_Substring
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -269,11 +269,14 @@ cdef class Delta:
         # Nothing inserted is dropped or interleaved: then the text is one of the two, whole.
         cdef bint keeps_first = other.inserted_units == 0 and other.deleted_units == 0
         cdef bint gathers = not keeps_first and self.inserted_units != 0
+        # Typing puts one text into the other, whole: no need to go through both character by character.
+        cdef bint splices = gathers and other.deleted_units == 0 and inserts(other) == 1
         cdef str text = self.text if keeps_first else other.text
         if other.count == 0:
             return self
         if self.count == 0:
             return other
+        gathers = gathers and not splices
         pieces_open(&out)
         points_open(&points)
         cursor_open(&first, self.pieces, self.count)
@@ -286,6 +289,8 @@ cdef class Delta:
                         taken = count_points(other.text, used_second, second.left)
                         points_append(&points, other.text, used_second, taken)
                         used_second += taken
+                    elif splices:
+                        text = spliced(self.text, used_first, other.text)
                     cursor_skip(&second, second.left)
                     continue
                 if first.at != first.end and first.at.kind == DELETE:
@@ -479,6 +484,23 @@ cdef class Delta:
 
 def _decoded(data):
     return Delta.decode(data)  # pickle finds functions by name, no static methods
+
+
+cdef Py_ssize_t inserts(Delta delta) noexcept:  # reads fields
+    cdef Py_ssize_t index, found = 0
+    for index in range(delta.count):
+        found += delta.pieces[index].kind == INSERT
+    return found
+
+
+cdef str spliced(str text, Py_ssize_t at, str inserted):
+    """``inserted`` before the character ``at`` of the text."""
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
+    if at == 0:
+        return inserted + text
+    if at == length:
+        return text + inserted
+    return PyUnicode_Substring(text, 0, at) + inserted + PyUnicode_Substring(text, at, length)
 
 
 cdef int require_document(Delta delta, Delta document) except -1:
