@@ -264,3 +264,28 @@ async def test_one_far_behind_is_transformed_over_history_from_the_store(serve: 
             for entry in back["operations"]:
                 content = json0.apply(content, json0.parse(entry["operation"]))
             assert content == ["mine", *range(12, 0, -1)]
+
+
+async def test_history_and_restoring_know_the_type(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        await ada.call("document:create", document="d", type="json", content={"n": 0, "items": ["a"]})
+        await ada.call("document:join", document="d", client="a")
+        for seq in range(1, 4):
+            await ada.call(
+                "document:operation", document="d", seq=seq, revision=seq - 1, operation=[{"p": ["n"], "na": 1}]
+            )
+        page = await ada.call("document:history", document="d")
+        assert [entry["operation"] for entry in page["operations"]] == [[{"p": ["n"], "na": 1}]] * 3
+        past = await ada.call("document:at", document="d", revision=1)
+        assert (past["type"], past["content"]) == ("json", {"n": 1, "items": ["a"]}) and "text" not in past
+        assert await ada.error("document:blame", document="d") == "invalid_data"
+        assert await ada.error("document:undo", document="d", seq=4, revision=3) == "nothing_to_undo"
+        restored = await ada.call("document:restore", document="d", seq=5, revision=3, to=1)
+        assert (restored["revision"], restored["seq"]) == (4, 5)
+        push = await ada.push("document:operation", revision=4)
+        assert push["operations"] == [
+            {"client": "a", "seq": 5, "operation": [{"p": ["n"], "od": 3, "oi": 1}], "kind": "restore"}
+        ]
+        again = await ada.call("document:restore", document="d", seq=5, revision=3, to=1)
+        assert again["revision"] == 4
+        assert (await state_of(app, "d"))["content"] == past["content"]
