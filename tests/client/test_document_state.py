@@ -290,3 +290,63 @@ def test_code_points_invert(text: str, data: st.DataObject) -> None:
     points.apply(inverse)
     assert str(points) == text
     assert all(points.slice(at, at + 2) == text[at : at + 2] for at in range(max(len(text) - 1, 0)))
+
+
+def test_a_request_waits_its_turn() -> None:
+    state = started()
+    state.edit(op("x"))
+    undo = state.request("undo")
+    state.edit(op(4, "y"))
+    assert state.take() == (1, 7, op("x"))
+    assert state.receive(8, "me", 1, op("x")) == []
+    assert state.take() == (2, 8, undo)
+    assert state.take() is None, "one in flight"
+    [change] = state.receive(9, "me", 2, op(-1), "undo")
+    assert change == Change(op(-1), "undo", "me")
+    assert (state.text, state.finished, state.can_redo) == ("abcy", [(undo, True)], 0)
+    assert state.take() == (3, 9, op(3, "y"))
+
+
+def test_a_request_that_had_nothing_to_do() -> None:
+    state = started()
+    redo = state.request("redo")
+    state.take()
+    assert state.refuse(1) == []
+    assert state.finished == [(redo, False)]
+    assert state.settled
+
+
+def test_several_operations_in_one_are_not_as_one_after_another() -> None:
+    """The server went step by step: what it made of the own operation is right. Without composites it is a fault."""
+    for kind in ("composed", "single"):
+        state = started("ab")
+        state.edit(op(2, "x"))
+        state.take()
+        state.edit(op(3, "!"))
+        state.receive(9, "", 0, op("B", -2), "edit", 2) if kind == "composed" else state.receive(8, "o", 1, op("B", -2))
+        assert state.text == "Bx!"
+        if kind == "single":
+            with pytest.raises(Diverged):
+                state.receive(9, "me", 1, op("x"))
+            continue
+        [change] = state.receive(10, "me", 1, op("x"))
+        assert change.origin == "remote"
+        assert (state.text, state.confirmed) == ("xB!", "xB")
+        assert state.in_flight is None
+
+
+def test_a_text_with_the_pending_edits_goes_under_what_is_typed_meanwhile() -> None:
+    state = started("abc")
+    state.edit(op(1, "X"))
+    state.take()
+    state.edit(op(4, "Y"))
+    state.detach()
+    assert state.tell_pending() == [(1, op(1, "X")), (None, op(4, "Y"))]
+    state.edit(op("meanwhile "))
+    state.adopt(50, "--abc--", 0, [op(3, "X"), op(6, "Y")])
+    assert state.text == "meanwhile --aXbcY--"
+    submission = state.take()
+    assert submission is not None
+    assert submission[:2] == (2, 50), "another number: the server had it in another form"
+    assert isinstance(submission.work, Operation)
+    assert apply("--abc--", submission.work) == state.text
