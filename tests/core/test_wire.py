@@ -129,10 +129,10 @@ def test_replies_and_errors() -> None:
         "result": {"a": 1},
     }
     error = {"code": "forbidden", "message": "no"}
-    assert json.loads(payload(wire.error_frame("json", 3, "forbidden", "no", {"room": "r"}))) == {
+    assert json.loads(payload(wire.error_frame("json", 3, "forbidden", "no", {"retry_after": 1.5}))) == {
         "id": 3,
         "event": "error",
-        "error": error,
+        "error": {**error, "retry_after": 1.5},
     }
     push = msgspec.msgpack.decode(payload(wire.error_frame("msgpack", None, "forbidden", "no", {"room": "r"})))
     assert push == {"event": "error", "data": {**error, "room": "r"}}

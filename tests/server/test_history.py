@@ -366,9 +366,8 @@ async def test_an_operation_from_below_the_horizon_fails_alone(serve: Serve) -> 
             assert (await bob.call("document:operation", **data))["revision"] == 303
 
 
-async def test_a_pruned_document_loads_again(serve: Serve, backend: str) -> None:
-    if backend == "memory":
-        pytest.skip("the memory store does not outlive its server")
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+async def test_a_pruned_document_loads_again(serve: Serve) -> None:
     async with serve(documents={**SMALL, "history": "checkpoints"}) as app, dial(app.url, name="Ada") as ada:
         author = Author(app, ada)
         await author.join()
