@@ -76,6 +76,9 @@ class Window:
     @property
     def window_bytes(self) -> int:
         """About what the window occupies in memory."""
+    @property
+    def ladder_bytes(self) -> int:
+        """Memory of what takes operations that are behind to the head; a type may have none."""
     def since(self, revision: int) -> list[Any]:
         """Commits of revisions revision + 1 ... head. O(result).
 

@@ -177,6 +177,11 @@ cdef class Window:
         """About what the window occupies in memory."""
         return self.occupied
 
+    @property
+    def ladder_bytes(self):
+        """Memory of what takes operations that are behind to the head; a type may have none."""
+        return 0
+
     def since(self, revision):
         """Entries of revisions revision + 1 ... head. O(result).
 

@@ -61,10 +61,6 @@ class LiveDocument:
         self.idle: Timer | None = None
 
     @property
-    def undo_bytes(self) -> int:
-        return self.core.undo_bytes
-
-    @property
     def pending(self) -> int:
         """Operations in the inbox; the bound is ``documents.pending_operations``."""
         return len(self._inbox)

@@ -38,13 +38,22 @@ class _Session(Protocol):
     def pending(self) -> int: ...
 
 
+class _Core(Protocol):
+    @property
+    def window_bytes(self) -> int: ...
+    @property
+    def ladder_bytes(self) -> int: ...
+    @property
+    def undo_bytes(self) -> int: ...
+
+
 class _Document(Protocol):
     @property
     def collaborators(self) -> Collection[Any]: ...
     @property
     def pending(self) -> int: ...
     @property
-    def undo_bytes(self) -> int: ...
+    def core(self) -> _Core: ...
 
 
 class _Hub(Protocol):
@@ -221,11 +230,13 @@ class _NodeCollector(Collector):
 
     def _documents(self) -> Iterator[Metric]:
         counters, live = self._node.counters, self._node.documents.live
-        collaborators = pending = undo = 0
+        collaborators = pending = window = ladder = undo = 0
         for document in live.values():
             collaborators += len(document.collaborators)
             pending += document.pending
-            undo += document.undo_bytes
+            window += document.core.window_bytes
+            ladder += document.core.ladder_bytes
+            undo += document.core.undo_bytes
         yield _gauge("syncline_documents", "Documents in memory.", len(live))
         yield _gauge("syncline_collaborators", "Connections in documents, counted per document.", collaborators)
         yield _gauge("syncline_pending_operations", "Operations waiting for a commit in progress.", pending)
@@ -243,6 +254,8 @@ class _NodeCollector(Collector):
         yield _histogram("syncline_commit_seconds", "Time until the store had a turn's operations.", counters.commits)
         yield _counter("syncline_commit_failures", "Turns that the store did not take.", counters.commit_failures)
         yield _counter("syncline_document_divergences", "Clients whose text differed.", counters.divergences)
+        yield _gauge("syncline_document_window_bytes", "Bytes of operations in memory.", window)
+        yield _gauge("syncline_document_ladder_bytes", "Bytes of what speeds up transforms.", ladder)
         yield _gauge("syncline_document_undo_bytes", "Bytes kept to undo.", undo)
         yield _counter(
             "syncline_document_undo_dropped", "Groups of edits that can no longer be undone.", counters.undo_dropped
