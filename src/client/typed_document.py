@@ -115,7 +115,7 @@ class TypedDocument:
     def set_content(self, value: Any) -> None:
         """The smallest operation that is easily found which gives ``value``. Raises as ``submit``."""
         kind = self._state.type
-        before = kind.parse_content(self.content)
+        before = kind.parse_content(self.content, trusted=True)
         operation = kind.diff(before, kind.parse_content(value))
         if not kind.is_identity(operation):
             self.submit(kind.describe(operation))

@@ -122,7 +122,7 @@ class TypedState:
         gone; then the edits that wait are carried over to it by the difference."""
         changes: list[TypedChange] = []
         lost = None
-        content = self.type.parse_content(value)
+        content = self.type.parse_content(value, trusted=True)
         pending = self._pending
         if pending and generation == self.generation:
             try:
@@ -137,7 +137,7 @@ class TypedState:
         if lost is not None or not changes:
             pending = []
             changes = [TypedChange(None, "reset")] if self.generation else []
-            self._held = self.type.parse_content(value)
+            self._held = self.type.parse_content(value, trusted=True)
         self.generation, self.revision, self._confirmed = generation, revision, content
         self.in_flight, self.waiting = None, self._joined(pending)
         self.seq = max(seq, self.seq if generation == self.generation else 0)

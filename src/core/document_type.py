@@ -45,8 +45,9 @@ class DocumentType(ABC, Generic[C, O]):
         """The content of a new document."""
 
     @abstractmethod
-    def parse_content(self, value: object) -> C:
-        """From outside, checked in one pass. Raises SynclineError(operation_invalid)."""
+    def parse_content(self, value: object, *, trusted: bool = False) -> C:
+        """From outside, checked in one pass. ``trusted``: from a server, where a content may have grown past the bounds
+        that hold for what comes in one piece. Raises SynclineError(operation_invalid)."""
 
     @abstractmethod
     def show(self, content: C) -> Any:

@@ -27,7 +27,7 @@ class JsonType(DocumentType[Value, Op]):
     def empty(self) -> Value:
         return None
 
-    def parse_content(self, value: object) -> Value:
+    def parse_content(self, value: object, *, trusted: bool = False) -> Value:
         return check_value(value)
 
     def show(self, content: Value) -> Any:

@@ -23,8 +23,8 @@ class RichType(DocumentType[RichText, Delta]):
     def empty(self) -> RichText:
         return RichText()
 
-    def parse_content(self, value: object) -> RichText:
-        return document(Delta.parse([] if value is None else value))
+    def parse_content(self, value: object, *, trusted: bool = False) -> RichText:
+        return document(Delta.parse([] if value is None else value, trusted=trusted))
 
     def show(self, content: RichText) -> Any:
         return content.document().ops

@@ -25,7 +25,7 @@ class TextType(DocumentType[str, Operation]):
     def empty(self) -> str:
         return ""
 
-    def parse_content(self, value: object) -> str:
+    def parse_content(self, value: object, *, trusted: bool = False) -> str:
         if type(value) is not str:
             raise SynclineError(ErrorCode.OPERATION_INVALID, "a text is a string")
         units(value)

@@ -398,3 +398,12 @@ def test_a_damaged_log_is_an_error(name: str) -> None:
         open_document(name, "d", "g").restore(1, document.snapshot()[:-1])
     with pytest.raises(ValueError):
         document.prepend(1, entries)
+
+
+def test_what_a_server_tells_may_have_grown_past_the_bounds() -> None:
+    """Bounds hold for what comes in one piece; many operations make more of it, and clients must still read that."""
+    kind = document_type("rich-text")
+    grown = [{"insert": "x", "attributes": {"a": number % 7}} for number in range(100_001)]
+    with pytest.raises(SynclineError):
+        kind.parse_content(grown)
+    assert kind.size(kind.parse_content(grown, trusted=True)) > 100_000
