@@ -307,6 +307,24 @@ def test_undo_is_the_servers(open_tab: Open) -> None:
     expect(redo).to_be_disabled(timeout=PATIENCE)
 
 
+def test_typed_words_are_redone_one_by_one(open_tab: Open) -> None:
+    """More keys than there are steps, and none waits for the answer to the one before."""
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("one")
+    bob.shows("one")
+    bob.type("BOB ", at="Control+Home")
+    ada.shows("BOB one")
+    ada.type(" two")
+    for _ in range(9):
+        ada.page.keyboard.press("Control+z")
+    bob.shows("BOB ")
+    for _ in range(9):
+        ada.page.keyboard.press("Control+y")
+    for tab in (ada, bob):
+        tab.shows("BOB one two")
+    expect(ada.page.locator("#redo")).to_be_disabled(timeout=PATIENCE)
+
+
 def test_undo_after_a_reload(open_tab: Open) -> None:
     ada, bob = open_tab("Ada"), open_tab("Bob")
     ada.put("before")
