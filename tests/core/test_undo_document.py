@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -213,3 +213,50 @@ class TestRestart:
         document.receive("a", "ada", 2, 1, ["x"])
         document.undo("a", "ada", 3, 2)
         assert document.text() == "abc"
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_all_undone_and_redone_is_what_was_there(seed: int) -> None:
+    """Two clients that type words into each other's; then one takes everything of its own back, and back again."""
+    choices = random.Random(seed)
+    document = Document("d", "g")
+    numbers = {"a": 0, "b": 0}
+    time = 0.0
+
+    def number(client: str) -> int:
+        numbers[client] += 1
+        return numbers[client]
+
+    def all_of(kind: Literal["undo", "redo"]) -> int:
+        for count in range(1000):
+            try:
+                document.undo("a", "ada", number("a"), document.revision, kind, time)
+            except SynclineError as error:
+                assert error.code == f"nothing_to_{kind}", error
+                return count
+        raise AssertionError("no end")
+
+    for _ in range(choices.randint(2, 8)):
+        client, length = choices.choice("ab"), len(document.text())
+        at = choices.choice([0, length, choices.randint(0, length)])
+        if at < length and choices.random() < 0.25:
+            document.receive(
+                client, client + "da", number(client), document.revision, [at, -1] if at else [-1], "utf-16", time
+            )
+            continue
+        for character in choices.choice(["one", " two", "BOB ", "a b "]):
+            time += choices.choice([50, 400, 1500])
+            document.receive(
+                client,
+                client + "da",
+                number(client),
+                document.revision,
+                [at, character] if at else [character],
+                "utf-16",
+                time,
+            )
+            at += 1
+    before = document.text()
+    undone = all_of("undo")
+    assert all_of("redo") == undone
+    assert document.text() == before
