@@ -42,6 +42,7 @@ UNDECIDED = frozenset(
     {
         ErrorCode.DOCUMENT_UNAVAILABLE.value,
         ErrorCode.UNAVAILABLE.value,
+        ErrorCode.RATE_LIMITED.value,
         ErrorCode.INTERNAL.value,
         ErrorCode.LIMIT_EXCEEDED.value,
         ErrorCode.NOT_JOINED.value,
@@ -53,6 +54,7 @@ PASSING = frozenset(
     {
         ErrorCode.DOCUMENT_UNAVAILABLE.value,
         ErrorCode.UNAVAILABLE.value,
+        ErrorCode.RATE_LIMITED.value,
         ErrorCode.INTERNAL.value,
         ErrorCode.LIMIT_EXCEEDED.value,
     }

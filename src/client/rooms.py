@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Status = Literal["online", "away", "busy"]
 # Joining again failed for a reason that passes.
-PASSING = frozenset({"unavailable", "internal", "limit_exceeded"})
+PASSING = frozenset({"unavailable", "internal", "limit_exceeded", "rate_limited"})
 
 
 class Position(NamedTuple):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+from syncline.client import connect
 from syncline.server.config import LimitsConfig
 from syncline.server.rates import Rates
 
@@ -117,3 +119,17 @@ def test_what_a_user_may_not_have_is_given_back_to_the_connection() -> None:
     assert connection.take(0) == 0.0
     refusal = connection.refusal(0)
     assert refusal is not None and refusal.retry_after == 1.0
+
+
+async def test_a_client_that_types_too_fast_loses_nothing(serve: Serve) -> None:
+    """Refused for now is not refused for good: the client sends it again."""
+    async with serve(limits={"requests_per_second": 20.0, "requests_burst": 4}) as app:
+        async with await connect(app.url.replace("http", "ws") + "/ws", name="Ada") as client:
+            document = await client.document("d")
+            for number in range(40):
+                document.insert(len(document), f"{number} ")
+                await asyncio.sleep(0)
+            await asyncio.wait_for(document.settled(), 30)
+            assert document.text == "".join(f"{number} " for number in range(40))
+            assert app.node.documents.live["d"].core.content() == document.text
+        assert app.node.counters.errors["rate_limited"] > 0

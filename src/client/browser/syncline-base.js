@@ -55,7 +55,8 @@ export function deferred() {
 
 /** Codes of a passing trouble: the same may be tried again. */
 export const RETRIED = new Set([
-  "unavailable", "document_unavailable", "internal", "timeout", "limit_exceeded", "buffer_full",
+  "unavailable", "document_unavailable", "internal", "timeout", "limit_exceeded", "rate_limited",
+  "buffer_full",
 ]);
 
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */

@@ -9,7 +9,7 @@ const { apply, diff, endOf, keepsPairs, mapPosition, normalize, wellFormed } = o
 const OPERATION_WEIGHT = 120_000; // of one submission: each character may take six bytes as JSON
 
 // What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set(["document_unavailable", "unavailable", "limit_exceeded", "timeout", "buffer_full"]);
+const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
 // The join's answer tells; taken back when that happens again and again. Every other code: taken back.
 const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
 const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);

@@ -14,7 +14,7 @@ import { json } from "./syncline-json.js";
 
 export const TYPES = { json };
 
-const KEPT = new Set(["document_unavailable", "unavailable", "limit_exceeded", "timeout", "buffer_full"]);
+const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
 const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
