@@ -154,7 +154,8 @@ async def open_link(
             )
     except (OSError, TimeoutError, WSError, ValueError) as error:
         raise ConnectFailed(f"no connection to {url}: {str(error) or type(error).__name__}") from error
-    assert isinstance(link, Link)
+    if not isinstance(link, Link):  # picows: the socket was closed before the server had answered
+        raise ConnectFailed(f"no connection to {url}: closed during the handshake")
     accepted = transport.response.headers.get("Sec-WebSocket-Protocol", "")
     if accepted != subprotocol:
         link.abort()

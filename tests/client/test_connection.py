@@ -127,6 +127,19 @@ async def test_no_connection(url: str) -> None:
         await connect(url)
 
 
+async def test_a_server_that_goes_away_during_the_handshake() -> None:
+    """As one that is killed does: its socket was accepted, and is closed before it has answered."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectFailed, match="during the handshake"):
+            await connect(f"ws://127.0.0.1:{port}/ws", options=QUICK)
+
+
 async def test_a_path_that_is_not_there(app: App) -> None:
     with pytest.raises(ConnectFailed):
         await connect(app.url.replace("http", "ws") + "/nothing/here")
