@@ -137,7 +137,7 @@ async def test_a_server_that_goes_away_during_the_handshake() -> None:
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectFailed, match="during the handshake"):
-            await connect(f"ws://127.0.0.1:{port}/ws", options=QUICK)
+            await connect(f"ws://127.0.0.1:{port}/ws")
 
 
 async def test_a_path_that_is_not_there(app: App) -> None:
