@@ -1,4 +1,4 @@
-"""CRC-32 of UTF-16 cells, and of two texts joined, from the CRCs of both.
+"""CRC-32 of bytes, of UTF-16 cells, and of two texts joined, from the CRCs of both.
 
 The polynomial of zlib, PNG and Ethernet (0xEDB88320, reflected); a cell counts as two bytes, the low one first, whatever
 the machine. So the CRC of a text is ``zlib.crc32(text.encode("utf-16-le"))``, which a client in any language can
@@ -102,6 +102,31 @@ cdef uint32_t crc_cells(uint32_t crc, const uint16_t *cells, Py_ssize_t count) n
     while index < count:
         other = crc ^ cells[index]
         crc = (other >> 16) ^ TABLES[1][other & 0xFF] ^ TABLES[0][(other >> 8) & 0xFF]
+        index += 1
+    return ~crc
+
+
+cdef uint32_t crc_bytes(uint32_t crc, const unsigned char *data, Py_ssize_t count) noexcept:
+    """Goes on from ``crc``, the one of all before; 0 is the CRC of nothing. Reads ``count`` bytes."""
+    cdef uint32_t low, high
+    cdef Py_ssize_t index = 0
+    crc = ~crc
+    while index + 8 <= count:
+        low = crc ^ (
+            data[index] | <uint32_t>data[index + 1] << 8 | <uint32_t>data[index + 2] << 16 | <uint32_t>data[index + 3] << 24
+        )
+        high = (
+            data[index + 4] | <uint32_t>data[index + 5] << 8 | <uint32_t>data[index + 6] << 16
+            | <uint32_t>data[index + 7] << 24
+        )
+        crc = (
+            TABLES[7][low & 0xFF] ^ TABLES[6][(low >> 8) & 0xFF] ^ TABLES[5][(low >> 16) & 0xFF] ^ TABLES[4][low >> 24]
+            ^ TABLES[3][high & 0xFF] ^ TABLES[2][(high >> 8) & 0xFF] ^ TABLES[1][(high >> 16) & 0xFF]
+            ^ TABLES[0][high >> 24]
+        )
+        index += 8
+    while index < count:
+        crc = (crc >> 8) ^ TABLES[0][(crc ^ data[index]) & 0xFF]
         index += 1
     return ~crc
 

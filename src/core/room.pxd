@@ -1,3 +1,4 @@
+from .digest cimport RollingDigest
 from .wire cimport Push
 
 
@@ -13,20 +14,30 @@ cdef class Publication:
         readonly bytes data
         bytes _json                   # the built frame, per kind of member; None until asked for
         bytes _msgpack
+        Py_ssize_t _other_size        #: of the payload in the codec that is not ``codec``; -1 until its frame is built
 
     cpdef bytes frame(self, str codec)
+    cpdef bytes payload(self, str codec)
+    cdef dict _data_with(self, bytes payload)
+    cdef bytes _build(self, str codec)
 
 
 cdef class HistoryRing:
     cdef:
         readonly Py_ssize_t max_count
         readonly Py_ssize_t max_bytes
+        readonly double max_age       # seconds; 0: any
         readonly Py_ssize_t size_bytes
         readonly str epoch
         readonly long long offset     # of the newest publication
         object _items                 #: deque of Publication, consecutive offsets, the last one at ``offset``
+        RollingDigest _json           #: None until somebody asks
+        RollingDigest _msgpack
 
     cpdef int append(self, Publication publication) except -1
+    cdef int _restart(self, Publication publication) except -1
+    cpdef Py_ssize_t expire(self, double now) except -1
+    cpdef RollingDigest digest(self, str codec)
 
 
 cdef class Member:

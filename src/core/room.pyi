@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from .digest import RollingDigest
 from .wire import Push
 
 class Position(NamedTuple):
@@ -32,23 +33,34 @@ class Publication:
     def size(self) -> int: ...
     def as_data(self, codec: str) -> dict[str, Any]:
         """What `message:received` carries, for an encoder of ``codec``: a dict with the payload as msgspec.Raw."""
+    def payload(self, codec: str) -> bytes:
+        """The payload as it is sent in ``codec``."""
     def frame(self, codec: str) -> bytes: ...
 
 class HistoryRing:
-    """The newest publications of one room, bounded by count and bytes. Append and ``since`` are O(1) + result."""
+    """The newest publications of one room, bounded by count, bytes and age. Append and ``since`` are O(1) + result."""
 
     size_bytes: int
     max_count: int
     max_bytes: int
+    max_age: float
     epoch: str
     offset: int
     @property
     def position(self) -> Position: ...
-    def __init__(self, epoch: str, offset: int = 0, max_count: int = 1000, max_bytes: int = 1048576) -> None: ...
+    def __init__(
+        self, epoch: str, offset: int = 0, max_count: int = 1000, max_bytes: int = 1048576, max_age: float = 0.0
+    ) -> None: ...
     def __len__(self) -> int: ...
     def append(self, publication: Publication) -> None: ...
     def since(self, offset: int, epoch: str) -> list[Publication] | None: ...
     def last(self, count: int) -> list[Publication]: ...
+    def expire(self, now: float) -> int:
+        """Drops what is older than ``max_age`` seconds at ``now`` (Unix time); returns how many went."""
+    def digest(self, codec: str) -> RollingDigest:
+        """The digest of what follows in ``codec``. Kept from the first call on."""
+    def digest_at(self, codec: str, offset: int, epoch: str) -> int | None:
+        """The digest at a position, or None: nobody asked for one yet, another epoch, or not kept (any more)."""
 
 class Member:
     """What a room needs from whoever sits in it."""

@@ -2,7 +2,8 @@
 """Rooms: positions, publications, a history ring, and the fan-out to members.
 
 Invariants: offsets of one epoch are 1, 2, 3, ... without gaps; a ring holds the newest ones, consecutive, and knows the position
-of the newest even when it holds none; a publication is encoded at most once per codec, whoever and how many receive it.
+of the newest even when it holds none; a publication is encoded at most once per codec, whoever and how many receive it. A ring
+keeps a digest (digest.pyx) per codec from when the first one asks for it; before that it pays nothing.
 
 Complexity: append O(1) amortised; ``since`` and ``last`` O(result); ``publish`` and ``broadcast`` O(members), no copy per member.
 """
@@ -14,6 +15,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 
 import msgspec
 
+from .digest cimport RollingDigest
 from .wire cimport Push
 from .wire import push_frame, transcode
 
@@ -49,6 +51,7 @@ cdef class Publication:
         self.epoch = epoch
         self._json = None
         self._msgpack = None
+        self._other_size = -1
 
     @property
     def position(self):
@@ -61,14 +64,10 @@ cdef class Publication:
 
     def as_data(self, str codec not None):
         """What `message:received` carries, for an encoder of ``codec``: a dict with the payload raw."""
-        cdef bytes payload
-        if codec == self.codec:
-            payload = self.data
-        else:
-            try:
-                payload = transcode(self.data, self.codec, codec)
-            except ValueError:
-                payload = b"null" if codec == "json" else b"\xc0"  # docs/protocol.md, Envelopes
+        return self._data_with(self.payload(codec))
+
+    cdef dict _data_with(self, bytes payload):
+        # The payload comes last: clients, and ``payload``, take its bytes from the end of the frame.
         return {
             "room": self.room,
             "offset": self.offset,
@@ -79,29 +78,64 @@ cdef class Publication:
             "data": msgspec.Raw(payload),
         }
 
+    cpdef bytes payload(self, str codec):
+        """The payload as it is sent in ``codec``."""
+        cdef bytes frame
+        cdef Py_ssize_t end
+        if codec == self.codec:
+            return self.data
+        frame = self._json if codec == "json" else self._msgpack
+        if frame is not None and self._other_size >= 0:
+            end = PyBytes_GET_SIZE(frame) - (2 if codec == "json" else 0)  # }} ends it
+            return frame[end - self._other_size:end]
+        try:
+            return <bytes>transcode(self.data, self.codec, codec)
+        except ValueError:
+            return b"null" if codec == "json" else b"\xc0"  # docs/protocol.md, Envelopes
+
     cpdef bytes frame(self, str codec):
         """The `message:received` push as one WebSocket frame. Built once per codec."""
         if codec == "json":
             if self._json is None:
-                self._json = push_frame("json", "message:received", self.as_data("json"))
+                self._json = self._build("json")
             return self._json
         if self._msgpack is None:
-            self._msgpack = push_frame("msgpack", "message:received", self.as_data("msgpack"))
+            self._msgpack = self._build("msgpack")
         return self._msgpack
+
+    cdef bytes _build(self, str codec):
+        cdef bytes payload = self.payload(codec)
+        if codec != self.codec:
+            self._other_size = PyBytes_GET_SIZE(payload)
+        return <bytes>push_frame(codec, "message:received", self._data_with(payload))
 
 
 cdef class HistoryRing:
-    """The newest publications of one room, bounded by count and bytes; the oldest go first."""
+    """The newest publications of one room, bounded by count, bytes and age in seconds (0: any age); the oldest go first.
 
-    def __init__(self, str epoch not None, long long offset=0, Py_ssize_t max_count=1000, Py_ssize_t max_bytes=1048576):
-        if offset < 0 or max_count < 0 or max_bytes < 0:
+    The age is told by the publications' own times: an ``append`` drops what is too old beside the newest, ``expire`` what is
+    too old now. Where clocks went back an old one may stay until those before it go.
+    """
+
+    def __init__(
+        self,
+        str epoch not None,
+        long long offset=0,
+        Py_ssize_t max_count=1000,
+        Py_ssize_t max_bytes=1048576,
+        double max_age=0.0,
+    ):
+        if offset < 0 or max_count < 0 or max_bytes < 0 or not max_age >= 0.0:
             raise ValueError("offset and bounds must not be negative")
         self.epoch = epoch
         self.offset = offset
         self.max_count = max_count
         self.max_bytes = max_bytes
+        self.max_age = max_age
         self.size_bytes = 0
         self._items = deque()
+        self._json = None
+        self._msgpack = None
 
     def __len__(self):
         return len(self._items)
@@ -119,20 +153,67 @@ cdef class HistoryRing:
         if publication is None:
             raise TypeError("publication must not be None")
         if publication.epoch != self.epoch:
-            self._items.clear()
-            self.size_bytes = 0
-            self.epoch = publication.epoch
+            self._restart(publication)
         elif publication.offset <= self.offset:
             raise ValueError(f"offset {publication.offset} after {self.offset}")
         elif publication.offset != self.offset + 1:
-            self._items.clear()
-            self.size_bytes = 0
+            self._restart(publication)
         self.offset = publication.offset
         self._items.append(publication)
         self.size_bytes += publication.size
         while self._items and (len(self._items) > self.max_count or self.size_bytes > self.max_bytes):
             self.size_bytes -= self._items.popleft().size
+        if self.max_age > 0.0:
+            self.expire(publication.time)
+        if self._json is not None:
+            self._json.fold(publication.payload("json"))
+        if self._msgpack is not None:
+            self._msgpack.fold(publication.payload("msgpack"))
         return 0
+
+    cdef int _restart(self, Publication publication) except -1:
+        """Nothing that was before is known to lead to ``publication``: no history, and the digests begin anew."""
+        self._items.clear()
+        self.size_bytes = 0
+        self.epoch = publication.epoch
+        if self._json is not None:
+            self._json = RollingDigest(self.epoch, publication.offset - 1, self.max_count + 1)
+        if self._msgpack is not None:
+            self._msgpack = RollingDigest(self.epoch, publication.offset - 1, self.max_count + 1)
+        return 0
+
+    cpdef Py_ssize_t expire(self, double now) except -1:
+        """Drops what is older than ``max_age`` at ``now``, a Unix time; returns how many went. O(dropped)."""
+        cdef Py_ssize_t dropped = 0
+        cdef Publication oldest
+        if self.max_age <= 0.0:
+            return 0
+        while self._items:
+            oldest = <Publication>self._items[0]
+            if oldest.time >= now - self.max_age:
+                break
+            self.size_bytes -= self._items.popleft().size
+            dropped += 1
+        return dropped
+
+    cpdef RollingDigest digest(self, str codec):
+        """The digest of what follows in ``codec``. Kept from the first call on. Raises ValueError for another codec."""
+        if codec == "json":
+            if self._json is None:
+                self._json = RollingDigest(self.epoch, self.offset, self.max_count + 1)
+            return self._json
+        if codec != "msgpack":
+            raise ValueError("unknown codec")
+        if self._msgpack is None:
+            self._msgpack = RollingDigest(self.epoch, self.offset, self.max_count + 1)
+        return self._msgpack
+
+    def digest_at(self, str codec not None, long long offset, str epoch not None):
+        """The digest at a position, or None: nobody asked for one yet, another epoch, or not kept (any more)."""
+        cdef RollingDigest digest = self._json if codec == "json" else self._msgpack
+        if digest is None or epoch != self.epoch:
+            return None
+        return digest.at(offset)
 
     def since(self, long long offset, str epoch not None):
         """Exactly what follows (offset, epoch), oldest first; None when that cannot be told from here."""
