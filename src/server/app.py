@@ -49,7 +49,7 @@ def _parts(config: Config, clock: Clock) -> _Parts:
     }
     parts = _Parts(
         memory.MemoryStore(clock),
-        memory.MemoryBroker(**history),
+        memory.MemoryBroker(**history, history_seconds=rooms.history_seconds, now=clock.time),
         memory.MemoryPresence(clock),
         memory.MemoryEventLog(clock, keep=keep) if events == "memory" else None,
     )
@@ -63,7 +63,9 @@ def _parts(config: Config, clock: Clock) -> _Parts:
         if config.store.backend == "sqlite":
             parts.store = sqlite.SqliteStore(database, clock)
         if config.broker.backend == "sqlite":
-            parts.broker = sqlite.SqliteBroker(database, **history)
+            parts.broker = sqlite.SqliteBroker(
+                database, **history, history_seconds=rooms.history_seconds, now=clock.time
+            )
         if config.presence.backend == "sqlite":
             parts.presence = sqlite.SqlitePresence(database, clock)
         if events == "sqlite":

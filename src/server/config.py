@@ -134,6 +134,14 @@ class RoomsConfig:
     history_bytes: int = setting(
         1_048_576, "Bytes of publications kept per room.", unit="bytes", low=0, high=1_073_741_824, zero="none"
     )
+    history_seconds: float = setting(
+        0.0,
+        "Age from which publications of a room are no longer given.",
+        unit="s",
+        low=0,
+        high=315_360_000,
+        zero="any age",
+    )
     max_histories: int = setting(
         100_000, "Rooms whose history is kept in memory; the longest unused goes first.", low=1, high=10_000_000
     )

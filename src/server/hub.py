@@ -44,10 +44,17 @@ class LiveRoom:
 
 
 class Hub:
-    """``history``: (count, bytes) of publications that a live room keeps at hand."""
+    """``history``: (count, bytes, seconds) of publications that a live room keeps at hand; ``now``: Unix time."""
 
-    def __init__(self, broker: Broker, spawn: Callable[..., object], history: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        spawn: Callable[..., object],
+        history: tuple[int, int, float],
+        now: Callable[[], float],
+    ) -> None:
         self._broker = broker
+        self._now = now
         self._spawn = spawn
         self._history = history
         self.sessions: dict[str, Session] = {}  # connection id -> session
@@ -94,8 +101,7 @@ class Hub:
         try:
             if subscribe:
                 position = await self._broker.subscribe(name)
-                count, size = self._history
-                ring = HistoryRing(position.epoch, position.offset, count, size)
+                ring = HistoryRing(position.epoch, position.offset, *self._history)
                 self.rooms[name] = LiveRoom(name, Room(name, ring))
             else:
                 await self._broker.unsubscribe(name)
@@ -148,6 +154,7 @@ class Hub:
         Complete at the moment of return: whoever sits down before the next await misses nothing.
         """
         ring = room.group.history
+        ring.expire(self._now())
         live = ring.since(since.offset, since.epoch)
         if live is not None:
             return live
@@ -162,6 +169,7 @@ class Hub:
         if count == 0:
             return []
         ring = room.group.history
+        ring.expire(self._now())
         if len(ring) >= count or len(ring) == ring.position.offset:
             return ring.last(count)
         history = await self._broker.history(room.name, None, count)

@@ -65,7 +65,9 @@ class Node:
         self.metrics = Metrics(self)
         self.handlers = table()
         self.flusher = Flusher(self.loop.call_soon)
-        self.hub = Hub(broker, self.spawn, (config.rooms.history_size, config.rooms.history_bytes))
+        rooms = config.rooms
+        history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
+        self.hub = Hub(broker, self.spawn, history, self.clock.time)
         self.documents = Documents(self)
         self.archive = Archive(self)
         self.upkeep = Upkeep(self)

@@ -11,14 +11,17 @@ import pytest
 
 from ..core.room import Position, Publication
 from ..server.seams import Broker, Unavailable, Unrecoverable
+from .clock import ManualClock
 from .outcome import Outcomes, settled
 
-#: ``create(history_size=..., history_bytes=..., max_histories=...)``, all optional.
+#: ``create(history_size=..., history_bytes=..., history_seconds=..., max_histories=..., now=...)``, all optional.
 CreateBroker = Callable[..., Broker]
 
 
-def message(room: str = "team", data: bytes = b'"hi"', *, user: str = "ada") -> Publication:
-    return Publication(room, user, user.title(), 1_700_000_000.25, "json", data)
+def message(
+    room: str = "team", data: bytes = b'"hi"', *, user: str = "ada", time: float = 1_700_000_000.25
+) -> Publication:
+    return Publication(room, user, user.title(), time, "json", data)
 
 
 class Recorder:
@@ -350,6 +353,31 @@ class BrokerSuite:
         await publish_many(broker, 2, first=12)
         assert contents((await broker.history("team", history.position, 100)).publications) == [12, 13]
 
+    @pytest.mark.parametrize("subscribed", [False, True])
+    async def test_history_is_bounded_by_age(self, open: Open, subscribed: bool) -> None:
+        clock = ManualClock(1000.0)
+        broker, _ = await open(history_seconds=10.0, now=clock.time)
+        if subscribed:
+            await broker.subscribe("team")
+        positions = []
+        for number in range(1, 7):
+            positions.append(await publish(broker, message(data=b"%d" % number, time=clock.time())))
+            clock.advance(4.0)
+        # It is 1024 now; they were published at 1000, 1004, ... 1020.
+        history = await broker.history("team", None, 100)
+        assert contents(history.publications) == [5, 6]
+        assert contents((await broker.history("team", positions[3], 100)).publications) == [5, 6]
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", positions[2], 100)
+        clock.advance(100.0)
+        history = await broker.history("team", None, 100)
+        assert (history.publications, history.position) == ([], positions[-1])
+        assert (await broker.history("team", positions[-1], 100)).publications == []
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", positions[-2], 100)
+        await publish(broker, message(data=b"7", time=clock.time()))
+        assert contents((await broker.history("team", positions[-1], 100)).publications) == [7]
+
     @pytest.mark.parametrize("none", [{"history_size": 0}, {"history_bytes": 0}])
     async def test_no_history_still_counts(self, open: Open, none: dict[str, int]) -> None:
         broker, recorder = await open(**none)
@@ -503,6 +531,20 @@ class DurableBrokerSuite(BrokerSuite):
         await publish_many(broker, 2, first=14)
         history = await broker.history("team", None, 100)
         assert contents(history.publications) == [11, 12, 13, 14, 15]
+
+    async def test_what_is_too_old_is_not_given_after_a_restart(self, open: Open) -> None:
+        clock = ManualClock(1000.0)
+        broker, _ = await open(history_seconds=10.0, now=clock.time)
+        old = [await publish(broker, message(data=b"%d" % number, time=clock.time())) for number in range(3)]
+        clock.advance(8.0)
+        new = await publish(broker, message(data=b"4", time=clock.time()))
+        await broker.close()
+        clock.advance(8.0)
+        broker, _ = await open(history_seconds=10.0, now=clock.time)
+        assert contents((await broker.history("team", None, 10)).publications) == [4]
+        with pytest.raises(Unrecoverable):
+            await broker.history("team", old[0], 10)
+        assert await broker.subscribe("team") == new
 
     async def test_what_was_forgotten_stays_so(self, open: Open) -> None:
         broker, _ = await open()

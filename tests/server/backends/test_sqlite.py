@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
 class TestSqliteBroker(DurableBrokerSuite):
     @pytest.fixture
     def create(self, path: Path) -> Callable[..., SqliteBroker]:
-        def create(**options: int) -> SqliteBroker:
+        def create(**options: Any) -> SqliteBroker:
             return SqliteBroker(open_database(path, synchronous="normal"), **options)
 
         return create
@@ -52,17 +52,20 @@ class TestSqliteBroker(DurableBrokerSuite):
         await second.start(Recorder())
         await second.close()
 
-    @pytest.mark.parametrize("options", [{"history_size": 7}, {"history_bytes": 7 * 110}, {"history_size": 0}])
+    @pytest.mark.parametrize(
+        "options", [{"history_size": 7}, {"history_bytes": 7 * 110}, {"history_size": 0}, {"history_seconds": 2.5}]
+    )
     async def test_the_disk_holds_what_the_bounds_allow(
         self, create: Callable[..., SqliteBroker], path: Path, options: dict[str, int]
     ) -> None:
-        broker = create(**options)
+        broker = create(now=lambda: 1000.0, **options)
         await broker.start(Recorder())
         for turn in range(1, 8):
             outcomes = Outcomes()
             for number in range(turn):
                 data = b"x" * (100 + number)
-                broker.publish(Publication("team", "ada", "Ada", 0.0, "json", data), outcomes.done(number))
+                at = 1000.0 * (number != 1) + turn - number / 10  # the second one's clock is far behind
+                broker.publish(Publication("team", "ada", "Ada", at, "json", data), outcomes.done(number))
             await outcomes.wait()
             newest = await broker.history("team", None, 100)
             with closing(sqlite3.connect(path)) as connection:

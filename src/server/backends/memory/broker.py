@@ -6,24 +6,33 @@ Invariant: a room is in exactly one of the two maps; ``_idle`` is ordered by las
 from __future__ import annotations
 
 import secrets
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 
 from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
 
 
 class MemoryBroker:
-    """``history_size`` publications or ``history_bytes`` per room, whichever is less; 0: no history.
+    """``history_size`` publications or ``history_bytes`` per room, whichever is less, none older than
+    ``history_seconds``; 0: no history, for the seconds: any age. What is too old is dropped at the room's next use.
 
     At most ``max_histories`` rooms: the longest unused one without a subscription goes first, its history with it, so
     that it comes back in a new epoch. Subscribed rooms stay: connections and ``limits.rooms`` bound them.
     """
 
     def __init__(
-        self, *, history_size: int = 1000, history_bytes: int = 1_048_576, max_histories: int = 100_000
+        self,
+        *,
+        history_size: int = 1000,
+        history_bytes: int = 1_048_576,
+        history_seconds: float = 0.0,
+        max_histories: int = 100_000,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._history_size = history_size
-        self._history_bytes = history_bytes
+        self._bounds = (history_size, history_bytes, history_seconds)
+        self._now = now
         self._max_histories = max_histories
         self._subscribed: dict[str, HistoryRing] = {}
         self._idle: OrderedDict[str, HistoryRing] = OrderedDict()
@@ -45,7 +54,7 @@ class MemoryBroker:
 
     def _new_ring(self) -> HistoryRing:
         # 64 random bits: two epochs of a room must never be taken for one another.
-        return HistoryRing(secrets.token_hex(8), 0, self._history_size, self._history_bytes)
+        return HistoryRing(secrets.token_hex(8), 0, *self._bounds)
 
     def _ring(self, room: str) -> HistoryRing:
         """The ring of a room, made when there is none; the room counts as just used."""
@@ -96,6 +105,7 @@ class MemoryBroker:
     async def history(self, room: str, since: Position | None, limit: int) -> History:
         self._require_open()
         ring = self._ring(room)
+        ring.expire(self._now())
         if since is None:
             return History(ring.last(max(limit, 0)), ring.position)
         publications = ring.since(since.offset, since.epoch)

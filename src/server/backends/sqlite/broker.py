@@ -4,15 +4,17 @@ The offset is given inside the transaction that stores the publication, so a tra
 it, and nothing in memory has to be taken back. Delivery follows COMMIT, in order of submission.
 
 A *channel* is a room that is subscribed or was used lately: its newest publications in a ring, exactly those on disk
-(the ring's bounds are the table's), so that ``history`` needs the disk once per channel.
+(the ring's bounds are the table's; what has grown too old since the last publication stays on disk until the next one),
+so that ``history`` needs the disk once per channel.
 """
 
 from __future__ import annotations
 
 import secrets
 import sqlite3
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ....core.room import HistoryRing, Position, Publication
@@ -36,7 +38,7 @@ class _Channel:
 class _Head:
     """A row of ``histories`` while it is being written."""
 
-    __slots__ = ("bytes", "epoch", "floor", "key", "offset")
+    __slots__ = ("bytes", "epoch", "floor", "key", "newest", "offset")
 
     def __init__(self, key: int, epoch: str, offset: int, floor: int, size: int) -> None:
         self.key = key
@@ -44,10 +46,12 @@ class _Head:
         self.offset = offset
         self.floor = floor
         self.bytes = size
+        self.newest = 0.0  # time of the newest publication of the batch
 
 
 class SqliteBroker(Part):
     """``history_size`` publications or ``history_bytes`` per room, whichever is less, on disk and in memory; 0: none.
+    None that is given is older than ``history_seconds`` (0: any age).
 
     ``max_histories`` bounds the rooms in memory: the longest unused one without a subscription goes first; its history
     stays on disk.
@@ -59,11 +63,15 @@ class SqliteBroker(Part):
         *,
         history_size: int = 1000,
         history_bytes: int = 1_048_576,
+        history_seconds: float = 0.0,
         max_histories: int = 100_000,
+        now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(database)
         self._history_size = history_size if history_bytes else 0
         self._history_bytes = history_bytes
+        self._history_seconds = history_seconds
+        self._now = now
         self._max_histories = max_histories
         self._busy: dict[str, _Channel] = {}  # subscribed or pinned
         self._idle: OrderedDict[str, _Channel] = OrderedDict()  # by last use
@@ -129,6 +137,7 @@ class SqliteBroker(Part):
             positions.append(Position(head.offset, head.epoch))
             size = publication.size
             head.bytes += size
+            head.newest = max(head.newest, publication.time)
             about = (publication.user, publication.name, publication.time, publication.codec)
             rows.append((head.key, head.offset, *about, publication.data, size))
         connection.executemany("INSERT INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -151,13 +160,14 @@ class SqliteBroker(Part):
     def _trim(self, connection: sqlite3.Connection, head: _Head) -> None:
         """Drops the oldest publications that are over the bounds, as HistoryRing does. O(dropped)."""
         floor = max(head.floor, head.offset - self._history_size)
-        if floor == head.floor and head.bytes <= self._history_bytes:
+        horizon = head.newest - self._history_seconds if self._history_seconds else float("-inf")
+        if floor == head.floor and head.bytes <= self._history_bytes and not self._history_seconds:
             return
         rows = connection.execute(
-            "SELECT offset, size FROM publications WHERE history = ? ORDER BY offset", (head.key,)
+            "SELECT offset, size, time FROM publications WHERE history = ? ORDER BY offset", (head.key,)
         )
-        for offset, size in rows:
-            if offset > floor and head.bytes <= self._history_bytes:
+        for offset, size, at in rows:
+            if offset > floor and head.bytes <= self._history_bytes and at >= horizon:
                 break
             head.floor = offset
             head.bytes -= size
@@ -189,9 +199,12 @@ class SqliteBroker(Part):
     def _enter(self, room: str, head: _Head) -> None:
         # Not pinned: who asked may have been cancelled.
         if room not in self._busy and room not in self._idle:
-            ring = HistoryRing(head.epoch, head.offset, self._history_size, self._history_bytes)
+            ring = self._ring(head.epoch, head.offset)
             self._idle[room] = _Channel(ring)
             self._evict()
+
+    def _ring(self, epoch: str, offset: int) -> HistoryRing:
+        return HistoryRing(epoch, offset, self._history_size, self._history_bytes, self._history_seconds)
 
     async def _complete(self, room: str, channel: _Channel) -> None:
         """Puts what is on disk before what has come since."""
@@ -211,7 +224,7 @@ class SqliteBroker(Part):
             return  # another call was quicker, or the history was dropped
         live = channel.ring.last(len(channel.ring))
         start = stored[0].offset - 1 if stored else newest
-        ring = HistoryRing(epoch, start, self._history_size, self._history_bytes)
+        ring = self._ring(epoch, start)
         for publication in (*stored, *live):
             if publication.offset > ring.offset:
                 ring.append(publication)
@@ -250,6 +263,7 @@ class SqliteBroker(Part):
         channel = await self._pin(room)
         self._unpin(room, channel)
         ring = channel.ring
+        ring.expire(self._now())
         if since is None:
             return History(ring.last(max(limit, 0)), ring.position)
         publications = ring.since(since.offset, since.epoch)
@@ -268,7 +282,7 @@ class SqliteBroker(Part):
         def forgotten(epoch: str) -> None:
             channel = self._busy.get(room) or self._idle.get(room)
             if channel is not None:
-                channel.ring = HistoryRing(epoch, 0, self._history_size, self._history_bytes)
+                channel.ring = self._ring(epoch, 0)
                 channel.complete = True
 
         await self._database.write(work, forgotten)
