@@ -69,6 +69,8 @@ class Counters:
         "connections",
         "connections_opened",
         "deliveries",
+        "deliveries_proven",
+        "deliveries_unproven",
         "disconnects",
         "divergences",
         "errors",
@@ -112,6 +114,8 @@ class Counters:
         self.undo_dropped = 0  # groups of edits that can no longer be undone
         self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now
         self.connections_opened: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.deliveries_proven: defaultdict[str, int] = defaultdict(int)  # room class ->
+        self.deliveries_unproven: defaultdict[str, int] = defaultdict(int)
         self.requests: defaultdict[str, int] = defaultdict(int)  # event ->
         self.errors: defaultdict[str, int] = defaultdict(int)  # code ->
         self.disconnects: defaultdict[str, int] = defaultdict(int)  # reason ->

@@ -54,6 +54,20 @@ class RoomJoin(msgspec.Struct):
     password: Password | None = None
     history: Counter = 0
     recover: RoomPosition | None = None
+    digest: bool = False
+
+
+class DigestClaim(msgspec.Struct):
+    """What a client has of a room: up to where, and the digest there."""
+
+    room: Name
+    epoch: Annotated[str, msgspec.Meta(max_length=64)]
+    offset: Counter
+    digest: Annotated[int, msgspec.Meta(ge=0, le=4_294_967_295)]
+
+
+class RoomDigest(msgspec.Struct):
+    rooms: Annotated[list[DigestClaim], msgspec.Meta(max_length=256)]
 
 
 class RoomLeave(msgspec.Struct):

@@ -26,6 +26,7 @@ class Seat:
     room: LiveRoom
     session: Session
     role: str
+    proven: Position | None = None  # up to where its deliveries are accounted for; None: it asked for no digest
 
 
 class LiveRoom:

@@ -225,6 +225,11 @@ class _NodeCollector(Collector):
         counters = self._node.counters
         yield _counter("syncline_publications", "Publications that reached this node.", counters.publications)
         yield _counter("syncline_deliveries", "Frames queued for members of rooms.", counters.deliveries)
+        for name, text, found in (
+            ("proven", "Deliveries that a digest proved complete.", counters.deliveries_proven),
+            ("unproven", "Deliveries that a digest did not prove.", counters.deliveries_unproven),
+        ):
+            yield _by(f"syncline_deliveries_{name}", text, "class", {"history": 0, **found})
         yield _counter("syncline_publish_failures", "Messages that the broker did not take.", counters.publish_failures)
         yield _histogram("syncline_publish_seconds", "Time until a message had its position.", counters.publishes)
 

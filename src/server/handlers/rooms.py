@@ -13,6 +13,7 @@ from ..hub import LiveRoom, Seat
 from ..requests import Request
 from ..seams import RoomRecord
 from ..session import Session
+from . import digest
 from .registry import Events
 
 EVENTS = Events()
@@ -57,7 +58,7 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
     node.presence.entered(data.room, session)
     members[session.user] = node.presence.of(data.room, session.user)
     position = room.group.history.position
-    return {
+    joined: dict[str, Any] = {
         "room": data.room,
         "role": seat.role,
         "position": {"offset": position.offset, "epoch": position.epoch},
@@ -65,6 +66,9 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
         "publications": [publication.as_data(session.codec) for publication in publications],
         "members": [members[user] for user in sorted(members)],
     }
+    if data.digest:
+        joined["digest"] = digest.begin(seat, publications)
+    return joined
 
 
 async def _admit(session: Session, name: str, password: str | None) -> str:

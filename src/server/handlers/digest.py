@@ -1,0 +1,76 @@
+"""`room:digest`: what clients have of their rooms is held against the rooms' digests. docs/protocol.md, Delivery digest.
+
+What is counted: of each connection in each room, every delivery once, as proven or as not. Not proven are those up to a position
+where the client's digest is another one, and those that it asks for again while it is in the room. What nobody asked about (before
+a connection was lost, say) is neither.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ...core.room import Position, Publication
+from ..events import DigestClaim, RoomDigest
+from ..hub import Seat
+from ..requests import Request
+from ..session import Session
+from .registry import Events
+
+log = logging.getLogger("syncline.digest")
+
+EVENTS = Events()
+CLASS: Final = "history"  # of rooms whose members get everything
+
+
+def begin(seat: Seat, publications: Sequence[Publication]) -> dict[str, int]:
+    """The digest from which a client goes on that is sent these at its join; from now on its deliveries can be proven."""
+    codec, ring = seat.session.codec, seat.room.group.history
+    digest = ring.digest(codec)
+    value = digest.before([(publication.offset, publication.payload(codec)) for publication in publications])
+    proven = seat.proven
+    if proven is not None and proven.epoch == ring.epoch:
+        again = sum(1 for publication in publications if publication.offset > proven.offset)
+        if again:
+            _unproven(seat, again, f"it asks again for {again} after offset {proven.offset}")
+    start = publications[0].offset - 1 if publications else ring.offset
+    seat.proven = Position(start, ring.epoch)
+    return {"since": digest.since, "value": value}
+
+
+@EVENTS.on("room:digest", RoomDigest)
+def digest(session: Session, data: RoomDigest, request: Request) -> dict[str, Any]:
+    answers = []
+    for claim in data.rooms:
+        seat = session.rooms.get(claim.room)
+        if seat is not None and seat.proven is not None:  # else left out: it joins again, or has left meanwhile
+            answers.append(_check(seat, seat.proven, claim))
+    return {"rooms": answers}
+
+
+def _check(seat: Seat, proven: Position, claim: DigestClaim) -> dict[str, Any]:
+    codec, ring = seat.session.codec, seat.room.group.history
+    expected = ring.digest_at(codec, claim.offset, claim.epoch)
+    if expected is not None:  # else too old to be told, or of another epoch
+        count = claim.offset - (proven.offset if proven.epoch == claim.epoch else 0)
+        if count > 0:
+            seat.proven = Position(claim.offset, claim.epoch)
+        if expected != claim.digest:
+            about = f"at offset {claim.offset} it has {claim.digest:08x}, not {expected:08x}"
+            _unproven(seat, max(count, 1), about)
+        elif count > 0:
+            seat.session.node.counters.deliveries_proven[CLASS] += count
+    position = ring.position
+    return {
+        "room": claim.room,
+        "epoch": position.epoch,
+        "offset": position.offset,
+        "digest": ring.digest(codec).at(position.offset),
+    }
+
+
+def _unproven(seat: Seat, count: int, about: str) -> None:
+    session = seat.session
+    session.node.counters.deliveries_unproven[CLASS] += count
+    log.warning("room %s: deliveries to %s (%s): %s", seat.room.name, session.user, session.connection.id, about)
