@@ -19,6 +19,7 @@ from ..core import errors
 from ..core.room import Position, Publication
 from ..core.wire import Push
 from .archive import Archive
+from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
 from .connection import Connection, Flusher
@@ -59,6 +60,7 @@ class Node:
         self.store = store
         self.broker = broker
         self.auth = auth
+        self.authentication = Authentication(self)
         self.events = events
         self._presence_backend = presence
         self.counters = Counters()

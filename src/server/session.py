@@ -90,22 +90,22 @@ class Session:
     __slots__ = (
         "_bad",
         "_bad_since",
-        "_expiry",
         "_inbox",
         "_paused",
         "_waiting",
-        "_warned",
         "allowance",
         "codec",
         "connection",
         "documents",
         "expires_at",
+        "expiry",
         "guest",
         "name",
         "node",
         "rooms",
         "state",
         "user",
+        "warned",
     )
 
     def __init__(self, node: Node, codec: wire.Codec) -> None:
@@ -113,6 +113,7 @@ class Session:
         self.codec: wire.Codec = codec
         self.connection = cast("Connection", None)  # set by ``opened``
         self.state = State.CONNECTING
+        # Changed by authentication.py only.
         self.user = ""  # "" until authenticated
         self.name = ""
         self.guest = False
@@ -125,15 +126,16 @@ class Session:
         self._paused = False  # reading from the socket is paused
         self._bad = 0
         self._bad_since = 0.0
-        self._warned = False  # `auth:expiring` was sent for the present token
-        self._expiry: Timer | None = None  # time to authenticate, then expiry warning, then expiry
+        self.warned = False  # `auth:expiring` was sent for the present token
+        self.expiry: Timer | None = None  # time to authenticate, then expiry warning, then expiry
 
     @property
     def pending(self) -> int:
         """Requests in the inbox."""
         return len(self._inbox)
 
-    def _step(self, transition: Transition) -> None:
+    def step(self, transition: Transition) -> None:
+        """Follows the table. Raises InvalidTransition."""
         try:
             self.state = TRANSITIONS[self.state, transition]
         except KeyError:
@@ -146,10 +148,9 @@ class Session:
         node = self.node
         self.connection, self.allowance = connection, node.rates.connection()
         node.hub.add(self)
-        timeout = node.config.auth.timeout_seconds
-        self._expiry = node.clock.call_later(timeout, self.close, errors.AUTHENTICATION_TIMEOUT)
+        node.authentication.expect(self)
         if credentials is not None:
-            self._wait(self._accept(credentials, token=None), Request(self, node.handlers["auth"], None))
+            self._wait(node.authentication.accept(self, credentials), Request(self, node.handlers["auth"], None))
 
     def receive(self, message: bytes) -> None:
         """One whole message. Never raises for what the peer sent."""
@@ -186,9 +187,9 @@ class Session:
         """The socket is gone."""
         if self.state is State.CLOSED:
             return
-        self._step(Transition.LOST)
-        if self._expiry is not None:
-            self._expiry.cancel()
+        self.step(Transition.LOST)
+        if self.expiry is not None:
+            self.expiry.cancel()
         self._inbox.clear()
         self.connection.lost()
         self.node.session_lost(self)
@@ -287,104 +288,6 @@ class Session:
         if self.state is not State.OPEN:
             raise SessionGone
 
-    # Authentication ------------------------------------------------------------------------------------------
-
-    async def authenticate(self, token: str | None, name: str) -> dict[str, Any]:
-        """The `auth` event. Raises SynclineError."""
-        if self.state is not State.CONNECTING:
-            raise SynclineError(ErrorCode.ALREADY_AUTHENTICATED, "this connection has a user already")
-        auth = self.node.auth
-        if token is not None:
-            try:
-                credentials = auth.authenticate(token)
-            except SynclineError:
-                self.node.counters.auth_failures += 1
-                raise
-            name = name.strip()
-            if not credentials.guest or name in ("", credentials.name):
-                return await self._accept(credentials, token=None)
-            user = credentials.user  # the same guest by another name
-        elif auth.guests:
-            user = "guest-" + self.node.new_id()
-            name = name.strip() or "Guest " + user[-4:]
-        else:
-            raise SynclineError(ErrorCode.UNAUTHENTICATED, "a token is required")
-        lifetime = self.node.config.auth.guest_token_seconds
-        token = auth.issue(user, name, ttl=lifetime, guest=True)
-        expires_at = self.node.clock.time() + lifetime
-        return await self._accept(Credentials(user, name, expires_at, guest=True), token=token)
-
-    async def _accept(self, credentials: Credentials, *, token: str | None) -> dict[str, Any]:
-        self._step(Transition.CREDENTIALS)
-        try:
-            await self.node.record_user(credentials)
-        except Exception:
-            if self.state is State.AUTHED:
-                self._step(Transition.REJECTED)
-            raise
-        if self.state is not State.AUTHED:
-            raise SessionGone
-        self._step(Transition.ACCEPTED)
-        self.user = credentials.user
-        self.name = credentials.name or credentials.user
-        self.guest = credentials.guest
-        self.node.hub.authenticated(self)
-        self.node.rates.opened(self.user, self.allowance)
-        self._set_expiry(credentials.expires_at)
-        result = {
-            "user": self.user,
-            "name": self.name,
-            "connection": self.connection.id,
-            "guest": self.guest,
-            "expires_at": self.expires_at,
-            "ping_seconds": self.node.config.limits.ping_seconds,
-            "version": self.node.version,
-        }
-        if token is not None:
-            result["token"] = token
-        return result
-
-    def refresh(self, token: str | None) -> dict[str, Any]:
-        """The `auth:refresh` event: a new expiry for the same user. Raises SynclineError."""
-        auth = self.node.auth
-        issued = None
-        if token is None:
-            if not self.guest:
-                raise SynclineError(ErrorCode.INVALID_DATA, "a token is required")
-            issued = token = auth.issue(self.user, self.name, ttl=self.node.config.auth.guest_token_seconds, guest=True)
-        credentials = auth.authenticate(token)
-        if credentials.user != self.user:
-            raise SynclineError(ErrorCode.TOKEN_INVALID, "the token is for another user")
-        self._set_expiry(credentials.expires_at)
-        result: dict[str, Any] = {"expires_at": credentials.expires_at}
-        if issued is not None:
-            result["token"] = issued
-        return result
-
-    def _set_expiry(self, expires_at: float | None) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
-        self.expires_at = expires_at
-        self._warned = False
-        self._check_expiry()
-
-    def _check_expiry(self) -> None:
-        """Warns, then closes; armed again each time, so that no timer is longer than a day."""
-        if self.expires_at is None or self.state is not State.OPEN:
-            return
-        left = self.expires_at - self.node.clock.time()
-        if left <= 0:
-            self.close(errors.TOKEN_EXPIRED)
-            return
-        warning = self.node.config.auth.expiry_warning_seconds
-        if left <= warning and not self._warned:
-            self._warned = True
-            self.push("auth:expiring", {"expires_at": self.expires_at, "seconds_left": left})
-        wait = left if self._warned or warning == 0 else left - warning
-        # Never less than a millisecond: a timer that fires early must not spin.
-        self._expiry = self.node.clock.call_later(min(max(wait, 0.001), 86_400.0), self._check_expiry)
-
     # Out -----------------------------------------------------------------------------------------------------
 
     def push(self, event: str, data: object) -> None:
@@ -395,6 +298,6 @@ class Session:
         """Sends what is queued and the close frame. Idempotent."""
         if self.state >= State.CLOSING:
             return
-        self._step(Transition.CLOSE)
+        self.step(Transition.CLOSE)
         self.node.counters.disconnect(why.reason or str(why.code))
         self.connection.close(why.code, why.reason)

@@ -27,10 +27,10 @@ def test_every_pair_of_state_and_transition() -> None:
             target = TRANSITIONS.get((state, transition))
             if target is None:
                 with pytest.raises(InvalidTransition):
-                    session._step(transition)
+                    session.step(transition)
                 assert session.state is state
             else:
-                session._step(transition)
+                session.step(transition)
                 assert session.state is target
     assert all(TRANSITIONS[state, Transition.LOST] is State.CLOSED for state in State if state is not State.CLOSED)
     reachable, seen = {State.CONNECTING}, set[State]()

@@ -14,12 +14,12 @@ EVENTS = Events()
 
 @EVENTS.on("auth", Authenticate, reply="auth:accepted", open_to_all=True, always_replies=True)
 async def authenticate(session: Session, data: Authenticate, request: Request) -> dict[str, Any]:
-    return await session.authenticate(data.token, data.name)
+    return await session.node.authentication.authenticate(session, data.token, data.name)
 
 
 @EVENTS.on("auth:refresh", Refresh)
 def refresh(session: Session, data: Refresh, request: Request) -> dict[str, Any]:
-    return session.refresh(data.token)
+    return session.node.authentication.refresh(session, data.token)
 
 
 @EVENTS.on("ping", Empty, open_to_all=True)

@@ -1,0 +1,130 @@
+"""Who a session speaks for: `auth`, `auth:refresh`, the time to authenticate, the warning and the end when a token expires."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..core import errors
+from ..core.errors import ErrorCode, SynclineError
+from .seams import Credentials
+from .session import Session, SessionGone, State, Transition
+
+if TYPE_CHECKING:
+    from .node import Node
+
+#: No timer is longer than a day: the wall clock may be set meanwhile.
+_LONGEST_SECONDS = 86_400.0
+
+
+class Authentication:
+    """One per node. Changes ``user``, ``name``, ``guest`` and ``expires_at`` of sessions; nobody else does."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._config = node.config.auth
+
+    def expect(self, session: Session) -> None:
+        """A new connection without a user: it has ``auth.timeout_seconds`` to say who it is."""
+        session.expiry = self._node.clock.call_later(
+            self._config.timeout_seconds, session.close, errors.AUTHENTICATION_TIMEOUT
+        )
+
+    async def authenticate(self, session: Session, token: str | None, name: str) -> dict[str, Any]:
+        """The `auth` event. Raises SynclineError."""
+        if session.state is not State.CONNECTING:
+            raise SynclineError(ErrorCode.ALREADY_AUTHENTICATED, "this connection has a user already")
+        auth = self._node.auth
+        if token is not None:
+            try:
+                credentials = auth.authenticate(token)
+            except SynclineError:
+                self._node.counters.auth_failures += 1
+                raise
+            name = name.strip()
+            if not credentials.guest or name in ("", credentials.name):
+                return await self.accept(session, credentials)
+            user = credentials.user  # the same guest by another name
+        elif auth.guests:
+            user = "guest-" + self._node.new_id()
+            name = name.strip() or "Guest " + user[-4:]
+        else:
+            raise SynclineError(ErrorCode.UNAUTHENTICATED, "a token is required")
+        lifetime = self._config.guest_token_seconds
+        token = auth.issue(user, name, ttl=lifetime, guest=True)
+        expires_at = self._node.clock.time() + lifetime
+        return await self.accept(session, Credentials(user, name, expires_at, guest=True), issued=token)
+
+    async def accept(self, session: Session, credentials: Credentials, *, issued: str | None = None) -> dict[str, Any]:
+        """The credentials are good. ``issued``: the token that a guest was given. Raises Unavailable, SessionGone."""
+        node = self._node
+        session.step(Transition.CREDENTIALS)
+        try:
+            await node.record_user(credentials)
+        except Exception:
+            if session.state is State.AUTHED:
+                session.step(Transition.REJECTED)
+            raise
+        if session.state is not State.AUTHED:
+            raise SessionGone
+        session.step(Transition.ACCEPTED)
+        session.user = credentials.user
+        session.name = credentials.name or credentials.user
+        session.guest = credentials.guest
+        node.hub.authenticated(session)
+        node.rates.opened(session.user, session.allowance)
+        self._set_expiry(session, credentials.expires_at)
+        result = {
+            "user": session.user,
+            "name": session.name,
+            "connection": session.connection.id,
+            "guest": session.guest,
+            "expires_at": session.expires_at,
+            "ping_seconds": node.config.limits.ping_seconds,
+            "version": node.version,
+        }
+        if issued is not None:
+            result["token"] = issued
+        return result
+
+    def refresh(self, session: Session, token: str | None) -> dict[str, Any]:
+        """The `auth:refresh` event: a new expiry for the same user. Raises SynclineError."""
+        auth = self._node.auth
+        issued = None
+        if token is None:
+            if not session.guest:
+                raise SynclineError(ErrorCode.INVALID_DATA, "a token is required")
+            lifetime = self._config.guest_token_seconds
+            issued = token = auth.issue(session.user, session.name, ttl=lifetime, guest=True)
+        credentials = auth.authenticate(token)
+        if credentials.user != session.user:
+            raise SynclineError(ErrorCode.TOKEN_INVALID, "the token is for another user")
+        self._set_expiry(session, credentials.expires_at)
+        result: dict[str, Any] = {"expires_at": credentials.expires_at}
+        if issued is not None:
+            result["token"] = issued
+        return result
+
+    def _set_expiry(self, session: Session, expires_at: float | None) -> None:
+        if session.expiry is not None:
+            session.expiry.cancel()
+            session.expiry = None
+        session.expires_at = expires_at
+        session.warned = False
+        self._check_expiry(session)
+
+    def _check_expiry(self, session: Session) -> None:
+        """Warns, then closes; armed again each time."""
+        if session.expires_at is None or session.state is not State.OPEN:
+            return
+        left = session.expires_at - self._node.clock.time()
+        if left <= 0:
+            session.close(errors.TOKEN_EXPIRED)
+            return
+        warning = self._config.expiry_warning_seconds
+        if left <= warning and not session.warned:
+            session.warned = True
+            session.push("auth:expiring", {"expires_at": session.expires_at, "seconds_left": left})
+        wait = left if session.warned or warning == 0 else left - warning
+        # Never less than a millisecond: a timer that fires early must not spin.
+        wait = min(max(wait, 0.001), _LONGEST_SECONDS)
+        session.expiry = self._node.clock.call_later(wait, self._check_expiry, session)
