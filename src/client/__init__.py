@@ -23,7 +23,8 @@ from .errors import (
     RequestTimeout,
 )
 from .history import Blame, BlameRange, History, HistoryEntry, Version
-from .rooms import CustomEvent, Member, MessageStream, Position, Publication, Room
+from .proof import Position, Proof
+from .rooms import CustomEvent, Member, MessageStream, Publication, Room
 from .typed_document import TypedDocument
 from .typed_state import LostContent, TypedOrigin
 
@@ -54,6 +55,7 @@ __all__ = [
     "Options",
     "Origin",
     "Position",
+    "Proof",
     "ProtocolViolation",
     "Publication",
     "Rebased",

@@ -8,12 +8,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from msgspec import structs
+
 from .backoff import Backoff, Clock
 from .callbacks import Callbacks
-from .codec import CodecName
+from .codec import CodecName, Received
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
 from .errors import ClientError, RequestError
+from .heartbeat import Heartbeat
 from .rooms import Room, Status
 from .typed_document import TypedDocument
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-ROOM_EVENTS = frozenset({"message:received", "event:custom", "room:user_joined", "room:user_left", "presence:update"})
+ROOM_EVENTS = frozenset({"event:custom", "room:user_joined", "room:user_left", "presence:update"})
 
 
 class Client:
@@ -35,6 +38,7 @@ class Client:
         self._documents: dict[str, Document | TypedDocument] = {}
         self._timers: set[asyncio.Task[None]] = set()
         self._reconnects = -1
+        self._heartbeat = Heartbeat(self)
         self._on_state: Callbacks[[State]] = Callbacks()
         self._on_push: Callbacks[[str, Any]] = Callbacks()
 
@@ -210,6 +214,7 @@ class Client:
         for room in [*self._rooms.values()]:
             if room.position.epoch:
                 room._rejoin()
+        self._heartbeat.start(identity)
         for document in [*self._documents.values()]:
             if document.generation:
                 document._rejoin()
@@ -225,7 +230,16 @@ class Client:
             if document is not None and (event != "error" or data.get("event") == "document:operation"):
                 document._push(event, data)
 
+    def on_message_received(self, received: Received) -> None:
+        if self._on_push:
+            data = structs.asdict(received) | {"data": self.connection.decode(received.data)}
+            self._on_push.fire("message:received", data)
+        room = self._rooms.get(received.room)
+        if room is not None:
+            room._message(received)
+
     def on_down(self) -> None:
+        self._heartbeat.stop()
         for timer in [*self._timers]:
             timer.cancel()
         for document in self._documents.values():
@@ -235,6 +249,7 @@ class Client:
         self._on_state.fire(state)
 
     def on_end(self, error: ClientError) -> None:
+        self._heartbeat.stop()
         for room in [*self._rooms.values()]:
             room._end(error, error)
         for document in [*self._documents.values()]:

@@ -1,4 +1,8 @@
-"""Envelopes <-> bytes for the two subprotocols. Stateless."""
+"""Envelopes <-> bytes for the two subprotocols. Stateless.
+
+What comes in is decoded in steps: the envelope first, its data raw, so that a message's payload is at hand as the bytes that
+came (proof.py hashes them) and is decoded once. A raw value that is not copied points into the frame and dies with it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,33 @@ import msgspec
 from .errors import ProtocolViolation
 
 CodecName = Literal["json", "msgpack"]
+NOTHING = msgspec.Raw(b"")
+
+
+class Incoming(msgspec.Struct):
+    """An envelope from the server: a push (no id), a reply or an error reply. What is absent is empty."""
+
+    event: str = ""
+    id: int | None = None
+    data: msgspec.Raw = NOTHING
+    result: msgspec.Raw = NOTHING
+    error: msgspec.Raw = NOTHING
+
+
+class Received(msgspec.Struct):
+    """The data of `message:received`, and an entry of `publications`, with its payload raw."""
+
+    room: str
+    offset: int
+    epoch: str
+    user: str
+    name: str = ""
+    time: float = 0.0
+    data: msgspec.Raw = NOTHING
+
+
+class _Joined(msgspec.Struct):
+    publications: list[Received] = []
 
 
 class Codec:
@@ -22,7 +53,11 @@ class Codec:
         self.binary = name == "msgpack"
         # msgspec's encoders keep no state between calls but their options.
         self._encode = msgspec.msgpack.Encoder().encode if self.binary else msgspec.json.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder().decode if self.binary else msgspec.json.Decoder().decode
+        kind = msgspec.msgpack if self.binary else msgspec.json
+        self._value = kind.Decoder().decode
+        self._incoming = kind.Decoder(Incoming | list[Incoming]).decode
+        self._received = kind.Decoder(Received).decode
+        self._joined = kind.Decoder(_Joined).decode
 
     def encode(self, envelope: dict[str, Any]) -> bytes:
         """Raises TypeError or ValueError when the data has no form in this encoding."""
@@ -39,14 +74,44 @@ class Codec:
         head = bytes([0x90 | count]) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
         return head + b"".join(envelopes)
 
-    def decode(self, frame: bytes | memoryview) -> list[dict[str, Any]]:
-        """Raises ProtocolViolation. The result holds no reference to ``frame``."""
+    def decode(self, frame: bytes | memoryview) -> list[Incoming]:
+        """Raises ProtocolViolation. The raw values live as long as ``frame``."""
         try:
-            value = self._decode(frame)
+            value = self._incoming(frame)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProtocolViolation(f"a frame that is not {self.name}: {error}") from error
-        envelopes = value if isinstance(value, list) else [value]
-        for envelope in envelopes:
-            if not isinstance(envelope, dict):
-                raise ProtocolViolation("a frame that holds no envelope")
-        return envelopes
+            raise self._violation("a frame", error) from error
+        return value if isinstance(value, list) else [value]
+
+    def value(self, raw: msgspec.Raw) -> Any:
+        """A value of its own; None for what is absent. Raises ProtocolViolation."""
+        if not raw:
+            return None
+        try:
+            return self._value(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._violation("a value", error) from error
+
+    def received(self, raw: msgspec.Raw) -> Received:
+        """Raises ProtocolViolation. Its payload lives as long as the frame."""
+        try:
+            received: Received = self._received(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._violation("message:received", error) from error
+        return received
+
+    def result(self, envelope: Incoming) -> Any:
+        """The value of a reply's result. The publications of `room:joined` are ``Received``, of bytes of their own."""
+        if envelope.event != "room:joined":
+            return self.value(envelope.result)
+        raw = envelope.result.copy()
+        result = self.value(raw)
+        if not isinstance(result, dict):
+            raise ProtocolViolation("room:joined without a result")
+        try:
+            publications = self._joined(raw).publications
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self._violation("room:joined", error) from error
+        return {**result, "publications": publications}
+
+    def _violation(self, what: str, error: Exception) -> ProtocolViolation:
+        return ProtocolViolation(f"{what} that is not {self.name}, or not of the protocol: {error}")

@@ -21,9 +21,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from msgspec import Raw
+
 from ..core.errors import Disconnect, ErrorCode
 from .backoff import Backoff, Clock, SystemClock
-from .codec import Codec, CodecName
+from .codec import Codec, CodecName, Incoming, Received
 from .errors import (
     ClientError,
     Closed,
@@ -72,6 +74,9 @@ class Owner(Protocol):
         """Authenticated on a new link; what is posted now goes out before anything else."""
 
     def on_push_received(self, event: str, data: dict[str, Any]) -> None: ...
+
+    def on_message_received(self, received: Received) -> None:
+        """`message:received`, the payload raw: it dies with the call."""
 
     def on_down(self) -> None:
         """The link is gone; another one follows unless ``on_end`` does."""
@@ -301,6 +306,10 @@ class Connection:
         if self._ended is not None:
             raise self._ended
 
+    def decode(self, raw: Raw) -> Any:
+        """The value of a raw payload. Raises ProtocolViolation."""
+        return self._codec.value(raw)
+
     # Requests --------------------------------------------------------------------------------------------------------
     async def request(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
         """The result of one request. Waits for a connection and for its turn, up to ``request_timeout`` altogether.
@@ -401,24 +410,28 @@ class Connection:
         if link is not self._link:
             return
         for envelope in self._codec.decode(message):
-            id = envelope.get("id")
-            event = envelope.get("event", "")
-            if id is None:
-                self._on_push(event, envelope.get("data"))
+            if envelope.id is None:
+                self._on_push(envelope)
                 continue
-            answer = self._answers.pop(id, None)
-            error = envelope.get("error")
+            answer = self._answers.pop(envelope.id, None)
             if answer is None:
                 continue  # timed out or cancelled
+            error = self._codec.value(envelope.error)
             if error is None:
-                answer(envelope.get("result"), None)
+                answer(self._codec.result(envelope), None)
             elif isinstance(error, dict):
-                answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), str(event)))
+                answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), envelope.event))
             else:
                 raise ProtocolViolation("an error that is not an object")
 
-    def _on_push(self, event: Any, data: Any) -> None:
-        if not isinstance(event, str) or not isinstance(data, dict):
+    def _on_push(self, envelope: Incoming) -> None:
+        event = envelope.event
+        if event == "message:received":
+            if self.state == "open":
+                self._owner.on_message_received(self._codec.received(envelope.data))
+            return
+        data = self._codec.value(envelope.data)
+        if not event or not isinstance(data, dict):
             raise ProtocolViolation("a push without event or data")
         if event == "auth:expiring":
             self._spawn(self._refresh())

@@ -7,10 +7,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from .callbacks import Callbacks
+from .codec import Received
 from .errors import ClientError, Closed, ProtocolViolation, RequestError
+from .proof import Position, Proof
 
 if TYPE_CHECKING:
     from .client import Client
@@ -20,15 +24,7 @@ Status = Literal["online", "away", "busy"]
 PASSING = frozenset({"unavailable", "internal", "limit_exceeded", "rate_limited"})
 
 
-class Position(NamedTuple):
-    """A place in a room's history: offsets 1, 2, 3, ... within an epoch; offset 0 is before the first."""
-
-    offset: int
-    epoch: str
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(Struct, frozen=True):
     """One message with its position. ``time`` in Unix seconds; ``data`` as it was sent."""
 
     room: str
@@ -123,6 +119,7 @@ class Room:
     history: what the first join brought, oldest first.
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
     error: why the room is no longer joined; None while it is.
+    proof: what is proven of its messages (``proof.proven``: up to which position), and how often that was found wrong.
     """
 
     def __init__(self, client: Client, name: str, password: str | None, history: int) -> None:
@@ -132,6 +129,7 @@ class Room:
         self.history: list[Publication] = []
         self.recovered: bool | None = None
         self.error: ClientError | None = None
+        self.proof = Proof()
         self._client = client
         self._password = password
         self._history_size = history
@@ -141,7 +139,9 @@ class Room:
         self._on_event: Callbacks[[CustomEvent]] = Callbacks()
         self._on_members: Callbacks[[str, Member]] = Callbacks()
         self._on_gap: Callbacks[[Position, Position]] = Callbacks()
+        self._on_proof: Callbacks[[bool, Position]] = Callbacks()
         self._joining = True
+        self._repairing = False  # joins from the last proven position
         self._failures = 0  # joins that failed in a row
 
     async def __aenter__(self) -> Room:
@@ -218,25 +218,40 @@ class Room:
         """``callback(had, now)``: what lies between the two positions was missed and cannot be had any more."""
         return self._on_gap.add(callback)
 
+    def on_proof(self, callback: Callable[[bool, Position], object]) -> Callable[[], None]:
+        """``callback(complete, position)``, at each comparison of digests: True when everything up to ``position`` is proven;
+        False when it is not, and the room is joined again from there."""
+        return self._on_proof.add(callback)
+
     # Called by the client --------------------------------------------------------------------------------------------
     def _join_data(self) -> dict[str, Any]:
-        data: dict[str, Any] = {"room": self.name, "history": self._history_size}
+        data: dict[str, Any] = {"room": self.name, "history": self._history_size, "digest": True}
         if self._password is not None:
             data["password"] = self._password
         if self.position.epoch:
-            data["recover"] = self.position._asdict()
+            since = self.proof.floor if self._repairing else None
+            data["recover"] = (since or self.position)._asdict()
         return data
 
     def _joined(self, result: Any) -> Room:
         try:
             position = Position(result["position"]["offset"], result["position"]["epoch"])
-            publications = [_publication(entry) for entry in result["publications"]]
+            received: list[Received] = result["publications"]
+            publications = [self._publication(entry) for entry in received]
             members = {entry["user"]: _member(entry) for entry in result["members"]}
             self.role, recovered = result["role"], result["recovered"]
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"room:joined without {error}") from error
         self._joining = False
         self._failures = 0
+        repairing, self._repairing = self._repairing, False
+        if repairing and not recovered:
+            self._rejoin()  # what is proven lies too far back: from where it is
+            return self
+        try:
+            self.proof.joined(result.get("digest"), position, received, bool(recovered) and not repairing)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ProtocolViolation(f"room:joined with a digest that is none: {error!r}") from error
         self._members = members
         if not self.position.epoch:
             self.history = publications
@@ -257,6 +272,8 @@ class Room:
         """First thing on a new link."""
         self._joining = True
         self._client.connection.post("room:join", self._join_data(), self._rejoined)
+        if self.proof.row < 2:  # what two repairs did not mend is not asked about every second
+            self._client._heartbeat.soon()
 
     def _rejoined(self, result: Any, error: ClientError | None) -> None:
         if error is None:
@@ -279,14 +296,36 @@ class Room:
         if self._joining:
             return  # older than the answer to the join, which will hold all of it
         try:
-            if event == "message:received":
-                self._publish(_publication(data))
-            elif event == "event:custom":
+            if event == "event:custom":
                 self._on_event.fire(CustomEvent(self.name, data["name"], data["user"], data.get("data")))
             else:
                 self._on_member_push(event, data)
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"{event} without {error}") from error
+
+    def _message(self, received: Received) -> None:
+        """Exactly once and in order: what is known already is passed over; after a hole the room is joined again."""
+        if self._joining:
+            return  # as in _push
+        offset, position = received.offset, self.position
+        if received.epoch != position.epoch or offset > position.offset + 1:
+            self._rejoin()
+        elif offset <= position.offset:
+            self.proof.duplicates += 1
+        else:
+            if self.proof.fold(offset, received.data):
+                self._client._heartbeat.ask([self])
+            self._deliver(self._publication(received))
+
+    def _repair(self) -> None:
+        """What came is not what was sent: from the last proven position on once more."""
+        self._repairing = True
+        self._on_proof.fire(False, self.proof.floor)
+        self._rejoin()
+
+    def _proven(self) -> None:
+        assert self.proof.proven is not None
+        self._on_proof.fire(True, self.proof.proven)
 
     def _on_member_push(self, event: str, data: dict[str, Any]) -> None:
         user = data["user"]
@@ -305,17 +344,25 @@ class Room:
         self._on_members.fire(kind, member)
 
     def _publish(self, publication: Publication) -> None:
-        """Exactly once and in order: what is known already is passed over; after a hole the room is joined again."""
-        if publication.epoch == self.position.epoch:
-            if publication.offset <= self.position.offset:
-                return
-            if publication.offset > self.position.offset + 1 and not self._joining:
-                self._rejoin()
-                return
+        if publication.epoch != self.position.epoch or publication.offset > self.position.offset:
+            self._deliver(publication)  # else it was had already
+
+    def _deliver(self, publication: Publication) -> None:
         self.position = publication.position
         for stream in self._streams:
             stream._put(publication)
         self._on_message.fire(publication)
+
+    def _publication(self, received: Received) -> Publication:
+        return Publication(
+            received.room,
+            received.offset,
+            received.epoch,
+            received.user,
+            received.name,
+            received.time,
+            self._client.connection.decode(received.data),
+        )
 
     def _drop_stream(self, stream: MessageStream) -> None:
         if stream in self._streams:
@@ -324,18 +371,6 @@ class Room:
     def _check(self) -> None:
         if self.error is not None:
             raise self.error
-
-
-def _publication(entry: dict[str, Any]) -> Publication:
-    return Publication(
-        entry["room"],
-        entry["offset"],
-        entry["epoch"],
-        entry["user"],
-        entry.get("name", ""),
-        entry.get("time", 0.0),
-        entry.get("data"),
-    )
 
 
 def _member(entry: dict[str, Any]) -> Member:

@@ -1,8 +1,8 @@
 """`room:digest`: what clients have of their rooms is held against the rooms' digests. docs/protocol.md, Delivery digest.
 
-What is counted: of each connection in each room, every delivery once, as proven or as not. Not proven are those up to a position
-where the client's digest is another one, and those that it asks for again while it is in the room. What nobody asked about (before
-a connection was lost, say) is neither.
+What is counted, of each connection in each room: as proven the deliveries up to a position where the client's digest is the room's;
+as not proven those up to a position where it is another one, and those that it asks for again while it is in the room (they are sent
+again, and then count as proven too). What nobody asked about before a connection was lost is neither.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def begin(seat: Seat, publications: Sequence[Publication]) -> dict[str, int]:
     codec, ring = seat.session.codec, seat.room.group.history
     digest = ring.digest(codec)
     value = digest.before([(publication.offset, publication.payload(codec)) for publication in publications])
+    start = publications[0].offset - 1 if publications else ring.offset
     proven = seat.proven
     if proven is not None and proven.epoch == ring.epoch:
         again = sum(1 for publication in publications if publication.offset > proven.offset)
         if again:
-            _unproven(seat, again, f"it asks again for {again} after offset {proven.offset}")
-    start = publications[0].offset - 1 if publications else ring.offset
+            _unproven(seat, again, f"it asks again for {again} after offset {start}")
+        start = min(start, proven.offset)  # what lies between, the next proof will say of it
     seat.proven = Position(start, ring.epoch)
     return {"since": digest.since, "value": value}
 
