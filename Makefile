@@ -22,10 +22,10 @@ NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench bench-ot fuzz autobahn wheel clean distclean
+.PHONY: help setup run test test-core lint format types debug asan bench bench-ot bench-memory fuzz autobahn wheel clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -- set-up -----------------------------------------------------------------------------------------------------------
 
@@ -136,6 +136,10 @@ bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-
 	@echo "==> collaboration beside its peers"
 	@$(PY) -m pytest bench/bench_ot.py bench/bench_documents.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
+
+bench-memory: setup ## memory of a connection, a room, a document, by kind of object (ARGS='room --scale 0.2', ARGS=--write)
+	@echo "==> memory by kind of object: a server filled through its socket, two minutes"
+	@$(PY) bench/memory.py $(ARGS)
 
 fuzz: setup ## a longer round of the property and fuzz tests
 	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"
