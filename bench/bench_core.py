@@ -19,7 +19,8 @@ from syncline.core.document import Document
 from syncline.core.ot import Operation
 from syncline.core.room import HistoryRing, Publication, Room
 from syncline.core.text import Text
-from syncline.server.connection import Connection, Flusher
+from syncline.server.connection import Connection
+from syncline.server.flusher import Flusher
 
 DATA = Path(os.environ.get("SYNCLINE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 

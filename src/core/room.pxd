@@ -2,6 +2,9 @@ from .digest cimport RollingDigest
 from .wire cimport Push
 
 
+cdef class Room
+
+
 cdef class Publication:
     cdef:
         readonly str room
@@ -12,6 +15,7 @@ cdef class Publication:
         readonly double time          # Unix seconds
         readonly str codec            # of data
         readonly bytes data
+        readonly str key              # what it is the newest of, in a room of the class latest; "": its user
         bytes _json                   # the built frame, per kind of member; None until asked for
         bytes _msgpack
         Py_ssize_t _other_size        #: of the payload in the codec that is not ``codec``; -1 until its frame is built
@@ -43,16 +47,28 @@ cdef class HistoryRing:
 cdef class Member:
     cdef:
         readonly str kind
+        bint _packed                  # its frames are MessagePack
         object __weakref__
 
     cpdef int deliver(self, bytes frame) except -1
+    cpdef int deliver_latest(self, bytes frame, object key) except -1
+    cpdef int deliver_volatile(self, bytes frame) except -1
+    cdef int offer(self, bytes frame, Room room) except -1
 
 
 cdef class Room:
     cdef:
         readonly str name
         readonly HistoryRing history
-        dict _members                 #: Member -> None, in order of arrival
+        readonly str room_class
+        readonly long long before_offset   # the position before the publication that is given out now, or was last
+        readonly str before_epoch
+        int _class
+        list _members                 #: Member
+        dict _places                  #: Member -> its place in _members
+        bint _shared                  # a fan-out walks over _members: it must not change
 
+    cdef int _own(self) except -1
     cpdef Py_ssize_t publish(self, Publication publication) except -1
     cpdef Py_ssize_t broadcast(self, Push push, Member skip=*) except -1
+    cdef Py_ssize_t _fan_out(self, Publication publication, Push push, Member skip, int way, object key) except -1

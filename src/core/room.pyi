@@ -1,6 +1,6 @@
 """Rooms: positions, publications, a history ring, and the fan-out to members. See room.pyx."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 from .digest import RollingDigest
@@ -24,9 +24,20 @@ class Publication:
     time: float
     codec: str
     data: bytes
+    key: str
     def __init__(
-        self, room: str, user: str, name: str, time: float, codec: str, data: bytes, offset: int = 0, epoch: str = ""
-    ) -> None: ...
+        self,
+        room: str,
+        user: str,
+        name: str,
+        time: float,
+        codec: str,
+        data: bytes,
+        offset: int = 0,
+        epoch: str = "",
+        key: str = "",
+    ) -> None:
+        """``key``: what it is the newest of, in a room of the class latest; "": its user. Not kept in the history."""
     @property
     def position(self) -> Position: ...
     @property
@@ -63,18 +74,30 @@ class HistoryRing:
         """The digest at a position, or None: nobody asked for one yet, another epoch, or not kept (any more)."""
 
 class Member:
-    """What a room needs from whoever sits in it."""
+    """What a room needs from whoever sits in it. All ways are ``deliver`` unless a member knows better."""
 
     kind: str
     def __init__(self, kind: str = "json") -> None: ...
-    def deliver(self, frame: bytes) -> int: ...
+    def deliver(self, frame: bytes) -> int:
+        """Takes one whole frame; must not block. Returns 1, or 0 when it takes no more."""
+    def deliver_latest(self, frame: bytes, key: Hashable) -> int:
+        """Takes a frame that makes earlier ones of ``key`` worthless."""
+    def deliver_volatile(self, frame: bytes) -> int:
+        """Takes a frame, or drops it (0) when it does not keep up."""
 
 class Room:
-    """A named fan-out group with the history this node has seen of it."""
+    """A named fan-out group with the history this node has seen of it.
+
+    ``room_class`` says what a slow member gets: "history", "latest" (by key) or "volatile".
+    """
 
     name: str
     history: HistoryRing
-    def __init__(self, name: str, history: HistoryRing) -> None: ...
+    room_class: str
+    before_offset: int
+    before_epoch: str
+    def __init__(self, name: str, history: HistoryRing, room_class: str = "history") -> None:
+        """Raises ValueError for a class that there is not."""
     def __len__(self) -> int: ...
     def __contains__(self, member: Member, /) -> bool: ...
     def __iter__(self) -> Iterator[Member]: ...

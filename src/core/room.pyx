@@ -20,6 +20,15 @@ from .wire cimport Push
 from .wire import push_frame, transcode
 
 
+cdef enum:
+    _HISTORY = 0
+    _LATEST = 1
+    _VOLATILE = 2
+    _RELIABLE = 3
+
+cdef dict _CLASSES = {"history": _HISTORY, "latest": _LATEST, "volatile": _VOLATILE}
+
+
 class Position(NamedTuple):
     """Where a publication stands in its room."""
 
@@ -40,6 +49,7 @@ cdef class Publication:
         bytes data not None,
         long long offset=0,
         str epoch not None="",
+        str key not None="",
     ):
         self.room = room
         self.user = user
@@ -49,6 +59,7 @@ cdef class Publication:
         self.data = data
         self.offset = offset
         self.epoch = epoch
+        self.key = key
         self._json = None
         self._msgpack = None
         self._other_size = -1
@@ -246,77 +257,139 @@ cdef class HistoryRing:
 
 
 cdef class Member:
-    """What a room needs from whoever sits in it: ``kind`` (its codec) and ``deliver``."""
+    """What a room needs from whoever sits in it: ``kind`` (its codec) and the ways to give it a frame. All but ``deliver`` are
+    the same as ``deliver`` unless a member knows better."""
 
     def __init__(self, str kind not None="json"):
         self.kind = kind
+        self._packed = kind != "json"
 
     cpdef int deliver(self, bytes frame) except -1:
         """Takes one whole frame; must not block. Returns 1, or 0 when it takes no more."""
         raise NotImplementedError("a member says how it takes frames")
 
+    cpdef int deliver_latest(self, bytes frame, object key) except -1:
+        """Takes a frame that makes earlier ones of ``key`` worthless."""
+        return self.deliver(frame)
+
+    cpdef int deliver_volatile(self, bytes frame) except -1:
+        """Takes a frame, or drops it (0) when it does not keep up."""
+        return self.deliver(frame)
+
+    cdef int offer(self, bytes frame, Room room) except -1:
+        """Takes the publication that ``room`` gives out now, or leaves it (0), to recover from the history later."""
+        return self.deliver(frame)
+
 
 cdef class Room:
-    """A named fan-out group with the history that this node has seen of it."""
+    """A named fan-out group with the history that this node has seen of it.
 
-    def __init__(self, str name not None, HistoryRing history not None):
+    ``room_class`` says what a slow member gets of the publications. history: those that it leaves it recovers later; latest: of those
+    with the same key (the publication's, or else its user) the newest; volatile: what it keeps up with.
+    """
+
+    def __init__(self, str name not None, HistoryRing history not None, str room_class not None="history"):
+        if room_class not in _CLASSES:
+            raise ValueError(f"no room class {room_class!r}")
         self.name = name
         self.history = history
-        self._members = {}
+        self.room_class = room_class
+        self._class = _CLASSES[room_class]
+        self._places = {}
+        self._members = []
+        self._shared = False
+        self.before_offset = history.offset
+        self.before_epoch = history.epoch
 
     def __len__(self):
         return len(self._members)
 
     def __contains__(self, member):
-        return member in self._members
+        return member in self._places
 
     def __iter__(self):
         return iter(list(self._members))
 
     def add(self, Member member not None):
-        """Whether it was not in the room before."""
-        if member in self._members:
+        """Whether it was not in the room before. O(1)."""
+        if member in self._places:
             return False
-        self._members[member] = None
+        self._own()
+        self._places[member] = len(self._members)
+        self._members.append(member)
         return True
 
     def discard(self, Member member not None):
-        """Whether it was in the room."""
-        if member not in self._members:
+        """Whether it was in the room. O(1): the last one takes its place."""
+        cdef Py_ssize_t place
+        if member not in self._places:
             return False
-        del self._members[member]
+        self._own()
+        place = self._places.pop(member)
+        last = self._members.pop()
+        if last is not member:
+            self._members[place] = last
+            self._places[last] = place
         return True
 
+    cdef int _own(self) except -1:
+        # A fan-out walks over the list: a member may leave by its own delivery (it is closed because it is too slow, say).
+        if self._shared:
+            self._members = list(self._members)
+            self._shared = False
+        return 0
+
     cpdef Py_ssize_t publish(self, Publication publication) except -1:
-        """Appends to the history and delivers to every member; returns how many took it."""
+        """Appends to the history and gives it to every member; returns how many took it."""
+        if publication is None:
+            raise TypeError("publication must not be None")
+        self.before_offset = self.history.offset
+        self.before_epoch = self.history.epoch
+        self.history.append(publication)
+        key = (self.name, publication.key or publication.user) if self._class == _LATEST else None
+        return self._fan_out(publication, None, None, self._class, key)
+
+    cpdef Py_ssize_t broadcast(self, Push push, Member skip=None) except -1:
+        """Gives a push without position to every member but ``skip``; returns how many took it."""
+        if push is None:
+            raise TypeError("push must not be None")
+        if push.event == "event:custom":  # at most once: docs/protocol.md
+            return self._fan_out(None, push, skip, _VOLATILE, None)
+        if push.key:
+            return self._fan_out(None, push, skip, _LATEST, (self.name, "", push.key))
+        return self._fan_out(None, push, skip, _RELIABLE, None)
+
+    cdef Py_ssize_t _fan_out(self, Publication publication, Push push, Member skip, int way, object key) except -1:
         cdef Py_ssize_t taken = 0
         cdef bytes json = None
         cdef bytes msgpack = None
+        cdef bytes frame
         cdef Member member
-        if publication is None:
-            raise TypeError("publication must not be None")
-        self.history.append(publication)
-        # A copy: a member that is too slow is closed by its own delivery, and may leave meanwhile.
-        for item in list(self._members):
-            member = <Member>item
-            if member.kind == "json":
-                if json is None:
-                    json = publication.frame("json")
-                taken += member.deliver(json)
-            else:
-                if msgpack is None:
-                    msgpack = publication.frame("msgpack")
-                taken += member.deliver(msgpack)
-        return taken
-
-    cpdef Py_ssize_t broadcast(self, Push push, Member skip=None) except -1:
-        """Delivers a push without position to every member but ``skip``; returns how many took it."""
-        cdef Py_ssize_t taken = 0
-        cdef Member member
-        if push is None:
-            raise TypeError("push must not be None")
-        for item in list(self._members):
-            member = <Member>item
-            if member is not skip:
-                taken += member.deliver(push.frame(member.kind))
+        cdef list members = self._members
+        cdef bint shared = self._shared
+        self._shared = True
+        try:
+            for item in members:
+                member = <Member>item
+                if member is skip:
+                    continue
+                if member._packed:
+                    if msgpack is None:
+                        msgpack = push.frame("msgpack") if publication is None else publication.frame("msgpack")
+                    frame = msgpack
+                else:
+                    if json is None:
+                        json = push.frame("json") if publication is None else publication.frame("json")
+                    frame = json
+                if way == _HISTORY:
+                    taken += member.offer(frame, self)
+                elif way == _RELIABLE:
+                    taken += member.deliver(frame)
+                elif way == _LATEST:
+                    taken += member.deliver_latest(frame, key)
+                else:
+                    taken += member.deliver_volatile(frame)
+        finally:
+            if self._members is members:
+                self._shared = shared
         return taken

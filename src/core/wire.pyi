@@ -20,16 +20,18 @@ class Push:
     """One push, encoded at most once per codec and shared by all receivers.
 
     ``data`` may hold ``msgspec.Raw`` values that are in ``codec``. ``skip``: the connection that must not get it.
+    ``key``: it makes earlier pushes of the same key in the room worthless to a slow reader; "": it does not.
     """
 
     event: str
     skip: str
-    def __init__(self, event: str, data: Any, codec: Codec = "json", skip: str = "") -> None: ...
+    key: str
+    def __init__(self, event: str, data: Any, codec: Codec = "json", skip: str = "", key: str = "") -> None: ...
     @staticmethod
     def unpack(event: str, payload: bytes) -> Push:
         """The inverse of ``pack``. Raises ValueError."""
     def pack(self) -> bytes:
-        """For other nodes: codec, skip and body, without the event."""
+        """For other nodes: codec, skip, key and body, without the event."""
     def body(self, codec: Codec) -> bytes: ...
     def frame(self, codec: Codec) -> bytes:
         """The whole WebSocket frame for members that speak ``codec``."""

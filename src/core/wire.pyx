@@ -141,9 +141,12 @@ cdef object _representable(object value):
 cdef class Push:
     """One push, encoded at most once per codec and shared by all receivers."""
 
-    def __init__(self, str event not None, object data, str codec not None = "json", str skip not None = ""):
+    def __init__(
+        self, str event not None, object data, str codec not None = "json", str skip not None = "", str key not None = ""
+    ):
         self.event = event
         self.skip = skip
+        self.key = key
         self._codec = codec
         self._body = _encode(codec, data)
         self._json = None
@@ -153,23 +156,30 @@ cdef class Push:
     def unpack(str event not None, bytes payload not None):
         """The inverse of ``pack``. Raises ValueError."""
         cdef Push push
-        cdef Py_ssize_t length
-        if len(payload) < 2 or payload[:1] not in (b"j", b"m"):
+        cdef Py_ssize_t skip, key
+        if len(payload) < 4 or payload[:1] not in (b"j", b"m"):
             raise ValueError("not a packed push")
-        length = payload[1]
+        skip = 4 + payload[1]
+        key = skip + int.from_bytes(payload[2:4], "big")
+        if key > len(payload):
+            raise ValueError("not a packed push")
         push = Push.__new__(Push)
         push.event = event
-        push.skip = payload[2:2 + length].decode("utf-8")
+        push.skip = payload[4:skip].decode("utf-8")
+        push.key = payload[skip:key].decode("utf-8")
         push._codec = "json" if payload[:1] == b"j" else "msgpack"
-        push._body = payload[2 + length:]
+        push._body = payload[key:]
         return push
 
     cpdef bytes pack(self):
-        """For other nodes: codec, skip and body, without the event."""
+        """For other nodes: codec, skip, key and body, without the event."""
         cdef bytes skip = self.skip.encode("utf-8")
-        if len(skip) > 255:
-            raise ValueError("skip is too long")
-        return (b"j" if self._codec == "json" else b"m") + bytes((len(skip),)) + skip + self._body
+        cdef bytes key = self.key.encode("utf-8")
+        if len(skip) > 255 or len(key) > 65535:
+            raise ValueError("skip or key is too long")
+        return b"".join(
+            (b"j" if self._codec == "json" else b"m", bytes((len(skip),)), len(key).to_bytes(2, "big"), skip, key, self._body)
+        )
 
     cpdef bytes body(self, str codec):
         """The encoded `data`."""

@@ -96,6 +96,34 @@ class LimitsConfig:
         low=65_536,
         high=1_073_741_824,
     )
+    queue_high_bytes: int = setting(
+        1_048_576,
+        "Bytes waiting for a slow reader before it gets no more publications; it recovers them later.",
+        unit="bytes",
+        low=16_384,
+        high=1_073_741_824,
+    )
+    queue_low_bytes: int = setting(
+        131_072,
+        "Bytes waiting for a slow reader before volatile events are dropped, and when it begins to recover.",
+        unit="bytes",
+        low=4096,
+        high=1_073_741_824,
+    )
+    queue_messages: int = setting(
+        16_384,
+        "Frames waiting for a slow reader before it gets no more publications; with twice as many it is disconnected.",
+        low=16,
+        high=10_000_000,
+    )
+    handshakes_per_second: float = setting(
+        0.0,
+        "WebSocket handshakes taken; more are answered with HTTP 503 and Retry-After.",
+        low=0,
+        high=1_000_000,
+        zero="no limit",
+    )
+    handshakes_burst: int = setting(500, "WebSocket handshakes taken at once.", low=1, high=1_000_000)
     bad_requests_per_minute: int = setting(
         60, "Malformed or refused-by-form requests in a minute before disconnecting.", low=1, high=100_000
     )
@@ -144,6 +172,12 @@ class RoomsConfig:
     )
     max_histories: int = setting(
         100_000, "Rooms whose history is kept in memory; the longest unused goes first.", low=1, high=10_000_000
+    )
+    latest: list[str] = setting(  # noqa: RUF009  (as above)
+        [], 'Rooms of which a slow reader gets the newest message per key: names, or beginnings such as "ticker:*".'
+    )
+    volatile: list[str] = setting(  # noqa: RUF009
+        [], "Rooms of which a slow reader gets what it keeps up with. The longest pattern that fits decides."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from .config import AuthConfig, Config
+from .config import AuthConfig, Config, RoomsConfig
 from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, load_public_key
 
 #: (the keys concerned, the one to change first; what is wrong)
@@ -25,6 +25,7 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _server(config)
     yield from _auth(config.auth)
     yield from _bounds(config)
+    yield from _room_classes(config.rooms)
     if not _HISTORY.fullmatch(config.documents.history):
         found = config.documents.history
         yield ("documents.history",), f'found "{found}", allowed is "full", "checkpoints" or "days=N" with N from 1'
@@ -86,12 +87,25 @@ def _bounds(config: Config) -> Iterator[Conflict]:
             f"is {limits.queue_bytes}, below limits.message_bytes ({limits.message_bytes}): "
             "the largest message could not be delivered",
         )
+    if limits.queue_low_bytes > limits.queue_high_bytes:
+        why = f"is {limits.queue_low_bytes}, above limits.queue_high_bytes ({limits.queue_high_bytes})"
+        yield ("limits.queue_low_bytes", "limits.queue_high_bytes"), why
     if presence.grace_seconds > presence.ttl_seconds:
         yield (
             ("presence.grace_seconds", "presence.ttl_seconds"),
             f"is {presence.grace_seconds:g} s, above presence.ttl_seconds ({presence.ttl_seconds:g} s): "
             "users would expire within it",
         )
+
+
+def _room_classes(rooms: RoomsConfig) -> Iterator[Conflict]:
+    for key, patterns in (("rooms.latest", rooms.latest), ("rooms.volatile", rooms.volatile)):
+        for pattern in patterns:
+            if not re.fullmatch(r"[^*\x00-\x1f]{1,128}\*?|\*", pattern):
+                yield (key,), f'found "{pattern}", allowed is the name of a room, or its beginning and "*"'
+    both = sorted(set(rooms.latest) & set(rooms.volatile))
+    if both:
+        yield ("rooms.volatile", "rooms.latest"), f'both have "{both[0]}"'
 
 
 def _store(config: Config) -> Iterator[Conflict]:

@@ -90,6 +90,8 @@ def show_cursors(core: AnyDocument, moved: Collection[Collaborator], receivers: 
     """`document:cursor` of those who ``moved``; not to one who moved alone."""
     alone = next(iter(moved)) if len(moved) == 1 else None
     pushes: dict[str, wire.Push] = {}
+    # A slow reader gets the newest frame about the same clients.
+    key = ("document:cursor", core.id, frozenset(collaborator.client for collaborator in moved))
     for receiver in receivers:
         if receiver.behind or receiver is alone:
             continue
@@ -102,4 +104,4 @@ def show_cursors(core: AnyDocument, moved: Collection[Collaborator], receivers: 
                 listed.append({"client": collaborator.client, "anchor": anchor, "head": head})
             told = {"document": core.id, "revision": core.revision, "cursors": listed}
             push = pushes[receiver.unit] = wire.Push("document:cursor", told)
-        receiver.session.connection.deliver(push.frame(receiver.session.codec))
+        receiver.session.connection.deliver_latest(push.frame(receiver.session.codec), key)

@@ -86,8 +86,11 @@ class RoomGrant(msgspec.Struct):
 
 
 class MessageSend(msgspec.Struct):
+    """``key``: in a room of the class latest, what this is the newest of; "": the sender."""
+
     room: Name
     data: msgspec.Raw
+    key: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class CustomEvent(msgspec.Struct):

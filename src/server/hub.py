@@ -35,17 +35,19 @@ class LiveRoom:
     ``pins``: joins under way, which keep the room live while they wait.
     """
 
-    __slots__ = ("group", "name", "pins", "users")
+    __slots__ = ("group", "name", "pins", "room_class", "users")
 
     def __init__(self, name: str, group: Room) -> None:
         self.name = name
         self.group = group
+        self.room_class = group.room_class
         self.users: dict[str, dict[str, Seat]] = {}  # user -> connection id -> seat
         self.pins = 0
 
 
 class Hub:
-    """``history``: (count, bytes, seconds) of publications that a live room keeps at hand; ``now``: Unix time."""
+    """``history``: (count, bytes, seconds) of publications that a live room keeps at hand; ``now``: Unix time.
+    ``room_class``: of a room's name."""
 
     def __init__(
         self,
@@ -53,11 +55,13 @@ class Hub:
         spawn: Callable[..., object],
         history: tuple[int, int, float],
         now: Callable[[], float],
+        room_class: Callable[[str], str] = lambda name: "history",
     ) -> None:
         self._broker = broker
         self._now = now
         self._spawn = spawn
         self._history = history
+        self._room_class = room_class
         self.sessions: dict[str, Session] = {}  # connection id -> session
         self.users: dict[str, set[Session]] = {}
         self.rooms: dict[str, LiveRoom] = {}
@@ -103,7 +107,7 @@ class Hub:
             if subscribe:
                 position = await self._broker.subscribe(name)
                 ring = HistoryRing(position.epoch, position.offset, *self._history)
-                self.rooms[name] = LiveRoom(name, Room(name, ring))
+                self.rooms[name] = LiveRoom(name, Room(name, ring, self._room_class(name)))
             else:
                 await self._broker.unsubscribe(name)
         finally:
@@ -129,6 +133,7 @@ class Hub:
         if session.rooms.pop(room.name, None) is None:
             return
         room.group.discard(session.connection)
+        session.connection.caught_up(room.name)
         seats = room.users[session.user]
         del seats[session.connection.id]
         if not seats:

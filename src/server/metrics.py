@@ -78,8 +78,20 @@ class _Flusher(Protocol):
     @property
     def flushes(self) -> int: ...
     @property
+    def conflated(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def behind(self) -> int: ...
+    @property
     def slow_consumers(self) -> int: ...
     def take_queue_bytes_max(self) -> int: ...
+    def take_queue_messages_max(self) -> int: ...
+
+
+class _Admission(Protocol):
+    @property
+    def refused(self) -> int: ...
 
 
 class _Presence(Protocol):
@@ -140,6 +152,8 @@ class Observed(Protocol):
     @property
     def flusher(self) -> _Flusher: ...
     @property
+    def admission(self) -> _Admission: ...
+    @property
     def presence(self) -> _Presence: ...
     @property
     def pings(self) -> _Pings: ...
@@ -190,11 +204,20 @@ class _NodeCollector(Collector):
         yield _counter("syncline_sent_bytes", "Bytes of frames written.", flusher.bytes_out)
         yield _counter("syncline_flushes", "Turns of the event loop that wrote to connections.", flusher.flushes)
         yield _counter("syncline_pings", "Pings sent.", node.pings.sent)
+        yield _counter("syncline_slow_conflated", "Queued frames that a newer one replaced.", flusher.conflated)
+        yield _counter("syncline_slow_dropped", "Volatile frames that were dropped.", flusher.dropped)
+        yield _counter("syncline_slow_behind", "Times that a member fell behind in a room.", flusher.behind)
         yield _counter("syncline_slow_consumers", "Connections whose write queue overflowed.", flusher.slow_consumers)
+        yield _counter("syncline_handshakes_refused", "Handshakes above the rate.", node.admission.refused)
         yield _gauge(
             "syncline_queue_bytes_max",
             "The fullest write queue since the last scrape; the bound is limits.queue_bytes.",
             flusher.take_queue_bytes_max(),
+        )
+        yield _gauge(
+            "syncline_queue_messages_max",
+            "The longest write queue since the last scrape; the bound is twice limits.queue_messages.",
+            flusher.take_queue_messages_max(),
         )
 
     def _sessions(self) -> Iterator[Metric]:

@@ -18,18 +18,21 @@ from .. import __version__
 from ..core import errors
 from ..core.room import Position, Publication
 from ..core.wire import Push
+from .admission import Admission
 from .archive import Archive
 from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
-from .connection import Connection, Flusher
+from .connection import Connection
 from .documents import Documents
+from .flusher import Flusher
 from .handlers import table
 from .hub import Hub, Seat
 from .metrics import Counters, Metrics
 from .pings import PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
+from .room_classes import RoomClasses
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
 from .session import Session
 from .upkeep import Upkeep
@@ -66,10 +69,13 @@ class Node:
         self.counters = Counters()
         self.metrics = Metrics(self)
         self.handlers = table()
-        self.flusher = Flusher(self.loop.call_soon)
-        rooms = config.rooms
+        limits, rooms = config.limits, config.rooms
+        self.flusher = Flusher(
+            self.loop.call_soon, limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages
+        )
+        self.admission = Admission(limits.handshakes_per_second, limits.handshakes_burst, self.clock.monotonic)
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
-        self.hub = Hub(broker, self.spawn, history, self.clock.time)
+        self.hub = Hub(broker, self.spawn, history, self.clock.time, RoomClasses(rooms.latest, rooms.volatile).of)
         self.documents = Documents(self)
         self.archive = Archive(self)
         self.upkeep = Upkeep(self)

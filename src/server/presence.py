@@ -134,7 +134,7 @@ class PresenceTracker:
                 "metadata": None,
             }
             self._broker.publish_ephemeral(
-                room, "presence:update", Push("presence:update", {"room": room, **away}).pack()
+                room, "presence:update", Push("presence:update", {"room": room, **away}, key=user).pack()
             )
         self._notice(room, "room:user_left", user, here.name)
 
@@ -153,12 +153,14 @@ class PresenceTracker:
         self._write(room, connection, entry)
 
     def _notice(self, room: str, event: str, user: str, name: str, skip: str = "") -> None:
-        push = Push(event, {"room": room, "user": user, "name": name}, "json", skip)
+        # A user's newest notice says all there is to know: a slow reader gets that one.
+        push = Push(event, {"room": room, "user": user, "name": name}, "json", skip, user)
         self._broker.publish_ephemeral(room, event, push.pack())
 
     def _tell(self, room: str, here: _Here) -> None:
         state = _combined(list(here.connections.values()))
-        self._broker.publish_ephemeral(room, "presence:update", Push("presence:update", {"room": room, **state}).pack())
+        push = Push("presence:update", {"room": room, **state}, key=state["user"])
+        self._broker.publish_ephemeral(room, "presence:update", push.pack())
 
     def _tell_if_changed(self, room: str, here: _Here, before: dict[str, Any]) -> None:
         after = _combined(list(here.connections.values()))

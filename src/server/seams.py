@@ -381,7 +381,8 @@ class Auth(Protocol):
 
 
 class Transport(Protocol):
-    """One socket as a connection sees it. Never blocks, never awaits."""
+    """One socket as a connection sees it. Never blocks, never awaits. When the kernel does not take all of a write it calls the
+    connection's ``paused`` before ``write`` returns, and ``drained`` when the rest is taken."""
 
     def write(self, data: bytes) -> None:
         """Bytes that are framed already."""

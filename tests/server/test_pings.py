@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from syncline.core.frames import PING, encode_frame
-from syncline.server.connection import Connection, Flusher
+from syncline.server.connection import Connection
+from syncline.server.flusher import Flusher
 from syncline.server.pings import PingWheel
 
 

@@ -24,8 +24,9 @@ EVENTS = Events()
 CLASS: Final = "history"  # of rooms whose members get everything
 
 
-def begin(seat: Seat, publications: Sequence[Publication]) -> dict[str, int]:
-    """The digest from which a client goes on that is sent these at its join; from now on its deliveries can be proven."""
+def begin(seat: Seat, publications: Sequence[Publication], *, behind: bool) -> dict[str, int]:
+    """The digest from which a client goes on that is sent these at its join; from now on its deliveries can be proven.
+    ``behind``: it was too slow to be sent them before."""
     codec, ring = seat.session.codec, seat.room.group.history
     digest = ring.digest(codec)
     value = digest.before([(publication.offset, publication.payload(codec)) for publication in publications])
@@ -33,7 +34,7 @@ def begin(seat: Seat, publications: Sequence[Publication]) -> dict[str, int]:
     proven = seat.proven
     if proven is not None and proven.epoch == ring.epoch:
         again = sum(1 for publication in publications if publication.offset > proven.offset)
-        if again:
+        if again and not behind:
             _unproven(seat, again, f"it asks again for {again} after offset {start}")
         start = min(start, proven.offset)  # what lies between, the next proof will say of it
     seat.proven = Position(start, ring.epoch)
@@ -63,12 +64,15 @@ def _check(seat: Seat, proven: Position, claim: DigestClaim) -> dict[str, Any]:
         elif count > 0:
             seat.session.node.counters.deliveries_proven[CLASS] += count
     position = ring.position
-    return {
+    answer = {
         "room": claim.room,
         "epoch": position.epoch,
         "offset": position.offset,
         "digest": ring.digest(codec).at(position.offset),
     }
+    if seat.session.connection.behind_in(claim.room):
+        answer["behind"] = True
+    return answer
 
 
 def _unproven(seat: Seat, count: int, about: str) -> None:

@@ -41,7 +41,9 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
         raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
     node = session.node
     payload = payload_of(session, data.data)
-    publication = Publication(data.room, session.user, session.name, node.clock.time(), session.codec, payload)
+    publication = Publication(
+        data.room, session.user, session.name, node.clock.time(), session.codec, payload, key=data.key
+    )
 
     started = node.clock.monotonic()
 

@@ -51,6 +51,7 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
         members = await node.presence.members(data.room)
         recovered, publications = await _missed(session, room, data)
         # From here to the reply nothing awaits: no publication can fall between.
+        behind = session.connection.caught_up(data.room)
         seat = node.hub.sit(room, session, role)
     finally:
         room.pins -= 1
@@ -61,13 +62,15 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
     joined: dict[str, Any] = {
         "room": data.room,
         "role": seat.role,
+        "class": room.room_class,
         "position": {"offset": position.offset, "epoch": position.epoch},
         "recovered": recovered,
         "publications": [publication.as_data(session.codec) for publication in publications],
         "members": [members[user] for user in sorted(members)],
     }
     if data.digest:
-        joined["digest"] = digest.begin(seat, publications)
+        all_to_all = room.room_class == digest.CLASS
+        joined["digest"] = digest.begin(seat, publications, behind=behind) if all_to_all else None
     return joined
 
 

@@ -61,6 +61,8 @@ class SocketTransport:
         self._socket = socket
         self._loop = loop
         self._closing: asyncio.TimerHandle | None = None
+        # Told at once when the kernel does not take everything, and when it has: the queue is the connection's.
+        socket.set_write_buffer_limits(0)
 
     def write(self, data: bytes) -> None:
         self._socket.write(data)
@@ -136,6 +138,7 @@ class Listener(WSListener):
             self.deflater,
         )
         node.counters.connection_opened(self.codec)
+        node.pings.add(connection)
         session.opened(connection, self.credentials)
         self.credentials = None
 
@@ -157,6 +160,8 @@ class Listener(WSListener):
             except Exception:
                 log.exception("connection %s failed", session.connection.id)
                 session.close(INTERNAL)
+        elif kind == WSMsgType.PING:
+            session.connection.pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.CLOSE:
             assert self.transport is not None
             self.node.flusher.flush()  # what it is owed goes before the close frame
@@ -180,10 +185,12 @@ class Listener(WSListener):
         self.session.lost()
 
     def pause_writing(self) -> None:
-        """The connection's own bound decides, not uvloop's water marks."""
+        self.session.connection.paused()
 
     def resume_writing(self) -> None:
-        pass
+        connection = self.session.connection
+        self.node.pings.heard(connection, False)  # who takes what is sent lives, however slow
+        connection.drained()
 
 
 def protocol_class(node: Node) -> type[asyncio.Protocol]:
@@ -194,8 +201,11 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
     origins = frozenset(config.server.allowed_origins)
     any_origin = "*" in origins
 
-    def refuse(status: HTTPStatus, text: str) -> WSUpgradeResponseWithListener:
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(status, text.encode()), None)
+    def refuse(status: HTTPStatus, text: str, retry_after: int | None = None) -> WSUpgradeResponseWithListener:
+        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+        return WSUpgradeResponseWithListener(
+            WSUpgradeResponse.create_error_response(status, text.encode(), headers), None
+        )
 
     def handshake(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         url = urlsplit(request.path.decode("latin-1"))
@@ -206,6 +216,9 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
             return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
         if len(node.hub.sessions) >= config.limits.connections:
             return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+        wait = node.admission.refusal()
+        if wait is not None:
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", wait)
         origin = headers.get("origin")
         if not any_origin and origin is not None and origin not in origins:
             return refuse(HTTPStatus.FORBIDDEN, "origin not allowed")
@@ -250,7 +263,7 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
                 None,
                 None,
                 1,
-                True,  # enable_auto_pong
+                False,  # enable_auto_pong: it would not go through the connection's queue and its bounds
                 node.config.limits.message_bytes,
                 None,  # extra_headers
                 READ_BUFFER_BYTES,

@@ -1,0 +1,83 @@
+# cython: language_level=3
+"""Writes the queues of all connections once per turn of the event loop, and counts what is written and what is left out."""
+
+import logging
+
+from ..core.room cimport Member
+
+log = logging.getLogger("syncline.connection")
+
+
+cdef class Flushed(Member):
+    """What the flusher knows of a connection."""
+
+    cdef int write_out(self) except -1:
+        raise NotImplementedError("a connection says how it writes")
+
+    def broken(self):
+        """Writing failed."""
+        raise NotImplementedError("a connection says what then")
+
+
+cdef class Flusher:
+    """Writes every dirty connection's queue once per turn. One per node."""
+
+    def __init__(
+        self,
+        call_soon,
+        Py_ssize_t low_bytes=131_072,
+        Py_ssize_t high_bytes=1_048_576,
+        Py_ssize_t max_messages=16_384,
+    ):
+        """The marks of ``limits.queue_low_bytes``, ``queue_high_bytes`` and ``queue_messages``, for all connections."""
+        self._call_soon = call_soon
+        self.low_bytes = low_bytes
+        self.high_bytes = high_bytes
+        self.max_messages = max_messages
+        self._dirty = []
+        self._scheduled = False
+
+    cdef int mark(self, Flushed connection) except -1:
+        self._dirty.append(connection)
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self.flush)
+        return 0
+
+    cpdef int flush(self) except -1:
+        """Returns how many connections were written to."""
+        cdef list dirty = self._dirty
+        cdef Flushed connection
+        self._dirty = []
+        self._scheduled = False
+        if dirty:
+            self.flushes += 1
+        for item in dirty:
+            connection = <Flushed>item
+            try:
+                connection.write_out()
+            except Exception:
+                # One socket's fault must not cost the others their turn.
+                log.exception("connection %s could not be written to", connection.id)
+                connection.broken()
+        return <int>len(dirty)
+
+    cdef bytes deflated(self, object deflater, bytes frame):
+        # The members of a room come one after the other: mostly it is the frame of the one before.
+        if frame is not self._last_frame or deflater is not self._last_deflater:
+            self._last_deflated = <bytes>deflater.frame(frame)
+            self._last_frame = frame
+            self._last_deflater = deflater
+        return self._last_deflated
+
+    def take_queue_bytes_max(self):
+        """The fullest queue since the last call, in bytes."""
+        cdef Py_ssize_t seen = self.queue_bytes_max
+        self.queue_bytes_max = 0
+        return seen
+
+    def take_queue_messages_max(self):
+        """The longest queue since the last call, in frames."""
+        cdef Py_ssize_t seen = self.queue_messages_max
+        self.queue_messages_max = 0
+        return seen

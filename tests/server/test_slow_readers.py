@@ -1,0 +1,391 @@
+"""Slow and hostile sockets against the real server: what waits is bounded, others lose nothing, contents are whole.
+
+Rung by rung as docs/protocol.md, "Slow readers", has it. The readers are bare sockets that do not read; the server is in a process of
+its own where its memory counts, else in the test's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from syncline.client import connect
+from syncline.server.app import App
+from tests.harness import ServerProcess
+
+from .conftest import Serve
+from .rawclient import PING, PONG, TEXT, RawClient, frame
+from .wsclient import dial
+
+#: The kernel's own buffers take some megabytes before a socket counts as slow: so much is published to be sure.
+ENOUGH = 12_000_000
+
+
+async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """For conditions that nothing tells of."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def backend() -> str:
+    return "memory"
+
+
+def text(number: int, size: int) -> str:
+    return f"{number}:".ljust(size, "x")
+
+
+async def test_who_fell_behind_recovers_everything(serve: Serve) -> None:
+    """Contents of all readers are compared: the quick one gets all live, the slow one part of it from the history."""
+    size, count = 20_000, ENOUGH // 20_000
+    rooms = {"history_bytes": 2 * ENOUGH, "history_size": 10_000}
+    async with serve(rooms=rooms) as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        slow = await asyncio.to_thread(RawClient, app.port, receive_bytes=8192)
+        with slow:
+            await asyncio.to_thread(slow.login, "Eve", "r")
+            for client in (ada, bob):
+                await client.call("room:join", room="r")
+            for number in range(1, count + 1):
+                sent = await ada.call("message:send", room="r", data=text(number, size))
+                assert sent["offset"] == number
+            for number in range(1, count + 1):
+                got = await bob.push("message:received")
+                assert (got["offset"], got["data"]) == (number, text(number, size))
+            [connection] = [one.connection for one in app.node.hub.sessions.values() if one.name == "Eve"]
+            assert app.node.flusher.behind == 1 and connection.behind_in("r")
+            assert connection.backlog <= app.node.config.limits.queue_high_bytes + 2 * size
+
+            def wake() -> list[tuple[int, str]]:
+                heard: list[tuple[int, str]] = []
+                told = None
+                for envelope in slow.envelopes():
+                    if envelope["event"] == "message:received" and told is None:
+                        heard.append((envelope["data"]["offset"], envelope["data"]["data"]))
+                    elif envelope["event"] == "room:behind":
+                        assert told is None
+                        told = envelope["data"]["position"]
+                        assert told["offset"] == heard[-1][0]
+                        slow.send("room:join", id=77, room="r", recover=told)
+                    elif envelope.get("id") == 77:
+                        result = envelope["result"]
+                        assert result["recovered"] is True
+                        return heard + [(one["offset"], one["data"]) for one in result["publications"]]
+                raise AssertionError("closed")
+
+            heard = await asyncio.to_thread(wake)
+            assert heard == [(number, text(number, size)) for number in range(1, count + 1)]
+            assert not connection.behind_in("r") and app.node.flusher.slow_consumers == 0
+            await ada.call("message:send", room="r", data="live again")
+            live = await asyncio.to_thread(lambda: next(slow.envelopes()))
+            assert live["data"]["data"] == "live again" and live["data"]["offset"] == count + 1
+
+
+async def test_the_client_recovers_by_itself(serve: Serve) -> None:
+    size, count = 20_000, ENOUGH // 20_000
+    rooms = {"history_bytes": 2 * ENOUGH, "history_size": 10_000}
+    async with serve(rooms=rooms) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        async with await connect(app.url.replace("http", "ws") + "/ws", name="Bob") as client:
+            room = await client.join("r")
+            heard: list[tuple[int, Any]] = []
+            room.on_message(lambda one: heard.append((one.offset, one.data)))
+            link = client.connection._link
+            assert link is not None and link._transport is not None
+            link._transport.underlying_transport.pause_reading()
+            for number in range(1, count + 1):
+                await ada.call("message:send", room="r", data=text(number, size))
+            assert app.node.flusher.behind == 1
+            link._transport.underlying_transport.resume_reading()
+            await until(lambda: len(heard) >= count)
+            assert heard == [(number, text(number, size)) for number in range(1, count + 1)]
+            assert room.recovered is True and client.reconnects == 0
+
+
+async def test_a_latest_room_gives_the_newest_of_each_key(serve: Serve) -> None:
+    size, count = 20_000, ENOUGH // 20_000
+    async with serve(rooms={"latest": ["ticker:*"]}) as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=8192) as slow:
+            await asyncio.to_thread(slow.login, "Eve", "ticker:1")
+            joined = await ada.call("room:join", room="ticker:1")
+            assert joined["class"] == "latest"
+            newest = {}
+            for number in range(1, count + 1):
+                key = f"k{number % 5}"
+                newest[key] = number
+                await ada.call("message:send", room="ticker:1", data=text(number, size), key=key)
+            flusher = app.node.flusher
+            assert flusher.conflated > count // 10 and flusher.behind == flusher.slow_consumers == 0
+            await ada.call("message:send", room="ticker:1", data="end", key="end")
+
+            def wake() -> list[tuple[int, str]]:
+                heard = []
+                for envelope in slow.envelopes():
+                    if envelope["event"] == "message:received":
+                        heard.append((envelope["data"]["offset"], envelope["data"]["data"]))
+                        if heard[-1][1] == "end":
+                            break
+                return heard
+
+            heard = await asyncio.to_thread(wake)
+            offsets = [offset for offset, _ in heard]
+            assert offsets == sorted(set(offsets)) and len(offsets) < count
+            assert all(data == text(offset, size) for offset, data in heard[:-1])
+            assert offsets[-6:] == [*sorted(newest.values()), count + 1]
+
+
+async def test_a_volatile_room_and_custom_events_drop(serve: Serve) -> None:
+    size, count = 20_000, ENOUGH // 20_000
+    async with serve(rooms={"volatile": ["game:*"]}) as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=8192) as slow:
+            await asyncio.to_thread(slow.login, "Eve", "game:1", "plain")
+            for room in ("game:1", "plain"):
+                await ada.call("room:join", room=room)
+            for number in range(1, count + 1):
+                await ada.call("message:send", room="game:1", data=text(number, size))
+                await ada.call("event:custom", room="plain", name="n", data=number)
+            flusher = app.node.flusher
+            assert flusher.dropped > count // 10 and flusher.behind == flusher.slow_consumers == 0
+            assert flusher.take_queue_bytes_max() <= app.node.config.limits.queue_low_bytes + 2 * size
+
+            def wake() -> list[dict[str, Any]]:
+                slow.send("ping", id=5)
+                heard = []
+                for envelope in slow.envelopes():
+                    if envelope.get("id") == 5:
+                        break
+                    heard.append(envelope)
+                return heard
+
+            heard = await asyncio.to_thread(wake)
+            messages = [one["data"]["offset"] for one in heard if one["event"] == "message:received"]
+            events = [one["data"]["data"] for one in heard if one["event"] == "event:custom"]
+            for numbers in (messages, events):
+                assert numbers == sorted(set(numbers)) and 0 < len(numbers) < count
+            await ada.call("message:send", room="game:1", data="live again")
+            assert (await asyncio.to_thread(lambda: next(slow.envelopes())))["data"]["data"] == "live again"
+
+
+# Memory ------------------------------------------------------------------------------------------------------------------
+
+
+def resident(pid: int) -> int:
+    """The most memory that the process has had, in bytes (Linux)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def test_a_gigabyte_to_a_sleeping_reader(tmp_path: Path) -> None:
+    """One reader sleeps, one reads: the server's memory grows by no more than the bounds, and the one that reads gets all in order."""
+    size, count = 65_536, 16_384
+    settings: dict[str, Any] = {
+        "store": {"backend": "memory"},
+        "broker": {"backend": "memory"},
+        "presence": {"backend": "memory"},
+        "events": {"backend": "none"},
+    }
+    with ServerProcess(tmp_path, settings) as server:
+        port = server.port
+        with RawClient(port) as writer, RawClient(port) as reader, RawClient(port, receive_bytes=8192) as sleeper:
+            writer.login("Ada", "r")
+            reader.login("Bob", "r")
+            sleeper.login("Eve", "r")
+            before = resident(server.pid)
+            wrong: list[Any] = []
+            done = threading.Event()
+            ahead = threading.Semaphore(8)  # messages that the reader has not read yet: it shall keep up
+
+            def read() -> None:
+                for number in range(1, count + 1):
+                    payload = reader.frame()[1]
+                    while b'"message:received"' not in payload[:40]:
+                        payload = reader.frame()[1]
+                    if b'"offset":%d,' % number not in payload[:100] or not payload.endswith(b'%d:"}}' % number):
+                        wrong.append((number, payload[:120]))
+                        break
+                    ahead.release()
+                done.set()
+
+            def drain() -> None:  # the writer is a member too
+                while writer.socket.recv(1 << 20):
+                    pass
+
+            threads = [threading.Thread(target=target, daemon=True) for target in (read, drain)]
+            for thread in threads:
+                thread.start()
+            filler = b"x" * size
+            for number in range(1, count + 1):
+                data = b'{"event":"message:send","data":{"room":"r","data":"%b%d:"}}' % (filler, number)
+                assert ahead.acquire(timeout=30), wrong
+                writer.socket.sendall(frame(TEXT, data))
+            assert done.wait(60) and not wrong
+            writer.socket.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+            grown = resident(server.pid) - before
+            assert grown < 64_000_000, grown
+            # The sleeper wakes: what it was given is whole and in order, and it is told where that ends.
+            heard = 0
+            for envelope in sleeper.envelopes():
+                if envelope["event"] == "room:behind":
+                    assert envelope["data"]["position"]["offset"] == heard
+                    break
+                if envelope["event"] == "message:received":
+                    heard += 1
+                    assert envelope["data"]["offset"] == heard
+                    assert envelope["data"]["data"] == filler.decode() + f"{heard}:"
+            assert 0 < heard < count
+            metrics = _metrics(server)
+            assert metrics["syncline_slow_behind_total"] >= 1
+            assert metrics["syncline_slow_consumers_total"] == 0
+
+
+def _metrics(server: ServerProcess) -> dict[str, float]:
+    with urllib.request.urlopen(server.url + "/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.split()[0]: float(line.split()[1]) for line in lines if not line.startswith("#") and "{" not in line}
+
+
+# Floods ------------------------------------------------------------------------------------------------------------------
+
+
+async def test_pings_whose_answers_nobody_reads(serve: Serve) -> None:
+    async with serve() as app:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=4096) as flooder:
+            await asyncio.to_thread(flooder.login, "Eve")
+            [session] = app.node.hub.sessions.values()
+            count = 100_000
+
+            def flood() -> None:
+                chunk = b"".join(frame(PING, str(number).ljust(100).encode()) for number in range(1000))
+                for _ in range(count // 1000):
+                    flooder.socket.sendall(chunk)
+
+            await asyncio.to_thread(flood)
+            low = app.node.config.limits.queue_low_bytes
+            assert session.connection.queued <= low and session.connection.backlog <= low + 65_536
+
+            def answers() -> int:
+                flooder.send("ping", id=5)
+                seen = 0
+                while True:
+                    opcode, payload = flooder.frame()
+                    if opcode == PONG:
+                        seen += 1
+                    elif json.loads(payload).get("id") == 5:
+                        return seen
+
+            assert 0 < await asyncio.to_thread(answers) <= count
+            assert app.node.flusher.slow_consumers == 0
+
+
+async def test_replies_nobody_reads_end_the_connection(serve: Serve) -> None:
+    async with serve(limits={"queue_messages": 1000}) as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=4096, seconds=5) as flooder:
+            await asyncio.to_thread(flooder.login, "Eve")
+
+            def flood() -> None:
+                chunk = frame(TEXT, b"[" + b",".join(b'{"event":"ping","id":%d}' % n for n in range(200)) + b"]")
+                for _ in range(2000):
+                    flooder.socket.sendall(chunk)
+
+            await asyncio.to_thread(flood)  # what comes after the code is not looked at
+            assert app.node.flusher.slow_consumers == 1
+            assert app.node.flusher.take_queue_messages_max() <= 2001
+            assert app.node.counters.disconnects["slow_consumer"] == 1
+        await until(lambda: len(app.node.hub.sessions) == 1)
+        await ada.call("ping")
+
+
+async def test_who_sends_byte_by_byte_is_understood(app: App) -> None:
+    with await asyncio.to_thread(RawClient, app.port) as client:
+
+        def speak() -> tuple[dict[str, Any], dict[str, Any]]:
+            for byte in client.request():
+                client.socket.sendall(bytes([byte]))
+            client.answered()
+            assert client.status == 101
+            envelope = {"event": "auth", "data": {"name": "Eve"}, "id": 1}
+            for byte in frame(TEXT, json.dumps(envelope).encode()):
+                client.socket.sendall(bytes([byte]))
+            accepted = next(client.envelopes())
+            for byte in frame(PING, b"are you there"):
+                client.socket.sendall(bytes([byte]))
+            assert client.frame() == (PONG, b"are you there")
+            return accepted, client.call("room:join", room="r")
+
+        accepted, joined = await asyncio.to_thread(speak)
+        assert accepted["result"]["name"] == "Eve" and joined["room"] == "r"
+
+
+async def test_a_peer_that_vanished_is_found_by_the_wheel(serve: Serve) -> None:
+    """No close, no reset, no answer: as when a cable is pulled."""
+    async with (
+        serve(limits={"ping_seconds": 1.0, "pong_timeout_seconds": 1.0}) as app,
+        dial(app.url, name="Ada") as ada,
+    ):
+        await ada.call("room:join", room="r")
+        with await asyncio.to_thread(RawClient, app.port) as gone:
+            await asyncio.to_thread(gone.login, "Eve", "r")
+            await ada.push("room:user_joined")
+            await ada.push("room:user_left")
+            assert app.node.counters.disconnects["ping_timeout"] == 1
+
+
+async def test_a_slow_reader_is_not_taken_for_dead(serve: Serve) -> None:
+    """It cannot see the ping before what waits in front of it; that it takes bytes shows that it lives."""
+    limits = {"ping_seconds": 1.0, "pong_timeout_seconds": 1.0, "queue_high_bytes": 4_000_000}
+    async with serve(limits=limits) as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=8192) as slow:
+            await asyncio.to_thread(slow.login, "Eve", "r")
+            await ada.call("room:join", room="r")
+            for number in range(200):
+                await ada.call("message:send", room="r", data=text(number, 50_000))
+            assert app.node.flusher.behind == 1
+            loop = asyncio.get_running_loop()
+            end = loop.time() + 5.0
+
+            def sip() -> None:
+                slow.socket.recv(50_000)
+
+            while loop.time() < end:
+                await asyncio.to_thread(sip)
+                await asyncio.sleep(0.02)
+            assert app.node.counters.disconnects["ping_timeout"] == 0
+
+
+# Order -------------------------------------------------------------------------------------------------------------------
+
+
+async def test_offsets_are_in_order_for_everybody_with_parallel_publishers(serve: Serve) -> None:
+    publishers, each = 8, 100
+    async with serve() as app:
+        url = app.url.replace("http", "ws") + "/ws"
+        clients = [await connect(url, name=f"P{number}") for number in range(publishers)]
+        heard: list[list[int]] = [[] for _ in clients]
+        rooms = [await client.join("r") for client in clients]
+        for room, offsets in zip(rooms, heard, strict=True):
+            room.on_message(lambda one, offsets=offsets: offsets.append(one.offset))  # type: ignore[misc]
+
+        async def publish(room: Any) -> list[int]:
+            return [(await room.send(number)).offset for number in range(each)]
+
+        sent = await asyncio.gather(*(publish(room) for room in rooms))
+        assert sorted(offset for offsets in sent for offset in offsets) == list(range(1, publishers * each + 1))
+        assert all(offsets == sorted(offsets) for offsets in sent)
+        await until(lambda: all(len(offsets) == publishers * each for offsets in heard))
+        assert all(offsets == list(range(1, publishers * each + 1)) for offsets in heard)
+        for client in clients:
+            await client.close()
