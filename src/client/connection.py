@@ -197,7 +197,11 @@ class Connection:
             return
         log.debug("no connection, attempt %d: %s", self.attempts, error)
         self._set_state("waiting")
-        await self.options.clock.sleep(backoff.delay(attempt))
+        delay = backoff.delay(attempt)
+        if isinstance(error, ConnectFailed) and error.retry_after is not None:
+            # Said in whole seconds to all who were sent away: a part of one spreads those with the same number.
+            delay = error.retry_after + backoff.random()
+        await self.options.clock.sleep(delay)
 
     async def _live(self) -> None:
         """From open to lost; then decides whether to come back."""

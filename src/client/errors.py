@@ -29,7 +29,11 @@ class ConnectionLost(ClientError):
 
 
 class ConnectFailed(ClientError):
-    """No connection could be made; the reason is the cause."""
+    """No connection could be made; the reason is the cause. ``retry_after``: seconds, when the server said so."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Disconnected(ClientError):

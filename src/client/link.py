@@ -14,9 +14,12 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from .errors import ConnectFailed, ProtocolViolation
+
+#: Seconds. No server sends a client away for longer.
+LONGEST_WAIT = 600.0
 
 
 class Receiver(Protocol):
@@ -126,6 +129,13 @@ class Link(WSListener):
         transport.disconnect()
 
 
+def _retry_after(error: Exception) -> float | None:
+    """What a server said that takes no more connections now (RFC 9110, section 10.2.3; dates are passed over)."""
+    response = error.response if isinstance(error, WSHandshakeError) else None
+    said = None if response is None else response.headers.get("Retry-After")
+    return min(float(said), LONGEST_WAIT) if said is not None and said.isdecimal() else None
+
+
 async def open_link(
     url: str,
     subprotocol: str,
@@ -153,7 +163,8 @@ async def open_link(
                 use_aiofastnet=False,
             )
     except (OSError, TimeoutError, WSError, ValueError) as error:
-        raise ConnectFailed(f"no connection to {url}: {str(error) or type(error).__name__}") from error
+        text = f"no connection to {url}: {str(error) or type(error).__name__}"
+        raise ConnectFailed(text, _retry_after(error)) from error
     if not isinstance(link, Link):  # picows: the socket was closed before the server had answered
         raise ConnectFailed(f"no connection to {url}: closed during the handshake")
     accepted = transport.response.headers.get("Sec-WebSocket-Protocol", "")

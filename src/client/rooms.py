@@ -120,11 +120,13 @@ class Room:
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
     error: why the room is no longer joined; None while it is.
     proof: what is proven of its messages (``proof.proven``: up to which position), and how often that was found wrong.
+    room_class: history, latest or volatile: what this client gets when it does not keep up.
     """
 
     def __init__(self, client: Client, name: str, password: str | None, history: int) -> None:
         self.name = name
         self.role = ""
+        self.room_class = "history"
         self.position = Position(0, "")
         self.history: list[Publication] = []
         self.recovered: bool | None = None
@@ -152,13 +154,15 @@ class Room:
             await self.leave()
 
     # Out -------------------------------------------------------------------------------------------------------------
-    async def send(self, data: Any) -> Position:
+    async def send(self, data: Any, *, key: str | None = None) -> Position:
         """Returns when the server has it on disk and sent it to everyone. ``data``: any JSON or MessagePack value.
+        ``key``: in a room of the class latest, what this is the newest of; by default oneself.
 
         Raises RequestError, ConnectionLost (it may or may not have been sent), RequestTimeout (the same), Disconnected.
         """
         self._check()
-        result = await self._client.request("message:send", {"room": self.name, "data": data})
+        message = {"room": self.name, "data": data} | ({} if key is None else {"key": key})
+        result = await self._client.request("message:send", message)
         return Position(result["offset"], result["epoch"])
 
     async def send_event(self, name: str, data: Any = None) -> None:
@@ -240,6 +244,7 @@ class Room:
             publications = [self._publication(entry) for entry in received]
             members = {entry["user"]: _member(entry) for entry in result["members"]}
             self.role, recovered = result["role"], result["recovered"]
+            self.room_class = result.get("class", "history")
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"room:joined without {error}") from error
         self._joining = False
@@ -249,7 +254,8 @@ class Room:
             self._rejoin()  # what is proven lies too far back: from where it is
             return self
         try:
-            self.proof.joined(result.get("digest"), position, received, bool(recovered) and not repairing)
+            digest = result.get("digest") if self.room_class == "history" else None  # others are not given all
+            self.proof.joined(digest, position, received, bool(recovered) and not repairing)
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolViolation(f"room:joined with a digest that is none: {error!r}") from error
         self._members = members
@@ -296,7 +302,9 @@ class Room:
         if self._joining:
             return  # older than the answer to the join, which will hold all of it
         try:
-            if event == "event:custom":
+            if event == "room:behind":
+                self._rejoin()  # what was not sent to this slow reader is in the history
+            elif event == "event:custom":
                 self._on_event.fire(CustomEvent(self.name, data["name"], data["user"], data.get("data")))
             else:
                 self._on_member_push(event, data)
@@ -308,7 +316,8 @@ class Room:
         if self._joining:
             return  # as in _push
         offset, position = received.offset, self.position
-        if received.epoch != position.epoch or offset > position.offset + 1:
+        hole = offset > position.offset + 1 and self.room_class == "history"
+        if received.epoch != position.epoch or hole:
             self._rejoin()
         elif offset <= position.offset:
             self.proof.duplicates += 1

@@ -286,12 +286,14 @@ export class Room implements Emitter<RoomEvents> {
   readonly ready: Promise<Room>;
   readonly position: Position | null;
   readonly role: RoomRole | null;
+  /** What this client gets when it does not keep up: everything later, the newest per key, what it keeps up with. */
+  readonly roomClass: "history" | "latest" | "volatile";
   /** Who is here. */
   readonly members: Map<string, Member>;
   on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;
   /** Resolves when it is stored and sent to everybody here. */
-  send(data: unknown): Promise<{ room: string } & Position>;
+  send(data: unknown, options?: { key?: string }): Promise<{ room: string } & Position>;
   /** At most once, without history. */
   sendEvent(name: string, data?: unknown): Promise<unknown>;
   /** Every stored member, also those who are not here. */

@@ -459,6 +459,8 @@ export class Room extends Joined {
     this.#options = options;
     this.position = options.position ?? null;
     this.role = null;
+    /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
+    this.roomClass = "history";
     /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
     this.members = new Map();
   }
@@ -472,9 +474,10 @@ export class Room extends Joined {
     this.client._ask("room:join", data, resolve, reject);
   }
 
-  _joinedWith({ role, position, recovered, publications, members }) {
+  _joinedWith({ role, class: roomClass = "history", position, recovered, publications, members }) {
     const before = this.position;
     this.role = role;
+    this.roomClass = roomClass;
     this.members = new Map(members.map((member) => [member.user, member]));
     this.#said = null;
     if (before && recovered === false) this.position = before.epoch === position.epoch ? before : null;
@@ -497,11 +500,14 @@ export class Room extends Joined {
   _push(event, data) {
     if (this.state !== "joined") return;
     if (event === "message:received") {
-      // Positions have no gaps: one that is missing means that something went wrong on the way.
+      // Positions have no gaps: one that is missing means that something went wrong on the way. In other classes a
+      // slow reader is not given all.
       const { offset, epoch } = this.position;
-      if (data.epoch !== epoch || data.offset > offset + 1) this._attach();
+      const hole = data.offset > offset + 1 && this.roomClass === "history";
+      if (data.epoch !== epoch || hole) this._attach();
       else this.#publication(data, false);
-    } else if (event === "event:custom") this._emit("event", data);
+    } else if (event === "room:behind") this._attach(); // what was not sent is in the history
+    else if (event === "event:custom") this._emit("event", data);
     else if (event === "room:user_joined") {
       const { user, name } = data;
       const known = this.members.get(user) ?? { role: null, last_seen: null };
@@ -523,9 +529,12 @@ export class Room extends Joined {
     this._emit("members", this.members);
   }
 
-  /** Resolves with {room, offset, epoch} when it is stored and sent. Rejected ones are not sent again by themselves. */
-  send(data) {
-    return this.client.request("message:send", { room: this.name, data });
+  /**
+   * Resolves with {room, offset, epoch} when it is stored and sent. Rejected ones are not sent again by themselves.
+   * `key`: in a room of the class latest, what this is the newest of; by default oneself.
+   */
+  send(data, { key } = {}) {
+    return this.client.request("message:send", { room: this.name, data, ...(key !== undefined && { key }) });
   }
 
   /** At most once, without history. */
