@@ -1,16 +1,39 @@
-cdef class Assembler:
+from libc.stdint cimport uint8_t, uint32_t
+
+
+cdef class FrameReader:
     cdef:
         readonly Py_ssize_t max_bytes
-        list _parts               #: fragments of the message that has begun
-        Py_ssize_t _size
-        int _opcode               # of the message that has begun; -1: none
-        unsigned int _utf8        # state of the UTF-8 automaton over the fragments
-        bint _compressed          # the message that has begun
         public object inflater    # of deflate.py; None: compression was not agreed
+        public bint halted        # set by a callback: nothing more is read now
+        # The frame under way
+        bytes _head               #: its header, or a control frame, as far as it has come; None: nothing
+        Py_ssize_t _missing       # payload bytes of a data frame that have not come yet
+        uint32_t _mask
+        unsigned int _phase       # payload bytes so far, modulo 4
+        # The message under way
+        int _opcode               # -1: none
+        bint _fin                 # the frame under way is the last one
+        bint _compressed
+        unsigned int _utf8        # state of the UTF-8 automaton
+        Py_ssize_t _size          # bytes, inflated
+        uint8_t* _body            # unmasked: the message, or when compressed the frame; owned
+        Py_ssize_t _filled
+        Py_ssize_t _capacity
+        list _parts               #: inflated fragments
 
-    cpdef object feed(self, int opcode, bint fin, int reserved, bytes payload)
+    cpdef int message(self, int opcode, bytes payload) except -1
+    cpdef int control(self, int opcode, bytes payload) except -1
+    cdef Py_ssize_t read(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t _complete(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef Py_ssize_t _frame(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _take(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _check_text(self, const uint8_t* data, Py_ssize_t size) except -1
+    cdef int _end_frame(self) except -1
+    cdef int _drop_body(self) except -1
 
 
+cpdef int close_code(bytes payload) except -1
 cpdef bytes encode_frame(int opcode, bytes payload, bint compressed=*)
 cpdef bytes encode_close(int code, str reason)
 cpdef bint is_utf8(bytes data) except -1

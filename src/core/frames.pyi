@@ -15,18 +15,32 @@ class FrameError(Exception):
     disconnect: Disconnect
     def __init__(self, disconnect: Disconnect) -> None: ...
 
-class Assembler:
-    """Frames in, whole messages out: fragments joined, order, UTF-8 and size checked. One per connection."""
+class FrameReader:
+    """What a client sends in; whole messages and control frames out, in order. One per connection; to be subclassed.
+
+    Bound: ``max_bytes`` for a message, all fragments together, inflated.
+    """
 
     @property
     def max_bytes(self) -> int: ...
     inflater: Inflater | None
+    halted: bool
+    """Set by a callback: nothing more is read until it is cleared."""
     def __init__(self, max_bytes: int) -> None: ...
-    def feed(self, opcode: int, fin: bool, reserved: int, payload: bytes) -> tuple[int, bytes] | None:
-        """(TEXT or BINARY, message) when a message is whole. Control frames are not for it. Raises FrameError.
+    def message(self, opcode: int, payload: bytes) -> int:
+        """One whole message: TEXT (valid UTF-8) or BINARY. Returns 0."""
 
-        ``reserved``: the bits RSV1 (4), RSV2 (2), RSV3 (1).
+    def control(self, opcode: int, payload: bytes) -> int:
+        """One control frame: CLOSE, PING or PONG, also between the fragments of a message. Returns 0."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> int:
+        """The next bytes. Returns how many were used: all, unless ``halted`` was set meanwhile; the rest must come again.
+
+        Raises FrameError, after which nothing more may be fed, and what ``message`` and ``control`` raise. O(size).
         """
+
+def close_code(payload: bytes) -> int:
+    """The code in the payload of a close frame, 0 for none. Raises FrameError (RFC 6455 sections 5.5.1, 7.4)."""
 
 def encode_frame(opcode: int, payload: bytes, compressed: bool = False) -> bytes:
     """One unmasked, final frame as a server sends it: header and payload in one immutable object.

@@ -1,15 +1,15 @@
 # cython: language_level=3
-"""WebSocket messages on top of single frames: fragments, UTF-8, limits, and outgoing frames built once.
+"""WebSocket frames of clients read, sans-I/O, and frames for them built once (RFC 6455).
 
-picows parses frame headers and unmasks; what makes a *message* of frames is done here (RFC 6455 sections 5.4, 5.6, 8.1).
-Outgoing frames are single immutable ``bytes`` so that one object can be shared by every receiver, and because picows hands
-the transport a view of a header buffer that it reuses (ARCHITECTURE.md, hazards).
+Outgoing frames are single immutable ``bytes``, so that one object can be shared by every receiver.
 
-Cost: ``feed`` is O(payload), without a copy for a message of one frame; ``encode_frame`` copies the payload once.
+Cost: reading is O(bytes); a message of one frame is copied once, while it is unmasked, out of a buffer that all connections share;
+``encode_frame`` copies the payload once.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from .errors import INVALID_TEXT, MESSAGE_TOO_LARGE, PROTOCOL_ERROR
@@ -25,6 +25,7 @@ cdef enum:
     _TEXT = 0x1
     _BINARY = 0x2
     _CLOSE = 0x8
+    _PONG = 0xA
 
     # States of the UTF-8 automaton: how many continuation bytes are due, and the range of the next one
     # (RFC 3629 section 4: the second byte of E0, ED, F0 and F4 is restricted).
@@ -121,68 +122,256 @@ cpdef bint is_utf8(bytes data) except -1:
     return _utf8_step(_ACCEPT, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) == _ACCEPT
 
 
-cdef class Assembler:
-    """Frames in, whole messages out. One per connection."""
+cdef void _unmask(uint8_t* out, const uint8_t* data, Py_ssize_t size, uint32_t mask, unsigned int phase) noexcept nogil:
+    # noexcept: touches only size bytes at out and at data. Eight bytes at a time; compilers make wider ones of it (section 5.3).
+    cdef uint8_t octets[4]
+    cdef uint8_t key[8]
+    cdef uint64_t wide, word
+    cdef Py_ssize_t words = size >> 3
+    cdef Py_ssize_t i
+    memcpy(octets, &mask, 4)
+    for i in range(8):
+        key[i] = octets[(phase + i) & 3]
+    memcpy(&wide, key, 8)
+    for i in range(words):
+        memcpy(&word, data + 8 * i, 8)
+        word ^= wide
+        memcpy(out + 8 * i, &word, 8)
+    for i in range(8 * words, size):
+        out[i] = data[i] ^ key[i & 7]
 
-    def __cinit__(self, Py_ssize_t max_bytes):
+
+cdef class FrameReader:
+    """What a client sends in, whole messages and control frames out, in order. One per connection.
+
+    ``message`` and ``control`` are called for what is whole; a subclass says what happens then. Payload bytes are looked at as
+    they come, so that bad ones fail at once (sections 5.2 to 5.5, 7.1.7, 8.1).
+
+    Bound: ``max_bytes`` for a message, all fragments together, inflated. Between frames it keeps nothing; of an incomplete one what has
+    come, in a buffer that grows with it.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self._body = NULL
+        self._opcode = -1
+
+    def __init__(self, Py_ssize_t max_bytes):
         if max_bytes <= 0:
             raise ValueError("max_bytes must be positive")
         self.max_bytes = max_bytes
-        self._parts = None
-        self._size = 0
-        self._opcode = -1
-        self._utf8 = _ACCEPT
-        self._compressed = False
-        self.inflater = None
 
-    cpdef object feed(self, int opcode, bint fin, int reserved, bytes payload):
-        """(TEXT or BINARY, message) when a message is whole, else None. Raises FrameError.
+    def __dealloc__(self):
+        PyMem_Free(self._body)
 
-        ``reserved``: the bits RSV1 (4), RSV2 (2) and RSV3 (1). RSV1 marks the first frame of a compressed message when
-        there is an ``inflater`` (RFC 7692 section 6); all else must fail (RFC 6455 section 5.2).
+    cpdef int message(self, int opcode, bytes payload) except -1:
+        """One whole message: TEXT (valid UTF-8) or BINARY."""
+        raise NotImplementedError("a reader says what it does with messages")
+
+    cpdef int control(self, int opcode, bytes payload) except -1:
+        """One control frame: CLOSE, PING or PONG. It may come between the fragments of a message."""
+        raise NotImplementedError("a reader says what it does with control frames")
+
+    def feed(self, data not None):
+        """``read`` for tests and for what is not hot: any contiguous bytes."""
+        cdef const uint8_t[::1] view = data
+        return self.read(&view[0], view.shape[0]) if view.shape[0] else 0
+
+    cdef Py_ssize_t read(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """The next bytes of the peer. Returns how many were used: all, unless ``halted`` was set meanwhile; the rest comes again.
+
+        Raises FrameError, after which nothing more may be read, and whatever ``message`` and ``control`` raise. O(size).
         """
-        cdef Py_ssize_t size
-        if payload is None:
-            raise TypeError("payload must be bytes")
-        size = PyBytes_GET_SIZE(payload)
-        if reserved and (reserved != 4 or self.inflater is None or opcode == _CONTINUATION):
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t used
+        if self._head is not None and size and not self.halted:
+            at = self._complete(data, size)
+        while at < size and not self.halted:
+            if self._missing:
+                used = min(self._missing, size - at)
+                self._take(data + at, used)
+            else:
+                used = self._frame(data + at, size - at)
+                if used == 0:
+                    self._head = PyBytes_FromStringAndSize(<const char*>data + at, size - at)
+                    return size
+            at += used
+        return at
+
+    cdef Py_ssize_t _complete(self, const uint8_t* data, Py_ssize_t size) except -1:
+        # The header or control frame that the last bytes ended in. 160 bytes are more than any of them has.
+        cdef uint8_t joined[160]
+        cdef bytes head = self._head
+        cdef Py_ssize_t had = PyBytes_GET_SIZE(head)
+        cdef Py_ssize_t more = min(size, <Py_ssize_t>sizeof(joined) - had)
+        cdef Py_ssize_t used
+        memcpy(joined, PyBytes_AS_STRING(head), had)
+        memcpy(joined + had, data, more)
+        self._head = None
+        used = self._frame(joined, had + more)
+        if used == 0:
+            self._head = PyBytes_FromStringAndSize(<const char*>joined, had + more)
+            return size
+        return used - had
+
+    cdef Py_ssize_t _frame(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """What begins with a frame header: returns the bytes used, or 0 when the header, or a control frame, is not whole yet."""
+        cdef unsigned int first, opcode, reserved
+        cdef uint64_t length
+        cdef Py_ssize_t header = 6
+        cdef uint32_t mask
+        cdef bint fin, compressed
+        cdef bytes payload
+        if size < 2:
+            return 0
+        first = data[0]
+        opcode = first & 0x0F
+        reserved = first & 0x70
+        fin = first & 0x80 != 0
+        length = data[1] & 0x7F
+        if not data[1] & 0x80:  # section 5.1: clients mask
             raise FrameError(PROTOCOL_ERROR)
-        if opcode == _CONTINUATION:
-            if self._opcode < 0:  # section 5.4: nothing to continue
+        if opcode & 0x08:
+            if opcode > _PONG or reserved or not fin or length > 125:  # section 5.5
                 raise FrameError(PROTOCOL_ERROR)
-        elif opcode == _TEXT or opcode == _BINARY:
-            if self._opcode >= 0:  # section 5.4: fragments of two messages must not be interleaved
-                raise FrameError(PROTOCOL_ERROR)
-            self._opcode = opcode
-            self._size = 0
-            self._utf8 = _ACCEPT
-            self._compressed = reserved == 4
         else:
-            raise FrameError(PROTOCOL_ERROR)
-        if self._compressed:
-            payload = self.inflater.feed(payload, fin, self.max_bytes - self._size)
-            size = PyBytes_GET_SIZE(payload)
-        if size > self.max_bytes - self._size:
+            # RSV1 marks the first frame of a compressed message, where that was agreed (RFC 7692 section 6).
+            if reserved and (reserved != 0x40 or self.inflater is None or opcode == _CONTINUATION):
+                raise FrameError(PROTOCOL_ERROR)
+            # Section 5.4: nothing to continue; fragments of two messages; an opcode without a meaning.
+            if (opcode == _CONTINUATION) != (self._opcode >= 0) or opcode > _BINARY:
+                raise FrameError(PROTOCOL_ERROR)
+            if length == 126:
+                header = 8
+                if size < header:
+                    return 0
+                length = (<uint64_t>data[2] << 8) | data[3]
+            elif length == 127:
+                header = 14
+                if size < header:
+                    return 0
+                length = 0
+                for i in range(8):
+                    length = (length << 8) | data[2 + i]
+                if length >> 63:
+                    raise FrameError(PROTOCOL_ERROR)
+        if size < header:
+            return 0
+        memcpy(&mask, data + header - 4, 4)
+        data += header
+        size -= header
+        if opcode & 0x08:
+            if <uint64_t>size < length:
+                return 0
+            payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
+            _unmask(<uint8_t*>PyBytes_AS_STRING(payload), data, <Py_ssize_t>length, mask, 0)
+            self.control(<int>opcode, payload)
+            return header + <Py_ssize_t>length
+        compressed = reserved != 0 if self._opcode < 0 else self._compressed
+        if length > <uint64_t>(self.max_bytes if compressed else self.max_bytes - self._size):
             raise FrameError(MESSAGE_TOO_LARGE)
-        self._size += size
-        if self._opcode == _TEXT:
-            # Checked as fragments come, so that a bad sequence fails at once (section 8.1).
-            self._utf8 = _utf8_step(self._utf8, <const uint8_t*>PyBytes_AS_STRING(payload), size)
-            if self._utf8 == _REJECT or (fin and self._utf8 != _ACCEPT):
+        if fin and self._opcode < 0 and <uint64_t>size >= length:
+            # Nearly always: one frame, all there.
+            payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
+            _unmask(<uint8_t*>PyBytes_AS_STRING(payload), data, <Py_ssize_t>length, mask, 0)
+            if compressed:
+                payload = <bytes>self.inflater.feed(payload, True, self.max_bytes)
+            if opcode == _TEXT and not is_utf8(payload):
                 raise FrameError(INVALID_TEXT)
-        if not fin:
+            self.message(<int>opcode, payload)
+            return header + <Py_ssize_t>length
+        if self._opcode < 0:
+            self._opcode = <int>opcode
+            self._compressed = compressed
+            self._utf8 = _ACCEPT
+        self._fin = fin
+        self._mask = mask
+        self._phase = 0
+        self._missing = <Py_ssize_t>length
+        size = min(size, <Py_ssize_t>length)
+        self._take(data, size)
+        return header + size
+
+    cdef int _take(self, const uint8_t* data, Py_ssize_t size) except -1:
+        """Payload of the data frame under way."""
+        cdef Py_ssize_t capacity = self._filled + size
+        cdef void* grown
+        if capacity > self._capacity:
+            # Not the announced length at once: a header costs its sender nothing.
+            capacity = max(capacity, min(2 * self._capacity, self._filled + self._missing))
+            grown = PyMem_Realloc(self._body, capacity)
+            if grown is NULL:
+                raise MemoryError
+            self._body = <uint8_t*>grown
+            self._capacity = capacity
+        _unmask(self._body + self._filled, data, size, self._mask, self._phase)
+        if not self._compressed:
+            self._check_text(self._body + self._filled, size)
+            self._size += size
+        self._filled += size
+        self._phase = <unsigned int>((self._phase + size) & 3)
+        self._missing -= size
+        if self._missing == 0:
+            self._end_frame()
+        return 0
+
+    cdef int _check_text(self, const uint8_t* data, Py_ssize_t size) except -1:
+        if self._opcode == _TEXT:
+            self._utf8 = _utf8_step(self._utf8, data, size)
+            if self._utf8 == _REJECT:
+                raise FrameError(INVALID_TEXT)
+        return 0
+
+    cdef int _end_frame(self) except -1:
+        cdef bytes payload
+        cdef int opcode = self._opcode
+        if self._compressed:
+            payload = PyBytes_FromStringAndSize(<const char*>self._body, self._filled)
+            self._drop_body()
+            payload = <bytes>self.inflater.feed(payload, self._fin, self.max_bytes - self._size)
+            self._check_text(<const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+            self._size += PyBytes_GET_SIZE(payload)
             if self._parts is None:
                 self._parts = []
-            if size:  # empty fragments would grow the list without counting against max_bytes
+            if payload:  # empty ones would grow the list without counting against max_bytes
                 self._parts.append(payload)
-            return None
-        opcode = self._opcode
-        self._opcode = -1
-        if self._parts is not None:
-            self._parts.append(payload)
+        if not self._fin:
+            return 0
+        if self._opcode == _TEXT and self._utf8 != _ACCEPT:
+            raise FrameError(INVALID_TEXT)
+        if self._compressed:
             payload = b"".join(self._parts)
             self._parts = None
-        return opcode, payload
+        else:
+            payload = PyBytes_FromStringAndSize(<const char*>self._body, self._filled)
+            self._drop_body()
+        self._opcode = -1
+        self._size = 0
+        self.message(opcode, payload)
+        return 0
+
+    cdef int _drop_body(self) except -1:
+        PyMem_Free(self._body)
+        self._body = NULL
+        self._filled = self._capacity = 0
+        return 0
+
+
+cpdef int close_code(bytes payload) except -1:
+    """The code in the payload of a close frame, 0 for none. Raises FrameError for what sections 5.5.1, 7.4 forbid."""
+    cdef int code
+    if payload is None:
+        raise TypeError("payload must be bytes")
+    if not payload:
+        return 0
+    if len(payload) == 1:
+        raise FrameError(PROTOCOL_ERROR)
+    code = (payload[0] << 8) | payload[1]
+    # 1004 to 1006 and 1015 are never sent; 1012 to 1014 were registered later; below 3000 the rest has no meaning.
+    if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
+        raise FrameError(PROTOCOL_ERROR)
+    if not is_utf8(payload[2:]):
+        raise FrameError(INVALID_TEXT)
+    return code
 
 
 cpdef bytes encode_frame(int opcode, bytes payload, bint compressed=False):

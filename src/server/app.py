@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import uvicorn
 
@@ -177,10 +178,12 @@ async def create(config: Config) -> App:
     except BaseException:
         listener.close()
         raise
+    endpoint = ws.Endpoint(node)
     settings = uvicorn.Config(
         http.create(node),
-        http="httptools",
-        ws=ws.protocol_class(node),
+        # uvicorn wants classes, and calls them.
+        http=cast("type[asyncio.Protocol]", endpoint.front),
+        ws=cast("type[asyncio.Protocol]", endpoint.upgraded),
         lifespan="off",
         log_config=None,
         access_log=False,

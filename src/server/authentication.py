@@ -12,9 +12,6 @@ from .session import Session, SessionGone, State, Transition
 if TYPE_CHECKING:
     from .node import Node
 
-#: No timer is longer than a day: the wall clock may be set meanwhile.
-_LONGEST_SECONDS = 86_400.0
-
 
 class Authentication:
     """One per node. Changes ``user``, ``name``, ``guest`` and ``expires_at`` of sessions; nobody else does."""
@@ -110,11 +107,11 @@ class Authentication:
             session.expiry = None
         session.expires_at = expires_at
         session.warned = False
-        self._check_expiry(session)
+        self.watch(session)
 
-    def _check_expiry(self, session: Session) -> None:
-        """Warns, then closes; armed again each time."""
-        if session.expires_at is None or session.state is not State.OPEN:
+    def watch(self, session: Session) -> None:
+        """Warns and closes when it is time. Only what is due before the ping wheel comes by again gets a timer."""
+        if session.expires_at is None or session.state is not State.OPEN or session.expiry is not None:
             return
         left = session.expires_at - self._node.clock.time()
         if left <= 0:
@@ -125,6 +122,10 @@ class Authentication:
             session.warned = True
             session.push("auth:expiring", {"expires_at": session.expires_at, "seconds_left": left})
         wait = left if session.warned or warning == 0 else left - warning
-        # Never less than a millisecond: a timer that fires early must not spin.
-        wait = min(max(wait, 0.001), _LONGEST_SECONDS)
-        session.expiry = self._node.clock.call_later(wait, self._check_expiry, session)
+        if wait <= self._node.pings.longest:
+            # Never less than a millisecond: a timer that fires early must not spin.
+            session.expiry = self._node.clock.call_later(max(wait, 0.001), self._due, session)
+
+    def _due(self, session: Session) -> None:
+        session.expiry = None
+        self.watch(session)

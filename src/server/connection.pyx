@@ -377,5 +377,6 @@ cdef class Connection(Flushed):
     def lost(self):
         """The socket is gone: drops the queue."""
         self.closed = True
+        self._on_overflow = None  # the session, which holds this
         self._drop()
         self._wake()

@@ -92,7 +92,7 @@ class Counters:
 
     def __init__(self) -> None:
         self.frames_in = 0
-        self.bytes_in = 0  # payload bytes, without frame headers
+        self.bytes_in = 0  # as they came from the sockets, frame headers included
         self.publications = 0  # that reached this node
         self.deliveries = 0  # frames queued for members
         self.publish_failures = 0

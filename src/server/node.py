@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -23,19 +23,21 @@ from .archive import Archive
 from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
-from .connection import Connection
 from .documents import Documents
 from .flusher import Flusher
 from .handlers import table
 from .hub import Hub, Seat
 from .metrics import Counters, Metrics
-from .pings import PingWheel
+from .pings import TURNS, PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
 from .room_classes import RoomClasses
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
 from .session import Session
 from .upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from .transports.websocket import WebSocket
 
 log = logging.getLogger("syncline.node")
 
@@ -88,7 +90,9 @@ class Node:
             ttl=config.presence.ttl_seconds,
         )
         self.rates: Rates = Rates(config.limits, self.clock)
-        self.pings = PingWheel(config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead)
+        self.pings: PingWheel[WebSocket] = PingWheel(
+            config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead, self._seen
+        )
         self.draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: list[asyncio.Task[None]] = []
@@ -105,7 +109,7 @@ class Node:
             await self.events.start()
         self.upkeep.start()
         self._timers = [
-            self.loop.create_task(self._every(1.0, self.pings.turn)),
+            self.loop.create_task(self._every(1 / TURNS, self.pings.turn)),
             self.loop.create_task(self._every(self.config.presence.ttl_seconds / 3, self.presence.touch_all)),
         ]
         if self.events is not None:
@@ -215,7 +219,6 @@ class Node:
 
     def session_lost(self, session: Session) -> None:
         """The socket is gone: its seats and documents are given up."""
-        self.pings.remove(session.connection)
         self.rates.closed(session.user)
         for seat in self.hub.remove(session):
             self.presence.left(seat.room.name, session, lost=True)
@@ -240,10 +243,11 @@ class Node:
             else:
                 seat.role = role
 
-    def _dead(self, connection: Connection) -> None:
-        session = self.hub.sessions.get(connection.id)
-        if session is not None:
-            session.close(errors.PING_TIMEOUT)
+    def _dead(self, socket: WebSocket) -> None:
+        socket.session.close(errors.PING_TIMEOUT)
+
+    def _seen(self, socket: WebSocket) -> None:
+        self.authentication.watch(socket.session)
 
     # Publications --------------------------------------------------------------------------------------------
 

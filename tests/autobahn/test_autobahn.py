@@ -28,30 +28,19 @@ QUICK = [
 #: Informational by Autobahn's own verdict: what the standard leaves open.
 GOOD = {"OK", "INFORMATIONAL"}
 
-_AHEAD = "picows parses one frame ahead: it has seen the bad frame, and sent its close frame, before we get the good one before"
-_WHOLE = "picows hands over whole frames: bad UTF-8 is found at the end of a frame, not inside"
-#: case -> (verdict, reason). Whether they do better depends on how the bytes happen to arrive.
-KNOWN = {
-    "4.1.3": ("NON-STRICT", _AHEAD),
-    "4.1.4": ("NON-STRICT", _AHEAD),
-    "4.1.5": ("NON-STRICT", _AHEAD),
-    "4.2.3": ("NON-STRICT", _AHEAD),
-    "4.2.4": ("NON-STRICT", _AHEAD),
-    "4.2.5": ("NON-STRICT", _AHEAD),
-    "6.4.3": ("NON-STRICT", _WHOLE),
-    "6.4.4": ("NON-STRICT", _WHOLE),
-    "7.1.2": ("FAILED", _AHEAD + ": here a second close frame, which should be ignored"),
-}
 
+class Echo(ws.WebSocket):
+    """Every message goes back as it came."""
 
-def echo(listener: ws.Listener, opcode: int, message: bytes) -> None:
-    listener.session.connection.reply(encode_frame(opcode, message))
+    def message(self, opcode: int, payload: bytes) -> int:
+        self.connection.reply(encode_frame(opcode, payload))
+        return 0
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # kosoku leaves its data files open
 async def test_every_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ws.Listener, "on_message", echo)
+    monkeypatch.setattr(ws, "WebSocket", Echo)
     config = configure(
         "memory",
         tmp_path,
@@ -67,5 +56,5 @@ async def test_every_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             results = failure.results
     verdicts = {result.case_id: (result.behavior.value, result.behavior_close.value) for result in results}
     others = {case: both for case, both in verdicts.items() if not GOOD.issuperset(both)}
-    assert {case: both for case, both in others.items() if KNOWN.get(case, ("", ""))[0] != both[0]} == {}
+    assert others == {}
     assert len(results) == 517 if FULL else len(results) > 240

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from syncline.core import errors
 from syncline.core.deflate import Agreement, Deflater, Inflater, negotiate
-from syncline.core.frames import BINARY, TEXT, Assembler, FrameError, encode_frame
+from syncline.core.frames import BINARY, TEXT, FrameError, FrameReader, encode_frame
+from tests.oracle.frames import client_frame
 
 
 @pytest.mark.parametrize(
@@ -85,38 +86,54 @@ def compressed(data: bytes, deflate: zlib._Compress, flush: int = zlib.Z_SYNC_FL
     return (deflate.compress(data) + deflate.flush(flush)).removesuffix(b"\0\0\xff\xff")
 
 
-def fed(assembler: Assembler, payload: bytes, cuts: list[int]) -> bytes:
-    """The message that a compressed payload in these fragments makes."""
+class Reader(FrameReader):
+    """Keeps the messages that came."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self.messages: list[tuple[int, bytes]] = []
+
+    def message(self, opcode: int, payload: bytes) -> int:
+        self.messages.append((opcode, payload))
+        return 0
+
+
+def fed(reader: Reader, payload: bytes, cuts: list[int]) -> bytes:
+    """The message that a compressed payload in these fragments makes; each half of a frame comes by itself."""
     at, opcode, reserved = 0, TEXT, 4
+    data = b""
     for cut in sorted(min(cut, len(payload)) for cut in cuts):
-        assert assembler.feed(opcode, False, reserved, payload[at:cut]) is None
+        data += client_frame(opcode, payload[at:cut], fin=False, reserved=reserved)
         at, opcode, reserved = cut, 0, 0
-    message = assembler.feed(opcode, True, reserved, payload[at:])
-    assert message is not None and message[0] == TEXT
-    return message[1]
+    data += client_frame(opcode, payload[at:], reserved=reserved)
+    reader.feed(data[: len(data) // 2])
+    reader.feed(data[len(data) // 2 :])
+    code, message = reader.messages.pop()
+    assert code == TEXT and not reader.messages
+    return message
 
 
 @given(st.lists(st.tuples(st.text(max_size=50), st.lists(st.integers(0, 60), max_size=3))), st.booleans())
 def test_messages_in_fragments(messages: list[tuple[str, list[int]]], takeover: bool) -> None:
-    assembler = Assembler(1000)
-    assembler.inflater = Inflater(takeover=takeover)
+    reader = Reader(1000)
+    reader.inflater = Inflater(takeover=takeover)
     deflate = zlib.compressobj(wbits=-15)
     for text, cuts in messages:
         if not takeover:
             deflate = zlib.compressobj(wbits=-15)
-        assert fed(assembler, compressed(text.encode(), deflate), cuts) == text.encode()
+        assert fed(reader, compressed(text.encode(), deflate), cuts) == text.encode()
 
 
-def refusal(assembler: Assembler, payload: bytes, reserved: int = 4, opcode: int = TEXT) -> errors.Disconnect:
+def refusal(reader: Reader, payload: bytes, reserved: int = 4, opcode: int = TEXT) -> errors.Disconnect:
     with pytest.raises(FrameError) as caught:
-        assembler.feed(opcode, True, reserved, payload)
+        reader.feed(client_frame(opcode, payload, reserved=reserved))
     return caught.value.disconnect
 
 
-def inflating(limit: int = 1000) -> Assembler:
-    assembler = Assembler(limit)
-    assembler.inflater = Inflater(takeover=True)
-    return assembler
+def inflating(limit: int = 1000) -> Reader:
+    reader = Reader(limit)
+    reader.inflater = Inflater(takeover=True)
+    return reader
 
 
 def test_a_bomb_is_refused_before_it_grows() -> None:
@@ -127,18 +144,18 @@ def test_a_bomb_is_refused_before_it_grows() -> None:
     assert fed(inflating(1000), exact, []) == b"a" * 1000
     assert refusal(inflating(999), exact) == errors.MESSAGE_TOO_LARGE
     # Also in fragments that are each small enough.
-    assembler = inflating(999)
+    reader = inflating(999)
     with pytest.raises(FrameError) as caught:
-        fed(assembler, exact, [1, 2, 3])
+        fed(reader, exact, [1, 2, 3])
     assert caught.value.disconnect == errors.MESSAGE_TOO_LARGE
 
 
 def test_a_final_block_does_not_end_the_connection() -> None:
     """RFC 7692 section 7.2.3.5."""
-    assembler = inflating()
+    reader = inflating()
     final = compressed(b"one", zlib.compressobj(wbits=-15), zlib.Z_FINISH)
-    assert fed(assembler, final + b"\0", []) == b"one"
-    assert fed(assembler, compressed(b"two", zlib.compressobj(wbits=-15)), []) == b"two"
+    assert fed(reader, final + b"\0", []) == b"one"
+    assert fed(reader, compressed(b"two", zlib.compressobj(wbits=-15)), []) == b"two"
 
 
 def test_what_is_not_compressed_data_is_refused() -> None:
@@ -147,15 +164,16 @@ def test_what_is_not_compressed_data_is_refused() -> None:
     assert refusal(inflating(), bad_text) == errors.INVALID_TEXT
     for reserved in (1, 2, 3, 5, 6, 7):
         assert refusal(inflating(), b"", reserved) == errors.PROTOCOL_ERROR
-    assembler = inflating()
-    assembler.feed(TEXT, False, 4, b"")
-    assert refusal(assembler, b"", 4, opcode=0) == errors.PROTOCOL_ERROR  # only the first frame says so
-    assert refusal(Assembler(10), b"", 4) == errors.PROTOCOL_ERROR  # not agreed
+    reader = inflating()
+    reader.feed(client_frame(TEXT, b"", fin=False, reserved=4))
+    assert refusal(reader, b"", 4, opcode=0) == errors.PROTOCOL_ERROR  # only the first frame says so
+    assert refusal(Reader(10), b"", 4) == errors.PROTOCOL_ERROR  # not agreed
 
 
 def test_plain_messages_pass_between_compressed_ones() -> None:
-    assembler = inflating()
+    reader = inflating()
     deflate = zlib.compressobj(wbits=-15)
-    assert fed(assembler, compressed(b"again and again", deflate), []) == b"again and again"
-    assert assembler.feed(TEXT, True, 0, b"plain") == (TEXT, b"plain")
-    assert fed(assembler, compressed(b"again and again", deflate), [2]) == b"again and again"
+    assert fed(reader, compressed(b"again and again", deflate), []) == b"again and again"
+    reader.feed(client_frame(TEXT, b"plain"))
+    assert reader.messages.pop() == (TEXT, b"plain")
+    assert fed(reader, compressed(b"again and again", deflate), [2]) == b"again and again"

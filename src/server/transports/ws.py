@@ -1,231 +1,115 @@
-"""The WebSocket transport: picows behind uvicorn's ``ws=`` protocol class, so that HTTP and WebSocket share one port.
+"""The way in: HTTP and WebSocket on one port.
 
-uvicorn's HTTP parser sees the upgrade request, makes our protocol object and replays the request head into it; from then on the
-socket is picows'. picows parses and unmasks single frames and answers pings; messages, close handshake and everything that
-is sent are ours. Outgoing frames are built as single ``bytes`` (ARCHITECTURE.md, hazards).
+A connection's first bytes are looked at here. A WebSocket handshake for ``server.path`` is answered at once; everything else is
+uvicorn's, whose HTTP parser hands back the upgrades that it finds later on a connection. Parsing and checking a handshake is
+picows'; from then on the socket belongs to a native ``WebSocket`` (websocket.pyx).
 
 This is the only file that imports picows in the server.
+
+Bounds: a request head has HEAD_BYTES to be recognised in; a connection that has asked for nothing after ``auth.timeout_seconds`` is
+closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import picows.picows
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
-from picows.common import WSUpgradeResponseWithListener
+from picows import WSUpgradeRequest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ...core import wire
-from ...core.deflate import Agreement, Deflater, Inflater, negotiate
-from ...core.errors import INTERNAL, SynclineError
-from ...core.frames import Assembler, FrameError, encode_close
-from ..connection import Connection
-from ..seams import Credentials, Transport
+from ...core.deflate import Deflater, Inflater, negotiate
+from ...core.errors import SynclineError
 from ..session import Session
+from .websocket import Sockets, WebSocket
 
 if TYPE_CHECKING:
+    from uvicorn import Config as UvicornConfig
+    from uvicorn.server import ServerState
+
     from ..node import Node
 
 log = logging.getLogger("syncline.ws")
 
-#: Not in picows' stubs: the protocol object that its own `ws_create_server` makes for each connection.
-_WSProtocol: Any = picows.picows.WSProtocol  # type: ignore[attr-defined]
+#: Not in picows' stubs: the two steps of its own server's handshake.
+_parse: Any = picows.picows._parse_http_request  # type: ignore[attr-defined]
+_validate: Any = picows.picows._validate_upgrade_request  # type: ignore[attr-defined]
 
-#: How long a peer may take to answer our close frame before the socket is cut.
-CLOSE_SECONDS = 5.0
-
-#: picows grows this on demand; 2 KiB is its least, and keeps an idle connection small.
-READ_BUFFER_BYTES = 2048
-
-_CONNECTION_HEADER = re.compile(rb"\r\nconnection:[^\r\n]*", re.IGNORECASE)
+HEAD_BYTES: Final = 16_384
 
 
-class _Logger(logging.LoggerAdapter[logging.Logger]):
-    """Shared by all connections: picows would make a logger object for each one of its own kind."""
+class Refused(Exception):
+    """The handshake is answered with an HTTP error; the text goes to the client."""
+
+    def __init__(self, status: HTTPStatus, text: str, header: str = "") -> None:
+        """``header``: a whole line."""
+        super().__init__(text)
+        self.status = status
+        self.header = header
 
 
-_PICOWS_LOGGER = _Logger(logging.getLogger("picows"), {})
+class Endpoint:
+    """The handshakes of one node. Made inside its event loop."""
 
-
-class SocketTransport:
-    """``seams.Transport`` over the asyncio transport under a WebSocket."""
-
-    __slots__ = ("_closing", "_loop", "_socket")
-
-    def __init__(self, socket: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._socket = socket
-        self._loop = loop
-        self._closing: asyncio.TimerHandle | None = None
-        # Told at once when the kernel does not take everything, and when it has: the queue is the connection's.
-        socket.set_write_buffer_limits(0)
-
-    def write(self, data: bytes) -> None:
-        self._socket.write(data)
-
-    def buffered(self) -> int:
-        return self._socket.get_write_buffer_size()
-
-    def close(self, code: int, reason: str) -> None:
-        """Sends the close frame; the socket is closed when the peer answers, or cut after CLOSE_SECONDS."""
-        if self._closing is None:
-            self._socket.write(encode_close(code, reason))
-            self._closing = self._loop.call_later(CLOSE_SECONDS, self._socket.abort)
-
-    def peer_closed(self, code: int) -> None:
-        """The peer's close frame came: answers it unless ours went first (RFC 6455 section 5.5.1), then closes."""
-        if self._closing is None:
-            if code in (0, 1005):  # no code: none is sent back either
-                self._socket.write(b"\x88\x00")
-            else:
-                # picows has refused the other codes below 3000; from 5000 on none is defined (sections 7.4.1, 7.4.2).
-                self._socket.write(encode_close(1002 if code in (1004, 1006, 1015) or code >= 5000 else code, ""))
-            self._closing = self._loop.call_later(CLOSE_SECONDS, self._socket.abort)
-        self._socket.close()
-
-    def gone(self) -> None:
-        if self._closing is not None:
-            self._closing.cancel()
-
-    def abort(self) -> None:
-        self._socket.abort()
-
-    def pause_reading(self) -> None:
-        self._socket.pause_reading()
-
-    def resume_reading(self) -> None:
-        if not self._socket.is_closing():
-            self._socket.resume_reading()
-
-
-class Listener(WSListener):
-    """One WebSocket: frames in, messages to the session."""
-
-    def __init__(
-        self,
-        node: Node,
-        codec: wire.Codec,
-        credentials: Credentials | None,
-        agreement: Agreement | None = None,
-        deflater: Deflater | None = None,
-    ) -> None:
-        """``agreement``, ``deflater``: when messages may be compressed."""
+    def __init__(self, node: Node) -> None:
         self.node = node
-        self.codec = codec
-        self.credentials = credentials
-        self.session = Session(node, codec)
-        self.assembler = Assembler(node.config.limits.message_bytes)
-        if agreement is not None:
-            self.assembler.inflater = Inflater(takeover=not agreement.client_no_takeover)
-        self.deflater = deflater
-        self.opcode = 1 if codec == "json" else 2
-        self.transport: SocketTransport | None = None
+        self._config = node.config
+        self._sockets = Sockets(node)
+        self._deflaters: dict[int, Deflater] = {}  # by window; at most seven
+        self._origins = frozenset(node.config.server.allowed_origins)
+        self.head_seconds = node.config.auth.timeout_seconds
+        #: What the heads of our own handshakes begin with.
+        self.begin = b"GET " + node.config.server.path.encode()
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        node, session = self.node, self.session
-        self.transport = SocketTransport(transport.underlying_transport, node.loop)
-        connection = Connection(
-            node.new_id(),
-            self.codec,
-            cast("Transport", self.transport),
-            node.flusher,
-            node.config.limits.queue_bytes,
-            session.overflowed,
-            self.deflater,
-        )
-        node.counters.connection_opened(self.codec)
-        node.pings.add(connection)
-        session.opened(connection, self.credentials)
-        self.credentials = None
+    def upgrade(self, head: bytes, transport: asyncio.Transport) -> WebSocket | None:
+        """Answers a request head, up to and with its empty line. None: it was refused, and the connection is closing."""
+        try:
+            return self._accept(head, transport)
+        except Refused as refusal:
+            status, body = refusal.status, str(refusal).encode()
+            transport.write(
+                f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+                f"{refusal.header}Connection: close\r\n\r\n".encode()
+                + body
+            )
+        except Exception:
+            log.exception("a handshake failed")
+        transport.close()
+        return None
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        session = self.session
-        kind: Any = frame.msg_type
-        self.node.pings.heard(session.connection, kind == WSMsgType.PONG)
-        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY or kind == WSMsgType.CONTINUATION:
-            counters = self.node.counters
-            counters.frames_in += 1
-            counters.bytes_in += frame.payload_size
-            reserved = 4 * frame.rsv1 + 2 * frame.rsv2 + frame.rsv3
-            try:
-                message = self.assembler.feed(int(kind), bool(frame.fin), reserved, frame.get_payload_as_bytes())
-                if message is not None:
-                    self.on_message(*message)
-            except FrameError as error:
-                session.close(error.disconnect)
-            except Exception:
-                log.exception("connection %s failed", session.connection.id)
-                session.close(INTERNAL)
-        elif kind == WSMsgType.PING:
-            session.connection.pong(frame.get_payload_as_bytes())
-        elif kind == WSMsgType.CLOSE:
-            assert self.transport is not None
-            self.node.flusher.flush()  # what it is owed goes before the close frame
-            code: Any = frame.get_close_code()
-            self.transport.peer_closed(int(code))
-
-    def on_message(self, opcode: int, message: bytes) -> None:
-        """One whole message."""
-        if opcode == self.opcode:
-            self.session.receive(message)
-        else:
-            self.session.wrong_kind()
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        if self.transport is None:
-            return
-        self.transport.gone()
-        session = self.session
-        log.debug("connection %s of %s (%s) is gone", session.connection.id, session.user or "nobody", self.codec)
-        self.node.counters.connection_closed(self.codec)
-        self.session.lost()
-
-    def pause_writing(self) -> None:
-        self.session.connection.paused()
-
-    def resume_writing(self) -> None:
-        connection = self.session.connection
-        self.node.pings.heard(connection, False)  # who takes what is sent lives, however slow
-        connection.drained()
-
-
-def protocol_class(node: Node) -> type[asyncio.Protocol]:
-    """What uvicorn's ``ws=`` takes: a class made per upgrade with (config, server_state, app_state)."""
-
-    config = node.config
-    deflaters: dict[int, Deflater] = {}  # by window; at most seven
-    origins = frozenset(config.server.allowed_origins)
-    any_origin = "*" in origins
-
-    def refuse(status: HTTPStatus, text: str, retry_after: int | None = None) -> WSUpgradeResponseWithListener:
-        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
-        return WSUpgradeResponseWithListener(
-            WSUpgradeResponse.create_error_response(status, text.encode(), headers), None
-        )
-
-    def handshake(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+    def _accept(self, head: bytes, transport: asyncio.Transport) -> WebSocket:
+        try:
+            request: WSUpgradeRequest = _parse(head.removesuffix(b"\r\n\r\n"))
+            headers = request.headers
+            # picows takes only `Connection: Upgrade`; Firefox sends `keep-alive, Upgrade`.
+            if "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
+                headers["connection"] = "upgrade"
+            accept: bytes = _validate(request)
+        except (RuntimeError, UnicodeError) as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+        node, config = self.node, self._config
         url = urlsplit(request.path.decode("latin-1"))
-        headers = request.headers
         if url.path != config.server.path:
-            return refuse(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {config.server.path}")
+            raise Refused(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {config.server.path}")
         if node.draining:
-            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
         if len(node.hub.sessions) >= config.limits.connections:
-            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
         wait = node.admission.refusal()
         if wait is not None:
-            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", wait)
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", f"Retry-After: {wait}\r\n")
         origin = headers.get("origin")
-        if not any_origin and origin is not None and origin not in origins:
-            return refuse(HTTPStatus.FORBIDDEN, "origin not allowed")
+        if origin is not None and origin not in self._origins and "*" not in self._origins:
+            raise Refused(HTTPStatus.FORBIDDEN, "origin not allowed")
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
         if offered and chosen is None:
-            return refuse(HTTPStatus.BAD_REQUEST, "subprotocols: " + ", ".join(wire.SUBPROTOCOLS))
+            raise Refused(HTTPStatus.BAD_REQUEST, "subprotocols: " + ", ".join(wire.SUBPROTOCOLS))
         credentials = None
         token = _token(headers.get("authorization", ""), url.query)
         if token is not None:
@@ -233,56 +117,140 @@ def protocol_class(node: Node) -> type[asyncio.Protocol]:
                 credentials = node.auth.authenticate(token)
             except SynclineError as error:
                 node.counters.auth_failures += 1
-                return refuse(HTTPStatus.UNAUTHORIZED, str(error))
-        answer = {"Sec-WebSocket-Protocol": chosen} if chosen else {}
-        agreement, deflater = None, None
+                raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
+        answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        answer += b"Sec-WebSocket-Accept: " + accept + b"\r\n"
+        if chosen is not None:
+            answer += b"Sec-WebSocket-Protocol: " + chosen.encode() + b"\r\n"
+        socket = WebSocket(self._sockets, Session(node, wire.SUBPROTOCOLS[chosen] if chosen else "json"))
+        deflater = None
         if config.server.compression:
             agreement = negotiate(", ".join(headers.getall("sec-websocket-extensions", [])))
-        if agreement is not None:
-            answer["Sec-WebSocket-Extensions"] = agreement.header()
-            bits = agreement.server_bits
-            if bits not in deflaters:
-                level, at_least = config.server.compression_level, config.server.compression_bytes
-                deflaters[bits] = Deflater(bits, level, at_least)
-            deflater = deflaters[bits]
-        codec = wire.SUBPROTOCOLS[chosen] if chosen else "json"
-        listener = Listener(node, codec, credentials, agreement, deflater)
-        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(answer), listener)
+            if agreement is not None:
+                answer += b"Sec-WebSocket-Extensions: " + agreement.header().encode() + b"\r\n"
+                deflater = self._deflater(agreement.server_bits)
+                socket.inflater = Inflater(takeover=not agreement.client_no_takeover)
+        transport.write(answer + b"\r\n")
+        socket.open(transport, credentials, deflater)
+        return socket
 
-    class Protocol(_WSProtocol):  # type: ignore[misc]
-        def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
-            super().__init__(
-                None,  # host_port: client side only
-                None,  # ws_path: client side only
-                False,  # is_client_side
-                handshake,
-                _PICOWS_LOGGER,
-                True,  # disconnect_on_exception
-                10.0,  # websocket_handshake_timeout, seconds
-                False,  # enable_auto_ping: a task per connection; the node's ping wheel does it
-                None,
-                None,
-                1,
-                False,  # enable_auto_pong: it would not go through the connection's queue and its bounds
-                node.config.limits.message_bytes,
-                None,  # extra_headers
-                READ_BUFFER_BYTES,
-            )
+    def _deflater(self, bits: int) -> Deflater:
+        deflater = self._deflaters.get(bits)
+        if deflater is None:
+            server = self._config.server
+            deflater = self._deflaters[bits] = Deflater(bits, server.compression_level, server.compression_bytes)
+        return deflater
 
-        def data_received(self, data: bytes) -> None:
-            """The request head, replayed by uvicorn; everything later goes to the buffer directly."""
-            # picows takes only `Connection: Upgrade`; Firefox sends `keep-alive, Upgrade`, which uvicorn has accepted.
-            data = _CONNECTION_HEADER.sub(b"\r\nconnection: Upgrade", data, count=1)
-            view = memoryview(data)
-            while view:
-                buffer = self.get_buffer(len(view))
-                size = min(len(buffer), len(view))
-                buffer[:size] = view[:size]
-                del buffer
-                self.buffer_updated(size)
-                view = view[size:]
+    # What uvicorn takes --------------------------------------------------------------------------------------
 
-    return cast("type[asyncio.Protocol]", Protocol)
+    def front(
+        self,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Protocol:
+        """For ``http=``: the protocol of a new connection."""
+        return _Front(self, config, server_state, app_state)
+
+    def upgraded(self, config: UvicornConfig, server_state: ServerState, app_state: dict[str, Any]) -> asyncio.Protocol:
+        """For ``ws=``: the protocol of an upgrade that uvicorn found, and whose head it replays."""
+        return _Upgrade(self)
+
+
+class _Front(asyncio.Protocol):
+    """A connection until its first request head is there. Then the transport has another protocol, and this is dropped."""
+
+    __slots__ = ("_endpoint", "_head", "_timer", "_transport", "_uvicorn")
+
+    def __init__(self, endpoint: Endpoint, *uvicorn: Any) -> None:
+        self._endpoint = endpoint
+        self._uvicorn = uvicorn
+        self._head = b""
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def _state(self) -> ServerState:
+        state: ServerState = self._uvicorn[1]
+        return state
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._state.connections.add(self)  # type: ignore[arg-type]
+        self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._head:
+            data = self._head + data
+        begin = self._endpoint.begin
+        if data.startswith(begin) and data[len(begin) : len(begin) + 1] in (b" ", b"?"):
+            end = data.find(b"\r\n\r\n") + 4
+            if end > 3:
+                if b"\r\nsec-websocket-key:" in data[:end].lower():
+                    self._leave()
+                    # What follows came before our answer, which the standard forbids.
+                    socket = self._endpoint.upgrade(data[:end], transport)
+                    if socket is not None:
+                        transport.set_protocol(socket)
+                    return
+            elif len(data) < HEAD_BYTES:
+                self._head = data
+                return
+        elif len(data) <= len(begin) and (begin + b" ").startswith(data):
+            self._head = data
+            return
+        self._leave()
+        protocol = HttpToolsProtocol(*self._uvicorn)
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
+        protocol.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self._state.connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._transport = None
+
+    def shutdown(self) -> None:
+        """From uvicorn, when it stops."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+class _Upgrade(asyncio.Protocol):
+    """Between uvicorn's protocol and ours: uvicorn makes this one the transport's protocol after it has replayed the head."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._transport: asyncio.Transport | None = None
+        self._socket: WebSocket | None = None
+        self._answered = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        assert transport is not None
+        if self._socket is not None:  # read before the loop has come to ``set_protocol``
+            self._socket.data_received(data)
+        elif not self._answered:
+            self._answered = True
+            self._socket = self._endpoint.upgrade(data, transport)
+            if self._socket is not None:
+                self._endpoint.node.loop.call_soon(transport.set_protocol, self._socket)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._socket is not None:
+            self._socket.connection_lost(exc)
 
 
 def _token(authorization: str, query: str) -> str | None:

@@ -1,0 +1,31 @@
+from ...core.frames cimport FrameReader
+from ..connection cimport Connection
+
+
+cdef class Sockets:
+    cdef:
+        readonly object node
+        readonly Py_ssize_t max_message      # bytes
+        readonly object buffer               # bytearray: what is being read, of one socket at a time
+        object _loop
+        object _counters
+
+
+cdef class WebSocket(FrameReader):
+    cdef:
+        readonly Sockets sockets
+        readonly object session              # None after the end
+        readonly Connection connection       # None before ``open`` and after the end
+        readonly bint lost                   # the socket is gone
+        public bint heard                    # PingWheel's: a message came since it last looked
+        public bint pinged                   # PingWheel's: a ping is not answered yet
+        public bint awaiting                 # PingWheel's: it looks next whether a ping was answered
+        object _socket                       # the event loop's transport; None when lost
+        object _closing                      # timer that cuts the socket; None: no close frame was sent
+        bytes _rest                          #: read, but not looked at while paused; None: nothing
+        bint _reading                        # inside ``read``
+        bint _done                           # the peer's close frame came, or it broke the protocol: the rest is ignored
+        unsigned char _opcode                # of messages in the session's codec
+
+    cdef int _received(self, const unsigned char* data, Py_ssize_t size) except -1
+    cdef int _peer_closed(self, bytes payload) except -1

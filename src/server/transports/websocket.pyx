@@ -1,0 +1,226 @@
+# cython: language_level=3
+"""One WebSocket after its handshake: the event loop's protocol, ``seams.Transport`` and reader of frames in one native object.
+
+All sockets of a node lend the event loop one read buffer; a frame is looked at where it lies, and what is incomplete is kept by the
+socket's reader (core/frames.pyx). So an idle connection has no buffer, and frames are answered strictly in order.
+
+Bounds: ``limits.message_bytes`` of an incomplete message; while reading is paused, what one read had brought (READ_BYTES).
+"""
+
+import asyncio
+import logging
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
+from ...core.errors import INTERNAL
+from ...core.frames import FrameError
+from ...core.frames cimport FrameReader, close_code, encode_close, encode_frame
+from ..connection cimport Connection
+
+log = logging.getLogger("syncline.ws")
+
+#: How long a peer may take to answer our close frame before the socket is cut.
+CLOSE_SECONDS = 5.0
+
+#: One read takes no more, so that a flood of one connection leaves the others their turn.
+READ_BYTES = 65_536
+
+cdef enum:
+    _TEXT = 0x1
+    _BINARY = 0x2
+    _CLOSE = 0x8
+    _PING = 0x9
+    _PONG = 0xA
+
+cdef bytes _PING_FRAME = encode_frame(_PING, b"")
+
+
+cdef class Sockets:
+    """What the WebSockets of a node share. Made inside its event loop."""
+
+    def __init__(self, node not None):
+        self.node = node
+        self.max_message = node.config.limits.message_bytes
+        self.buffer = bytearray(READ_BYTES)
+        self._loop = node.loop
+        self._counters = node.counters
+
+
+cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
+    """``session``: where messages go. ``open`` comes next."""
+
+    def __init__(self, Sockets sockets not None, session not None):
+        FrameReader.__init__(self, sockets.max_message)
+        self.sockets = sockets
+        self.session = session
+        self._opcode = _TEXT if session.codec == "json" else _BINARY
+
+    def open(self, socket not None, credentials=None, deflater=None):
+        """The 101 response was written to ``socket``. ``credentials``: of the handshake; ``deflater``: of core.deflate, when
+        the peer reads compressed messages."""
+        node = self.sockets.node
+        session = self.session
+        self._socket = socket
+        # Told at once when the kernel does not take everything, and when it has: the queue is the connection's.
+        socket.set_write_buffer_limits(0)
+        self.connection = Connection(
+            node.new_id(),
+            session.codec,
+            self,
+            node.flusher,
+            node.config.limits.queue_bytes,
+            session.overflowed,
+            deflater,
+        )
+        self.sockets._counters.connection_opened(session.codec)
+        node.pings.add(self)
+        session.opened(self.connection, credentials)
+
+    # The event loop calls these ------------------------------------------------------------------------------
+
+    def connection_made(self, transport):
+        """Was told to whoever read the handshake."""
+
+    def get_buffer(self, Py_ssize_t sizehint):
+        return self.sockets.buffer
+
+    def buffer_updated(self, Py_ssize_t nbytes):
+        self._received(<const unsigned char*>PyByteArray_AS_STRING(self.sockets.buffer), nbytes)
+
+    def data_received(self, bytes data not None):
+        """What was read before the event loop knew this protocol."""
+        self._received(<const unsigned char*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+    def eof_received(self):
+        return False  # the socket is closed
+
+    def pause_writing(self):
+        if self.connection is not None:
+            self.connection.paused()
+
+    def resume_writing(self):
+        self.pinged = False  # who takes what is sent lives, however slow
+        self.heard = True
+        if self.connection is not None:
+            self.connection.drained()
+
+    def connection_lost(self, exc):
+        session = self.session
+        if self.lost or session is None:
+            return
+        self.lost = self._done = True
+        if self._closing is not None:
+            self._closing.cancel()
+        log.debug("connection %s of %s (%s) is gone", self.connection.id, session.user or "nobody", session.codec)
+        self.sockets._counters.connection_closed(session.codec)
+        session.lost()
+        # Ends the cycles, so that nothing waits for the garbage collector.
+        self.session = self.connection = self._socket = self._closing = self._rest = self.inflater = None
+
+    # Frames in -----------------------------------------------------------------------------------------------
+
+    cdef int _received(self, const unsigned char* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t used = 0
+        cdef bytes rest
+        self.pinged = False
+        self.sockets._counters.bytes_in += size
+        if self._done:
+            return 0
+        if self._rest is not None:  # the event loop had read more when it was told to pause
+            self._rest += PyBytes_FromStringAndSize(<const char*>data, size)
+            return 0
+        self._reading = True
+        try:
+            used = self.read(data, size)
+        except FrameError as error:
+            self._failed(error.disconnect)
+        except Exception:
+            log.exception("connection %s failed", self.connection.id)
+            self._failed(INTERNAL)
+        finally:
+            self._reading = False
+        if used < size and not self._done:
+            self._rest = PyBytes_FromStringAndSize(<const char*>data + used, size - used)
+        return 0
+
+    cpdef int message(self, int opcode, bytes payload) except -1:
+        self.heard = True
+        self.sockets._counters.frames_in += 1
+        if opcode == self._opcode:
+            self.session.receive(payload)
+        else:
+            self.session.wrong_kind()
+        return 0
+
+    cpdef int control(self, int opcode, bytes payload) except -1:
+        if opcode == _PING:
+            self.heard = True
+            self.connection.pong(payload)
+        elif opcode == _CLOSE:
+            self._peer_closed(payload)
+        return 0
+
+    cdef int _peer_closed(self, bytes payload) except -1:
+        """Answers the peer's close frame, unless ours went first (RFC 6455 section 5.5.1), then closes."""
+        cdef int code = close_code(payload)
+        self._done = self.halted = True
+        self.connection.close(code, "")  # what it is owed, then the answer; nothing follows
+        if self._socket is not None:
+            self._socket.close()
+        return 0
+
+    def _failed(self, disconnect):
+        """Section 7.1.7: says why, and looks at nothing more. The peer reads our last frame before it sees the end."""
+        self._done = self.halted = True
+        self.session.close(disconnect)
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.write_eof()
+
+    # seams.Transport -----------------------------------------------------------------------------------------
+
+    def write(self, bytes data not None):
+        if self._socket is not None:
+            self._socket.write(data)
+
+    def buffered(self):
+        return 0 if self._socket is None else self._socket.get_write_buffer_size()
+
+    def close(self, int code, str reason not None):
+        """Sends the close frame; the socket is closed when the peer answers, or cut after CLOSE_SECONDS. ``code`` 0: none."""
+        if self._closing is None and self._socket is not None:
+            # The answer to a close frame without a code has none either.
+            self._socket.write(encode_close(code, reason) if code else b"\x88\x00")
+            self._closing = self.sockets._loop.call_later(CLOSE_SECONDS, self._socket.abort)
+            if self._rest is not None or self.halted:
+                self.resume_reading()  # the peer's close frame is among it, or comes
+
+    def abort(self):
+        if self._socket is not None:
+            self._socket.abort()
+
+    def pause_reading(self):
+        self.halted = True
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.pause_reading()
+
+    def resume_reading(self):
+        """What was read already comes first, and may pause again."""
+        cdef bytes rest = self._rest
+        if self._done or self._socket is None:
+            return
+        self.halted = False
+        if self._reading:  # not paused yet: it goes on by itself
+            rest = None
+        if rest is not None:
+            self._rest = None
+            self._received(<const unsigned char*>PyBytes_AS_STRING(rest), PyBytes_GET_SIZE(rest))
+            self.sockets._counters.bytes_in -= PyBytes_GET_SIZE(rest)  # were counted when they came
+        if not self.halted and self._socket is not None and not self._socket.is_closing():
+            self._socket.resume_reading()
+
+    # The ping wheel ------------------------------------------------------------------------------------------
+
+    def ping(self):
+        """Sends one; the answer clears ``pinged`` (section 5.5.2)."""
+        self.connection.deliver(_PING_FRAME)
