@@ -169,8 +169,14 @@ def _report(session: Session, core: AnyDocument, client: str, case: Divergence) 
 
 async def drained(session: Session, backlog: int) -> None:
     """Returns when at most so many bytes wait for the connection's socket. Raises SessionGone."""
-    while session.connection.backlog > backlog:
-        await asyncio.sleep(0.005)  # a socket drains: there is no event for it that costs others nothing
+    connection = session.connection
+    while connection.backlog > backlog:
+        if connection.held:
+            taken = asyncio.Event()
+            connection.when_drained(taken.set)
+            await taken.wait()
+        else:
+            await asyncio.sleep(0)  # it is written at the end of this turn
         session.require_open()
 
 

@@ -231,6 +231,54 @@ test("a gap in the offsets makes the room ask for what is missing", async () => 
   client.close();
 });
 
+test("told that it fell behind, the room asks for what was not sent", async () => {
+  const server = new ReferenceServer(seeded(13));
+  const client = connect(server);
+  await until(server, () => client.online);
+  const room = client.room("team");
+  const got = [];
+  room.on("message", ({ data }) => got.push(data));
+  await until(server, () => room.state === "joined");
+  assert.equal(room.roomClass, "history");
+  const { history } = server.room("team");
+  for (const [offset, data] of [[1, "one"], [2, "two"], [3, "three"]]) {
+    history.push({ room: "team", offset, epoch: "e1", user: "u", name: "U", time: 0, data });
+  }
+  server.push(only(server), "message:received", history[0]);
+  server.push(only(server), "room:behind", { room: "team", position: { offset: 1, epoch: "e1" } });
+  server.push(only(server), "message:received", history[2]); // live again, before the answer
+  await rest(server);
+  assert.deepEqual(got, ["one", "two", "three"]);
+  assert.equal(server.log.filter(({ event }) => event === "room:join").length, 2);
+  client.close();
+});
+
+test("in rooms that do not give all to slow readers a hole is none", async () => {
+  for (const roomClass of ["latest", "volatile"]) {
+    const server = new ReferenceServer(seeded(14));
+    server.room("ticker").class = roomClass;
+    const client = connect(server);
+    await until(server, () => client.online);
+    const room = client.room("ticker");
+    const got = [];
+    room.on("message", ({ data }) => got.push(data));
+    await until(server, () => room.state === "joined");
+    assert.equal(room.roomClass, roomClass);
+    for (const offset of [1, 4, 9]) {
+      const publication = { room: "ticker", offset, epoch: "e1", user: "u", name: "U", time: 0, data: offset };
+      server.push(only(server), "message:received", publication);
+    }
+    await rest(server);
+    assert.deepEqual(got, [1, 4, 9]);
+    assert.equal(room.position.offset, 9);
+    assert.equal(server.log.filter(({ event }) => event === "room:join").length, 1);
+    room.send(1, { key: "x" }).catch(() => {});
+    await rest(server);
+    assert.deepEqual(server.log.at(-1).data, { room: "ticker", data: 1, key: "x" });
+    client.close();
+  }
+});
+
 test("a push in the same frame as the answer to the join is not missed", async () => {
   const server = new ReferenceServer(seeded(11));
   const client = connect(server);

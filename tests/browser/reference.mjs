@@ -40,7 +40,7 @@ export class ReferenceServer {
   }
 
   room(name) {
-    if (!this.rooms.has(name)) this.rooms.set(name, { epoch: "e1", history: [] });
+    if (!this.rooms.has(name)) this.rooms.set(name, { epoch: "e1", class: "history", history: [] });
     return this.rooms.get(name);
   }
 
@@ -129,7 +129,8 @@ export class ReferenceServer {
       ? room.history.filter(({ offset }) => offset > recover.offset)
       : room.history.slice(Math.max(0, room.history.length - history));
     const position = { offset: room.history.at(-1)?.offset ?? 0, epoch: room.epoch };
-    return reply("room:joined", { room: name, role: "member", position, recovered, publications, members: [] });
+    const answer = { room: name, role: "member", class: room.class, position, recovered, publications, members: [] };
+    return reply("room:joined", answer);
   }
 
   publish(connection, { room: name, data }, reply) {

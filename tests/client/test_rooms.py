@@ -237,6 +237,43 @@ async def test_a_server_that_drains(tmp_path: Path) -> None:
     await client.close()
 
 
+@pytest.mark.parametrize("room_class", ["latest", "volatile"])
+async def test_holes_are_none_where_slow_readers_do_not_get_all(room_class: str) -> None:
+    def script(peer: Peer, envelope: dict[str, Any]) -> None:
+        result = {
+            "room": "ticker",
+            "role": "member",
+            "class": room_class,
+            "position": {"offset": 1, "epoch": "e"},
+            "recovered": None,
+            "publications": [],
+            "members": [],
+        }
+        peer.send({"id": envelope["id"], "event": "room:joined", "result": result})
+
+    async with scripted() as server:
+        server.script = script
+        async with await connect(server.url, backoff=QUICK) as client:
+            room = await client.join("ticker")
+            assert room.room_class == room_class
+            heard: list[int] = []
+            room.on_message(lambda publication: heard.append(publication.offset))
+            for offset in (2, 5, 5, 4, 9):
+                data = {
+                    "room": "ticker",
+                    "offset": offset,
+                    "epoch": "e",
+                    "user": "u",
+                    "name": "U",
+                    "time": 1.0,
+                    "data": 0,
+                }
+                server.peers[0].send({"event": "message:received", "data": data})
+            await until(lambda: room.position.offset == 9)
+            assert heard == [2, 5, 9]
+            assert sum(one["event"] == "room:join" for one in server.requests) == 1
+
+
 async def test_repetitions_are_passed_over_and_holes_are_filled() -> None:
     """What the real server never does: the client would not notice a fault there otherwise."""
 
