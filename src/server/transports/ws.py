@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 
 import picows.picows
@@ -176,7 +176,7 @@ class _Front(asyncio.Protocol):
         return state
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._transport = transport
         self._state.connections.add(self)  # type: ignore[arg-type]
         self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, transport.abort)
@@ -234,7 +234,7 @@ class _Upgrade(asyncio.Protocol):
         self._answered = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
