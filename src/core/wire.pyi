@@ -44,5 +44,6 @@ def error_frame(codec: Codec, id: int | None, code: str, message: str, context: 
     """The error reply to ``id``, or the `error` push, which also carries ``context``."""
 
 def push_frame(codec: Codec, event: str, data: Any) -> bytes: ...
+def pushes_frame(codec: str, pushes: list[tuple[str, Any]]) -> bytes: ...
 def transcode(raw: bytes, source: Codec, target: Codec) -> bytes:
     """The same value in the other encoding. Raises ValueError when it has none."""

@@ -108,6 +108,12 @@ def push_frame(str codec not None, str event not None, object data):
     return _framed(codec, _encode(codec, {"event": event, "data": data}))
 
 
+def pushes_frame(str codec not None, list pushes not None):
+    """Several pushes, each (event, data), to be shared by receivers of one codec as one WebSocket frame."""
+    envelopes = [{"event": event, "data": data} for event, data in pushes]
+    return _framed(codec, _encode(codec, envelopes[0] if len(envelopes) == 1 else envelopes))
+
+
 def transcode(bytes raw not None, str source not None, str target not None):
     """The same value in the other encoding. Raises ValueError when it has none (MessagePack extension types, say)."""
     if source == target:

@@ -56,7 +56,7 @@ class Authentication:
         node = self._node
         session.step(Transition.CREDENTIALS)
         try:
-            await node.record_user(credentials)
+            await node.record_user(credentials, known=issued is None)
         except Exception:
             if session.state is State.AUTHED:
                 session.step(Transition.REJECTED)

@@ -147,6 +147,13 @@ class LimitsConfig:
     user_bytes_burst: int = setting(
         8_388_608, "Bytes of requests of one user at once.", unit="bytes", low=1024, high=1_073_741_824
     )
+    recent_users: int = setting(
+        20_000,
+        "Users who are away and of whom the name, or the role in a room, is remembered: who comes back costs no read of the store.",
+        low=0,
+        high=10_000_000,
+        zero="none",
+    )
     connections: int = setting(
         19_000, "Connections on this node; more are answered with HTTP 503.", low=1, high=1_000_000
     )
@@ -190,6 +197,14 @@ class PresenceConfig:
     metadata_bytes: int = setting(
         4096, "Largest presence metadata.", unit="bytes", low=0, high=65_536, zero="no metadata"
     )
+    list_limit: int = setting(100, "Users that the answer to a join lists at most.", low=1, high=100_000)
+    occupancy_users: int = setting(
+        100,
+        "Users above which the members of a room are told their number instead of who joins and leaves.",
+        low=1,
+        high=100_000,
+    )
+    occupancy_seconds: float = setting(1.0, "How often they are told, at most.", unit="s", low=0.05, high=3600)
     ttl_seconds: float = setting(60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400)
 
 

@@ -1,48 +1,88 @@
 """The node-local registry: connections, users, rooms and who sits in which. The maps that must agree are changed here only.
 
 A room is *live* on this node while a connection of it sits in it; the hub subscribes it at the broker with the first one and
-unsubscribes after the last one.
+unsubscribes after the last one. A live room remembers its record, and its seats the roles of who is there; the roles of who was there
+lately are remembered too. ``granted`` keeps them right, so joining a live room reads the store at most once per new user. (With
+several nodes over one store a grant on another one must reach ``granted`` here.)
+
+Bound: ``recent`` (user, room) roles of who is away, the longest away goes first. Memory: a seat is one object; a user with one
+connection in a room, or one connection at all, costs no collection of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 
 from ..core.room import HistoryRing, Position, Publication, Room
 from ..core.wire import Push
-from .seams import Broker, Unrecoverable
+from .seams import Broker, RoomRecord, Unrecoverable
 from .session import Session
 
 log = logging.getLogger("syncline.hub")
 
 
-@dataclass(slots=True)
 class Seat:
-    """One session in one room."""
+    """One session in one room, and how it is there: ``status``, ``metadata`` (raw JSON or None) and ``last_seen`` (Unix seconds, when it
+    said so last) are the presence tracker's."""
 
-    room: LiveRoom
-    session: Session
-    role: str
-    proven: Position | None = None  # up to where its deliveries are accounted for; None: it asked for no digest
+    __slots__ = ("last_seen", "metadata", "proven", "role", "room", "session", "status")
+
+    def __init__(self, room: LiveRoom, session: Session, role: str, now: float) -> None:
+        self.room = room
+        self.session = session
+        self.role = role
+        self.status = "online"
+        self.metadata: bytes | None = None
+        self.last_seen = now
+        self.proven: Position | None = (
+            None  # up to where its deliveries are accounted for; None: it asked for no digest
+        )
+
+    @property
+    def user(self) -> str:
+        return self.session.user
+
+    @property
+    def name(self) -> str:
+        return self.session.name
 
 
 class LiveRoom:
     """A room that has members on this node: the fan-out group and the seats, per user.
 
-    ``pins``: joins under way, which keep the room live while they wait.
+    ``pins``: joins under way, which keep the room live while they wait. ``grants``: how often a role in it was changed.
+    ``counting``, ``sample``: the presence tracker's (presence.py).
     """
 
-    __slots__ = ("group", "name", "pins", "room_class", "users")
+    __slots__ = ("counting", "grants", "group", "name", "pins", "record", "room_class", "sample", "users")
 
     def __init__(self, name: str, group: Room) -> None:
         self.name = name
         self.group = group
         self.room_class = group.room_class
-        self.users: dict[str, dict[str, Seat]] = {}  # user -> connection id -> seat
+        self.record: RoomRecord | None = None
+        self.users: dict[str, Seat | list[Seat]] = {}  # a list when the user has several connections here
         self.pins = 0
+        self.grants = 0
+        self.counting = False
+        self.sample: object = None
+
+    def seats(self, user: str) -> list[Seat]:
+        """Of one user, in order of arrival; a copy."""
+        held = self.users.get(user)
+        if held is None:
+            return []
+        return [held] if isinstance(held, Seat) else list(held)
+
+    def __iter__(self) -> Iterator[Seat]:
+        for held in self.users.values():
+            if isinstance(held, Seat):
+                yield held
+            else:
+                yield from held
 
 
 class Hub:
@@ -56,6 +96,7 @@ class Hub:
         history: tuple[int, int, float],
         now: Callable[[], float],
         room_class: Callable[[str], str] = lambda name: "history",
+        recent: int = 0,
     ) -> None:
         self._broker = broker
         self._now = now
@@ -63,8 +104,10 @@ class Hub:
         self._history = history
         self._room_class = room_class
         self.sessions: dict[str, Session] = {}  # connection id -> session
-        self.users: dict[str, set[Session]] = {}
+        self.users: dict[str, Session | list[Session]] = {}  # a list when there are several connections
         self.rooms: dict[str, LiveRoom] = {}
+        self._recent = recent
+        self._away: OrderedDict[tuple[str, str], str] = OrderedDict()  # (user, room) -> role, by when they left
         self._moving: dict[str, asyncio.Future[None]] = {}  # rooms being subscribed or unsubscribed
 
     # Connections and users -----------------------------------------------------------------------------------
@@ -73,16 +116,29 @@ class Hub:
         self.sessions[session.connection.id] = session
 
     def authenticated(self, session: Session) -> None:
-        self.users.setdefault(session.user, set()).add(session)
+        held = self.users.get(session.user)
+        if held is None:
+            self.users[session.user] = session
+        elif isinstance(held, list):
+            held.append(session)
+        else:
+            self.users[session.user] = [held, session]
+
+    def sessions_of(self, user: str) -> list[Session]:
+        """A user's connections on this node, in order of arrival; a copy."""
+        held = self.users.get(user)
+        if held is None:
+            return []
+        return list(held) if isinstance(held, list) else [held]
 
     def remove(self, session: Session) -> list[Seat]:
         """Forgets the session and takes it out of its rooms; returns the seats that it had."""
         self.sessions.pop(session.connection.id, None)
-        sessions = self.users.get(session.user)
-        if sessions is not None:
-            sessions.discard(session)
-            if not sessions:
-                del self.users[session.user]
+        others = [other for other in self.sessions_of(session.user) if other is not session]
+        if others:
+            self.users[session.user] = others[0] if len(others) == 1 else others
+        else:
+            self.users.pop(session.user, None)
         seats = list(session.rooms.values())
         for seat in seats:
             self.leave(seat)
@@ -121,8 +177,15 @@ class Hub:
         if seat is not None:
             seat.role = role
             return seat
-        seat = Seat(room, session, role)
-        room.users.setdefault(session.user, {})[session.connection.id] = seat
+        seat = Seat(room, session, role, self._now())
+        held = room.users.get(session.user)
+        if held is None:
+            room.users[session.user] = seat
+            self._away.pop((session.user, room.name), None)
+        elif isinstance(held, list):
+            held.append(seat)
+        else:
+            room.users[session.user] = [held, seat]
         session.rooms[room.name] = seat
         room.group.add(session.connection)
         return seat
@@ -134,11 +197,39 @@ class Hub:
             return
         room.group.discard(session.connection)
         session.connection.caught_up(room.name)
-        seats = room.users[session.user]
-        del seats[session.connection.id]
-        if not seats:
+        others = [other for other in room.seats(session.user) if other is not seat]
+        if others:
+            room.users[session.user] = others[0] if len(others) == 1 else others
+        else:
             del room.users[session.user]
+            self._remember(session.user, room.name, seat.role)
         self.close_if_empty(room)
+
+    def _remember(self, user: str, room: str, role: str) -> None:
+        self._away[user, room] = role
+        if len(self._away) > self._recent:
+            self._away.popitem(last=False)
+
+    @property
+    def remembered(self) -> int:
+        """Roles of users who are away."""
+        return len(self._away)
+
+    def role_of(self, room: LiveRoom, user: str) -> str | None:
+        """The stored role of a user in a live room, when it is known here."""
+        held = room.users.get(user)
+        if held is None:
+            return self._away.get((user, room.name))
+        return held.role if isinstance(held, Seat) else held[0].role
+
+    def granted(self, name: str, user: str, role: str | None) -> list[Seat]:
+        """The store has a new role for the user: what is remembered changes with it. Returns the user's seats, unchanged."""
+        self._away.pop((user, name), None)
+        room = self.rooms.get(name)
+        if room is None:
+            return []
+        room.grants += 1
+        return room.seats(user)
 
     def close_if_empty(self, room: LiveRoom) -> None:
         if room.users or room.pins or self.rooms.get(room.name) is not room:

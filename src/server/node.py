@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,23 +78,20 @@ class Node:
         )
         self.admission = Admission(limits.handshakes_per_second, limits.handshakes_burst, self.clock.monotonic)
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
-        self.hub = Hub(broker, self.spawn, history, self.clock.time, RoomClasses(rooms.latest, rooms.volatile).of)
+        classes = RoomClasses(rooms.latest, rooms.volatile)
+        self.hub = Hub(broker, self.spawn, history, self.clock.time, classes.of, limits.recent_users)
         self.documents = Documents(self)
         self.archive = Archive(self)
         self.upkeep = Upkeep(self)
         self.presence = PresenceTracker(
-            presence,
-            broker,
-            self.clock,
-            self.spawn,
-            grace=config.presence.grace_seconds,
-            ttl=config.presence.ttl_seconds,
+            presence, broker, self.clock, self.hub, config.presence, self.spawn, self.call_soon
         )
         self.rates: Rates = Rates(config.limits, self.clock)
         self.pings: PingWheel[WebSocket] = PingWheel(
             config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead, self._seen
         )
         self.draining = False
+        self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: list[asyncio.Task[None]] = []
         # Password hashes take tens of milliseconds and megabytes each: two at a time, the others wait.
@@ -209,19 +207,29 @@ class Node:
         """64 random bits as 16 hexadecimal digits."""
         return secrets.token_hex(8)
 
-    async def record_user(self, credentials: Credentials) -> None:
-        """Remembers who a token speaks for. Raises Unavailable."""
-        known = await self.store.user(credentials.user)
-        if known is None or (credentials.name and known.name != credentials.name):
-            await self.store.put_user(
-                UserRecord(credentials.user, credentials.name, credentials.guest, self.clock.time())
-            )
+    async def record_user(self, credentials: Credentials, *, known: bool = True) -> None:
+        """Remembers who a token speaks for; ``known``: the store may have this name already. Raises Unavailable.
+
+        Who was recorded lately costs no read, and nobody more than one.
+        """
+        user, name = credentials.user, credentials.name
+        recorded = self._recorded.get(user) if known else None
+        if recorded is None and known:
+            record = await self.store.user(user)
+            recorded = None if record is None else record.name
+        if recorded is None or (name and recorded != name):
+            await self.store.put_user(UserRecord(user, name, credentials.guest, self.clock.time()))
+            recorded = name
+        self._recorded[user] = recorded
+        self._recorded.move_to_end(user)
+        if len(self._recorded) > self.config.limits.recent_users:
+            self._recorded.popitem(last=False)
 
     def session_lost(self, session: Session) -> None:
         """The socket is gone: its seats and documents are given up."""
         self.rates.closed(session.user)
         for seat in self.hub.remove(session):
-            self.presence.left(seat.room.name, session, lost=True)
+            self.presence.left(seat, lost=True)
         for document in list(session.documents):
             live = self.documents.live.get(document)
             collaborator = session.documents.get(document)
@@ -231,12 +239,11 @@ class Node:
     def leave_room(self, seat: Seat, *, lost: bool) -> None:
         """A connection leaves one room."""
         self.hub.leave(seat)
-        self.presence.left(seat.room.name, seat.session, lost=lost)
+        self.presence.left(seat, lost=lost)
 
     def room_role_changed(self, room: str, user: str, role: str | None) -> None:
         """A grant takes effect at once; None takes the user out of the room."""
-        live = self.hub.rooms.get(room)
-        for seat in list(live.users.get(user, {}).values()) if live is not None else []:
+        for seat in self.hub.granted(room, user, role):
             if role is None:
                 self.leave_room(seat, lost=False)
                 seat.session.push("room:removed", {"room": room})
@@ -276,6 +283,9 @@ class Node:
     def on_ephemeral(self, room: str, event: str, payload: bytes) -> None:
         """From the broker: fan out what has no position."""
         try:
+            if event == "room:changes":
+                self.counters.deliveries += self.presence.on_changes(room, payload)
+                return
             push = Push.unpack(event, payload)
         except ValueError:
             log.warning("a malformed event for room %s was dropped", room)

@@ -1,43 +1,113 @@
 """Who is in a room and how: one status per user over several connections, away after a grace period.
 
-The tracker decides the notices (`room:user_joined`, `room:user_left`, `presence:update`) and keeps the Presence backend
-informed; changes of one turn are written together, the newest per (room, connection).
+The seats of the hub say who is here; the tracker adds who was lost and may come back, decides what the members are told, and keeps the
+Presence backend informed.
 
-Bounds: one record per seat, plus those within ``presence.grace_seconds`` of a lost connection.
+What is told: joins, departures and changed statuses of one turn of the event loop go out in one frame (`room:changes` between
+nodes). A room above ``presence.occupancy_users`` users is only *counted*: its members get `room:occupancy`, at most each
+``presence.occupancy_seconds``, until it has shrunk to three quarters of that; with n users coming and going at once that is n frames
+instead of n * n.
+
+Bounds: what hangs on a seat is in the seat; one record per user within ``presence.grace_seconds`` of a lost connection; the changes of
+one turn; one timer per counted room. A join costs O(1) and a list of at most ``presence.list_limit`` users, which in a larger room is
+made once in ``presence.occupancy_seconds``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import islice
+from typing import Any, Protocol
 
 import msgspec
 
+from ..core import wire
 from ..core.wire import Push
-from .seams import Broker, Clock, Presence, PresenceEntry, Timer, Unavailable
+from .config import PresenceConfig
+from .hub import Hub, LiveRoom, Seat
+from .seams import Broker, Clock, Presence, PresenceChange, PresenceEntry, Timer, Unavailable
 from .session import Session
 
 log = logging.getLogger("syncline.presence")
 
 #: A user's status over its connections is the strongest of theirs.
 _STRENGTH = {"away": 0, "online": 1, "busy": 2}
+#: Presence writes that one call of the backend takes: a storm must not make one long transaction.
+_CHUNK = 500
+
+State = dict[str, Any]  # of one user, as the protocol shows it
 
 
-class _Here:
-    """One user in one room."""
+class _Stated(Protocol):
+    """A seat, or another node's entry."""
 
-    __slots__ = ("connections", "grace", "name")
+    @property
+    def user(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def last_seen(self) -> float: ...
+    @property
+    def metadata(self) -> bytes | None: ...
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.connections: dict[str, PresenceEntry] = {}
-        self.grace: Timer | None = None  # runs while the last connection is lost and may come back
+
+class _Lost:
+    """A user whose last connection in a room was lost, for as long as it may come back unnoticed."""
+
+    __slots__ = ("entry", "timer")
+
+    def __init__(self, entry: PresenceEntry, timer: Timer) -> None:
+        self.entry = entry
+        self.timer = timer
 
 
-def _combined(entries: list[PresenceEntry]) -> dict[str, Any]:
+class _Sample:
+    """Some users of a large room, encoded; for the joins until ``until`` (monotonic)."""
+
+    __slots__ = ("encoded", "states", "until", "users")
+
+    def __init__(self, states: list[State], until: float) -> None:
+        self.states = states
+        self.users = frozenset(state["user"] for state in states)
+        self.until = until
+        self.encoded: dict[str, list[msgspec.Raw]] = {}
+
+    def of(self, codec: str) -> list[msgspec.Raw]:
+        found = self.encoded.get(codec)
+        if found is None:
+            found = self.encoded[codec] = [_raw(codec, state) for state in self.states]
+        return found
+
+
+class _Change:
+    """One notice of the turn. ``skip``: the connection that is not told, because it is its own join."""
+
+    __slots__ = ("data", "event", "skip")
+
+    def __init__(self, event: str, data: State, skip: str = "") -> None:
+        self.event = event
+        self.data = data
+        self.skip = skip
+
+
+_Wire = list[tuple[str, State, str]]  # changes as they travel between nodes: (event, data, skip)
+_decode = msgspec.json.Decoder(_Wire).decode
+
+
+def _user_of(state: State) -> str:
+    return str(state["user"])
+
+
+def _raw(codec: str, state: State) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(state) if codec == "json" else msgspec.msgpack.encode(state))
+
+
+def _state(entries: Sequence[_Stated]) -> State:
     """One user's entries as the protocol shows them: strongest status, newest metadata."""
-    newest = max(entries, key=lambda entry: entry.last_seen)
+    newest = entries[0] if len(entries) == 1 else max(entries, key=lambda entry: entry.last_seen)
     status = max((entry.status for entry in entries), key=lambda word: _STRENGTH.get(word, 0))
     return {
         "user": newest.user,
@@ -54,148 +124,263 @@ class PresenceTracker:
         presence: Presence,
         broker: Broker,
         clock: Clock,
+        hub: Hub,
+        config: PresenceConfig,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
-        *,
-        grace: float,
-        ttl: float,
+        call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
         self._presence = presence
         self._broker = broker
         self._clock = clock
+        self._hub = hub
+        self._config = config
         self._spawn = spawn
-        self._grace = grace
-        self._ttl = ttl
-        self._rooms: dict[str, dict[str, _Here]] = {}
-        self._changed: dict[tuple[str, str], PresenceEntry | None] = {}  # for the backend; None: drop
-        self._under_way: dict[tuple[str, str], PresenceEntry | None] = {}  # being written now
+        self._call_soon = call_soon
+        self._lost: dict[str, dict[str, _Lost]] = {}  # room -> user
+        self._turn: dict[str, list[_Change]] = {}  # of this turn, by room
+        self._recount: set[str] = set()  # counted rooms that changed since they were told
+        self._telling = False  # at the end of this turn
+        self._pacing: dict[str, Timer] = {}  # counted rooms that were told lately
+        self._changed: dict[tuple[str, str], PresenceChange] = {}  # for the backend, by (room, connection)
+        self._under_way: dict[tuple[str, str], PresenceChange] = {}  # being written now
         self._writing = False
 
     def __len__(self) -> int:
         """Users here, counted per room."""
-        return sum(map(len, self._rooms.values()))
+        return sum(len(room.users) for room in self._hub.rooms.values()) + sum(map(len, self._lost.values()))
 
     # What happens in rooms -----------------------------------------------------------------------------------
 
-    def entered(self, room: str, session: Session) -> None:
-        """A connection sat down. Tells the others when it is the user's first."""
-        users = self._rooms.setdefault(room, {})
-        here = users.get(session.user)
-        first = here is None
-        if here is None:
-            here = users[session.user] = _Here(session.name)
-        if here.grace is not None:
+    def entered(self, seat: Seat) -> None:
+        """A connection sat down that was not in the room. Tells the others when it is the user's first."""
+        room = seat.room
+        lost = self._take_lost(room.name, seat.user)
+        if lost is not None:
             # Back within the grace period: nobody is told, and what it said before (busy, say) holds.
-            here.grace.cancel()
-            here.grace = None
-            before = _combined(list(here.connections.values()))["status"]
-            for connection in here.connections:
-                self._write(room, connection, None)
-            here.connections.clear()
+            seat.status, seat.metadata = lost.entry.status, lost.entry.metadata
+            self._write(room.name, lost.entry, here=False)
+        elif len(seats := room.seats(seat.user)) == 1:
+            self._notice(room.name, "room:user_joined", seat.user, seat.name, skip=seat.session.connection.id)
         else:
-            before = "online"
-        if session.connection.id not in here.connections:
-            self._set(room, here, session, before, None)
-        if first:
-            self._notice(room, "room:user_joined", session.user, session.name, skip=session.connection.id)
+            self._tell_if_changed(room.name, seats, [other for other in seats if other is not seat])
+        self._write(room.name, _entry(seat), here=True)
+        self._recounted(room.name)
 
-    def left(self, room: str, session: Session, *, lost: bool) -> None:
+    def left(self, seat: Seat, *, lost: bool) -> None:
         """A connection stood up, or was lost: then the user may come back within the grace period."""
-        users = self._rooms.get(room)
-        here = users.get(session.user) if users is not None else None
-        if users is None or here is None or session.connection.id not in here.connections:
-            return
-        if lost and self._grace > 0 and len(here.connections) == 1:
-            if here.grace is None:
-                here.grace = self._clock.call_later(self._grace, self._gone, room, session.user, True)
-            return
-        before = _combined(list(here.connections.values()))
-        del here.connections[session.connection.id]
-        self._write(room, session.connection.id, None)
-        if not here.connections:
-            self._gone(room, session.user, lost)
+        room, user = seat.room.name, seat.user
+        rest = seat.room.seats(user)
+        entry = _entry(seat, self._clock.time())
+        if rest:
+            self._write(room, entry, here=False)
+            self._tell_if_changed(room, rest, [*rest, seat])
+        elif lost and self._config.grace_seconds > 0:
+            timer = self._clock.call_later(self._config.grace_seconds, self._expired, room, user)
+            self._lost.setdefault(room, {})[user] = _Lost(entry, timer)
         else:
-            self._tell_if_changed(room, here, before)
+            self._gone(room, entry, lost=lost)
+        self._recounted(room)
 
-    def _gone(self, room: str, user: str, lost: bool) -> None:
-        users = self._rooms[room]
-        here = users.pop(user)
-        if not users:
-            del self._rooms[room]
-        if here.grace is not None:
-            here.grace.cancel()
-        for connection in here.connections:
-            self._write(room, connection, None)
+    def _take_lost(self, room: str, user: str) -> _Lost | None:
+        users = self._lost.get(room)
+        lost = users.pop(user, None) if users is not None else None
+        if lost is not None:
+            lost.timer.cancel()
+            if not users:
+                del self._lost[room]
+        return lost
+
+    def _expired(self, room: str, user: str) -> None:
+        lost = self._take_lost(room, user)
+        if lost is not None:
+            self._gone(room, lost.entry, lost=True)
+            self._recounted(room)
+
+    def _gone(self, room: str, entry: PresenceEntry, *, lost: bool) -> None:
+        self._write(room, entry, here=False)
         if lost:
-            away = {
-                "user": user,
-                "name": here.name,
-                "status": "away",
-                "last_seen": self._clock.time(),
-                "metadata": None,
-            }
-            self._broker.publish_ephemeral(
-                room, "presence:update", Push("presence:update", {"room": room, **away}, key=user).pack()
-            )
-        self._notice(room, "room:user_left", user, here.name)
+            state: State = {"user": entry.user, "name": entry.name, "status": "away"}
+            state |= {"last_seen": self._clock.time(), "metadata": None}
+            self._tell(room, state)
+        self._notice(room, "room:user_left", entry.user, entry.name)
 
-    def update(self, room: str, session: Session, status: str, metadata: bytes | None) -> None:
+    def update(self, seat: Seat, status: str, metadata: bytes | None) -> None:
         """`presence:update` of one connection; the room is told what it makes of the user's status."""
-        here = self._rooms[room][session.user]
-        self._set(room, here, session, status, metadata)
-        self._tell(room, here)
+        seat.status, seat.metadata, seat.last_seen = status, metadata, self._clock.time()
+        self._write(seat.room.name, _entry(seat), here=True)
+        self._tell(seat.room.name, _state(seat.room.seats(seat.user)))
 
     # What is told --------------------------------------------------------------------------------------------
 
-    def _set(self, room: str, here: _Here, session: Session, status: str, metadata: bytes | None) -> None:
-        connection = session.connection.id
-        entry = PresenceEntry(session.user, connection, session.name, status, self._clock.time(), metadata)
-        here.connections[connection] = entry
-        self._write(room, connection, entry)
-
     def _notice(self, room: str, event: str, user: str, name: str, skip: str = "") -> None:
-        # A user's newest notice says all there is to know: a slow reader gets that one.
-        push = Push(event, {"room": room, "user": user, "name": name}, "json", skip, user)
-        self._broker.publish_ephemeral(room, event, push.pack())
+        self._change(room, _Change(event, {"room": room, "user": user, "name": name}, skip))
 
-    def _tell(self, room: str, here: _Here) -> None:
-        state = _combined(list(here.connections.values()))
-        push = Push("presence:update", {"room": room, **state}, key=state["user"])
-        self._broker.publish_ephemeral(room, "presence:update", push.pack())
+    def _tell(self, room: str, state: State) -> None:
+        self._change(room, _Change("presence:update", {"room": room, **state}))
 
-    def _tell_if_changed(self, room: str, here: _Here, before: dict[str, Any]) -> None:
-        after = _combined(list(here.connections.values()))
-        if (after["status"], after["metadata"]) != (before["status"], before["metadata"]):
-            self._tell(room, here)
+    def _tell_if_changed(self, room: str, now: Sequence[Seat], before: Sequence[Seat]) -> None:
+        after, was = _state(now), _state(before)
+        if (after["status"], after["metadata"]) != (was["status"], was["metadata"]):
+            self._tell(room, after)
 
-    def of(self, room: str, user: str) -> dict[str, Any]:
-        """One user who is here on this node, as the protocol shows it. Raises KeyError."""
-        return _combined(list(self._rooms[room][user].connections.values()))
+    def _change(self, room: str, change: _Change) -> None:
+        live = self._hub.rooms.get(room)
+        if live is not None and live.counting:
+            return
+        if not self._turn:
+            self._call_soon(self._end_of_turn)
+        self._turn.setdefault(room, []).append(change)
 
-    async def members(self, room: str) -> dict[str, dict[str, Any]]:
-        """user -> what the protocol shows, over all nodes. Raises Unavailable."""
+    def _end_of_turn(self) -> None:
+        turn, self._turn = self._turn, {}
+        for room, changes in turn.items():
+            live = self._hub.rooms.get(room)
+            if live is not None and live.counting:
+                continue  # it has become one: everybody is told the count
+            latest = {change.data["user"]: change for change in changes if change.event == "presence:update"}
+            kept: _Wire = [
+                (change.event, change.data, change.skip)
+                for change in changes
+                if change.event != "presence:update" or latest[change.data["user"]] is change
+            ]
+            self._broker.publish_ephemeral(room, "room:changes", msgspec.json.encode(kept))
+
+    def on_changes(self, room: str, payload: bytes) -> int:
+        """`room:changes` from the broker, this node's own too; returns the deliveries. Raises ValueError."""
+        changes = _decode(payload)
+        live = self._hub.rooms.get(room)
+        if live is None or not changes:
+            return 0
+        own = {skip: number for number, (_, _, skip) in enumerate(changes) if skip}
+        whole: dict[str, bytes] = {}
+        deliveries = 0
+        for seat in live:
+            connection, codec = seat.session.connection, seat.session.codec
+            number = own.get(connection.id)
+            if number is None:
+                frame = whole.get(codec)
+                if frame is None:
+                    frame = whole[codec] = wire.pushes_frame(codec, [(event, data) for event, data, _ in changes])
+            elif later := [(event, data) for event, data, _ in changes[number + 1 :]]:
+                frame = wire.pushes_frame(codec, later)  # what was before its join, the answer to that has said
+            else:
+                continue
+            deliveries += connection.deliver(frame)
+        return deliveries
+
+    # Counting ------------------------------------------------------------------------------------------------
+
+    def occupancy(self, room: LiveRoom, elsewhere: Sequence[PresenceEntry] = ()) -> dict[str, int]:
+        """Users and connections; who may come back within the grace period is counted as a user."""
+        users = len(room.users) + len(self._lost.get(room.name, ()))
+        if elsewhere:
+            users = len(self._merged(room, elsewhere))
+        return {"users": users, "connections": len(room.group) + len(elsewhere)}
+
+    @property
+    def counted(self) -> int:
+        """Rooms that are only counted."""
+        return sum(room.counting for room in self._hub.rooms.values())
+
+    def _recounted(self, name: str) -> None:
+        """Somebody came or went: a counted room is told, now or when it is time again."""
+        room = self._hub.rooms.get(name)
+        if room is None:
+            return
+        if not room.counting:
+            if len(room.users) + len(self._lost.get(name, ())) <= self._config.occupancy_users:
+                return
+            room.counting = True
+        self._recount.add(name)
+        if name not in self._pacing and not self._telling:
+            self._telling = True
+            self._call_soon(self._tell_counts)
+
+    def _tell_counts(self) -> None:
+        self._telling = False
+        for name in self._recount - self._pacing.keys():
+            self._recount.discard(name)
+            room = self._hub.rooms.get(name)
+            if room is None or not room.counting:
+                continue
+            counts = self.occupancy(room)
+            told: State = {"room": name, **counts}
+            if counts["users"] <= self._config.occupancy_users * 3 // 4:
+                room.counting = False
+                room.sample = None
+                told["members"] = self._listed(room)  # from now on it is told one by one again
+            self._hub.broadcast(name, Push("room:occupancy", told))
+            self._pacing[name] = self._clock.call_later(self._config.occupancy_seconds, self._paced, name)
+
+    def _paced(self, name: str) -> None:
+        del self._pacing[name]
+        if name in self._recount:
+            self._tell_counts()
+
+    # Lists ---------------------------------------------------------------------------------------------------
+
+    def _states(self, room: LiveRoom) -> Iterable[State]:
+        for held in room.users.values():
+            yield _state([held] if isinstance(held, Seat) else held)
+        for lost in self._lost.get(room.name, {}).values():
+            yield _state([lost.entry])
+
+    def _listed(self, room: LiveRoom) -> list[State]:
+        states = list(islice(self._states(room), self._config.list_limit))
+        states.sort(key=_user_of)
+        return states
+
+    async def elsewhere(self, room: LiveRoom) -> list[PresenceEntry]:
+        """Other nodes' entries of the room; none without a shared backend. Raises Unavailable. O(connections)."""
+        if not self._presence.shared:
+            return []
         unwritten = {**self._under_way, **self._changed}  # may be written while the list is read, or not
-        entries = {entry.connection: entry for entry in await self._presence.list(room)}
-        for (name, connection), entry in {**unwritten, **self._under_way, **self._changed}.items():
-            if name == room:
-                if entry is None:
-                    entries.pop(connection, None)
-                else:
-                    entries[connection] = entry
-        for here in self._rooms.get(room, {}).values():
-            entries.update(here.connections)
-        by_user: dict[str, list[PresenceEntry]] = {}
-        for entry in entries.values():
+        entries = {entry.connection: entry for entry in await self._presence.list(room.name)}
+        for name, connection in (*unwritten, *self._under_way, *self._changed):
+            if name == room.name:
+                entries.pop(connection, None)
+        return [entry for entry in entries.values() if entry.connection not in self._hub.sessions]
+
+    def _merged(self, room: LiveRoom, elsewhere: Sequence[PresenceEntry]) -> dict[str, State]:
+        by_user: dict[str, list[_Stated]] = {}
+        for entry in (*elsewhere, *room, *(lost.entry for lost in self._lost.get(room.name, {}).values())):
             by_user.setdefault(entry.user, []).append(entry)
-        return {user: _combined(of_user) for user, of_user in by_user.items()}
+        return {user: _state(entries) for user, entries in by_user.items()}
+
+    async def members(self, room: LiveRoom) -> dict[str, State]:
+        """user -> what the protocol shows, over all nodes. Raises Unavailable. O(users)."""
+        return self._merged(room, await self.elsewhere(room))
+
+    def listed(
+        self, room: LiveRoom, session: Session, elsewhere: Sequence[PresenceEntry] = ()
+    ) -> list[State] | list[msgspec.Raw]:
+        """For the answer to a join: at most ``presence.list_limit`` users, the session's own among them."""
+        limit = self._config.list_limit
+        if elsewhere:
+            states = self._merged(room, elsewhere)
+            own = states.pop(session.user)
+            return sorted([own, *islice(states.values(), limit - 1)], key=_user_of)
+        if self.occupancy(room)["users"] <= limit:
+            return self._listed(room)
+        now = self._clock.monotonic()
+        sample = room.sample
+        if not isinstance(sample, _Sample) or sample.until <= now:
+            sample = room.sample = _Sample(self._listed(room), now + self._config.occupancy_seconds)
+        entries = sample.of(session.codec)
+        if session.user in sample.users:
+            return entries
+        return [*entries[: limit - 1], _raw(session.codec, _state(room.seats(session.user)))]
 
     async def last_seen(self, room: str, users: list[str]) -> dict[str, float]:
-        """When those users were last here, for those that ever were. Raises Unavailable."""
+        """When those users were last here, for those that ever left. Raises Unavailable."""
         return await self._presence.last_seen(room, users)
 
     # The backend ---------------------------------------------------------------------------------------------
 
-    def _write(self, room: str, connection: str, entry: PresenceEntry | None) -> None:
-        self._changed[room, connection] = entry
+    def _write(self, room: str, entry: PresenceEntry, *, here: bool) -> None:
+        if here and not self._presence.shared:
+            return  # nobody else asks
+        self._changed[room, entry.connection] = PresenceChange(room, entry, here)
         if not self._writing:
             self._writing = True
             self._spawn(self._write_changes())
@@ -204,11 +389,9 @@ class PresenceTracker:
         try:
             while self._changed:
                 self._under_way, self._changed = self._changed, {}
-                for (room, connection), entry in self._under_way.items():
-                    if entry is None:
-                        await self._presence.drop(room, connection)
-                    else:
-                        await self._presence.touch(room, entry, self._ttl)
+                changes = list(self._under_way.values())
+                for start in range(0, len(changes), _CHUNK):
+                    await self._presence.write(changes[start : start + _CHUNK], self._config.ttl_seconds)
         except Unavailable as error:
             # What is lost here comes again with the next touch; an entry that was not dropped expires.
             log.warning("presence backend unavailable: %s", error)
@@ -218,21 +401,27 @@ class PresenceTracker:
 
     def touch_all(self) -> None:
         """Renews every entry's life; the node calls it a few times per ``ttl``."""
+        if not self._presence.shared:
+            return
         now = self._clock.time()
-        for room, users in self._rooms.items():
-            for here in users.values():
-                if here.grace is None:
-                    for connection, entry in here.connections.items():
-                        # The metadata's age decides between connections, so it is kept: only the backend's copy is renewed.
-                        self._write(room, connection, _seen(entry, now))
+        for room in self._hub.rooms.values():
+            for seat in room:
+                # The metadata's age decides between connections, so it is kept: only the backend's copy is renewed.
+                self._write(room.name, _entry(seat, now), here=True)
 
     def stop(self) -> None:
-        """Cancels the timers of the grace periods."""
-        for users in self._rooms.values():
-            for here in users.values():
-                if here.grace is not None:
-                    here.grace.cancel()
+        """Ends the grace periods and the timers; what was seen of whom is still written."""
+        for room, users in self._lost.items():
+            for lost in users.values():
+                lost.timer.cancel()
+                self._write(room, lost.entry, here=False)
+        self._lost.clear()
+        for timer in self._pacing.values():
+            timer.cancel()
+        self._pacing.clear()
 
 
-def _seen(entry: PresenceEntry, now: float) -> PresenceEntry:
-    return PresenceEntry(entry.user, entry.connection, entry.name, entry.status, now, entry.metadata)
+def _entry(seat: Seat, seen: float | None = None) -> PresenceEntry:
+    session = seat.session
+    at = seat.last_seen if seen is None else seen
+    return PresenceEntry(session.user, session.connection.id, session.name, seat.status, at, seat.metadata)

@@ -331,24 +331,37 @@ class PresenceEntry:
     metadata: bytes | None = None
 
 
+@dataclass(slots=True, frozen=True)
+class PresenceChange:
+    """``here``: creates or replaces the entry of (room, connection). Else it ends, if there is one; what is left is when its user was
+    last seen."""
+
+    room: str
+    entry: PresenceEntry
+    here: bool
+
+
 class Presence(Protocol):
-    """Who is in a room, over all nodes. An entry lives ``ttl`` seconds past its last touch unless dropped."""
+    """Who is in a room, over all nodes. An entry lives ``ttl`` seconds past its last touch unless it was ended.
+
+    ``shared``: other nodes write here too. A node that is alone knows who is here by itself: it reads no lists, and writes only who left.
+    """
+
+    @property
+    def shared(self) -> bool: ...
 
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
 
-    async def touch(self, room: str, entry: PresenceEntry, ttl: float) -> None:
-        """Creates or replaces the entry of (room, connection)."""
-
-    async def drop(self, room: str, connection: str) -> None:
-        """Idempotent. What is left of the user is when it was last seen."""
+    async def write(self, changes: Sequence[PresenceChange], ttl: float) -> None:
+        """All of them, in order."""
 
     async def list(self, room: str) -> list[PresenceEntry]:
         """Live entries, by (user, connection)."""
 
     async def last_seen(self, room: str, users: Sequence[str]) -> dict[str, float]:
-        """Of those users that were ever here: the newest ``last_seen``, live or dropped."""
+        """Of those users that were ever here: the newest ``last_seen``, live or ended."""
 
 
 # ----------------------------------------------------------------------------------------------------------------- Auth

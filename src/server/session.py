@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -20,6 +20,7 @@ import msgspec
 
 from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
+from . import eager
 from .requests import Request
 from .seams import Credentials, Timer, Unavailable
 
@@ -231,11 +232,22 @@ class Session:
             if result is not None:
                 request.reply(result)
 
-    def _wait(self, work: Awaitable[Any], request: Request) -> None:
-        self._waiting = True
-        self.node.spawn(self._finish(work, request))
+    def _wait(self, work: Coroutine[Any, Any, Any], request: Request) -> None:
+        """Answers at once when the work does not really wait."""
+        try:
+            result = eager.run(work)
+        except eager.Waits as waits:
+            self._waiting = True
+            self.node.spawn(self._finish(waits.rest, request))
+        except SessionGone:
+            pass
+        except Exception as error:
+            self._failed(request, error)
+        else:
+            if result is not None and self.state < State.CLOSING:
+                request.reply(result)
 
-    async def _finish(self, work: Awaitable[Any], request: Request) -> None:
+    async def _finish(self, work: Coroutine[Any, Any, Any], request: Request) -> None:
         try:
             result = await work
             if result is not None and self.state < State.CLOSING:

@@ -29,7 +29,7 @@ def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str
             raise SynclineError(ErrorCode.INVALID_DATA, "the metadata has no JSON form") from error
         if metadata is not None and len(metadata) > limit:
             raise SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
-    rooms = list(session.rooms) if data.room is None else [seat_of(session, data.room).room.name]
-    for room in rooms:
-        session.node.presence.update(room, session, data.status, metadata)
-    return {"status": data.status, "rooms": rooms}
+    seats = list(session.rooms.values()) if data.room is None else [seat_of(session, data.room)]
+    for seat in seats:
+        session.node.presence.update(seat, data.status, metadata)
+    return {"status": data.status, "rooms": [seat.room.name for seat in seats]}

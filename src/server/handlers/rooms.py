@@ -44,20 +44,31 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
     node = session.node
     if data.room not in session.rooms and len(session.rooms) >= node.config.limits.rooms:
         raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {node.config.limits.rooms} rooms on one connection")
-    role = await _admit(session, data.room, data.password)
-    room = await node.hub.open(data.room)
+    room = node.hub.rooms.get(data.room)
+    record = None
+    if room is None:
+        record = await _record(session, data.room)
+        room = await node.hub.open(data.room)
     room.pins += 1
     try:
-        members = await node.presence.members(data.room)
-        recovered, publications = await _missed(session, room, data)
+        if room.record is None:
+            room.record = record or await _record(session, data.room)
+        while True:
+            grants = room.grants
+            role = node.hub.role_of(room, session.user) or await _admit(session, room, data.password)
+            elsewhere = await node.presence.elsewhere(room)
+            recovered, publications = await _missed(session, room, data)
+            if grants == room.grants:
+                break  # else somebody's role was changed meanwhile: this one's, perhaps
         # From here to the reply nothing awaits: no publication can fall between.
         behind = session.connection.caught_up(data.room)
+        new = data.room not in session.rooms
         seat = node.hub.sit(room, session, role)
     finally:
         room.pins -= 1
         node.hub.close_if_empty(room)
-    node.presence.entered(data.room, session)
-    members[session.user] = node.presence.of(data.room, session.user)
+    if new:
+        node.presence.entered(seat)
     position = room.group.history.position
     joined: dict[str, Any] = {
         "room": data.room,
@@ -66,7 +77,8 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
         "position": {"offset": position.offset, "epoch": position.epoch},
         "recovered": recovered,
         "publications": [publication.as_data(session.codec) for publication in publications],
-        "members": [members[user] for user in sorted(members)],
+        "members": node.presence.listed(room, session, elsewhere),
+        "occupancy": node.presence.occupancy(room, elsewhere),
     }
     if data.digest:
         all_to_all = room.room_class == digest.CLASS
@@ -74,19 +86,23 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
     return joined
 
 
-async def _admit(session: Session, name: str, password: str | None) -> str:
-    """The role with which the session's user may enter. Raises SynclineError."""
+async def _record(session: Session, name: str) -> RoomRecord:
+    """The stored room; made when joins make rooms. Raises SynclineError."""
     node = session.node
     record = await node.store.room(name)
-    if record is None:
-        if not node.config.rooms.create_on_join:
-            raise SynclineError(ErrorCode.ROOM_NOT_FOUND, f"no room {name!r}")
+    if record is None and node.config.rooms.create_on_join:
         fresh = RoomRecord(name, session.user, node.config.rooms.default_role, None, node.clock.time())
-        if await node.store.create_room(fresh):
-            return "owner"
-        record = await node.store.room(name)  # somebody else was quicker
-        if record is None:
-            raise SynclineError(ErrorCode.ROOM_NOT_FOUND, f"no room {name!r}")
+        # Else somebody else was quicker.
+        record = fresh if await node.store.create_room(fresh) else await node.store.room(name)
+    if record is None:
+        raise SynclineError(ErrorCode.ROOM_NOT_FOUND, f"no room {name!r}")
+    return record
+
+
+async def _admit(session: Session, room: LiveRoom, password: str | None) -> str:
+    """The role with which the session's user may enter. Raises SynclineError."""
+    node, name, record = session.node, room.name, room.record
+    assert record is not None
     role = await node.store.room_role(name, session.user)
     if role is not None:
         return role
@@ -122,14 +138,16 @@ async def leave(session: Session, data: RoomLeave, request: Request) -> dict[str
             raise SynclineError(ErrorCode.FORBIDDEN, "an owner hands the room over before resigning")
         await node.store.set_room_role(data.room, session.user, None)
     node.leave_room(seat, lost=False)
+    if data.resign:
+        node.room_role_changed(data.room, session.user, None)  # the user's other connections are out, too
     return {"room": data.room}
 
 
 @EVENTS.on("room:members", RoomOnly)
 async def members(session: Session, data: RoomOnly, request: Request) -> dict[str, Any]:
     node = session.node
-    seat_of(session, data.room)
-    roles, here = await asyncio.gather(node.store.room_members(data.room), node.presence.members(data.room))
+    room = seat_of(session, data.room).room
+    roles, here = await asyncio.gather(node.store.room_members(data.room), node.presence.members(room))
     absent = [user for user in roles if user not in here]
     seen = await node.presence.last_seen(data.room, absent)
     listed = []

@@ -6,7 +6,7 @@ import pytest
 
 from syncline.core.room import Publication
 from syncline.server.backends.memory import MemoryBroker, MemoryEventLog, MemoryPresence, MemoryStore
-from syncline.server.seams import PresenceEntry
+from syncline.server.seams import PresenceChange, PresenceEntry
 from syncline.testing import BrokerSuite, EventLogSuite, ManualClock, Outcomes, PresenceSuite, Recorder, StoreSuite
 
 
@@ -67,15 +67,19 @@ class TestMemoryPresence(PresenceSuite):
         clock = ManualClock()
         presence = MemoryPresence(clock, max_seen=10)
         await presence.start()
+
+        async def write(room: str, *, here: bool) -> None:
+            await presence.write([PresenceChange(room, PresenceEntry("ada", "c", "Ada", "online", 1.0), here)], 10.0)
+
         for number in range(100):
             for _ in range(3):  # comes, goes, comes again
-                await presence.touch(f"room{number}", PresenceEntry("ada", "c", "Ada", "online", 1.0), 10.0)
-                await presence.drop(f"room{number}", "c")
-            await presence.touch(f"room{number}", PresenceEntry("ada", "c", "Ada", "online", 1.0), 10.0)
+                await write(f"room{number}", here=True)
+                await write(f"room{number}", here=False)
+            await write(f"room{number}", here=True)
         assert len(presence) == 100
         clock.advance(5)
         for number in range(100):
-            await presence.touch(f"room{number}", PresenceEntry("ada", "c", "Ada", "online", 1.0), 10.0)
+            await write(f"room{number}", here=True)
         clock.advance(6)
         await presence.list("room0")
         assert len(presence) == len(presence._due) == 100, "no items are left of the times before"

@@ -10,7 +10,7 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from ...seams import Clock, PresenceEntry, Unavailable
+from ...seams import Clock, PresenceChange, PresenceEntry, Unavailable
 
 
 class _Held:
@@ -66,26 +66,34 @@ class MemoryPresence:
         if entries is not None and entries.pop(connection, None) is not None and not entries:
             del self._rooms[room]
 
-    async def touch(self, room: str, entry: PresenceEntry, ttl: float) -> None:
+    @property
+    def shared(self) -> bool:
+        return False
+
+    async def write(self, changes: Sequence[PresenceChange], ttl: float) -> None:
         self._require_open()
         self._sweep()
-        entries = self._rooms.setdefault(room, {})
         expiry = self._clock.time() + ttl
+        for change in changes:
+            if change.here:
+                self._touch(change.room, change.entry, expiry)
+            else:
+                self._remove(change.room, change.entry.connection)
+            key = (change.room, change.entry.user)
+            seen = change.entry.last_seen
+            self._seen[key] = max(self._seen.get(key, seen), seen)
+            self._seen.move_to_end(key)
+            if len(self._seen) > self._max_seen:
+                self._seen.popitem(last=False)
+
+    def _touch(self, room: str, entry: PresenceEntry, expiry: float) -> None:
+        entries = self._rooms.setdefault(room, {})
         held = entries.get(entry.connection)
         if held is None or expiry < held.due:
             entries[entry.connection] = _Held(entry, expiry)
             heapq.heappush(self._due, (expiry, room, entry.connection))
         else:
             held.entry, held.expiry = entry, expiry
-        key = (room, entry.user)
-        self._seen[key] = max(self._seen.get(key, entry.last_seen), entry.last_seen)
-        self._seen.move_to_end(key)
-        if len(self._seen) > self._max_seen:
-            self._seen.popitem(last=False)
-
-    async def drop(self, room: str, connection: str) -> None:
-        self._require_open()
-        self._remove(room, connection)
 
     async def list(self, room: str) -> list[PresenceEntry]:
         self._require_open()

@@ -1,4 +1,4 @@
-"""Presence in SQLite. Writes share the turn's transaction; expired entries go with the next touch of any room."""
+"""Presence in SQLite. Writes share the turn's transaction; expired entries go with the next write of any room."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import builtins
 import sqlite3
 from collections.abc import Sequence
 
-from ...seams import Clock, PresenceEntry
+from ...seams import Clock, PresenceChange, PresenceEntry
 from .database import Database
 from .part import Part
 
@@ -15,6 +15,7 @@ _TOUCH = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET user = excluded.user, name = excluded.name, status = excluded.status,
         last_seen = excluded.last_seen, metadata = excluded.metadata, expires_at = excluded.expires_at"""
+_END = "DELETE FROM presence WHERE room = ? AND connection = ?"
 _SEEN = """
     INSERT INTO last_seen (room, user, time) VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET time = max(time, excluded.time)"""
@@ -30,25 +31,34 @@ class SqlitePresence(Part):
     async def start(self) -> None:
         await self._acquire()
 
-    async def touch(self, room: str, entry: PresenceEntry, ttl: float) -> None:
+    @property
+    def shared(self) -> bool:
+        return False  # the file is one node's: its broker claims it
+
+    async def write(self, changes: Sequence[PresenceChange], ttl: float) -> None:
         self._require_open()
         now = self._clock.time()
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM presence WHERE expires_at <= ?", (now,))
-            row = (room, entry.connection, entry.user, entry.name, entry.status, entry.last_seen, entry.metadata)
-            connection.execute(_TOUCH, (*row, now + ttl))
-            connection.execute(_SEEN, (room, entry.user, entry.last_seen))
+            for change in changes:
+                room, entry = change.room, change.entry
+                if change.here:
+                    row = (
+                        room,
+                        entry.connection,
+                        entry.user,
+                        entry.name,
+                        entry.status,
+                        entry.last_seen,
+                        entry.metadata,
+                    )
+                    connection.execute(_TOUCH, (*row, now + ttl))
+                else:
+                    connection.execute(_END, (room, entry.connection))
+                connection.execute(_SEEN, (room, entry.user, entry.last_seen))
 
         await self._database.write(work)
-
-    async def drop(self, room: str, connection: str) -> None:
-        self._require_open()
-        await self._database.write(
-            lambda database: (
-                database.execute("DELETE FROM presence WHERE room = ? AND connection = ?", (room, connection)).rowcount
-            )
-        )
 
     async def list(self, room: str) -> builtins.list[PresenceEntry]:
         self._require_open()
