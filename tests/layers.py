@@ -23,6 +23,7 @@ ROOMS: tuple[tuple[str, str], ...] = (
     ("syncline.client", "client"),
     ("syncline.testing", "testing"),
     ("syncline.server.seams", "contracts"),
+    ("syncline.server.seams_presence", "contracts"),
     ("syncline.server.clock", "contracts"),
     ("syncline.server.config", "contracts"),
     ("syncline.server.config_check", "contracts"),

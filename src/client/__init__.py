@@ -24,7 +24,7 @@ from .errors import (
 )
 from .history import Blame, BlameRange, History, HistoryEntry, Version
 from .proof import Position, Proof
-from .rooms import CustomEvent, Member, MessageStream, Publication, Room
+from .rooms import CustomEvent, Member, MessageStream, Occupancy, Publication, Room
 from .typed_document import TypedDocument
 from .typed_state import LostContent, TypedOrigin
 
@@ -52,6 +52,7 @@ __all__ = [
     "LostWork",
     "Member",
     "MessageStream",
+    "Occupancy",
     "Options",
     "Origin",
     "Position",

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-ROOM_EVENTS = frozenset({"event:custom", "room:user_joined", "room:user_left", "room:behind", "presence:update"})
+ROOM_EVENTS = frozenset(
+    {"event:custom", "room:user_joined", "room:user_left", "room:occupancy", "room:behind", "presence:update"}
+)
 
 
 class Client:

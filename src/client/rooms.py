@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -50,6 +50,13 @@ class Member:
     status: str
     last_seen: float | None
     metadata: Any
+
+
+class Occupancy(NamedTuple):
+    """How many users are in a room, and the connections that they have."""
+
+    users: int
+    connections: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,7 @@ class MessageStream:
 class Room:
     """Made by ``Client.join``. Joined again by itself after a reconnect, from the position it had.
 
+    occupancy: how many are here; of a large room that is all that is kept up to date, ``members`` are some of them.
     history: what the first join brought, oldest first.
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
     error: why the room is no longer joined; None while it is.
@@ -128,6 +136,7 @@ class Room:
         self.role = ""
         self.room_class = "history"
         self.position = Position(0, "")
+        self.occupancy = Occupancy(0, 0)
         self.history: list[Publication] = []
         self.recovered: bool | None = None
         self.error: ClientError | None = None
@@ -140,6 +149,7 @@ class Room:
         self._on_message: Callbacks[[Publication]] = Callbacks()
         self._on_event: Callbacks[[CustomEvent]] = Callbacks()
         self._on_members: Callbacks[[str, Member]] = Callbacks()
+        self._on_occupancy: Callbacks[[Occupancy]] = Callbacks()
         self._on_gap: Callbacks[[Position, Position]] = Callbacks()
         self._on_proof: Callbacks[[bool, Position]] = Callbacks()
         self._joining = True
@@ -197,7 +207,7 @@ class Room:
     # In --------------------------------------------------------------------------------------------------------------
     @property
     def members(self) -> Mapping[str, Member]:
-        """Who is here now, by user."""
+        """Who is here now, by user; of a room too large for that, some of them as they were at the join."""
         return MappingProxyType(self._members)
 
     def messages(self, limit: int = 1000) -> MessageStream:
@@ -217,6 +227,10 @@ class Room:
     def on_members(self, callback: Callable[[str, Member], object]) -> Callable[[], None]:
         """``callback(kind, member)``: kind is joined, left or presence."""
         return self._on_members.add(callback)
+
+    def on_occupancy(self, callback: Callable[[Occupancy], object]) -> Callable[[], None]:
+        """In large rooms, about each second while it changes."""
+        return self._on_occupancy.add(callback)
 
     def on_gap(self, callback: Callable[[Position, Position], object]) -> Callable[[], None]:
         """``callback(had, now)``: what lies between the two positions was missed and cannot be had any more."""
@@ -244,6 +258,7 @@ class Room:
             publications = [self._publication(entry) for entry in received]
             members = {entry["user"]: _member(entry) for entry in result["members"]}
             self.role, recovered = result["role"], result["recovered"]
+            self.occupancy = _occupancy(result.get("occupancy") or {"users": len(members), "connections": len(members)})
             self.room_class = result.get("class", "history")
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"room:joined without {error}") from error
@@ -304,6 +319,11 @@ class Room:
         try:
             if event == "room:behind":
                 self._rejoin()  # what was not sent to this slow reader is in the history
+            elif event == "room:occupancy":
+                self.occupancy = _occupancy(data)
+                if "members" in data:  # no longer a large room: told one by one again
+                    self._members = {entry["user"]: _member(entry) for entry in data["members"]}
+                self._on_occupancy.fire(self.occupancy)
             elif event == "event:custom":
                 self._on_event.fire(CustomEvent(self.name, data["name"], data["user"], data.get("data")))
             else:
@@ -341,6 +361,7 @@ class Room:
         member = self._members.get(user) or Member(user, data.get("name", ""), None, "online", None, None)
         if event == "room:user_left":
             self._members.pop(user, None)
+            self.occupancy = Occupancy(len(self._members), self.occupancy.connections)
             self._on_members.fire("left", member)
             return
         kind = "joined"
@@ -350,6 +371,7 @@ class Room:
                 member, status=data["status"], last_seen=data.get("last_seen"), metadata=data.get("metadata")
             )
         self._members[user] = member
+        self.occupancy = Occupancy(len(self._members), self.occupancy.connections)
         self._on_members.fire(kind, member)
 
     def _publish(self, publication: Publication) -> None:
@@ -380,6 +402,10 @@ class Room:
     def _check(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+def _occupancy(entry: dict[str, Any]) -> Occupancy:
+    return Occupancy(entry["users"], entry["connections"])
 
 
 def _member(entry: dict[str, Any]) -> Member:

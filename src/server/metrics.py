@@ -63,6 +63,8 @@ class _Hub(Protocol):
     def users(self) -> Collection[Any]: ...
     @property
     def rooms(self) -> Collection[Any]: ...
+    @property
+    def remembered(self) -> int: ...
 
 
 class _Documents(Protocol):
@@ -96,6 +98,8 @@ class _Admission(Protocol):
 
 class _Presence(Protocol):
     def __len__(self) -> int: ...
+    @property
+    def counted(self) -> int: ...
 
 
 class _Upkeep(Protocol):
@@ -241,6 +245,8 @@ class _NodeCollector(Collector):
         yield _gauge("syncline_members", "Connections in rooms, counted per room.", members)
         yield _gauge("syncline_pending_requests", "Requests waiting in sessions' inboxes.", pending)
         yield _gauge("syncline_presence_entries", "Users present, counted per room.", len(self._node.presence))
+        yield _gauge("syncline_rooms_counted", "Rooms whose members are told counts only.", self._node.presence.counted)
+        yield _gauge("syncline_roles_remembered", "Roles of users who are away, in memory.", hub.remembered)
         yield _by("syncline_requests", "Requests by event.", "event", counters.requests)
         yield _by("syncline_errors", "Error answers by code.", "code", counters.errors)
 

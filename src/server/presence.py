@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
@@ -26,32 +26,14 @@ from ..core import wire
 from ..core.wire import Push
 from .config import PresenceConfig
 from .hub import Hub, LiveRoom, Seat
+from .presence_state import Sample, State, Stated, entry_of, raw, state_of, user_of
 from .seams import Broker, Clock, Presence, PresenceChange, PresenceEntry, Timer, Unavailable
 from .session import Session
 
 log = logging.getLogger("syncline.presence")
 
-#: A user's status over its connections is the strongest of theirs.
-_STRENGTH = {"away": 0, "online": 1, "busy": 2}
 #: Presence writes that one call of the backend takes: a storm must not make one long transaction.
 _CHUNK = 500
-
-State = dict[str, Any]  # of one user, as the protocol shows it
-
-
-class _Stated(Protocol):
-    """A seat, or another node's entry."""
-
-    @property
-    def user(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def last_seen(self) -> float: ...
-    @property
-    def metadata(self) -> bytes | None: ...
 
 
 class _Lost:
@@ -62,24 +44,6 @@ class _Lost:
     def __init__(self, entry: PresenceEntry, timer: Timer) -> None:
         self.entry = entry
         self.timer = timer
-
-
-class _Sample:
-    """Some users of a large room, encoded; for the joins until ``until`` (monotonic)."""
-
-    __slots__ = ("encoded", "states", "until", "users")
-
-    def __init__(self, states: list[State], until: float) -> None:
-        self.states = states
-        self.users = frozenset(state["user"] for state in states)
-        self.until = until
-        self.encoded: dict[str, list[msgspec.Raw]] = {}
-
-    def of(self, codec: str) -> list[msgspec.Raw]:
-        found = self.encoded.get(codec)
-        if found is None:
-            found = self.encoded[codec] = [_raw(codec, state) for state in self.states]
-        return found
 
 
 class _Change:
@@ -95,27 +59,6 @@ class _Change:
 
 _Wire = list[tuple[str, State, str]]  # changes as they travel between nodes: (event, data, skip)
 _decode = msgspec.json.Decoder(_Wire).decode
-
-
-def _user_of(state: State) -> str:
-    return str(state["user"])
-
-
-def _raw(codec: str, state: State) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(state) if codec == "json" else msgspec.msgpack.encode(state))
-
-
-def _state(entries: Sequence[_Stated]) -> State:
-    """One user's entries as the protocol shows them: strongest status, newest metadata."""
-    newest = entries[0] if len(entries) == 1 else max(entries, key=lambda entry: entry.last_seen)
-    status = max((entry.status for entry in entries), key=lambda word: _STRENGTH.get(word, 0))
-    return {
-        "user": newest.user,
-        "name": newest.name,
-        "status": status,
-        "last_seen": newest.last_seen,
-        "metadata": msgspec.json.decode(newest.metadata) if newest.metadata else None,
-    }
 
 
 class PresenceTracker:
@@ -163,14 +106,14 @@ class PresenceTracker:
             self._notice(room.name, "room:user_joined", seat.user, seat.name, skip=seat.session.connection.id)
         else:
             self._tell_if_changed(room.name, seats, [other for other in seats if other is not seat])
-        self._write(room.name, _entry(seat), here=True)
+        self._write(room.name, entry_of(seat), here=True)
         self._recounted(room.name)
 
     def left(self, seat: Seat, *, lost: bool) -> None:
         """A connection stood up, or was lost: then the user may come back within the grace period."""
         room, user = seat.room.name, seat.user
         rest = seat.room.seats(user)
-        entry = _entry(seat, self._clock.time())
+        entry = entry_of(seat, self._clock.time())
         if rest:
             self._write(room, entry, here=False)
             self._tell_if_changed(room, rest, [*rest, seat])
@@ -207,8 +150,8 @@ class PresenceTracker:
     def update(self, seat: Seat, status: str, metadata: bytes | None) -> None:
         """`presence:update` of one connection; the room is told what it makes of the user's status."""
         seat.status, seat.metadata, seat.last_seen = status, metadata, self._clock.time()
-        self._write(seat.room.name, _entry(seat), here=True)
-        self._tell(seat.room.name, _state(seat.room.seats(seat.user)))
+        self._write(seat.room.name, entry_of(seat), here=True)
+        self._tell(seat.room.name, state_of(seat.room.seats(seat.user)))
 
     # What is told --------------------------------------------------------------------------------------------
 
@@ -219,7 +162,7 @@ class PresenceTracker:
         self._change(room, _Change("presence:update", {"room": room, **state}))
 
     def _tell_if_changed(self, room: str, now: Sequence[Seat], before: Sequence[Seat]) -> None:
-        after, was = _state(now), _state(before)
+        after, was = state_of(now), state_of(before)
         if (after["status"], after["metadata"]) != (was["status"], was["metadata"]):
             self._tell(room, after)
 
@@ -251,6 +194,9 @@ class PresenceTracker:
         live = self._hub.rooms.get(room)
         if live is None or not changes:
             return 0
+        users = {data["user"] for _, data, _ in changes}
+        # One user's newest notice says all there is to know of it: a slow reader gets that one.
+        key = (room, "", users.pop()) if len(users) == 1 else None
         own = {skip: number for number, (_, _, skip) in enumerate(changes) if skip}
         whole: dict[str, bytes] = {}
         deliveries = 0
@@ -265,7 +211,7 @@ class PresenceTracker:
                 frame = wire.pushes_frame(codec, later)  # what was before its join, the answer to that has said
             else:
                 continue
-            deliveries += connection.deliver(frame)
+            deliveries += connection.deliver(frame) if key is None else connection.deliver_latest(frame, key)
         return deliveries
 
     # Counting ------------------------------------------------------------------------------------------------
@@ -309,7 +255,7 @@ class PresenceTracker:
                 room.counting = False
                 room.sample = None
                 told["members"] = self._listed(room)  # from now on it is told one by one again
-            self._hub.broadcast(name, Push("room:occupancy", told))
+            self._hub.broadcast(name, Push("room:occupancy", told, key="\0occupancy"))
             self._pacing[name] = self._clock.call_later(self._config.occupancy_seconds, self._paced, name)
 
     def _paced(self, name: str) -> None:
@@ -321,13 +267,13 @@ class PresenceTracker:
 
     def _states(self, room: LiveRoom) -> Iterable[State]:
         for held in room.users.values():
-            yield _state([held] if isinstance(held, Seat) else held)
+            yield state_of([held] if isinstance(held, Seat) else held)
         for lost in self._lost.get(room.name, {}).values():
-            yield _state([lost.entry])
+            yield state_of([lost.entry])
 
     def _listed(self, room: LiveRoom) -> list[State]:
         states = list(islice(self._states(room), self._config.list_limit))
-        states.sort(key=_user_of)
+        states.sort(key=user_of)
         return states
 
     async def elsewhere(self, room: LiveRoom) -> list[PresenceEntry]:
@@ -342,10 +288,10 @@ class PresenceTracker:
         return [entry for entry in entries.values() if entry.connection not in self._hub.sessions]
 
     def _merged(self, room: LiveRoom, elsewhere: Sequence[PresenceEntry]) -> dict[str, State]:
-        by_user: dict[str, list[_Stated]] = {}
+        by_user: dict[str, list[Stated]] = {}
         for entry in (*elsewhere, *room, *(lost.entry for lost in self._lost.get(room.name, {}).values())):
             by_user.setdefault(entry.user, []).append(entry)
-        return {user: _state(entries) for user, entries in by_user.items()}
+        return {user: state_of(entries) for user, entries in by_user.items()}
 
     async def members(self, room: LiveRoom) -> dict[str, State]:
         """user -> what the protocol shows, over all nodes. Raises Unavailable. O(users)."""
@@ -359,17 +305,17 @@ class PresenceTracker:
         if elsewhere:
             states = self._merged(room, elsewhere)
             own = states.pop(session.user)
-            return sorted([own, *islice(states.values(), limit - 1)], key=_user_of)
+            return sorted([own, *islice(states.values(), limit - 1)], key=user_of)
         if self.occupancy(room)["users"] <= limit:
             return self._listed(room)
         now = self._clock.monotonic()
         sample = room.sample
-        if not isinstance(sample, _Sample) or sample.until <= now:
-            sample = room.sample = _Sample(self._listed(room), now + self._config.occupancy_seconds)
+        if not isinstance(sample, Sample) or sample.until <= now:
+            sample = room.sample = Sample(self._listed(room), now + self._config.occupancy_seconds)
         entries = sample.of(session.codec)
         if session.user in sample.users:
             return entries
-        return [*entries[: limit - 1], _raw(session.codec, _state(room.seats(session.user)))]
+        return [*entries[: limit - 1], raw(session.codec, state_of(room.seats(session.user)))]
 
     async def last_seen(self, room: str, users: list[str]) -> dict[str, float]:
         """When those users were last here, for those that ever left. Raises Unavailable."""
@@ -407,7 +353,7 @@ class PresenceTracker:
         for room in self._hub.rooms.values():
             for seat in room:
                 # The metadata's age decides between connections, so it is kept: only the backend's copy is renewed.
-                self._write(room.name, _entry(seat, now), here=True)
+                self._write(room.name, entry_of(seat, now), here=True)
 
     def stop(self) -> None:
         """Ends the grace periods and the timers; what was seen of whom is still written."""
@@ -419,9 +365,3 @@ class PresenceTracker:
         for timer in self._pacing.values():
             timer.cancel()
         self._pacing.clear()
-
-
-def _entry(seat: Seat, seen: float | None = None) -> PresenceEntry:
-    session = seat.session
-    at = seat.last_seen if seen is None else seen
-    return PresenceEntry(session.user, session.connection.id, session.name, seat.status, at, seat.metadata)

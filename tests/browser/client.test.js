@@ -320,6 +320,14 @@ test("members, notices and presence", async () => {
   server.push(connection, "room:user_left", { room: "team", user: "bob", name: "Bobby" });
   await rest(server);
   assert.equal(room.members.size, 0);
+  server.push(connection, "room:occupancy", { room: "team", users: 4711, connections: 5012 });
+  await rest(server);
+  assert.deepEqual(room.occupancy, { users: 4711, connections: 5012 });
+  const eve = { user: "eve", name: "Eve", status: "online", last_seen: 1, metadata: null };
+  server.push(connection, "room:occupancy", { room: "team", users: 1, connections: 2, members: [eve] });
+  await rest(server);
+  assert.deepEqual([...room.members.keys()], ["eve"]);
+  assert.deepEqual(room.occupancy, { users: 1, connections: 2 });
   server.cut(connection);
   await until(server, () => room.state === "joined");
   await rest(server);

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncline.client import Backoff, Closed, Disconnected, Position, Publication, RequestError, connect
+from syncline.client import Backoff, Closed, Disconnected, Occupancy, Position, Publication, RequestError, connect
 from syncline.server.app import App
 
 from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
@@ -61,6 +62,27 @@ async def test_many_sends_at_once_share_frames_and_keep_their_order(open_client:
     positions = await asyncio.gather(*(room.send(number) for number in range(300)))
     assert [position.offset for position in positions] == list(range(1, 301))
     assert [(await anext(stream)).data for _ in range(300)] == list(range(300))
+
+
+async def test_a_large_room_is_counted(tmp_path: Path, codec: str) -> None:
+    limits = {"occupancy_users": 3, "list_limit": 2, "occupancy_seconds": 0.05}
+    async with serving(tmp_path, presence=limits) as app, contextlib.AsyncExitStack() as stack:
+        ada = await stack.enter_async_context(await connect(ws_url(app), codec=codec))
+        room = await ada.join("team")
+        told: list[Occupancy] = []
+        room.on_occupancy(told.append)
+        others = [await stack.enter_async_context(await connect(ws_url(app))) for _ in range(4)]
+        handles = [await other.join("team") for other in others]
+        await until(lambda: room.occupancy == Occupancy(5, 5))
+        assert handles[3].occupancy == (5, 5) and len(handles[3].members) == 2
+        for handle in handles[:3]:
+            await handle.leave()
+        await until(lambda: room.occupancy == Occupancy(2, 2))
+        assert set(room.members) == {ada.user, others[3].user}, "no longer large: everybody is listed"
+        assert told[-1] == Occupancy(2, 2)
+        await handles[3].leave()
+        await until(lambda: set(room.members) == {ada.user})
+        assert room.occupancy.users == 1
 
 
 async def test_members_notices_presence(open_client: Open) -> None:

@@ -261,6 +261,11 @@ export interface Member {
   metadata: Metadata;
 }
 
+export interface Occupancy {
+  users: number;
+  connections: number;
+}
+
 export interface RoomEvents {
   message: Message;
   /** A custom event. */
@@ -269,6 +274,8 @@ export interface RoomEvents {
   user_joined: { room: string; user: string; name: string };
   user_left: { room: string; user: string; name: string };
   presence: Member & { room: string };
+  /** In large rooms, about each second while it changes. */
+  occupancy: Occupancy;
   joined: { role: RoomRole; recovered: boolean | null; members: Member[]; position: Position };
   /** The server no longer has everything that came after `position`. */
   lost: { position: Position };
@@ -288,7 +295,9 @@ export class Room implements Emitter<RoomEvents> {
   readonly role: RoomRole | null;
   /** What this client gets when it does not keep up: everything later, the newest per key, what it keeps up with. */
   readonly roomClass: "history" | "latest" | "volatile";
-  /** Who is here. */
+  /** How many are here; in a large room only this is kept up to date. */
+  readonly occupancy: Occupancy;
+  /** Who is here; in a room too large for that, some of those who were here at the join. */
   readonly members: Map<string, Member>;
   on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;

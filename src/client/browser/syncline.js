@@ -445,7 +445,7 @@ export class Client extends Emitter {
 /**
  * A room: messages in order without gap or duplicate, over reconnects too.
  *
- * Events: `message`, `event`, `members`, `user_joined`, `user_left`, `presence`, `joined`, `lost` (the server no
+ * Events: `message`, `event`, `members`, `user_joined`, `user_left`, `presence`, `occupancy`, `joined`, `lost` (the server no
  * longer has
  * everything that was missed), `caught_up` (what was missed has been handed over), `state`, `error`.
  */
@@ -463,6 +463,8 @@ export class Room extends Joined {
     this.roomClass = "history";
     /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
     this.members = new Map();
+    /** How many: in a large room only this is kept up to date, and `members` are some of those who were here at the join. */
+    this.occupancy = { users: 0, connections: 0 };
   }
 
   _join(resolve, reject) {
@@ -474,11 +476,12 @@ export class Room extends Joined {
     this.client._ask("room:join", data, resolve, reject);
   }
 
-  _joinedWith({ role, class: roomClass = "history", position, recovered, publications, members }) {
+  _joinedWith({ role, class: roomClass = "history", position, recovered, publications, members, occupancy }) {
     const before = this.position;
     this.role = role;
     this.roomClass = roomClass;
     this.members = new Map(members.map((member) => [member.user, member]));
+    this.occupancy = occupancy ?? { users: members.length, connections: members.length };
     this.#said = null;
     if (before && recovered === false) this.position = before.epoch === position.epoch ? before : null;
     this._emit("joined", { role, recovered, members, position });
@@ -515,8 +518,17 @@ export class Room extends Joined {
       this._emit("user_joined", data);
     } else if (event === "room:user_left") {
       this.members.delete(data.user);
+      this.occupancy = { ...this.occupancy, users: this.members.size };
       this._emit("user_left", data);
       this._emit("members", this.members);
+    } else if (event === "room:occupancy") {
+      const { users, connections, members } = data;
+      this.occupancy = { users, connections };
+      if (members) {
+        this.members = new Map(members.map((member) => [member.user, member]));
+        this._emit("members", this.members);
+      }
+      this._emit("occupancy", this.occupancy);
     } else if (event === "presence:update") {
       const { room: _, ...member } = data;
       this.#member({ role: null, ...this.members.get(data.user), ...member });
@@ -526,6 +538,7 @@ export class Room extends Joined {
 
   #member(member) {
     this.members.set(member.user, member);
+    this.occupancy = { ...this.occupancy, users: this.members.size };
     this._emit("members", this.members);
   }
 
