@@ -163,6 +163,9 @@ def _listen(config: Config) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, proto)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it: what waits for a slow reader waits in its queue, where it is bounded and can still be replaced.
+        if config.limits.unsent_bytes and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, config.limits.unsent_bytes)
         listener.bind(address)
         listener.setblocking(False)
     except OSError as error:

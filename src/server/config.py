@@ -110,6 +110,14 @@ class LimitsConfig:
         low=4096,
         high=1_073_741_824,
     )
+    unsent_bytes: int = setting(
+        131_072,
+        "Bytes that the kernel takes for a connection before it has sent what it has (TCP_NOTSENT_LOWAT).",
+        unit="bytes",
+        low=0,
+        high=1_073_741_824,
+        zero="as many as it likes, some megabytes",
+    )
     queue_messages: int = setting(
         16_384,
         "Frames waiting for a slow reader before it gets no more publications; with twice as many it is disconnected.",

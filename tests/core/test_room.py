@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,87 @@ def test_a_member_may_leave_during_its_own_delivery() -> None:
         member.room = room
     assert room.publish(publication(1)) == 3
     assert len(room) == 0 and not room.discard(members[0])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "discard", "publish"]), st.integers(0, 5)), max_size=40))
+def test_members_against_a_set(steps: list[tuple[str, int]]) -> None:
+    room = Room("r", HistoryRing("e"))
+    members = [Taker("json") for _ in range(6)]
+    inside: set[int] = set()
+    received = [0] * 6
+    for offset, (verb, number) in enumerate(steps, 1):
+        if verb == "add":
+            assert room.add(members[number]) == (number not in inside)
+            inside.add(number)
+        elif verb == "discard":
+            assert room.discard(members[number]) == (number in inside)
+            inside.discard(number)
+        else:
+            members[number].room = room  # it leaves by its own delivery
+            assert room.publish(publication(offset, str(offset))) == len(inside)
+            for one in inside:
+                received[one] += 1
+            members[number].room = None
+            inside.discard(number)
+        assert len(room) == len(inside) and set(room) == {members[one] for one in inside}
+        assert [len(member.frames) for member in members] == received
+
+
+def test_a_publication_inside_a_fan_out_finds_the_members_of_its_time() -> None:
+    room = Room("r", HistoryRing("e"))
+
+    class Talker(Taker):
+        def deliver(self, frame: bytes) -> int:
+            super().deliver(frame)
+            if len(self.frames) == 1:
+                room.discard(last)
+                room.broadcast(Push("e", {}))
+                room.add(late)
+            return 1
+
+    first, last, late = Talker("json"), Taker("json"), Taker("json")
+    room.add(first)
+    room.add(last)
+    assert room.publish(publication(1)) == 2  # it began when they were two
+    assert [len(member.frames) for member in (first, last, late)] == [2, 1, 0]
+    assert set(room) == {first, late}
+    assert room.publish(publication(2)) == 2
+
+
+def test_room_classes() -> None:
+    class Ways(Taker):
+        def __init__(self) -> None:
+            super().__init__("json")
+            self.ways: list[object] = []
+
+        def deliver(self, frame: bytes) -> int:
+            self.ways.append("deliver")
+            return 1
+
+        def deliver_latest(self, frame: bytes, key: Hashable) -> int:
+            self.ways.append(key)
+            return 1
+
+        def deliver_volatile(self, frame: bytes) -> int:
+            self.ways.append("volatile")
+            return 0
+
+    for room_class, expected in (
+        ("history", ["deliver", "deliver"]),
+        ("latest", [("r", "u"), ("r", "k")]),
+        ("volatile", ["volatile", "volatile"]),
+    ):
+        room, member = Room("r", HistoryRing("e"), room_class), Ways()
+        room.add(member)
+        room.publish(publication(1))
+        room.publish(Publication("r", "u", "U", 1.5, "json", b"1", 2, "e", "k"))
+        assert member.ways == expected and room.room_class == room_class
+        room.broadcast(Push("event:custom", {}))
+        room.broadcast(Push("presence:update", {}, key="ada"))
+        room.broadcast(Push("room:grant", {}))
+        assert member.ways[2:] == ["volatile", ("r", "", "ada"), "deliver"]
+    with pytest.raises(ValueError, match="no room class"):
+        Room("r", HistoryRing("e"), "histories")
 
 
 def test_broadcast_skips_one() -> None:

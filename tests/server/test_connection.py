@@ -331,9 +331,9 @@ STEPS = st.lists(
 )
 
 
-@given(st.integers(0, 100_000), st.sampled_from([4, 1000]), STEPS)
-def test_the_ladder_against_a_list(takes: int, messages: int, steps: list[tuple[str, int, str]]) -> None:
-    low, high, limit = 50_000, 120_000, 300_000
+@given(st.integers(0, 100_000), st.sampled_from([4, 1000]), st.sampled_from([150_000, 300_000]), STEPS)
+def test_the_ladder_against_a_list(takes: int, messages: int, limit: int, steps: list[tuple[str, int, str]]) -> None:
+    low, high = 50_000, 120_000
     loop = Loop()
     flusher = Flusher(loop.call_soon, low, high, messages)
     socket = Socket(takes)

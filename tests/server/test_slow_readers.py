@@ -309,6 +309,51 @@ async def test_replies_nobody_reads_end_the_connection(serve: Serve) -> None:
         await ada.call("ping")
 
 
+async def test_tiny_frames_that_mean_nothing(serve: Serve) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port) as flooder:
+            await asyncio.to_thread(flooder.login, "Eve")
+
+            def flood() -> list[str]:
+                for _ in range(1000):
+                    flooder.socket.sendall(frame(TEXT, b"x") * 100)
+                return [one["data"]["code"] for one in flooder.envelopes()]
+
+            codes = await asyncio.to_thread(flood)
+            assert set(codes) == {"malformed_frame"} and len(codes) <= 61
+            assert app.node.counters.disconnects["misbehaving"] == 1
+        await ada.call("ping")
+
+
+async def test_a_message_in_countless_fragments(app: App) -> None:
+    """Empty ones cost nothing, and those of one byte are still one message."""
+    with await asyncio.to_thread(RawClient, app.port) as client:
+        await asyncio.to_thread(client.login, "Eve")
+
+        def speak() -> dict[str, Any]:
+            text = json.dumps({"event": "ping", "id": 7, "data": {"filler": "y" * 2000}}).encode()
+            client.socket.sendall(frame(TEXT, text[:1], fin=False))
+            for start in range(1, len(text), 10):
+                piece = text[start : start + 10]
+                client.socket.sendall(b"".join(frame(0, bytes([byte]), fin=False) for byte in piece))
+                client.socket.sendall(frame(0, b"", fin=False) * 100)
+            client.socket.sendall(frame(0, b""))
+            return next(client.envelopes())
+
+        assert (await asyncio.to_thread(speak))["id"] == 7
+
+
+async def test_pings_to_a_reader_that_keeps_up_are_all_answered(app: App) -> None:
+    with await asyncio.to_thread(RawClient, app.port) as client:
+        await asyncio.to_thread(client.login, "Eve")
+
+        def speak() -> list[tuple[int, bytes]]:
+            client.socket.sendall(b"".join(frame(PING, b"%d" % number) for number in range(200)))
+            return [client.frame() for _ in range(200)]
+
+        assert await asyncio.to_thread(speak) == [(PONG, b"%d" % number) for number in range(200)]
+
+
 async def test_who_sends_byte_by_byte_is_understood(app: App) -> None:
     with await asyncio.to_thread(RawClient, app.port) as client:
 
