@@ -26,6 +26,9 @@ class Pinged(Protocol):
 
     def ping(self) -> Any: ...
 
+    def takes(self) -> bool:
+        """Whether what the ping waits behind gets less."""
+
 
 S = TypeVar("S", bound=Pinged)
 
@@ -70,7 +73,10 @@ class PingWheel(Generic[S]):
             if socket.lost:
                 continue
             if socket.pinged:
-                self._dead(socket)
+                if socket.takes():
+                    self._put(socket, self._timeout)
+                else:
+                    self._dead(socket)
                 continue
             self._seen(socket)
             if socket.awaiting:

@@ -13,11 +13,16 @@ class Peer:
     def __init__(self) -> None:
         self.heard = self.pinged = self.awaiting = self.lost = False
         self.pings: list[int] = []
+        self.waiting = 0
         self.bench: Bench | None = None
 
     def ping(self) -> None:
         assert self.bench is not None
         self.pings.append(self.bench.turns)
+
+    def takes(self) -> bool:
+        self.waiting = max(0, self.waiting - 1)
+        return self.waiting > 0
 
     def says(self, *, pong: bool) -> None:
         self.pinged = False
@@ -54,6 +59,16 @@ def test_a_silent_connection_is_pinged_and_then_dead() -> None:
     bench.until(35)
     assert bench.dead == [peer] and len(bench.wheel) == 0
     bench.until(200)
+    assert bench.dead == [peer]
+
+
+def test_one_that_takes_what_the_ping_waits_behind_is_not_dead() -> None:
+    bench = Bench(25, 10)
+    peer = bench.peer()
+    peer.waiting = 4
+    bench.until(64.8)
+    assert bench.dead == [] and len(peer.pings) == 1
+    bench.until(65)
     assert bench.dead == [peer]
 
 

@@ -64,3 +64,6 @@ class WebSocket(FrameReader, asyncio.BufferedProtocol):
     def resume_reading(self) -> None: ...
     def ping(self) -> None:
         """Sends one; the answer clears ``pinged``."""
+
+    def takes(self) -> bool:
+        """Whether the peer has taken some of what the ping waits behind: it lives, although it cannot have seen the ping."""

@@ -8,7 +8,10 @@ Bounds: ``limits.message_bytes`` of an incomplete message; while reading is paus
 """
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
 
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -223,4 +226,20 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
 
     def ping(self):
         """Sends one; the answer clears ``pinged`` (section 5.5.2)."""
+        self._unread = self._unacknowledged() if self.connection.held else 0
         self.connection.deliver(_PING_FRAME)
+
+    def takes(self):
+        """Whether the peer has taken some of what the ping waits behind: then it lives, although it cannot have seen the ping."""
+        cdef Py_ssize_t before = self._unread
+        if before:
+            self._unread = self._unacknowledged()
+        return self._unread < before
+
+    def _unacknowledged(self):
+        # The kernel says when a socket can be written to only after a third of its buffer is free, which may take long.
+        try:
+            descriptor = self._socket.get_extra_info("socket").fileno()
+            return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except OSError:  # not on this system
+            return 0
