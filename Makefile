@@ -95,7 +95,7 @@ format: $(STAMPS)/dev ## rewrite the Python files in the one format
 types: setup ## mypy strict; stubtest: the native modules are what their .pyi say
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
-	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/browser/build.py
+	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/load/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/browser/build.py
 	@echo "==> stubtest $(MODULES)"
 	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))
 

@@ -21,6 +21,7 @@ SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 ROOMS: tuple[tuple[str, str], ...] = (
     ("syncline.core", "core"),
     ("syncline.client", "client"),
+    ("syncline.load", "load"),
     ("syncline.testing", "testing"),
     ("syncline.server.seams", "contracts"),
     ("syncline.server.seams_presence", "contracts"),
@@ -48,7 +49,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "contracts": frozenset({"root", "core", "contracts"}),
     "backends": frozenset({"root", "core", "contracts", "backends"}),
     "behaviour": frozenset({"root", "core", "contracts", "behaviour"}),
-    "wiring": frozenset({"root", "core", "contracts", "backends", "behaviour", "wiring"}),
+    "wiring": frozenset({"root", "core", "contracts", "backends", "behaviour", "wiring", "load"}),
+    # The load generator must not share a fault with the server it measures.
+    "load": frozenset({"root", "core", "load"}),
     # The client is a program of its own: it shares the core's algorithms and nothing of the server.
     "client": frozenset({"root", "core", "client"}),
     # The suites that backends must pass speak only the contracts; the backend under test is handed to them.

@@ -50,6 +50,7 @@ examples:
   syncline check-config syncline.toml              all errors in it at once
   syncline token create --user ada --name Ada      a token to connect with
   syncline user list                               who is known to the store
+  syncline bench rounds ws://127.0.0.1:8000/       load on a server, every delivery verified
 
 `syncline COMMAND --help` says more on each. SYNCLINE_CONFIG names a default for --config.
 """
@@ -211,6 +212,12 @@ def _with_store(config: Config, work: Callable[[Store], Any]) -> Any:
         raise CommandError(str(error)) from error
 
 
+def bench(arguments: argparse.Namespace) -> int:
+    from ..load import cli as load_cli  # only Linux has what it stands on
+
+    return load_cli.main(arguments.arguments)
+
+
 # -- arguments ---------------------------------------------------------------------------------------------------------
 
 
@@ -294,12 +301,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", help="display name")
     made = configured(command(user, "list", user_list, "list the users in the store"))
     made.add_argument("--json", action="store_true", help="one JSON object per line")
+    made = command(commands, "bench", bench, "put load on a server and verify every delivery (`syncline bench --help`)")
+    made.add_argument("arguments", nargs=argparse.REMAINDER, help="see `syncline bench --help`")
     return main
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code. argparse exits by itself on wrong usage (2) and --help (0)."""
-    arguments = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["bench"]:  # it has a parser of its own, for options too
+        arguments = argparse.Namespace(run=bench, arguments=given[1:])
+    else:
+        arguments = parser().parse_args(given)
     try:
         return int(arguments.run(arguments))
     except ConfigError as error:

@@ -1,0 +1,1 @@
+"""What the generator asks of Linux. For Cython only. See system.pyx."""
