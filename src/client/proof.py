@@ -104,13 +104,12 @@ class Proof:
         return self._total
 
     def claim(self, room: str) -> dict[str, Any] | None:
-        """What to ask the server; None when nothing came since the last proof, or the answer is awaited."""
-        at = Position(self._offset, self._epoch)
-        if self._since < 0 or self.asked or at == self.proven:
+        """What to ask the server, also when nothing came: the last message may be lost. None while an answer is awaited."""
+        if self._since < 0 or self.asked:
             return None
         self.asked = True
         self._fresh = self._fresh_bytes = 0
-        return {"room": room, "epoch": at.epoch, "offset": at.offset, "digest": self.digest}
+        return {"room": room, "epoch": self._epoch, "offset": self._offset, "digest": self.digest}
 
     def compare(self, answer: dict[str, Any]) -> bool:
         """Whether the room is exactly where the client is. Raises KeyError for an answer that is none."""

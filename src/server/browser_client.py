@@ -14,6 +14,7 @@ from typing import Final
 ENTRY: Final = "syncline.js"
 PARTS: Final = (
     "syncline-base.js",
+    "syncline-proof.js",
     "syncline-ot.js",
     "syncline-state.js",
     "syncline-document.js",

@@ -2,6 +2,25 @@
 // It exists to drive the browser client through interleavings and failures that a real server shows only by chance.
 import { ot } from "../../src/client/browser/syncline.js";
 
+/** CRC-32 bit by bit: what the client's tables must agree with. */
+export function crc32(bytes) {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
+/** The hash of a message; the digest is their sum (docs/protocol.md, Delivery digest). */
+export function hashOf({ epoch, offset, data }) {
+  const place = Buffer.alloc(8);
+  place.writeBigUInt64LE(BigInt(offset));
+  return crc32(Buffer.concat([Buffer.from(epoch), place, Buffer.from(JSON.stringify(data))]));
+}
+
+const digestOf = (publications) => publications.reduce((sum, one) => (sum + hashOf(one)) >>> 0, 0);
+
 export class ReferenceServer {
   constructor(random = Math.random) {
     this.random = random;
@@ -10,6 +29,9 @@ export class ReferenceServer {
     this.rooms = new Map();
     this.up = true;
     this.refuse = () => null; // ({client, seq, operation}) -> an error code, or null
+    this.tamper = (connection, text) => [text]; // what becomes of the frame of a message on its way
+    this.proofs = { proven: 0, unproven: 0 }; // of what clients say of their rooms
+    this.pingSeconds = 25;
     this.duplicates = 0;
     this.log = []; // events received
     this.intercept = () => false; // (connection, envelope) -> whether it was dealt with
@@ -99,11 +121,12 @@ export class ReferenceServer {
     if (event === "auth") {
       connection.user = data.token ?? `guest-${data.name}`;
       return reply("auth:accepted", {
-        user: connection.user, name: data.name, connection: "c", guest: true, expires_at: null, ping_seconds: 25,
+        user: connection.user, name: data.name, connection: "c", guest: true, expires_at: null, ping_seconds: this.pingSeconds,
         version: "0", token: connection.user,
       });
     }
     if (event === "ping") return reply("ping", { time: 0 });
+    if (event === "room:digest") return reply(event, { rooms: data.rooms.flatMap((one) => this.compare(connection, one)) });
     if (event === "room:join") return this.joinRoom(connection, data, reply);
     if (event === "message:send") return this.publish(connection, data, reply);
     if (event === "presence:update") return reply(event, data);
@@ -121,7 +144,16 @@ export class ReferenceServer {
     return fail("unknown_event");
   }
 
-  joinRoom(connection, { room: name, history = 0, recover }, reply) {
+  compare(connection, { room: name, epoch, offset, digest }) {
+    if (!connection.rooms.has(name)) return [];
+    const room = this.room(name);
+    const upTo = room.history.filter((one) => one.offset <= offset);
+    const agrees = epoch === room.epoch && upTo.length === offset && digestOf(upTo) === digest;
+    this.proofs[agrees ? "proven" : "unproven"] += 1;
+    return [{ room: name, epoch: room.epoch, offset: room.history.length, digest: digestOf(room.history) }];
+  }
+
+  joinRoom(connection, { room: name, history = 0, recover, digest }, reply) {
     const room = this.room(name);
     connection.rooms.add(name);
     const recovered = recover ? recover.epoch === room.epoch : null;
@@ -130,6 +162,8 @@ export class ReferenceServer {
       : room.history.slice(Math.max(0, room.history.length - history));
     const position = { offset: room.history.at(-1)?.offset ?? 0, epoch: room.epoch };
     const answer = { room: name, role: "member", class: room.class, position, recovered, publications, members: [] };
+    // `since` is 0: the digest is of all that the room ever had.
+    if (digest) answer.digest = { since: 0, value: (digestOf(room.history) - digestOf(publications)) >>> 0 };
     return reply("room:joined", answer);
   }
 
@@ -138,7 +172,8 @@ export class ReferenceServer {
     const offset = (room.history.at(-1)?.offset ?? 0) + 1;
     const publication = { room: name, offset, epoch: room.epoch, user: connection.user, name: "", time: 0, data };
     room.history.push(publication);
-    for (const other of this.connections) if (other.rooms.has(name)) this.push(other, "message:received", publication);
+    const frame = JSON.stringify({ event: "message:received", data: publication });
+    for (const other of this.connections) if (other.rooms.has(name)) other.toClient.push(...this.tamper(other, frame));
     return reply("message:send", { room: name, offset, epoch: room.epoch });
   }
 

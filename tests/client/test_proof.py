@@ -53,7 +53,7 @@ def test_what_is_folded_is_what_the_oracle_sums(since: int, value: int, payloads
     assert proof.floor == (since, "e")
     assert proof.compare(claim) and (proof.checks, proof.row) == (1, 0)
     assert proof.proven == proof.floor == (since + len(sent), "e")
-    assert proof.claim("team") is None, "nothing came since"
+    assert proof.claim("team") == claim, "what came last may be lost: asked again"
 
 
 def test_over_a_lost_connection_it_goes_on_when_the_server_does() -> None:
@@ -179,6 +179,11 @@ async def test_a_fault_is_found_within_a_heartbeat_and_repaired(tmp_path: Path, 
             await room.send({"n": number, "is": "text"})
         await until(lambda: all(listener.proven(count + 3) for listener in listeners))
         assert all([data["n"] for data in listener.data] == list(range(count + 3)) for listener in listeners)
+        # All is proven, one more is lost, and then nothing is said any more.
+        proxies[0].policy = faulty({count + 3: "lost"})
+        await room.send({"n": count + 3, "is": "text"})
+        await until(lambda: listeners[0].proven(count + 4))
+        assert listeners[0].data[-1]["n"] == count + 3
 
 
 async def test_a_fault_that_does_not_go_away_is_not_asked_about_all_the_time(tmp_path: Path) -> None:

@@ -27,6 +27,13 @@ def test_the_hash_is_zlibs(epoch: str, offset: int, payload: bytes) -> None:
     assert item_hash(seed, offset, msgspec.Raw(payload)) == expected
 
 
+def test_the_numbers_of_the_documentation() -> None:
+    """They are in docs/protocol.md and in tests/browser/proof.test.js too: three programs, one hash."""
+    seed = epoch_seed("a1b2c3d4")
+    assert item_hash(seed, 43, '{"text":"héllo, wörld 🙂"}'.encode()) == 2241307788
+    assert item_hash(seed, 2**53 - 1, b"null") == 4059665934
+
+
 def test_what_is_no_offset_or_payload_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         item_hash(0, -1, b"")

@@ -83,12 +83,12 @@ export class Joined extends Emitter {
     const token = {};
     this._joining = token;
     this._state("joining");
-    const current = (then) => (value) => this._joining === token && this.state === "joining" && then(value);
+    const current = (then) => (value, source) => this._joining === token && this.state === "joining" && then(value, source);
     this._join(
-      current((result) => {
+      current((result, source) => {
         this.#failures = 0;
         this.state = "joined";
-        this._joinedWith(result);
+        this._joinedWith(result, source);
         this._opened.resolve(this);
         if (this._joining === token) this._emit("state", { state: "joined" });
       }),

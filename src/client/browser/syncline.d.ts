@@ -279,10 +279,25 @@ export interface RoomEvents {
   joined: { role: RoomRole; recovered: boolean | null; members: Member[]; position: Position };
   /** The server no longer has everything that came after `position`. */
   lost: { position: Position };
+  /**
+   * The messages were compared with the server's (each `ping_seconds`). Complete: everything up to `position` came once,
+   * in order and unaltered. Not: something did not, and is fetched again from `position` on by itself.
+   */
+  proof: { complete: boolean; position: Position };
   /** What was missed has been handed over as `message` events. */
   caught_up: { position: Position };
   state: { state: JoinState };
   error: SynclineError;
+}
+
+export interface Proof {
+  /** Up to here all messages are proven complete, in order and unaltered; null before the first comparison. */
+  readonly proven: Position | null;
+  /** Comparisons that agreed, and those that did not. */
+  readonly checks: number;
+  readonly failures: number;
+  /** Messages that came again and were passed over. */
+  readonly duplicates: number;
 }
 
 export class Room implements Emitter<RoomEvents> {
@@ -299,6 +314,7 @@ export class Room implements Emitter<RoomEvents> {
   readonly occupancy: Occupancy;
   /** Who is here; in a room too large for that, some of those who were here at the join. */
   readonly members: Map<string, Member>;
+  readonly proof: Proof;
   on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;
   /** Resolves when it is stored and sent to everybody here. */

@@ -15,6 +15,7 @@
 
 import { deferred, Emitter, Joined, report, RETRIED, SynclineError } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
+import { elements, Heartbeat, payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
 import { TypedHandle } from "./syncline-typed.js";
 
 export { SynclineError } from "./syncline-base.js";
@@ -77,6 +78,7 @@ export class Client extends Emitter {
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
   #refusals = 0;
   #presence = null;
+  /** @internal */ _heartbeat = new Heartbeat(this);
   /** @type {Map<string, Room>} */ rooms = new Map();
   /** @type {Map<string, DocumentHandle>} */ documents = new Map();
 
@@ -190,6 +192,7 @@ export class Client extends Emitter {
     this.#set("online", { identity });
     this.#opened.resolve(this);
     for (const entry of this.#entries()) entry._attach();
+    this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
     this.#beat();
   }
 
@@ -247,6 +250,7 @@ export class Client extends Emitter {
   #drop(error) {
     clearTimeout(this.#timer);
     clearTimeout(this.#pulse);
+    this._heartbeat.stop();
     const socket = this.#socket;
     this.#socket = null;
     this.#outbox = [];
@@ -289,11 +293,13 @@ export class Client extends Emitter {
     }
     if (this.state === "online") this.#beat();
     const socket = this.#socket;
-    for (const envelope of Array.isArray(envelopes) ? envelopes : [envelopes]) {
+    const places = Array.isArray(envelopes) ? elements(data, 0) : [0];
+    for (const [index, envelope] of (Array.isArray(envelopes) ? envelopes : [envelopes]).entries()) {
       if (this.#socket !== socket) return undefined; // a callback closed it, or an envelope ended it
+      const source = { text: data, at: places[index] };
       try {
-        if (envelope.id === undefined) this.#pushed(envelope.event, envelope.data ?? {});
-        else this.#answered(envelope);
+        if (envelope.id === undefined) this.#pushed(envelope.event, envelope.data ?? {}, source);
+        else this.#answered(envelope, source);
       } catch (error) {
         report(error);
       }
@@ -301,23 +307,24 @@ export class Client extends Emitter {
     return undefined;
   }
 
-  #answered({ id, event, result, error }) {
+  /** `source`: the frame, and where the envelope begins in it. */
+  #answered({ id, event, result, error }, source) {
     const request = this.#requests.get(id);
     if (!request) return; // a ping's, or one that came too late
     this.#requests.delete(id);
     clearTimeout(request.timer);
-    if (event !== "error") request.resolve(result);
+    if (event !== "error") request.resolve(result, source);
     else request.reject(new SynclineError(error?.code ?? "internal", error?.message, { event: request.event }));
   }
 
-  #pushed(event, data) {
+  #pushed(event, data, source) {
     if (event === "auth:expiring") this.#refresh();
     else if (event === "error") {
       const document = this.documents.get(data.document);
       if (document?._failed(data)) return;
       this._emit("error", new SynclineError(data.code, data.message, { event: data.event }));
     } else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data);
-    else this.rooms.get(data.room)?._push(event, data);
+    else this.rooms.get(data.room)?._push(event, data, source);
     this._emit("push", { event, data });
   }
 
@@ -447,11 +454,13 @@ export class Client extends Emitter {
  *
  * Events: `message`, `event`, `members`, `user_joined`, `user_left`, `presence`, `occupancy`, `joined`, `lost` (the server no
  * longer has
- * everything that was missed), `caught_up` (what was missed has been handed over), `state`, `error`.
+ * everything that was missed), `caught_up` (what was missed has been handed over), `proof` (all messages were compared
+ * with the server's: `complete` or not, and what was not is fetched again), `state`, `error`.
  */
 export class Room extends Joined {
   #options;
   #said = null; // presence as this connection has told it
+  #repairing = false; // joins from the last proven position
 
   /** @internal */
   constructor(client, name, options) {
@@ -465,19 +474,29 @@ export class Room extends Joined {
     this.members = new Map();
     /** How many: in a large room only this is kept up to date, and `members` are some of those who were here at the join. */
     this.occupancy = { users: 0, connections: 0 };
+    /** What is proven of its messages: `proven` (a position), and how often that was found wrong (`failures`). */
+    this.proof = new Proof();
   }
 
   _join(resolve, reject) {
     const { password, history } = this.#options;
-    const data = { room: this.name };
+    const data = { room: this.name, digest: true };
     if (password !== undefined) data.password = password;
     if (history) data.history = history;
-    if (this.position) data.recover = this.position;
+    if (this.position) data.recover = this.#repairing ? this.proof.floor : this.position;
     this.client._ask("room:join", data, resolve, reject);
   }
 
-  _joinedWith({ role, class: roomClass = "history", position, recovered, publications, members, occupancy }) {
+  _joinedWith(result, source) {
+    const { role, class: roomClass = "history", position, recovered, publications, members, occupancy, digest } = result;
     const before = this.position;
+    const repairing = this.#repairing;
+    this.#repairing = false;
+    if (repairing && !recovered) return this._attach(); // what is proven lies too far back: from where it is
+    const payloads = digest ? payloadsOfJoined(source.text, source.at) : [];
+    this.proof.joined(digest, position, publications, payloads, recovered === true && !repairing);
+    // What two repairs did not mend is not asked about every second.
+    if (before && this.proof.row < 2) this.client._heartbeat.soon();
     this.role = role;
     this.roomClass = roomClass;
     this.members = new Map(members.map((member) => [member.user, member]));
@@ -491,6 +510,17 @@ export class Room extends Joined {
     this.position = position;
     this._emit("caught_up", { position });
     this._tellPresence();
+    return undefined;
+  }
+
+  /** @internal The server's answer about this room: where it is now. */
+  _compared(answer) {
+    if (!answer) return this._attach(); // the server does not know that this client is in it
+    if (answer.behind) return undefined; // it is told to join again when it has caught up
+    if (this.proof.compare(answer)) return this._emit("proof", { complete: true, position: this.proof.proven });
+    this.#repairing = true;
+    this._emit("proof", { complete: false, position: this.proof.floor });
+    return this._attach();
   }
 
   #publication(publication, replayed) {
@@ -500,7 +530,7 @@ export class Room extends Joined {
     this._emit("message", { ...publication, replayed });
   }
 
-  _push(event, data) {
+  _push(event, data, source) {
     if (this.state !== "joined") return;
     if (event === "message:received") {
       // Positions have no gaps: one that is missing means that something went wrong on the way. In other classes a
@@ -508,7 +538,11 @@ export class Room extends Joined {
       const { offset, epoch } = this.position;
       const hole = data.offset > offset + 1 && this.roomClass === "history";
       if (data.epoch !== epoch || hole) this._attach();
-      else this.#publication(data, false);
+      else if (data.offset <= offset) this.proof.duplicates += 1;
+      else {
+        if (this.proof.fold(data.offset, payloadOfPush(source.text, source.at))) this.client._heartbeat.ask([this]);
+        this.#publication(data, false);
+      }
     } else if (event === "room:behind") this._attach(); // what was not sent is in the history
     else if (event === "event:custom") this._emit("event", data);
     else if (event === "room:user_joined") {
