@@ -1,6 +1,7 @@
 """The client's part of the delivery digest: asks the server now and then whether each room is where this client thinks.
 
-One question for all rooms each ``ping_seconds``; soon after a join, and for a busy room in between (``proof.MESSAGES``). A room that is found incomplete is joined again from its last proven position.
+One question for all rooms each ``ping_seconds``; soon after a join, and for a busy room in between (``proof.MESSAGES``). A
+room that is found incomplete is joined again from its last proven position.
 """
 
 from __future__ import annotations
