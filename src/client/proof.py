@@ -98,6 +98,12 @@ class Proof:
         self._fresh_bytes += len(payload)
         return (self._fresh >= MESSAGES or self._fresh_bytes >= BYTES) and not self.asked
 
+    def fold_hash(self, offset: int, hashed: int) -> None:
+        """The next message is one's own that was not sent back; the server gives its hash."""
+        if self._since >= 0:
+            self._total += hashed
+            self._offset = offset
+
     @property
     def digest(self) -> int:
         self._total &= 0xFFFFFFFF

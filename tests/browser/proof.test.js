@@ -32,6 +32,18 @@ test("the hash is CRC-32 over epoch, offset and payload", () => {
   assert.equal(proof.epochSeed("after"), crc32(Buffer.from("after")));
 });
 
+test("a message that was not sent back counts by its hash", () => {
+  const made = () => {
+    const one = new proof.Proof();
+    one.joined({ since: 0, value: 4_294_967_290 }, { offset: 0, epoch: "e" }, [], [], false);
+    return one;
+  };
+  const [heard, spoke] = [made(), made()];
+  heard.fold(1, '"hi"');
+  spoke.foldHash(1, hashOf({ epoch: "e", offset: 1, data: "hi" }));
+  assert.deepEqual(spoke.claim("r"), heard.claim("r"));
+});
+
 test("payloads are cut out of frames exactly as they came", () => {
   for (let round = 0; round < 400; round += 1) {
     const spaces = any(undefined, undefined, 1, "\t\r\n");

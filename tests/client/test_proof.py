@@ -56,6 +56,19 @@ def test_what_is_folded_is_what_the_oracle_sums(since: int, value: int, payloads
     assert proof.claim("team") == claim, "what came last may be lost: asked again"
 
 
+def test_what_was_not_sent_back_counts_by_its_hash() -> None:
+    heard, spoke = Proof(), Proof()
+    for proof in (heard, spoke):
+        joined(proof, 0, 5, 0, [], again=False)
+        proof.fold(1, msgspec.Raw(b"1"))
+    heard.fold(2, msgspec.Raw(b"2"))
+    spoke.fold_hash(2, oracle.item("e", 2, b"2"))
+    assert spoke.claim("team") == heard.claim("team")
+    spoke.joined(None, Position(2, "e"), [], False)
+    spoke.fold_hash(3, 7)
+    assert spoke.digest == heard.digest
+
+
 def test_over_a_lost_connection_it_goes_on_when_the_server_does() -> None:
     proof = Proof()
     joined(proof, 3, 0, 3, [], again=False)

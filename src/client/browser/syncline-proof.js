@@ -188,6 +188,13 @@ export class Proof {
     return (this.#fresh >= MESSAGES || this.#characters >= CHARACTERS) && !this.asked;
   }
 
+  /** The next message is one's own that was not sent back; the server gives its hash. */
+  foldHash(offset, hash) {
+    if (this.#since < 0) return;
+    this.#total = (this.#total + hash) >>> 0;
+    this.#offset = offset;
+  }
+
   /** What to ask the server, also when nothing came: the last message may be lost. Null while an answer is awaited. */
   claim(room) {
     if (this.#since < 0 || this.asked) return null;
