@@ -15,6 +15,7 @@ cdef class Publication:
         readonly double time          # Unix seconds
         readonly str codec            # of data
         readonly bytes data
+        public str skip               # the connection that does not get it; "": all do. Of this node, not kept
         readonly str key              # what it is the newest of, in a room of the class latest; "": its user
         bytes _json                   # the built frame, per kind of member; None until asked for
         bytes _msgpack
@@ -69,6 +70,6 @@ cdef class Room:
         bint _shared                  # a fan-out walks over _members: it must not change
 
     cdef int _own(self) except -1
-    cpdef Py_ssize_t publish(self, Publication publication) except -1
+    cpdef Py_ssize_t publish(self, Publication publication, Member skip=*) except -1
     cpdef Py_ssize_t broadcast(self, Push push, Member skip=*) except -1
     cdef Py_ssize_t _fan_out(self, Publication publication, Push push, Member skip, int way, object key) except -1

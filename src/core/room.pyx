@@ -60,6 +60,7 @@ cdef class Publication:
         self.offset = offset
         self.epoch = epoch
         self.key = key
+        self.skip = ""
         self._json = None
         self._msgpack = None
         self._other_size = -1
@@ -339,15 +340,15 @@ cdef class Room:
             self._shared = False
         return 0
 
-    cpdef Py_ssize_t publish(self, Publication publication) except -1:
-        """Appends to the history and gives it to every member; returns how many took it."""
+    cpdef Py_ssize_t publish(self, Publication publication, Member skip=None) except -1:
+        """Appends to the history and gives it to every member but ``skip``; returns how many took it."""
         if publication is None:
             raise TypeError("publication must not be None")
         self.before_offset = self.history.offset
         self.before_epoch = self.history.epoch
         self.history.append(publication)
         key = (self.name, publication.key or publication.user) if self._class == _LATEST else None
-        return self._fan_out(publication, None, None, self._class, key)
+        return self._fan_out(publication, None, skip, self._class, key)
 
     cpdef Py_ssize_t broadcast(self, Push push, Member skip=None) except -1:
         """Gives a push without position to every member but ``skip``; returns how many took it."""

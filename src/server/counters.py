@@ -83,6 +83,7 @@ class Counters:
         "operations_refused",
         "operations_transformed",
         "publications",
+        "publish_duplicates",
         "publish_failures",
         "publishes",
         "requests",
@@ -96,6 +97,7 @@ class Counters:
         self.publications = 0  # that reached this node
         self.deliveries = 0  # frames queued for members
         self.publish_failures = 0
+        self.publish_duplicates = 0
         self.auth_failures = 0
         self.operations_accepted = 0
         self.operations_transformed = 0  # of the accepted ones: made at an older revision

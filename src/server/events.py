@@ -16,6 +16,7 @@ DisplayName = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00-\x1f
 Token = Annotated[str, msgspec.Meta(max_length=16_384)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+ConnectionId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=9007199254740991)]
 Sequence = Annotated[int, msgspec.Meta(ge=1, le=9007199254740991)]
 Unit = Literal["utf-16", "unicode"]
@@ -86,17 +87,34 @@ class RoomGrant(msgspec.Struct):
 
 
 class MessageSend(msgspec.Struct):
-    """``key``: in a room of the class latest, what this is the newest of; "": the sender."""
+    """``key``: in a room of the class latest, what this is the newest of; "": the sender. ``echo`` false: the sending connection does
+    not get it."""
 
     room: Name
     data: msgspec.Raw
     key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    echo: bool = True
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
+
+
+class Recipients(msgspec.Struct, forbid_unknown_fields=True):
+    users: Annotated[list[Name], msgspec.Meta(max_length=100)] = []
+    connections: Annotated[list[ConnectionId], msgspec.Meta(max_length=100)] = []
+
+
+class Targets(msgspec.Struct, array_like=True, frozen=True):
+    """Whom a push is for, as it travels between nodes."""
+
+    users: tuple[str, ...] = ()
+    connections: tuple[str, ...] = ()
+    everyone: bool = False
 
 
 class CustomEvent(msgspec.Struct):
     room: Name
     name: Name
     data: msgspec.Raw = msgspec.Raw(b"")
+    to: Recipients | None = None  # None: everybody in the room
 
 
 class PresenceUpdate(msgspec.Struct):

@@ -14,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from ..core.digest import epoch_seed, item_hash
 from ..core.room import HistoryRing, Position, Publication, Room
 from ..core.wire import Push
 from .seams import Broker, RoomRecord, Unrecoverable
@@ -276,7 +277,33 @@ class Hub:
     def on_publication(self, publication: Publication) -> int:
         """Fans a publication out to its room; returns the deliveries."""
         room = self.rooms.get(publication.room)
-        return 0 if room is None else room.group.publish(publication)
+        if room is None:
+            return 0
+        author = self.sessions.get(publication.skip) if publication.skip else None
+        if author is None:
+            return room.group.publish(publication)
+        taken = room.group.publish(publication, author.connection)
+        if room.room_class == "history" and room.name in author.rooms and not author.connection.behind_in(room.name):
+            # In the place of the publication: the author's position must move on in order, its answer may come later.
+            payload = publication.payload(author.codec)
+            hashed = item_hash(epoch_seed(publication.epoch), publication.offset, payload)
+            sent = {"room": room.name, "offset": publication.offset, "epoch": publication.epoch, "hash": hashed}
+            author.push("message:sent", sent)
+        return taken
+
+    def deliver_to(self, name: str, users: Iterable[str], connections: Iterable[str], push: Push) -> int:
+        """A push for some in a room, or (``name`` "") anywhere on this node: at most once to each connection."""
+        to: dict[Session, None] = {}
+        for user in users:
+            to.update(dict.fromkeys(self.sessions_of(user)))
+        for id in connections:
+            if (session := self.sessions.get(id)) is not None and session.user:
+                to[session] = None
+        taken = 0
+        for session in to:
+            if not name or name in session.rooms:
+                taken += session.connection.deliver_volatile(push.frame(session.codec))
+        return taken
 
     def broadcast(self, name: str, push: Push) -> int:
         """A push without position to everyone in the room except ``push.skip``."""

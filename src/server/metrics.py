@@ -260,6 +260,9 @@ class _NodeCollector(Collector):
         ):
             yield _by(f"syncline_deliveries_{name}", text, "class", {"history": 0, **found})
         yield _counter("syncline_publish_failures", "Messages that the broker did not take.", counters.publish_failures)
+        yield _counter(
+            "syncline_publish_duplicates", "Messages that were published before.", counters.publish_duplicates
+        )
         yield _histogram("syncline_publish_seconds", "Time until a message had its position.", counters.publishes)
 
     def _documents(self) -> Iterator[Metric]:

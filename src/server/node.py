@@ -25,6 +25,7 @@ from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
 from .documents import Documents
+from .events import Targets
 from .flusher import Flusher
 from .handlers import table
 from .hub import Hub, Seat
@@ -43,6 +44,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("syncline.node")
 
 T = TypeVar("T")
+
+
+#: The broker's room for what is meant for connections wherever they are. No client can name it.
+EVERYWHERE = "\0everywhere"
+_decode_targeted = msgspec.msgpack.Decoder(tuple[str, str, Targets, bytes]).decode
 
 
 class Node:
@@ -102,6 +108,7 @@ class Node:
     async def start(self) -> None:
         """Starts what runs beside the connections. The store is started already. Raises Unavailable."""
         await self.broker.start(self)
+        await self.broker.subscribe(EVERYWHERE)
         await self._presence_backend.start()
         if self.events is not None:
             await self.events.start()
@@ -258,10 +265,10 @@ class Node:
 
     # Publications --------------------------------------------------------------------------------------------
 
-    def publish(self, publication: Publication, done: Done[Position]) -> None:
-        """To the broker, and to the event log when there is one; ``done`` when both have it."""
+    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
+        """To the broker, and to the event log when there is one; ``done`` when both have it. ``once``: ``Broker.publish``."""
         if self.events is None:
-            self.broker.publish(publication, done)
+            self.broker.publish(publication, done, once)
             return
         events = self.events
 
@@ -270,10 +277,17 @@ class Node:
                 done(None, error)
                 return
             # After the broker, because the record for other systems carries the position.
-            body = msgspec.msgpack.encode(publication.as_data("msgpack"))
+            # A duplicate is logged again: whether the first one got that far is not known here, and at least once is promised.
+            at = {"offset": position.offset, "epoch": position.epoch}
+            body = msgspec.msgpack.encode({**publication.as_data("msgpack"), **at})
             events.append(publication.room, "message", body, lambda _, error: done(None if error else position, error))
 
-        self.broker.publish(publication, published)
+        self.broker.publish(publication, published, once)
+
+    def send_to(self, room: str, targets: Targets, push: Push) -> None:
+        """A push for some: in a room, or anywhere (``room`` ""). At most once, through the broker to every node."""
+        payload = msgspec.msgpack.encode((push.event, room, targets, push.pack()))
+        self.broker.publish_ephemeral(room or EVERYWHERE, "to", payload)
 
     def on_publication(self, publication: Publication) -> None:
         """From the broker: fan out."""
@@ -286,8 +300,22 @@ class Node:
             if event == "room:changes":
                 self.counters.deliveries += self.presence.on_changes(room, payload)
                 return
+            if event == "to":
+                self.counters.deliveries += self._on_targeted(payload)
+                return
             push = Push.unpack(event, payload)
         except ValueError:
             log.warning("a malformed event for room %s was dropped", room)
             return
         self.counters.deliveries += self.hub.broadcast(room, push)
+
+    def _on_targeted(self, payload: bytes) -> int:
+        event, room, targets, packed = _decode_targeted(payload)
+        push = Push.unpack(event, packed)
+        if targets.everyone:
+            taken = 0
+            for session in self.hub.sessions.values():
+                if session.user:
+                    taken += session.connection.deliver_volatile(push.frame(session.codec))
+            return taken
+        return self.hub.deliver_to(room, targets.users, targets.connections, push)

@@ -87,11 +87,14 @@ class Broker(Protocol):
     async def unsubscribe(self, room: str) -> None:
         """Idempotent. No delivery after it has returned."""
 
-    def publish(self, publication: Publication, done: Done[Position]) -> None:
+    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
         """Gives the publication its position, appends it to the history and sends it, atomically.
 
         ``publication.offset`` and ``.epoch`` are set by the broker. Durable before ``done`` where the backend is
         durable. Fails with ``Unavailable``.
+
+        ``once``: when the history holds a publication of the same user with the same ``once`` (committed, or on its way), nothing is
+        published, ``done`` gets the position of that one, and ``publication.offset`` stays 0. What the history has dropped is forgotten.
         """
 
     def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:

@@ -46,8 +46,8 @@ class Recorder:
 Open = Callable[..., Awaitable[tuple[Broker, Recorder]]]
 
 
-async def publish(broker: Broker, publication: Publication) -> Position:
-    position = await settled(partial(broker.publish, publication))
+async def publish(broker: Broker, publication: Publication, once: str = "") -> Position:
+    position = await settled(partial(broker.publish, publication, once=once))
     assert isinstance(position, Position)
     return position
 
@@ -82,6 +82,57 @@ class BrokerSuite:
         yield open
         for broker in brokers:
             await broker.close()
+
+    # Once ----------------------------------------------------------------------------------------------------
+
+    async def test_the_same_key_of_the_same_user_is_published_once(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        await publish(broker, message())
+        first = await publish(broker, message(data=b"1"), "k")
+        again = message(data=b"2")
+        assert await publish(broker, again, "k") == first
+        assert (again.offset, again.epoch) == (0, "")
+        others = [message(user="bob"), message("other"), message()]
+        for other, key in zip(others, ("k", "k", "l"), strict=True):
+            await publish(broker, other, key)
+        assert [other.offset for other in others] == [3, 1, 4]
+        assert recorder.offsets() == [1, 2, 3, 4]
+        history = await broker.history("team", None, 10)
+        assert [one.data for one in history.publications] == [b'"hi"', b"1", b'"hi"', b'"hi"']
+
+    async def test_without_a_key_nothing_is_the_same(self, open: Open) -> None:
+        broker, _ = await open()
+        assert [(await publish(broker, message())).offset for _ in range(3)] == [1, 2, 3]
+
+    async def test_a_duplicate_waits_for_the_first(self, open: Open) -> None:
+        broker, recorder = await open()
+        await broker.subscribe("team")
+        outcomes = Outcomes()
+        for number in range(6):  # in one turn
+            broker.publish(message(data=b"%d" % number), outcomes.done(number), f"k{number % 2}")
+        await outcomes.wait()
+        assert not outcomes.errors and outcomes.order == list(range(6))
+        assert [outcomes.results[number].offset for number in range(6)] == [1, 2, 1, 2, 1, 2]
+        assert contents(recorder.publications) == [0, 1]
+
+    async def test_keys_are_forgotten_with_the_history(self, open: Open) -> None:
+        broker, recorder = await open(history_size=3)
+        await broker.subscribe("team")
+        first = await publish(broker, message(), "k")
+        await publish_many(broker, 2)
+        assert await publish(broker, message(), "k") == first
+        await publish_many(broker, 1)
+        assert (await publish(broker, message(), "k")).offset == 5
+        await broker.forget("team")
+        anew = await publish(broker, message(), "k")
+        assert anew.offset == 1 and anew.epoch != first.epoch
+        assert await publish(broker, message(), "k") == anew
+        assert recorder.offsets() == [1, 2, 3, 4, 5, 1]
+
+    async def test_without_a_history_there_are_no_keys(self, open: Open) -> None:
+        broker, _ = await open(history_size=0)
+        assert [(await publish(broker, message(), "k")).offset for _ in range(2)] == [1, 2]
 
     # Positions -----------------------------------------------------------------------------------------------
 
@@ -510,6 +561,14 @@ class DurableBrokerSuite(BrokerSuite):
         history = await broker.history("team", old[4], 10)
         assert contents(history.publications) == [6, 7, 8, 9, 10]
         assert contents((await broker.history("team", None, 4)).publications) == [7, 8, 9, 10]
+
+    async def test_keys_outlive_a_restart(self, open: Open) -> None:
+        broker, _ = await open()
+        first = await publish(broker, message(), "k")
+        await broker.close()
+        broker, _ = await open()
+        assert await publish(broker, message(), "k") == first
+        assert (await publish(broker, message(), "l")).offset == 2
 
     async def test_recovery_after_a_restart_without_subscription(self, open: Open) -> None:
         broker, _ = await open()

@@ -10,7 +10,7 @@ import msgspec
 from ...core import wire
 from ...core.errors import ErrorCode, SynclineError
 from ...core.room import Position, Publication
-from ..events import CustomEvent, MessageSend
+from ..events import CustomEvent, MessageSend, Targets
 from ..requests import Request
 from ..session import Session
 from .registry import Events
@@ -44,7 +44,8 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
     publication = Publication(
         data.room, session.user, session.name, node.clock.time(), session.codec, payload, key=data.key
     )
-
+    if not data.echo:
+        publication.skip = session.connection.id
     started = node.clock.monotonic()
 
     def published(position: Position | None, error: Exception | None) -> None:
@@ -54,10 +55,14 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
             node.counters.publish_failures += 1
             log.warning("publish to %s failed: %s", data.room, error)
             request.fail(SynclineError(ErrorCode.UNAVAILABLE, "the message was not stored; try again"))
-        else:
-            request.reply({"room": data.room, "offset": position.offset, "epoch": position.epoch})
+            return
+        result: dict[str, Any] = {"room": data.room, "offset": position.offset, "epoch": position.epoch}
+        if publication.offset != position.offset:
+            node.counters.publish_duplicates += 1
+            result["duplicate"] = True
+        request.reply(result)
 
-    node.publish(publication, published)
+    node.publish(publication, published, data.idempotency_key or "")
 
 
 @EVENTS.on("event:custom", CustomEvent)
@@ -72,5 +77,9 @@ def custom(session: Session, data: CustomEvent, request: Request) -> dict[str, A
         "data": msgspec.Raw(payload_of(session, data.data)),
     }
     push = wire.Push("event:custom", event, session.codec)
-    session.node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
+    if data.to is None:
+        session.node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
+    else:
+        targets = Targets(tuple(data.to.users), tuple(data.to.connections))
+        session.node.send_to(data.room, targets, push)
     return {"room": data.room}

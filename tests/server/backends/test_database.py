@@ -33,6 +33,7 @@ from syncline.server.seams import (
     DocumentRecord,
     DocumentSnapshot,
     DocumentState,
+    PresenceChange,
     PresenceEntry,
     Turn,
     Unavailable,
@@ -121,7 +122,9 @@ async def test_all_that_one_turn_writes_is_one_transaction(path: Path) -> None:
     commits = database.commits
     outcomes = Outcomes()
     waiting = [
-        asyncio.ensure_future(presence.touch("team", PresenceEntry("ada", "c", "Ada", "online", 1.0), 10.0)),
+        asyncio.ensure_future(
+            presence.write([PresenceChange("team", PresenceEntry("ada", "c", "Ada", "online", 1.0), here=True)], 10.0)
+        ),
         asyncio.ensure_future(store.put_user(UserRecord("ada"))),
     ]
     await asyncio.sleep(0)

@@ -14,6 +14,25 @@ from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
 
 
+class _Keys:
+    """What was published under which key in one room; as far back as its history goes. O(1) amortised."""
+
+    __slots__ = ("_offsets", "epoch")
+
+    def __init__(self, epoch: str) -> None:
+        self.epoch = epoch
+        self._offsets: OrderedDict[tuple[str, str], int] = OrderedDict()  # (user, key), by offset
+
+    def find(self, user: str, key: str, floor: int) -> int | None:
+        """Its offset, when that is above ``floor``."""
+        while self._offsets and next(iter(self._offsets.values())) <= floor:
+            self._offsets.popitem(last=False)
+        return self._offsets.get((user, key))
+
+    def add(self, user: str, key: str, offset: int) -> None:
+        self._offsets[user, key] = offset
+
+
 class MemoryBroker:
     """``history_size`` publications or ``history_bytes`` per room, whichever is less, none older than
     ``history_seconds``; 0: no history, for the seconds: any age. What is too old is dropped at the room's next use.
@@ -36,6 +55,7 @@ class MemoryBroker:
         self._max_histories = max_histories
         self._subscribed: dict[str, HistoryRing] = {}
         self._idle: OrderedDict[str, HistoryRing] = OrderedDict()
+        self._keys: dict[str, _Keys] = {}  # of rooms that are held and were published to with a key
         self._events: BrokerEvents | None = None
 
     def __len__(self) -> int:
@@ -71,7 +91,8 @@ class MemoryBroker:
     def _evict(self) -> None:
         # The newest idle one stays whatever the bound is: somebody is about to use it.
         while len(self) > self._max_histories and len(self._idle) > 1:
-            self._idle.popitem(last=False)
+            room, _ = self._idle.popitem(last=False)
+            self._keys.pop(room, None)
 
     async def subscribe(self, room: str) -> Position:
         self._require_open()
@@ -86,12 +107,21 @@ class MemoryBroker:
             self._idle[room] = ring
             self._evict()
 
-    def publish(self, publication: Publication, done: Done[Position]) -> None:
+    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
         if self._events is None:
             done(None, Unavailable("the broker is closed"))
             return
         room = publication.room
         ring = self._ring(room)
+        if once:
+            keys = self._keys.get(room)
+            if keys is None or keys.epoch != ring.epoch:
+                keys = self._keys[room] = _Keys(ring.epoch)
+            offset = keys.find(publication.user, once, ring.offset - len(ring))
+            if offset is not None:
+                done(Position(offset, ring.epoch), None)
+                return
+            keys.add(publication.user, once, ring.offset + 1)
         publication.offset, publication.epoch = ring.offset + 1, ring.epoch
         ring.append(publication)
         if room in self._subscribed:
@@ -116,5 +146,6 @@ class MemoryBroker:
     async def forget(self, room: str) -> None:
         self._require_open()
         self._idle.pop(room, None)
+        self._keys.pop(room, None)
         if room in self._subscribed:
             self._subscribed[room] = self._new_ring()

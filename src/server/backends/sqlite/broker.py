@@ -22,6 +22,8 @@ from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
 from .database import Database
 from .part import Part
 
+_Written = tuple[Position, bool]  # where it is; whether it was there already
+
 
 class _Channel:
     """Invariant: between two callbacks of the database ``ring.position`` is the last publication delivered."""
@@ -99,11 +101,11 @@ class SqliteBroker(Part):
 
     # Publishing ----------------------------------------------------------------------------------------------
 
-    def publish(self, publication: Publication, done: Done[Position]) -> None:
+    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
         if not self._open:
             done(None, Unavailable(f"{self._database.path}: closed"))
             return
-        self._database.submit(self._write, publication, partial(self._published, publication, done))
+        self._database.submit(self._write, (publication, once), partial(self._published, publication, done))
 
     def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:
         channel = self._busy.get(room)
@@ -111,10 +113,14 @@ class SqliteBroker(Part):
             self._events.on_ephemeral(room, event, payload)
 
     def _published(
-        self, publication: Publication, done: Done[Position], position: Position | None, error: Exception | None
+        self, publication: Publication, done: Done[Position], written: _Written | None, error: Exception | None
     ) -> None:
-        if position is None:
+        if written is None:
             done(None, error)
+            return
+        position, again = written
+        if again:
+            done(position, None)
             return
         publication.offset, publication.epoch = position
         channel = self._busy.get(publication.room) or self._idle.get(publication.room)
@@ -126,28 +132,43 @@ class SqliteBroker(Part):
         finally:
             done(position, None)
 
-    def _write(self, connection: sqlite3.Connection, publications: Sequence[Publication]) -> list[Position]:
+    def _write(self, connection: sqlite3.Connection, items: Sequence[tuple[Publication, str]]) -> list[_Written]:
         heads: dict[str, _Head] = {}
-        positions, rows = [], []
-        for publication in publications:
+        fresh: dict[tuple[int, str, str], int] = {}  # keys of this batch
+        written: list[_Written] = []
+        rows: list[tuple[object, ...]] = []
+        for publication, once in items:
             head = heads.get(publication.room)
             if head is None:
                 head = heads[publication.room] = self._head(connection, publication.room)
+            if once:
+                key = (head.key, publication.user, once)
+                offset = fresh.get(key) or self._published_once(connection, head, key)
+                if offset is not None:
+                    written.append((Position(offset, head.epoch), True))
+                    continue
+                fresh[key] = head.offset + 1
             head.offset += 1
-            positions.append(Position(head.offset, head.epoch))
+            written.append((Position(head.offset, head.epoch), False))
             size = publication.size
             head.bytes += size
             head.newest = max(head.newest, publication.time)
             about = (publication.user, publication.name, publication.time, publication.codec)
-            rows.append((head.key, head.offset, *about, publication.data, size))
-        connection.executemany("INSERT INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            rows.append((head.key, head.offset, *about, publication.data, size, once or None))
+        connection.executemany("INSERT INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         for head in heads.values():
             self._trim(connection, head)
             connection.execute(
                 "UPDATE histories SET offset = ?, floor = ?, bytes = ? WHERE key = ?",
                 (head.offset, head.floor, head.bytes, head.key),
             )
-        return positions
+        return written
+
+    def _published_once(self, connection: sqlite3.Connection, head: _Head, key: tuple[int, str, str]) -> int | None:
+        row = connection.execute(
+            "SELECT offset FROM publications WHERE history = ? AND user = ? AND once = ?", key
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def _head(self, connection: sqlite3.Connection, room: str) -> _Head:
         query = "SELECT key, epoch, offset, floor, bytes FROM histories WHERE room = ?"

@@ -124,6 +124,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             WHERE key IN (SELECT document FROM snapshots)""",
     ),
     ("ALTER TABLE documents ADD COLUMN type TEXT NOT NULL DEFAULT 'text'",),
+    (
+        "ALTER TABLE publications ADD COLUMN once TEXT",
+        "CREATE UNIQUE INDEX publication_once ON publications (history, user, once) WHERE once IS NOT NULL",
+    ),
 )
 
 
