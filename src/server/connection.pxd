@@ -30,6 +30,7 @@ cdef class Connection(Flushed):
     cpdef int deliver_volatile(self, bytes frame) except -1
     cpdef int pong(self, bytes payload) except -1
     cdef int offer(self, bytes frame, Room room) except -1
+    cdef bint _full(self, Py_ssize_t more) noexcept
     cpdef int paused(self) except -1
     cpdef int drained(self) except -1
     cdef int _write_part(self, Py_ssize_t size) except -1

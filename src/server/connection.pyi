@@ -35,6 +35,8 @@ class Connection(Flushed):
         """Queues a frame that only matters now, or drops it (and returns 0) when much is waiting already."""
     def pong(self, payload: bytes) -> int:
         """Answers a ping; of a reader that does not take the answers only the last one (RFC 6455 section 5.5.3)."""
+    def leave_out(self) -> bool:
+        """Whether so much waits that what can be had from a history should not be queued; then that is counted."""
     def behind_in(self, room: str) -> bool:
         """Whether publications of that room were left out that it has not recovered yet."""
     def caught_up(self, room: str) -> bool:

@@ -163,25 +163,35 @@ cdef class Connection(Flushed):
         return self.deliver_latest(<bytes>encode_frame(_PONG, payload), _PONG_KEY)
 
     cdef int offer(self, bytes frame, Room room) except -1:
-        cdef Py_ssize_t waiting
         if self._behind is None and not self.held:
             return self.deliver(frame)
         if self.closed:
             return 0
         if self._behind is not None and room.name in self._behind:
             return 0
-        waiting = self._queued + self._handed
-        if self.held and (
-            waiting > self.flusher.high_bytes
-            or waiting + PyBytes_GET_SIZE(frame) > self.max_bytes
-            or PyList_GET_SIZE(self._queue) - self._holes >= self.flusher.max_messages
-        ):
+        if self._full(PyBytes_GET_SIZE(frame)):
             if self._behind is None:
                 self._behind = {}
             self._behind[room.name] = (room.before_offset, room.before_epoch)
             self.flusher.behind += 1
             return 0
         return self.deliver(frame)
+
+    cdef bint _full(self, Py_ssize_t more) noexcept:
+        # noexcept: compares numbers.
+        cdef Py_ssize_t waiting = self._queued + self._handed
+        return self.held and (
+            waiting > self.flusher.high_bytes
+            or waiting + more > self.max_bytes
+            or PyList_GET_SIZE(self._queue) - self._holes >= self.flusher.max_messages
+        )
+
+    def leave_out(self):
+        """Whether so much waits that what can be had from a history should not be queued; then that is counted."""
+        if not self._full(0):
+            return False
+        self.flusher.behind += 1
+        return True
 
     def behind_in(self, str room not None):
         """Whether publications of that room were left out that it has not recovered yet."""

@@ -54,8 +54,12 @@ def entries_between(type: DocumentType[Any, Any], turns: list[Turn], since: int,
 
 def broadcast(
     document: str, revision: int, entries: list[AnyEntry], text_hash: int | None, receivers: Collection[Collaborator]
-) -> None:
-    """`document:operation` for consecutive entries that end at ``revision``, where the text has ``text_hash``."""
+) -> list[tuple[Collaborator, int]]:
+    """`document:operation` for consecutive entries that end at ``revision``, where the text has ``text_hash``.
+
+    Returns who did not get them because it reads too slowly, and the revision that it was given last: it is ``behind`` now.
+    """
+    left_out: list[tuple[Collaborator, int]] = []
     for start in range(0, len(entries), ENTRIES_PER_FRAME):
         part = entries[start : start + ENTRIES_PER_FRAME]
         at = revision - len(entries) + start + len(part)
@@ -63,16 +67,24 @@ def broadcast(
         for collaborator in receivers:
             if collaborator.behind:
                 continue
+            connection = collaborator.session.connection
+            if connection.held and connection.leave_out():
+                collaborator.behind = True
+                left_out.append((collaborator, at - len(part)))
+                continue
             frame = frames.get(collaborator.kind)
             if frame is None:
                 told = text_hash if at == revision else None
                 frame = frames[collaborator.kind] = _operations(document, at, part, *collaborator.kind, told)
-            collaborator.session.connection.deliver(frame)
+            connection.deliver(frame)
+    return left_out
 
 
-def send_entries(document: str, revision: int, entries: list[AnyEntry], collaborator: Collaborator) -> None:
-    """The same to one collaborator, in one frame."""
-    collaborator.session.connection.deliver(_operations(document, revision, entries, *collaborator.kind))
+def send_entries(document: str, revision: int, entries: list[AnyEntry], collaborator: Collaborator) -> int:
+    """The same to one collaborator, in one frame. Returns its size."""
+    frame = _operations(document, revision, entries, *collaborator.kind)
+    collaborator.session.connection.reply(frame)
+    return len(frame)
 
 
 def _operations(

@@ -17,13 +17,18 @@ from ..core.ot import Operation, Unit
 from ..core.rejoin import SLICE, Composite, Missed, Pending
 from ..core.types import AnyDocument, AnyEntry
 from .collaborator import Collaborator
-from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries
+from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
 from .events import Divergence, DocumentJoin
 from .live_document import LiveDocument
 from .requests import Request
-from .session import Session
+from .seams import Unavailable
+from .session import Session, SessionGone
 
 log = logging.getLogger("syncline.documents")
+
+#: Operations may be large: catching up begins with so many in a frame, and goes on with more or fewer by the size of the frames.
+FIRST_ENTRIES = 64
+FRAME_BYTES = 262_144
 
 
 async def join(session: Session, data: DocumentJoin, request: Request) -> None:
@@ -180,20 +185,41 @@ async def drained(session: Session, backlog: int) -> None:
         session.require_open()
 
 
+async def let_catch_up(live: LiveDocument, collaborator: Collaborator, at: int) -> None:
+    """For one that reads too slowly: what it was left out of after revision ``at`` follows when its socket has taken what waits."""
+    session = collaborator.session
+    try:
+        await drained(session, session.connection.flusher.low_bytes)
+        await _catch_up(live, collaborator, at, [])
+    except SessionGone:
+        return
+    except (SynclineError, Unavailable) as error:
+        log.warning("document %s: %s cannot catch up from revision %d: %s", live.id, session.user, at, error)
+        if live.collaborators.get(collaborator.client) is collaborator:
+            live.remove(collaborator)
+            session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})
+        return
+    others = [other for other in live.collaborators.values() if other is not collaborator]
+    if others and live.collaborators.get(collaborator.client) is collaborator:
+        show_cursors(live.core, others, [collaborator])
+
+
 async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
     collaborator.behind = True
     session = collaborator.session
+    count = FIRST_ENTRIES
     while True:
         while rest:
-            part, rest = rest[:ENTRIES_PER_FRAME], rest[ENTRIES_PER_FRAME:]
+            part, rest = rest[:count], rest[count:]
             at += len(part)
-            send_entries(live.id, at, part, collaborator)
+            size = send_entries(live.id, at, part, collaborator)
+            count = min(2 * count, ENTRIES_PER_FRAME) if size < FRAME_BYTES else max(count // 2, 1)
             await drained(session, 0)
         rest = await live.history(at)
         session.require_open()
         if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
             return  # it was told to join again
-        if len(rest) <= ENTRIES_PER_FRAME:
+        if len(rest) <= count:
             # Nothing awaits from here: what is committed next reaches it with everybody else.
             if rest:
                 send_entries(live.id, at + len(rest), rest, collaborator)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import ErrorCode, SynclineError
 from ..core.types import AnyDocument, document_type
+from .collaborator import Collaborator
+from .document_join import let_catch_up
 from .live_document import LiveDocument
 from .seams import DocumentRecord, DocumentSnapshot, StoredDocument
 
@@ -29,6 +31,10 @@ class Documents:
         self._config = node.config.documents
         self.live: dict[str, LiveDocument] = {}
         self._loading: dict[str, asyncio.Task[LiveDocument]] = {}
+
+    def left_out(self, live: LiveDocument, collaborator: Collaborator, at: int) -> None:
+        """It reads too slowly and was not given what follows revision ``at``."""
+        self._node.spawn(let_catch_up(live, collaborator, at))
 
     # Creating and loading ------------------------------------------------------------------------------------
 

@@ -236,7 +236,8 @@ class LiveDocument:
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
-        broadcast(self.id, revision, self._entries, self._due_hash(), self.collaborators.values())
+        for slow, at in broadcast(self.id, revision, self._entries, self._due_hash(), self.collaborators.values()):
+            self.node.documents.left_out(self, slow, at)
         self._pace.sent(len(self.collaborators))
         self._entries = []
         self._answer()

@@ -210,7 +210,7 @@ class _NodeCollector(Collector):
         yield _counter("syncline_pings", "Pings sent.", node.pings.sent)
         yield _counter("syncline_slow_conflated", "Queued frames that a newer one replaced.", flusher.conflated)
         yield _counter("syncline_slow_dropped", "Volatile frames that were dropped.", flusher.dropped)
-        yield _counter("syncline_slow_behind", "Times that a member fell behind in a room.", flusher.behind)
+        yield _counter("syncline_slow_behind", "Times that a reader fell behind in a room or document.", flusher.behind)
         yield _counter("syncline_slow_consumers", "Connections whose write queue overflowed.", flusher.slow_consumers)
         yield _counter("syncline_handshakes_refused", "Handshakes above the rate.", node.admission.refused)
         yield _gauge(

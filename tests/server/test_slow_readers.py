@@ -176,6 +176,81 @@ async def test_a_volatile_room_and_custom_events_drop(serve: Serve) -> None:
             assert (await asyncio.to_thread(lambda: next(slow.envelopes())))["data"]["data"] == "live again"
 
 
+async def test_documents_catch_up_from_their_history(serve: Serve) -> None:
+    """Operations are not dropped: who reads too slowly is given them, in order, when it reads again."""
+    count, size = 400, 40_000
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=8192) as slow:
+            await asyncio.to_thread(slow.login, "Eve")
+            await ada.call("document:join", document="d", client="a")
+            await bob.call("document:join", document="d", client="b")
+            await asyncio.to_thread(lambda: slow.call("document:join", document="d", client="e"))
+            for seq in range(1, count + 1):
+                # Each replaces the text of the one before.
+                operation = [text(seq, size)] + ([-size] if seq > 1 else [])
+                await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=operation)
+                await ada.send(
+                    {"event": "document:cursor", "data": {"document": "d", "revision": seq, "anchor": seq, "head": seq}}
+                )
+            flusher = app.node.flusher
+            assert flusher.behind >= 1 and flusher.slow_consumers == 0
+            assert flusher.take_queue_bytes_max() < app.node.config.limits.queue_high_bytes + 2 * size
+            seen = 0
+            while seen < count:  # the quick one has it all, live
+                push = await bob.push("document:operation")
+                for one in push["operations"]:
+                    seen += 1
+                    assert (one["seq"], one["operation"][0]) == (seen, text(seen, size))
+                assert push["revision"] == seen
+
+            def wake() -> tuple[int, int]:
+                revision, cursor = 0, -1
+                for envelope in slow.envelopes():
+                    data = envelope.get("data", {})
+                    if envelope["event"] == "document:operation":
+                        for one in data["operations"]:
+                            revision += 1
+                            assert (one["seq"], one["operation"][0]) == (revision, text(revision, size))
+                        assert data["revision"] == revision
+                    elif envelope["event"] == "document:cursor" and data["revision"] == count:
+                        [moved] = [one for one in data["cursors"] if one["client"] == "a"]
+                        cursor = moved["head"]
+                    if revision == count and cursor == count:
+                        return revision, cursor
+                raise AssertionError("closed")
+
+            assert await asyncio.to_thread(wake) == (count, count)
+            await ada.call("document:operation", document="d", seq=count + 1, revision=count, operation=["live again"])
+            live = await asyncio.to_thread(lambda: next(slow.envelopes()))
+            assert live["data"]["operations"][0]["operation"] == ["live again"]
+
+
+async def test_presence_of_many_is_one_notice_each(serve: Serve) -> None:
+    """A sleeping reader is owed the newest status of each user, not the story."""
+    async with serve(presence={"metadata_bytes": 60_000}) as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=8192) as slow:
+            await asyncio.to_thread(slow.login, "Eve", "r")
+            await ada.call("room:join", room="r")
+            for number in range(300):
+                metadata = text(number, 50_000)
+                await ada.call("presence:update", status="online", metadata=metadata, room="r")
+            await ada.call("presence:update", status="busy", metadata="newest", room="r")
+            flusher = app.node.flusher
+            assert flusher.conflated > 50 and flusher.behind == flusher.slow_consumers == 0
+
+            def wake() -> int:
+                heard = 0
+                for envelope in slow.envelopes():
+                    if envelope["event"] == "presence:update":
+                        heard += 1
+                        if envelope["data"]["metadata"] == "newest":
+                            assert envelope["data"]["status"] == "busy"
+                            return heard
+                raise AssertionError("closed")
+
+            assert await asyncio.to_thread(wake) < 250
+
+
 # Memory ------------------------------------------------------------------------------------------------------------------
 
 
