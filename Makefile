@@ -141,6 +141,10 @@ bench-memory: setup ## memory of a connection, a room, a document, by kind of ob
 	@echo "==> memory by kind of object: a server filled through its socket, two minutes"
 	@$(PY) bench/memory.py $(ARGS)
 
+bench-fanout: setup $(STAMPS)/bench-peers ## fan-out beside uWebSockets, ws, Socket.IO (ARGS='--only rounds --peers ws --quick')
+	@echo "==> fan-out beside its peers"
+	@$(PY) bench/fanout.py $(ARGS)
+
 fuzz: setup ## a longer round of the property and fuzz tests
 	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"
 	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'hypothesis or fuzz' --timeout=0 $(ARGS)
