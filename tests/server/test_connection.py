@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.frames import PONG, encode_frame
+from syncline.core.deflate import Deflater
+from syncline.core.frames import PONG, TEXT, encode_frame
 from syncline.core.room import HistoryRing, Publication, Room
 from syncline.core.wire import push_frame
 from syncline.server.connection import Connection
@@ -389,3 +390,30 @@ def test_the_ladder_against_a_list(takes: int, messages: int, limit: int, steps:
         assert (flusher.conflated, flusher.dropped) == (model.conflated, model.dropped)
         assert flusher.behind == model.fell_behind
     assert socket.read == model.sent
+
+
+def test_conflated_frames_are_compressed_as_others() -> None:
+    socket, loop = Socket(takes=0), Loop()
+    flusher = Flusher(loop.call_soon)
+    deflater = Deflater(15, 1, 1)
+    connections = []
+    for _ in range(2):  # the second gets what was compressed for the first
+        connection = Connection("c", "json", socket, flusher, 10_000, lambda: None, deflater)  # type: ignore[arg-type]
+        connections.append(connection)
+    connection = socket.connection = connections[0]
+    connection.deliver(encode_frame(TEXT, b"0" * 100))
+    loop.turn()
+    frames = [encode_frame(TEXT, b"%d" % number * 100) for number in range(10, 13)]
+    for number, frame in enumerate(frames):
+        connection.deliver_latest(frame, number % 2)
+    assert connection.queued == sum(len(deflater.frame(frame)) for frame in frames[1:]) < 100
+    socket.reads(1000)
+    due = [encode_frame(TEXT, b"0" * 100), *frames[1:]]
+    assert socket.read == b"".join(deflater.frame(frame) for frame in due)
+    other = connections[1]
+    socket.connection = other
+    taken = len(socket.read)
+    for frame in frames:
+        other.deliver(frame)
+    loop.turn()
+    assert socket.read[taken:] == b"".join(deflater.frame(frame) for frame in frames)
