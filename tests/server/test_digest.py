@@ -117,6 +117,33 @@ async def test_no_history_is_no_hindrance(serve: Serve) -> None:
         assert await said(ada, claim) == [claim] and counted(app) == (3, 0)
 
 
+async def test_nobody_asks_nothing_is_kept(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="team")
+        await ada.call("message:send", room="team", data=1)
+        ring = app.node.hub.rooms["team"].group.history
+        position = ring.position
+        assert all(ring.digest_at(codec, *position) is None for codec in ("json", "msgpack"))
+        await ada.call("room:join", room="team", digest=True)
+        assert ring.digest_at("json", *position) == 0 and ring.digest_at("msgpack", *position) is None
+
+
+async def test_what_is_too_old_is_not_recovered(serve: Serve) -> None:
+    async with serve(rooms={"history_seconds": 0.05}) as app, dial(app.url, name="Ada") as ada:
+        joined = await ada.call("room:join", room="team", digest=True)
+        start = joined["position"]
+        for number in range(3):
+            await ada.call("message:send", room="team", data=number)
+        while joined["recovered"] is not False:
+            joined = await ada.call("room:join", room="team", digest=True, recover=start, history=10)
+        assert joined["position"]["offset"] == 3
+        while joined["publications"]:
+            joined = await ada.call("room:join", room="team", digest=True, history=10)
+        mine = oracle.digest(start["epoch"], [(offset, payload("json", offset - 1)) for offset in (1, 2, 3)])
+        assert joined["digest"] == {"since": 0, "value": mine}
+        assert (await ada.call("room:join", room="team", recover=joined["position"]))["recovered"] is True
+
+
 async def test_malformed_claims_are_refused(app: App) -> None:
     async with dial(app.url, name="Ada") as ada:
         claim = {"room": "team", "epoch": "e", "offset": 1, "digest": 1}
