@@ -244,6 +244,12 @@ class Hub:
         if name not in self.rooms:  # nobody came back meanwhile
             await self._move(name, subscribe=False)
 
+    def sweep(self) -> None:
+        """Frees what has grown too old in the live rooms. O(rooms)."""
+        now = self._now()
+        for room in self.rooms.values():
+            room.group.history.expire(now)
+
     # Publications --------------------------------------------------------------------------------------------
 
     async def recover(self, room: LiveRoom, since: Position, limit: int) -> list[Publication] | None:

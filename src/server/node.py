@@ -119,6 +119,8 @@ class Node:
         ]
         if self.events is not None:
             self._timers.append(self.loop.create_task(self._trim_events()))
+        if self.config.rooms.history_seconds:
+            self._timers.append(self.loop.create_task(self._sweep_histories()))
 
     async def drain(self) -> None:
         """No new connections; clients are handed over over ``server.drain_seconds``, or as soon as they have left."""
@@ -181,6 +183,15 @@ class Node:
                 turn()
             except Exception:
                 log.exception("a periodic job failed")
+
+    async def _sweep_histories(self) -> None:
+        while True:
+            await asyncio.sleep(min(5.0, self.config.rooms.history_seconds))
+            self.hub.sweep()
+            try:
+                await self.broker.sweep()
+            except Unavailable as error:
+                log.warning("history: %s", error)
 
     async def _trim_events(self) -> None:
         assert self.events is not None

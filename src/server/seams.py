@@ -107,6 +107,9 @@ class Broker(Protocol):
         publications follow ``since``, or ``since`` lies ahead of the room.
         """
 
+    async def sweep(self) -> None:
+        """Frees what has grown too old, in some rooms; in the others at the next calls. None of it was given any more."""
+
     async def forget(self, room: str) -> None:
         """Drops the room's history; the next publication opens a new epoch."""
 

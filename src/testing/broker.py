@@ -429,6 +429,26 @@ class BrokerSuite:
         await publish(broker, message(data=b"7", time=clock.time()))
         assert contents((await broker.history("team", positions[-1], 100)).publications) == [7]
 
+    async def test_sweeping_takes_nothing_that_is_given(self, open: Open) -> None:
+        clock = ManualClock(1000.0)
+        broker, _ = await open(history_seconds=10.0, now=clock.time)
+        await broker.subscribe("team")
+        for number in range(1, 7):
+            for room in ("team", "other"):
+                await publish(broker, message(room, data=b"%d" % number, time=clock.time()))
+            clock.advance(4.0)
+            await broker.sweep()
+        for room in ("team", "other"):
+            history = await broker.history(room, None, 100)
+            assert contents(history.publications) == [5, 6] and history.position.offset == 6
+        clock.advance(100.0)
+        await broker.sweep()
+        await broker.sweep()
+        for room in ("team", "other", "none"):
+            assert (await broker.history(room, None, 100)).publications == []
+            await publish(broker, message(room, data=b"7", time=clock.time()))
+            assert contents((await broker.history(room, None, 100)).publications) == [7]
+
     @pytest.mark.parametrize("none", [{"history_size": 0}, {"history_bytes": 0}])
     async def test_no_history_still_counts(self, open: Open, none: dict[str, int]) -> None:
         broker, recorder = await open(**none)

@@ -33,6 +33,19 @@ class TestMemoryBroker(BrokerSuite):
         assert (await broker.history("b", None, 0)).position.epoch != epochs["b"]
         assert len(broker) == 3
 
+    async def test_a_sweep_frees_memory(self) -> None:
+        clock = ManualClock(1000.0)
+        broker = MemoryBroker(history_seconds=10.0, now=clock.time)
+        await broker.start(Recorder())
+        await broker.subscribe("team")
+        for room in ("team", "idle"):
+            broker.publish(Publication(room, "ada", "Ada", clock.time(), "json", b"1"), lambda *_: None)
+        clock.advance(11.0)
+        held = [broker._subscribed["team"], broker._idle["idle"]]
+        assert [len(ring) for ring in held] == [1, 1]
+        await broker.sweep()
+        assert [len(ring) for ring in held] == [0, 0]
+
     async def test_subscribed_rooms_stay_and_idle_ones_give_way(self) -> None:
         broker = MemoryBroker(max_histories=3)
         await broker.start(Recorder())

@@ -75,6 +75,31 @@ class TestSqliteBroker(DurableBrokerSuite):
             assert head == (newest.position.offset, newest.position.offset - len(rows), sum(size for _, size in rows))
         await broker.close()
 
+    async def test_a_sweep_frees_the_disk(self, create: Callable[..., SqliteBroker], path: Path) -> None:
+        clock = ManualClock(1000.0)
+        broker = create(history_seconds=10.0, now=clock.time)
+        await broker.start(Recorder())
+        for turn in range(3):
+            outcomes = Outcomes()
+            for number in range(700):  # more rooms than one sweep looks at
+                data = Publication(f"room{number}", "ada", "Ada", clock.time(), "json", b"1")
+                broker.publish(data, outcomes.done(number))
+            await outcomes.wait()
+            clock.advance(4.0 if turn < 2 else 11.0)
+
+        def stored() -> int:
+            with closing(sqlite3.connect(path)) as connection:
+                return int(connection.execute("SELECT count(*) FROM publications").fetchone()[0])
+
+        assert stored() == 2100
+        await broker.sweep()
+        assert stored() == 600
+        await broker.sweep()
+        assert stored() == 0
+        await broker.sweep()
+        assert (await broker.history("room3", None, 10)).position.offset == 3
+        await broker.close()
+
     async def test_idle_rooms_in_memory_are_bounded(self, create: Callable[..., SqliteBroker]) -> None:
         broker = create(max_histories=3)
         await broker.start(Recorder())

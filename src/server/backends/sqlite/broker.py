@@ -4,8 +4,8 @@ The offset is given inside the transaction that stores the publication, so a tra
 it, and nothing in memory has to be taken back. Delivery follows COMMIT, in order of submission.
 
 A *channel* is a room that is subscribed or was used lately: its newest publications in a ring, exactly those on disk
-(the ring's bounds are the table's; what has grown too old since the last publication stays on disk until the next one),
-so that ``history`` needs the disk once per channel.
+(the ring's bounds are the table's; what has grown too old since the last publication stays on disk until the next one, or
+until it is swept), so that ``history`` needs the disk once per channel.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
@@ -23,6 +24,9 @@ from .database import Database
 from .part import Part
 
 _Written = tuple[Position, bool]  # where it is; whether it was there already
+
+
+SWEPT: Final = 500  # rooms in one sweep
 
 
 class _Channel:
@@ -74,6 +78,7 @@ class SqliteBroker(Part):
         self._history_bytes = history_bytes
         self._history_seconds = history_seconds
         self._now = now
+        self._swept = 0  # key of the last room that was looked at
         self._max_histories = max_histories
         self._busy: dict[str, _Channel] = {}  # subscribed or pinned
         self._idle: OrderedDict[str, _Channel] = OrderedDict()  # by last use
@@ -291,6 +296,40 @@ class SqliteBroker(Part):
         if publications is None or len(publications) > limit:
             raise Unrecoverable(f"room {room!r} cannot be recovered from {since}")
         return History(publications, ring.position)
+
+    async def sweep(self) -> None:
+        if not self._history_seconds:
+            return
+        horizon = self._now() - self._history_seconds
+
+        def oldest(connection: sqlite3.Connection) -> list[tuple[int, str, float | None]]:
+            return connection.execute(
+                "SELECT key, room, (SELECT time FROM publications WHERE history = key ORDER BY publications.offset LIMIT 1)"
+                " FROM histories WHERE key > ? AND offset > floor ORDER BY key LIMIT ?",
+                (self._swept, SWEPT),
+            ).fetchall()
+
+        found = await self._database.read(oldest)
+        self._swept = found[-1][0] if len(found) == SWEPT else 0
+        rooms = [room for _, room, at in found if at is not None and at < horizon]
+        if not rooms:
+            return
+
+        def trim(connection: sqlite3.Connection) -> None:
+            for room in rooms:
+                head = self._head(connection, room)
+                head.newest = horizon + self._history_seconds
+                self._trim(connection, head)
+                update = "UPDATE histories SET floor = ?, bytes = ? WHERE key = ?"
+                connection.execute(update, (head.floor, head.bytes, head.key))
+
+        def trimmed(_: None) -> None:
+            for room in rooms:
+                channel = self._busy.get(room) or self._idle.get(room)
+                if channel is not None:
+                    channel.ring.expire(horizon + self._history_seconds)
+
+        await self._database.write(trim, trimmed)
 
     async def forget(self, room: str) -> None:
         self._require_open()
