@@ -211,15 +211,19 @@ class Client:
         return clock.monotonic() - started
 
     # Called by the connection (Owner) --------------------------------------------------------------------------------
-    def on_open(self, identity: dict[str, Any]) -> None:
-        self._reconnects += 1
+    def on_authenticating(self) -> None:
         for room in [*self._rooms.values()]:
             if room.position.epoch:
                 room._rejoin()
-        self._heartbeat.start(identity)
         for document in [*self._documents.values()]:
             if document.generation:
                 document._rejoin()
+
+    def on_open(self, identity: dict[str, Any]) -> None:
+        self._reconnects += 1
+        self._heartbeat.start(identity)
+        if self._reconnects and self._rooms:
+            self._heartbeat.soon()
 
     def on_push_received(self, event: str, data: dict[str, Any]) -> None:
         self._on_push.fire(event, data)

@@ -70,8 +70,11 @@ class Options:
 class Owner(Protocol):
     """Who a connection works for."""
 
+    def on_authenticating(self) -> None:
+        """`auth` is on its way on a new link: what is posted now goes out in the same frame. Once more when a token was refused."""
+
     def on_open(self, identity: dict[str, Any]) -> None:
-        """Authenticated on a new link; what is posted now goes out before anything else."""
+        """Authenticated; what was posted is being answered."""
 
     def on_push_received(self, event: str, data: dict[str, Any]) -> None: ...
 
@@ -111,6 +114,8 @@ class Connection:
         self._answers: dict[int, Answer] = {}
         self._slots = asyncio.Semaphore(options.max_pending)
         self._outbox: list[bytes] = []
+        self._authenticated = False  # on this link
+        self._auth_id = 0  # of the request under way
         self._runner: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -227,6 +232,7 @@ class Connection:
     async def _open(self) -> None:
         """A link that is authenticated. Raises ConnectFailed, RequestError (of auth), RequestTimeout, ..."""
         self._lost = asyncio.get_running_loop().create_future()
+        self._authenticated = False
         if self.token is None and self._get_token is not None:
             self.token = await self._fresh_token()
         self._link = await open_link(
@@ -243,16 +249,18 @@ class Connection:
         try:
             if self._link.lost:
                 raise ConnectionLost("the connection ended before it began")
-            self.identity = await self._authenticate()
+            await self._authenticate()
+            if self._link.lost:
+                raise ConnectionLost("the connection ended as it began")
         except BaseException as error:
             refused = self._refused()
             link, self._link = self._link, None
             link.abort()
+            self._fail_waiting(ConnectionLost("the connection did not come about"))
+            self._owner.on_down()
             if refused is not None and isinstance(error, ConnectionLost):
                 raise refused from error
             raise
-        if self.identity.get("token"):
-            self.token = self.identity["token"]  # a guest's: whoever comes back with it is the same guest
         self._set_state("open")
         self._owner.on_open(self.identity)
         self._opened.set()
@@ -264,7 +272,7 @@ class Connection:
         except Exception as error:
             raise ConnectFailed(f"get_token failed: {error!r}") from error
 
-    async def _authenticate(self) -> dict[str, Any]:
+    async def _authenticate(self) -> None:
         try:
             return await self._auth_request()
         except RequestError as error:
@@ -280,16 +288,30 @@ class Connection:
                 raise
             return await self._auth_request()
 
-    async def _auth_request(self) -> dict[str, Any]:
-        data = {key: value for key, value in (("token", self.token), ("name", self._name)) if value is not None}
+    async def _auth_request(self) -> None:
+        """One round trip: the joins are in the same frame, and what is lost with an old connection is taken over."""
+        known = (("token", self.token), ("name", self._name), ("resume", self.identity.get("connection")))
+        data = {key: value for key, value in known if value is not None}
+        self._auth_id = self._next_id + 1
         try:
             async with asyncio.timeout(self.options.open_timeout):
-                result = await self._ask("auth", data)
+                asking = asyncio.ensure_future(self._ask("auth", data, self._accepted))
+                try:
+                    await asyncio.sleep(0)  # it is written now, and sent at the end of this turn
+                    self._owner.on_authenticating()
+                    await asking
+                finally:
+                    asking.cancel()
         except TimeoutError as error:
             raise RequestTimeout("auth was not answered in time") from error
+
+    def _accepted(self, result: Any) -> None:
         if not isinstance(result, dict):
             raise ProtocolViolation("auth:accepted without a result")
-        return result
+        self.identity = result
+        self._authenticated = True
+        if result.get("token"):
+            self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
 
     async def _watch(self, link: Link) -> None:
         """Silence for twice ping_seconds means dead; before that the server is asked for a sign of life."""
@@ -423,6 +445,10 @@ class Connection:
             error = self._codec.value(envelope.error)
             if error is None:
                 answer(self._codec.result(envelope), None)
+            elif not self._authenticated and envelope.id != self._auth_id:
+                answer(
+                    None, ConnectionLost("not authenticated")
+                )  # as auth was refused: it is asked for again, or the end
             elif isinstance(error, dict):
                 answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), envelope.event))
             else:
@@ -431,7 +457,7 @@ class Connection:
     def _on_push(self, envelope: Incoming) -> None:
         event = envelope.event
         if event == "message:received":
-            if self.state == "open":
+            if self._authenticated:
                 self._owner.on_message_received(self._codec.received(envelope.data))
             return
         data = self._codec.value(envelope.data)
@@ -439,7 +465,7 @@ class Connection:
             raise ProtocolViolation("a push without event or data")
         if event == "auth:expiring":
             self._spawn(self._refresh())
-        elif self.state == "open":
+        elif self._authenticated:
             self._owner.on_push_received(event, data)
 
     def on_lost(self, link: Link, code: int, reason: str) -> None:

@@ -26,8 +26,25 @@ class Authentication:
             self._config.timeout_seconds, session.close, errors.AUTHENTICATION_TIMEOUT
         )
 
-    async def authenticate(self, session: Session, token: str | None, name: str) -> dict[str, Any]:
+    async def authenticate(
+        self, session: Session, token: str | None, name: str, resume: str | None = None
+    ) -> dict[str, Any]:
         """The `auth` event. Raises SynclineError."""
+        result = await self._authenticate(session, token, name)
+        if resume is not None:
+            result["resumed"] = self._resume(session, resume)
+        return result
+
+    def _resume(self, session: Session, connection: str) -> bool:
+        """Ends the same user's old connection, half-open perhaps; what it was in rooms carries over without notices."""
+        old = self._node.hub.sessions.get(connection)
+        if old is None or old is session or old.user != session.user:
+            return False
+        old.close(errors.RESUMED)
+        old.lost(resumed=True)
+        return True
+
+    async def _authenticate(self, session: Session, token: str | None, name: str) -> dict[str, Any]:
         if session.state is not State.CONNECTING:
             raise SynclineError(ErrorCode.ALREADY_AUTHENTICATED, "this connection has a user already")
         auth = self._node.auth

@@ -31,8 +31,11 @@ class Empty(msgspec.Struct):
 
 
 class Authenticate(msgspec.Struct):
+    """``resume``: this client's last connection, which is over."""
+
     token: Token | None = None
     name: DisplayName = ""
+    resume: ConnectionId | None = None
 
 
 class Refresh(msgspec.Struct):

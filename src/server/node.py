@@ -243,11 +243,11 @@ class Node:
         if len(self._recorded) > self.config.limits.recent_users:
             self._recorded.popitem(last=False)
 
-    def session_lost(self, session: Session) -> None:
+    def session_lost(self, session: Session, *, resumed: bool) -> None:
         """The socket is gone: its seats and documents are given up."""
         self.rates.closed(session.user)
         for seat in self.hub.remove(session):
-            self.presence.left(seat, lost=True)
+            self.presence.left(seat, lost=True, resumed=resumed)
         for document in list(session.documents):
             live = self.documents.live.get(document)
             collaborator = session.documents.get(document)

@@ -32,6 +32,8 @@ from .session import Session
 
 log = logging.getLogger("syncline.presence")
 
+#: For who has a new connection already: the joins are on their way, and may wait for the store.
+_RESUME_SECONDS = 5.0
 #: Presence writes that one call of the backend takes: a storm must not make one long transaction.
 _CHUNK = 500
 
@@ -109,16 +111,17 @@ class PresenceTracker:
         self._write(room.name, entry_of(seat), here=True)
         self._recounted(room.name)
 
-    def left(self, seat: Seat, *, lost: bool) -> None:
-        """A connection stood up, or was lost: then the user may come back within the grace period."""
+    def left(self, seat: Seat, *, lost: bool, resumed: bool = False) -> None:
+        """A connection stood up, or was lost: then the user may come back within the grace period. ``resumed``: it is about to."""
         room, user = seat.room.name, seat.user
         rest = seat.room.seats(user)
         entry = entry_of(seat, self._clock.time())
         if rest:
             self._write(room, entry, here=False)
             self._tell_if_changed(room, rest, [*rest, seat])
-        elif lost and self._config.grace_seconds > 0:
-            timer = self._clock.call_later(self._config.grace_seconds, self._expired, room, user)
+        elif lost and (self._config.grace_seconds > 0 or resumed):
+            grace = max(self._config.grace_seconds, _RESUME_SECONDS) if resumed else self._config.grace_seconds
+            timer = self._clock.call_later(grace, self._expired, room, user)
             self._lost.setdefault(room, {})[user] = _Lost(entry, timer)
         else:
             self._gone(room, entry, lost=lost)

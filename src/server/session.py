@@ -40,7 +40,6 @@ BAD_REQUESTS: Final = frozenset(
         ErrorCode.MALFORMED_FRAME,
         ErrorCode.UNKNOWN_EVENT,
         ErrorCode.INVALID_DATA,
-        ErrorCode.UNAUTHENTICATED,
         ErrorCode.OPERATION_INVALID,
         ErrorCode.PASSWORD_WRONG,
         ErrorCode.TOKEN_INVALID,
@@ -184,8 +183,8 @@ class Session:
         """The reader is too slow: its queue was dropped."""
         self.close(errors.SLOW_CONSUMER)
 
-    def lost(self) -> None:
-        """The socket is gone."""
+    def lost(self, *, resumed: bool = False) -> None:
+        """The socket is gone; or, ``resumed``, its client has a new one."""
         if self.state is State.CLOSED:
             return
         self.step(Transition.LOST)
@@ -193,7 +192,7 @@ class Session:
             self.expiry.cancel()
         self._inbox.clear()
         self.connection.lost()
-        self.node.session_lost(self)
+        self.node.session_lost(self, resumed=resumed)
 
     # Requests ------------------------------------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ test("connects with the subprotocol, as a guest, and hands over the guest's toke
   server.cut(only(server));
   await until(server, () => client.online);
   assert.deepEqual(server.log.filter(({ event }) => event === "auth").map(({ data }) => data), [
-    { name: "Ada" }, { name: "Ada", token: "guest-Ada" },
+    { name: "Ada" }, { name: "Ada", token: "guest-Ada", resume: "c" },
   ]);
   assert.deepEqual(client.states, ["connecting", "online", "waiting", "connecting", "online"]);
   client.close();
@@ -211,6 +211,41 @@ test("messages come in order without gap or duplicate, over lost connections", a
   assert.equal(got.at(-1), "after");
   ada.close();
   bob.close();
+});
+
+test("coming back is one frame: auth, rooms and documents", async () => {
+  const server = new ReferenceServer(seeded(21));
+  const client = connect(server);
+  const room = client.room("team");
+  const notes = client.document("notes");
+  await until(server, () => room.state === "joined" && notes.state === "joined");
+  const frames = [];
+  const receive = server.receive.bind(server);
+  server.receive = (connection, text) => {
+    frames.push([JSON.parse(text)].flat().map(({ event }) => event));
+    return receive(connection, text);
+  };
+  server.cut(only(server));
+  assert.equal(room.state, "detached");
+  await assert.rejects(client.request("ping"), { code: "disconnected" });
+  await until(server, () => room.state === "joined" && notes.state === "joined");
+  assert.deepEqual(frames[0], ["auth", "room:join", "document:join"]);
+  await rest(server);
+  assert.equal(frames.flat().filter((event) => event === "room:join").length, 1);
+
+  // Refused: they are joined with the next token, and nobody is told of an error.
+  const errors = [];
+  client.on("error", (error) => errors.push(error));
+  server.intercept = (connection, { event, id }) => {
+    const refused = event === "auth" && server.log.filter((one) => one.event === "auth").length < 4;
+    if (!refused && (event === "auth" || connection.user !== null)) return false;
+    answer(connection, id, { code: refused ? "token_expired" : "unauthenticated", message: "no" });
+    return true;
+  };
+  server.cut(only(server));
+  await until(server, () => room.state === "joined" && notes.state === "joined");
+  assert.deepEqual(errors, []);
+  client.close();
 });
 
 test("a gap in the offsets makes the room ask for what is missing", async () => {

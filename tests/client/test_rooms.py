@@ -162,6 +162,25 @@ async def test_leaving_ends_iterations_and_the_handle(open_client: Open) -> None
     assert await ada.join("team") is not room
 
 
+async def test_coming_back_is_one_frame_and_one_round_trip(app: App, open_client: Open, codec: str) -> None:
+    client, other = await open_client(name="Ada", codec=codec), await open_client(name="Bob")
+    rooms = [await client.join(f"room {number}") for number in range(5)]
+    notes = await client.document("notes")
+    await (await other.join("room 0")).send("heard")
+    counters = app.node.counters
+    await until(lambda: rooms[0].position.offset == 1)
+    link = client.connection._link
+    assert link is not None
+    before, received = client.identity["connection"], counters.frames_in
+    client.connection.on_lost(link, 1006, "half-open: the server does not know")
+    await until(lambda: client.reconnects == 1 and all(room.recovered for room in rooms))
+    await notes.settled()
+    assert client.identity["resumed"] is True and client.identity["connection"] != before
+    assert counters.frames_in == received + 1
+    assert before not in app.node.hub.sessions
+    link.abort()
+
+
 async def test_what_was_missed_comes_after_the_reconnect(open_client: Open) -> None:
     clock = GateClock()
     ada, bob = await open_client(), await open_client(clock=clock)

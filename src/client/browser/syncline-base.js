@@ -79,7 +79,7 @@ export class Joined extends Emitter {
 
   _attach() {
     clearTimeout(this.#retry);
-    if (!this.client.online || this.state === "left" || this.state === "failed") return;
+    if (!this.client._joinable || this.state === "left" || this.state === "failed") return;
     const token = {};
     this._joining = token;
     this._state("joining");

@@ -78,6 +78,7 @@ export class Client extends Emitter {
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
   #refusals = 0;
   #presence = null;
+  /** @internal Joins may be written: at least `auth` is on its way. */ _joinable = false;
   /** @internal */ _heartbeat = new Heartbeat(this);
   /** @type {Map<string, Room>} */ rooms = new Map();
   /** @type {Map<string, DocumentHandle>} */ documents = new Map();
@@ -180,7 +181,11 @@ export class Client extends Emitter {
     this.#outbox = [];
     const ready = (identity) => this.#socket === socket && this.#ready(identity);
     const refused = (error) => this.#socket === socket && this.#refused(error, credentials);
-    this._ask("auth", credentials, ready, refused, true);
+    const resume = this.identity?.connection;
+    // The joins go out in the same frame: one round trip, and what an old connection was in rooms is taken over.
+    this._joinable = true;
+    this._ask("auth", resume === undefined ? credentials : { ...credentials, resume }, ready, refused);
+    for (const entry of this.#entries()) entry._attach();
   }
 
   #ready(identity) {
@@ -191,7 +196,7 @@ export class Client extends Emitter {
     this.#keepGuest(identity);
     this.#set("online", { identity });
     this.#opened.resolve(this);
-    for (const entry of this.#entries()) entry._attach();
+    for (const entry of this.#entries()) if (entry.state === "detached") entry._attach();
     this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
     this.#beat();
   }
@@ -252,6 +257,7 @@ export class Client extends Emitter {
     clearTimeout(this.#pulse);
     this._heartbeat.stop();
     const socket = this.#socket;
+    this._joinable = false;
     this.#socket = null;
     this.#outbox = [];
     if (socket?.close) {
@@ -370,14 +376,15 @@ export class Client extends Emitter {
 
   /** Sends one request; resolves with its result, rejects with a SynclineError. What was lost is not sent again. */
   request(event, data) {
+    if (!this.online) return Promise.reject(new SynclineError("disconnected", "not connected"));
     return new Promise((resolve, reject) => this._ask(event, data, resolve, reject));
   }
 
   /**
    * @internal A request whose answer is handed over at once: what follows it in the same frame finds it done.
    */
-  _ask(event, data, resolve, reject, always = false) {
-    if (!always && this.state !== "online") return reject(new SynclineError("disconnected", "not connected"));
+  _ask(event, data, resolve, reject) {
+    if (!this._joinable) return reject(new SynclineError("disconnected", "not connected"));
     if (this.#requests.size >= this.#options.maxRequests || this.buffered > this.#options.maxBuffered) {
       return reject(new SynclineError("buffer_full", "too many requests wait for an answer"));
     }

@@ -14,7 +14,7 @@ EVENTS = Events()
 
 @EVENTS.on("auth", Authenticate, reply="auth:accepted", open_to_all=True, always_replies=True)
 async def authenticate(session: Session, data: Authenticate, request: Request) -> dict[str, Any]:
-    return await session.node.authentication.authenticate(session, data.token, data.name)
+    return await session.node.authentication.authenticate(session, data.token, data.name, data.resume)
 
 
 @EVENTS.on("auth:refresh", Refresh)
