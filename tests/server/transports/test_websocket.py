@@ -197,7 +197,7 @@ async def test_one_read_of_many_requests_does_not_pass_the_bound(serve: Serve) -
         release = asyncio.Event()
         record = app.node.record_user
 
-        async def slow(credentials: object) -> None:
+        async def slow(credentials: object, *, known: bool) -> None:
             await release.wait()
             await record(credentials)  # type: ignore[arg-type]
 
