@@ -56,7 +56,10 @@ class Heartbeat:
     async def _run(self, period: float) -> None:
         while True:
             await self._client.connection.options.clock.sleep(period)
-            self.ask(self._client._rooms.values())
+            rooms = self._client._rooms.values()
+            for room in rooms:
+                room.proof.asked = False  # an answer that has not come by now is lost, or good for this question too
+            self.ask(rooms)
 
     def ask(self, rooms: Iterable[Room]) -> None:
         """Compares those of the rooms that have something to compare."""

@@ -17,6 +17,7 @@ import msgspec
 
 from .. import __version__
 from ..core import errors
+from ..core.bucket import Bucket
 from ..core.room import Position, Publication
 from ..core.wire import Push
 from .admission import Admission
@@ -76,6 +77,7 @@ class Node:
         self.events = events
         self._presence_backend = presence
         self.counters = Counters()
+        self.unproven_lines = Bucket(1.0, 100.0, self.clock.monotonic())  # in the log, of handlers/digest.py
         self.metrics = Metrics(self)
         self.handlers = table()
         limits, rooms = config.limits, config.rooms

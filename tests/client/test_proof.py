@@ -199,6 +199,23 @@ async def test_a_fault_is_found_within_a_heartbeat_and_repaired(tmp_path: Path, 
         assert listeners[0].data[-1]["n"] == count + 3
 
 
+async def test_a_lost_answer_is_asked_for_again(tmp_path: Path) -> None:
+    lost: list[bytes] = []
+
+    def policy(opcode: int, payload: bytes) -> list[bytes]:
+        if b'"room:digest"' in payload and len(lost) < 2:
+            lost.append(payload)
+            return []
+        return [payload]
+
+    async with serving(tmp_path, limits=PING) as app, proxied(app.port) as proxy, await connect(proxy.url) as bob:
+        listener = Listener(bob, await bob.join("team"))
+        proxy.policy = policy
+        await listener.room.send("text")
+        await until(lambda: listener.proven(1))
+        assert len(lost) == 2 and listener.room.proof.failures == 0
+
+
 async def test_a_fault_that_does_not_go_away_is_not_asked_about_all_the_time(tmp_path: Path) -> None:
     """A proxy that alters every message, those of the repair too: one repair a heartbeat, and the application goes on."""
     async with serving(tmp_path, limits=PING) as app, proxied(app.port) as proxy:

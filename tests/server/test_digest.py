@@ -89,6 +89,18 @@ async def test_what_does_not_agree_is_counted_and_logged(app: App, caplog: pytes
         assert 'syncline_deliveries_unproven_total{class="history"} 5.0' in metrics
 
 
+async def test_a_client_that_says_wrong_things_does_not_fill_the_log(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with dial(app.url, name="Ada") as ada:
+        joined = await ada.call("room:join", room="team", digest=True)
+        wrong = {"room": "team", "epoch": joined["position"]["epoch"], "offset": 0, "digest": 1}
+        for _ in range(4):
+            assert len(await said(ada, *[wrong] * 100)) == 100
+        assert counted(app) == (0, 400)
+        assert 100 <= caplog.text.count("deliveries to") < 400
+
+
 async def test_what_cannot_be_told_counts_for_nothing(serve: Serve) -> None:
     async with serve(rooms={"history_size": 3}) as app, dial(app.url, name="Ada") as ada:
         joined = await ada.call("room:join", room="team", digest=True)

@@ -232,7 +232,11 @@ export class Heartbeat {
 
   start(milliseconds) {
     this.stop();
-    this.#timer = setInterval(() => this.ask(this.#client.rooms.values()), milliseconds);
+    this.#timer = setInterval(() => {
+      // An answer that has not come by now is lost, or good for this question too.
+      for (const room of this.#client.rooms.values()) room.proof.asked = false;
+      this.ask(this.#client.rooms.values());
+    }, milliseconds);
   }
 
   stop() {
