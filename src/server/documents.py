@@ -95,7 +95,9 @@ class Documents:
             self._node.counters.load_failures += 1
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the document cannot be loaded") from error
         live = self.live[document] = LiveDocument(self._node, stored.record, core)
-        self.consider_idle(live)
+        # Those who asked get it some turns of the loop later. Were it idle before that, with idle_seconds = 0, they would have to
+        # ask again, for ever: uvloop runs a timer of 0 seconds in the next turn.
+        live.idle = self._node.clock.call_later(max(self._config.idle_seconds, 1.0), self._idle, live)
         return live
 
     def _restore(self, stored: StoredDocument) -> AnyDocument:
