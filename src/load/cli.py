@@ -27,6 +27,8 @@ work:
   paced    messages by schedule, --rate a second, whatever happens; latency counts from when a message was due
   connect  only connect: handshake, authentication, join
   idle     connect, then hold: memory and processor time of the server (--server-pid)
+  cut      paced, while each member that does not publish loses its connection every --cut seconds and comes back
+  avalanche  paced, until somebody else has restarted the server and all are back, --seconds at most
 """
 
 _EXAMPLES: Final = """\
@@ -39,6 +41,7 @@ examples:
   syncline bench paced ws://127.0.0.1:8000/ --members 1000 --rate 50 --max-p99 50ms --json
   syncline bench connect ws://127.0.0.1:8000/ --members 10 --rooms 500 --concurrency 100
   syncline bench idle ws://127.0.0.1:8000/ --members 5000 --seconds 30 --server-pid 1234
+  syncline bench cut ws://127.0.0.1:8000/ --members 1000 --rate 50 --cut 2 --seconds 20
   syncline bench rounds ws://127.0.0.1:9000/ --dialect plain
       another server, which publishes what it gets (the first message names the room and is answered "joined")
 
@@ -53,6 +56,14 @@ def _milliseconds(text: str) -> float:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time; examples: 800us, 50ms, 0.5s")
     return float(match[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[match[2]]
+
+
+def _range(text: str) -> tuple[float, float]:
+    """ "0.1:2" """
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?):([0-9]+(?:\.[0-9]+)?)", text.strip())
+    if match is None or float(match[1]) > float(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range of seconds; example: 0.1:2")
+    return float(match[1]), float(match[2])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,6 +87,12 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--payload", type=int, default=128, metavar="BYTES", help="of a message (%(default)s)")
     what.add_argument("--window", type=int, default=1, metavar="N", help="rounds: messages on their way (%(default)s)")
     what.add_argument("--rate", type=float, default=50.0, metavar="N", help="paced: messages a second (%(default)s)")
+    what.add_argument(
+        "--cut", type=float, default=2.0, metavar="S", help="cut: how long a connection lives (%(default)s)"
+    )
+    what.add_argument(
+        "--retry", type=_range, default=(0.0, 0.2), metavar="A:B", help="seconds until it comes back (0:0.2)"
+    )
     what.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long it is measured (%(default)s)")
     what.add_argument("--warmup", type=float, default=1.0, metavar="S", help="and not, before that (%(default)s)")
     how = made.add_argument_group("how")
@@ -103,6 +120,9 @@ def failures(report: Report, limits: argparse.Namespace) -> list[str]:
     found, verified = [], report["verified"]
     if verified["missed"] > limits.max_missed:
         found.append(f"{verified['missed']:,} deliveries missed, {limits.max_missed:,} allowed")
+    faults = report.get("faults", {"not_back": 0})
+    if faults["not_back"]:
+        found.append(f"{faults['not_back']:,} connections did not come back")
     if verified["missed"] < 0:
         found.append("more was delivered than published")
     for name in ("duplicates", "late", "corrupt", "stray", "disordered_rooms", "lost_connections", "errors"):
@@ -167,6 +187,13 @@ def text(report: Report) -> str:
             )
             line("  for a connection", f"{one['server_bytes_per_connection'] / 1000:.2f} kB")
             line("  processor time", f"{one['server_cpu_us_per_connection_second']:.2f} us a connection and second")
+    if "faults" in report:
+        faults = report["faults"]
+        line("connections cut", f"{faults['cuts']:,}, ended by the server {faults['lost']:,}")
+        line("delivered", f"{faults['delivered_share']:.4%}, in order {faults['delivered_in_order_share']:.4%}")
+        times("  caught up after", report["recovered_ms"])
+        if work["kind"] == "avalanche":
+            line("all back after", f"{faults['all_back_seconds']:.2f} s")
     told = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in verified.items())
     line("verified", told)
     for why, count in report["endings"].items():

@@ -42,6 +42,8 @@ cdef class Engine:
         readonly dict endings          # why connections ended -> how many
         readonly str first_error
         readonly bint stalled
+        readonly int64_t left_at       # when the server ended the first connection, by monotonic_ns; 0: it did not
+        readonly int64_t back_at       # when the newest to come back had caught up; 0: none had
         public object progress         # called each second with no arguments; None: nobody listens
         public object retry_seconds    # (least, most) of a random wait before a lost connection comes back; None: never
         tuple _address
@@ -63,6 +65,8 @@ cdef class Engine:
         Py_ssize_t _connecting         # neither ready nor ended
         size_t _hint                   # where the last payload began in its message
         bint _windowed
+        dict _steps                    # greetings that are not over yet, by connection
+        double _retry_after            # what a refused handshake was told, for the next _end
         list _timers                   # heap of (when, what, connection)
         int64_t _next_progress
         int64_t _armed                 # what the timer is set to; 0: not

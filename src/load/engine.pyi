@@ -18,6 +18,11 @@ class Engine:
     after a payload in a message to send. ``lead``, ``trail``: what must stand around every payload that comes. ``error``: bytes
     that only an error has. ``ping``: a message that is answered by ``pong``. ``position_key``: bytes behind which (up to the
     payload, or ``position_after`` it) a message says its position.
+
+    With ``retry_seconds`` (least, most) a connection that was cut or lost comes back after a random time between them, plus the
+    Retry-After of a refused handshake; ``greeting`` is asked again. ``recovered`` then holds the times from the loss until it had
+    something at or past everything that was sent; ``left_at`` and ``back_at`` are the first loss and the newest recovery
+    (``monotonic_ns``; 0: none).
     """
 
     progress: Callable[[], object] | None
@@ -52,6 +57,10 @@ class Engine:
     def first_error(self) -> str: ...
     @property
     def stalled(self) -> bool: ...
+    @property
+    def left_at(self) -> int: ...
+    @property
+    def back_at(self) -> int: ...
     def __init__(
         self,
         ledger: Ledger,

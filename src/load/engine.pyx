@@ -80,7 +80,7 @@ cdef class Engine:
         self._random = <uint32_t>random.getrandbits(32) | 1
         self.opened, self.joined, self.recovered = Histogram(), Histogram(), Histogram()
         self.endings, self.first_error = {}, ""
-        self._timers = []
+        self._timers, self._steps = [], {}
         self._next_progress = now_ns() + SECOND
         self._count = ledger.rooms * ledger.members
         self._conns = <Conn *>calloc(self._count, sizeof(Conn))
@@ -169,8 +169,11 @@ cdef class Engine:
             if why:
                 self.lost += 1
                 conn.began = now_ns()
+                if self.left_at == 0:
+                    self.left_at = conn.began
         else:
             self._connecting -= 1
+            self._steps.pop(index, None)
             if why and self.retry_seconds is None:
                 self.failed += 1
         if why:
@@ -182,6 +185,8 @@ cdef class Engine:
         reader_close(&conn.reader)
         if self.retry_seconds is not None and (why or conn.began):
             least, most = self.retry_seconds
+            least, most = least + self._retry_after, most + self._retry_after
+            self._retry_after = 0
             heapq.heappush(self._timers, (now_ns() + <int64_t>(random.uniform(least, most) * SECOND), 0, index))
         else:
             conn.began = 0
@@ -198,6 +203,9 @@ cdef class Engine:
         size = end + 4 - conn.reader.at
         head = conn.reader.at[:size]
         if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
+            for line in head.lower().split(b"\r\n"):
+                if line.startswith(b"retry-after:") and line[12:].strip().isdigit():
+                    self._retry_after = int(line[12:])
             self._end(index, "handshake: " + head.split(b"\r\n", 1)[0].decode("latin-1"))
             return 0
         conn.reader.at += size
@@ -210,8 +218,12 @@ cdef class Engine:
     cdef int _greet(self, Py_ssize_t index, const char *data, size_t length) except -1:
         """Sends what the message calls for. ``data`` NULL: the connection has just been upgraded."""
         cdef Conn *conn = self._conns + index
-        cdef tuple steps = self._greeting(index)
+        cdef tuple steps
         cdef bytes expected, answer
+        if data is NULL:
+            steps = self._steps[index] = self._greeting(index)
+        else:
+            steps = self._steps[index]
         if data is not NULL and self._greeted is not None:
             self._greeted(index, data[:length])
         while conn.step < len(steps):
@@ -222,6 +234,7 @@ cdef class Engine:
             if answer:
                 self._write(index, self._opcode, answer, len(answer))
             data = NULL if not expected else data
+        del self._steps[index]
         conn.state = READY
         self.ready += 1
         self._connecting -= 1
@@ -237,8 +250,9 @@ cdef class Engine:
         cdef Conn *conn = self._conns + index
         if conn.behind and not self.ledger.is_behind(index):
             conn.behind = False
+            self.back_at = now_ns()
             if conn.began:
-                self.recovered.add(now_ns() - conn.began)
+                self.recovered.add(self.back_at - conn.began)
             conn.began = 0
 
     # -- writing ---------------------------------------------------------------------------------------------------------

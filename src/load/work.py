@@ -18,7 +18,7 @@ from .dialects import DIALECTS, Client, Dialect, Greeting
 from .engine import Engine
 from .ledger import LEAST_PAYLOAD, Ledger
 
-KINDS: Final = ("rounds", "paced", "connect", "idle")
+KINDS: Final = ("rounds", "paced", "connect", "idle", "cut", "avalanche")
 
 #: Descriptors beside the connections: epoll, a timer, what Python has open.
 _SPARE_DESCRIPTORS: Final = 50
@@ -35,8 +35,9 @@ class Work:
     """What to do. Times in seconds, sizes in bytes; the defaults are a small round of everything.
 
     ``publishers`` of each room publish; 0: all members. ``window``: messages that each of them keeps on their way
-    (rounds). ``rate``: messages a second altogether (paced). ``secret``: signs a token (HS256) for each connection;
-    without it, ``token`` is everybody's; without both they are guests.
+    (rounds). ``rate``: messages a second altogether (paced, cut, avalanche). ``cut``: each member that does not publish
+    loses its connection about every so many seconds; it comes back after a random time within ``retry``. ``secret``:
+    signs a token (HS256) for each connection; without it, ``token`` is everybody's; without both they are guests.
     """
 
     kind: str
@@ -53,6 +54,8 @@ class Work:
     concurrency: int = 64
     timeout: float = 60.0
     drain: float = 5.0
+    cut: float = 2.0
+    retry: tuple[float, float] = (0.0, 0.2)
     sources: int = 50
     secret: str = ""
     token: str = ""
@@ -106,12 +109,17 @@ class Run:
             self.ledger = Ledger(work.rooms, work.members, publishers, work.payload, depth)
         except ValueError as error:
             raise WorkError(str(error)) from error
+        self._recovery = self.dialect.recovery() if self.dialect.recovery and self._comes_back else None
         self.engine = self._engine()
         self._before = self._usage()
         self._connecting = 0.0
         self._connect_usage: dict[str, float] = {}
         self._measured: Report = {}
         self._last_told = (0.0, 0, 0)
+
+    @property
+    def _comes_back(self) -> bool:
+        return self.work.kind in {"cut", "avalanche"}
 
     def _dialect(self) -> Dialect:
         try:
@@ -141,6 +149,9 @@ class Run:
             error=dialect.error,
             ping=dialect.ping,
             pong=dialect.pong,
+            position_key=dialect.position_key if self._recovery is not None else b"",
+            position_after=dialect.position_after,
+            greeted=self._greeted if self._recovery is not None else None,
             mask=work.mask,
         )
         engine.progress = self._progress
@@ -153,7 +164,16 @@ class Run:
         work = self.work
         user = f"load-{member}"
         proof = token(work.secret, user) if work.secret else work.token
-        return self.dialect.greeting(Client(self._room(member // work.members), user, proof), work.stepwise)
+        client = Client(self._room(member // work.members), user, proof)
+        if self._recovery is not None:
+            again = self._recovery.greeting(member, client, self.engine.position(member))
+            if again is not None:
+                return again
+        return self.dialect.greeting(client, work.stepwise)
+
+    def _greeted(self, member: int, message: bytes) -> None:
+        assert self._recovery is not None
+        self._recovery.heard(member, message, self.engine.position(member))
 
     def _usage(self) -> process.Usage | None:
         try:
@@ -213,16 +233,24 @@ class Run:
             how["window"] = work.window
         elif work.kind == "paced":
             how["rate"] = work.rate
+        elif work.kind == "cut":
+            how.update(rate=work.rate, cut=work.cut)
+            engine.retry_seconds = work.retry
+        elif work.kind == "avalanche":
+            how["rate"] = work.rate
+            engine.retry_seconds = work.retry
         elif work.kind == "connect":
             return
-        if work.warmup > 0 and work.kind != "idle":
+        if work.warmup > 0 and work.kind in {"rounds", "paced"}:
             engine.run(work.warmup, **how)
             engine.drain(work.drain)
             ledger.each.clear()
             ledger.last.clear()
         published, delivered, bytes_in = ledger.published, ledger.delivered, engine.bytes_in
         held = self._usage()
-        used = self._timed(lambda: engine.run(work.seconds, **how))
+        used = self._timed(
+            lambda: self._avalanche(how) if work.kind == "avalanche" else engine.run(work.seconds, **how)
+        )
         seconds = used["seconds"]
         self._measured = {
             **used,
@@ -241,9 +269,19 @@ class Run:
                 (after.cpu - held.cpu) / seconds / work.connections * 1e6
             )
 
+    def _avalanche(self, how: dict[str, Any]) -> None:
+        """Until all were lost and are back and nothing is missing, or the time is over."""
+        engine, until = self.engine, time.monotonic() + self.work.seconds
+        while (left := until - time.monotonic()) > 0:
+            engine.run(min(0.5, left), **how)
+            if engine.lost and engine.ready == self.work.connections:
+                break
+        if engine.lost:
+            engine.drain(min(self.work.drain, max(until - time.monotonic(), 0.1)))
+
     def settle(self) -> None:
-        """What is on its way may come."""
-        if self.ledger.missing() > 0:
+        """What is on its way may come, and who is on the way back."""
+        if self.ledger.missing() > 0 or self.engine.ready < self.work.connections:
             self.engine.drain(self.work.drain)
 
     def report(self) -> Report:
@@ -256,7 +294,7 @@ class Run:
             "corrupt": ledger.corrupt,
             "stray": ledger.stray,
             "disordered_rooms": ledger.disordered() if missing == 0 else 0,
-            "lost_connections": engine.lost,
+            "lost_connections": 0 if self.work.kind == "avalanche" else engine.lost,
             "errors": engine.errors,
             "stalled": engine.stalled,
         }
@@ -274,6 +312,17 @@ class Run:
             "endings": engine.endings,
             "first_error": engine.first_error,
         }
+        if self._comes_back:
+            expected = ledger.published * self.work.members
+            report["faults"] = {
+                "cuts": engine.cuts,
+                "lost": engine.lost,
+                "not_back": self.work.connections - engine.ready,
+                "delivered_share": ledger.delivered / expected if expected else 0.0,
+                "delivered_in_order_share": (ledger.delivered - ledger.late) / expected if expected else 0.0,
+                "all_back_seconds": max(engine.back_at - engine.left_at, 0) / 1e9 if engine.left_at else 0.0,
+            }
+            report["recovered_ms"] = engine.recovered.summary()
         if self._measured:
             report["measured"] = self._measured
             report["each_ms"] = ledger.each.summary()

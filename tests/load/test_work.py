@@ -8,8 +8,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,51 @@ def test_idle_connections(server: ServerProcess) -> None:
     )
     assert verified(report) == {}
     assert {"server_bytes_per_connection", "server_cpu_us_per_connection_second"} <= report["measured"].keys()
+
+
+@pytest.mark.parametrize("dialect", ["syncline-json", "syncline-msgpack"])
+def test_who_is_cut_off_gets_everything(server: ServerProcess, dialect: str) -> None:
+    report = run(
+        Work(
+            "cut",
+            server.ws_url,
+            dialect,
+            room=f"cut-{dialect}",
+            members=12,
+            rate=100,
+            cut=0.4,
+            seconds=1.5,
+            secret=SECRET,
+        )
+    )
+    assert verified(report) == {}
+    faults = report["faults"]
+    assert faults["cuts"] > 11 and faults["delivered_share"] == 1.0 and faults["not_back"] == 0
+    assert report["recovered_ms"]["count"] == faults["cuts"]
+
+
+async def test_without_recovery_something_is_missed() -> None:
+    async with lying("honest") as url:
+        work = Work("cut", url, "plain", members=6, rate=200, cut=0.3, retry=(0.1, 0.2), seconds=1, drain=0.5)
+        report = await asyncio.to_thread(run, work)
+    assert report["verified"]["missed"] > 0 and report["faults"]["delivered_share"] < 1
+
+
+def test_a_restart_of_the_server(tmp_path: Path) -> None:
+    settings: Any = {"auth": {"mode": "jwt", "secret": SECRET}, "server": {"drain_seconds": 0}}
+    with ServerProcess(tmp_path, settings) as restarted:
+        work = Work("avalanche", restarted.ws_url, members=20, rate=20, retry=(0.05, 0.2), seconds=40, secret=SECRET)
+        with ThreadPoolExecutor(1) as pool:
+            ready = threading.Event()
+            running = pool.submit(run, work, lambda line: ready.set() if line.startswith("20 of 20") else None)
+            assert ready.wait(20)
+            restarted.restart()
+            report = running.result(60)
+    faults = report["faults"]
+    assert faults["lost"] >= 20 and faults["not_back"] == 0
+    assert report["recovered_ms"]["count"] >= 20
+    assert 0 < faults["all_back_seconds"] < 40
+    assert {"duplicates", "late", "corrupt", "stray"}.isdisjoint(verified(report))
 
 
 @pytest.mark.parametrize(
