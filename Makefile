@@ -145,6 +145,10 @@ bench-fanout: setup $(STAMPS)/bench-peers ## fan-out beside uWebSockets, ws, Soc
 	@echo "==> fan-out beside its peers"
 	@$(PY) bench/fanout.py $(ARGS)
 
+bench-faults: setup $(STAMPS)/bench-peers ## cut connections and restarted servers, beside the peers (ARGS='--only cut --quick')
+	@echo "==> faults beside the peers"
+	@$(PY) bench/faults.py $(ARGS)
+
 fuzz: setup ## a longer round of the property and fuzz tests
 	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"
 	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'hypothesis or fuzz' --timeout=0 $(ARGS)

@@ -360,8 +360,8 @@ def write(told: str, begin: str = BEGIN, end: str = END) -> None:
     path.write_text(pattern.sub(lambda _: f"{begin}\n\n{told}\n{end}", page), "utf-8")
 
 
-def _chosen(text: str, known: Sequence[str]) -> list[str]:
-    """Names, or beginnings of names, separated by commas."""
+def chosen(text: str, known: Sequence[str]) -> list[str]:
+    """Of ``known``, what ``text`` says: names, or beginnings of names, separated by commas."""
     found = [name for name in known if any(name == part or name.startswith(f"{part} ") for part in text.split(","))]
     found = found or [name for name in known if any(name.startswith(part) for part in text.split(","))]
     if not found:
@@ -372,8 +372,8 @@ def _chosen(text: str, known: Sequence[str]) -> list[str]:
 def main() -> int:
     names, keys = [stand.name for stand in STANDS], [row.key for row in ROWS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="ROWS", type=lambda text: _chosen(text, keys), help=", ".join(keys))
-    parser.add_argument("--peers", metavar="NAMES", type=lambda text: _chosen(text, names), help=", ".join(names))
+    parser.add_argument("--only", metavar="ROWS", type=lambda text: chosen(text, keys), help=", ".join(keys))
+    parser.add_argument("--peers", metavar="NAMES", type=lambda text: chosen(text, names), help=", ".join(names))
     parser.add_argument("--runs", type=int, metavar="N", help="of each contender in each row (3; --quick: 1)")
     parser.add_argument("--quick", action="store_true", help="small and short, to see that it works")
     parser.add_argument("--write", action="store_true", help="into results.md although it is no full run")

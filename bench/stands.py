@@ -31,10 +31,6 @@ drain_seconds = {{drain}}
 [auth]
 mode = "jwt"
 secret = "{SECRET}"
-[store]
-backend = "memory"
-[broker]
-backend = "memory"
 [events]
 backend = "none"
 [log]
@@ -42,6 +38,16 @@ level = "warning"
 format = "json"
 [limits]
 connections = 19_500
+"""
+IN_MEMORY = """\
+[store]
+backend = "memory"
+[broker]
+backend = "memory"
+"""
+ON_DISK = """\
+[store]
+path = "syncline.db"
 """
 
 Report = dict[str, Any]
@@ -107,8 +113,8 @@ def environment() -> dict[str, str]:
 class Server:
     """One server process. ``start`` may be called again after ``stop`` or ``kill``: it takes the same port."""
 
-    def __init__(self, stand: Stand, folder: Path, drain: float = 0.0) -> None:
-        self.stand, self.folder, self.drain = stand, folder, drain
+    def __init__(self, stand: Stand, folder: Path, drain: float = 0.0, durable: bool = False) -> None:
+        self.stand, self.folder, self.drain, self.durable = stand, folder, drain, durable
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
@@ -126,7 +132,8 @@ class Server:
         """Returns when it listens. Raises BenchError."""
         if self.stand.ours:
             config = self.folder / "syncline.toml"
-            config.write_text(SYNCLINE.format(port=self.port, drain=self.drain), "utf-8")
+            where = ON_DISK if self.durable else IN_MEMORY
+            config.write_text(SYNCLINE.format(port=self.port, drain=self.drain) + where, "utf-8")
             command = [sys.executable, "-m", "syncline", "serve", "--config", str(config)]
         else:
             node = comparison.node()
@@ -141,6 +148,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            cwd=self.folder,
             env=environment(),
             preexec_fn=_pinned(0),  # noqa: PLW1509 (no threads here)
         )
@@ -174,9 +182,9 @@ class Server:
 
 
 @contextmanager
-def serving(stand: Stand, drain: float = 0.0) -> Iterator[Server]:
+def serving(stand: Stand, drain: float = 0.0, durable: bool = False) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(stand, Path(folder), drain)
+        server = Server(stand, Path(folder), drain, durable)
         server.start()
         try:
             yield server
@@ -184,10 +192,12 @@ def serving(stand: Stand, drain: float = 0.0) -> Iterator[Server]:
             server.kill()
 
 
-def generator(server: Server, kind: str, *options: str | float) -> subprocess.Popen[str]:
+def generator(server: Server, kind: str, *options: str | float, quiet: bool = True) -> subprocess.Popen[str]:
     """`syncline bench` against ``server``, running."""
     command = [sys.executable, "-m", "syncline", "bench", kind, server.url, "--dialect", server.stand.dialect]
-    command += ["--json", "--quiet", "--server-pid", str(server.pid), *map(str, options)]
+    command += ["--json", *map(str, options)]
+    if quiet:
+        command += ["--quiet", "--server-pid", str(server.pid)]
     if server.stand.ours:
         command += ["--secret", SECRET]
     return subprocess.Popen(

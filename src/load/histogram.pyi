@@ -31,4 +31,4 @@ class Histogram:
     def add_counts(self, counts: Iterable[tuple[int, int]], minimum: int, maximum: int, total: float) -> None:
         """Merges another's ``counts()``, its extremes and its sum. Raises ValueError for a bucket that there is not."""
     def summary(self) -> dict[str, float]:
-        """count, mean, min, p50, p90, p99, p99.9, max; times in milliseconds."""
+        """count, mean, min, p50, p90, p95, p99, p99.9, max; times in milliseconds."""

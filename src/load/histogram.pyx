@@ -136,6 +136,7 @@ cdef class Histogram:
             "min": self.minimum / ms,
             "p50": self.percentile(50) / ms,
             "p90": self.percentile(90) / ms,
+            "p95": self.percentile(95) / ms,
             "p99": self.percentile(99) / ms,
             "p99.9": self.percentile(99.9) / ms,
             "max": self.maximum / ms,
