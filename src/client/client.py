@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -25,7 +26,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOM_EVENTS = frozenset(
-    {"event:custom", "room:user_joined", "room:user_left", "room:occupancy", "room:behind", "presence:update"}
+    (
+        "event:custom",
+        "message:sent",
+        "presence:update",
+        "room:behind",
+        "room:occupancy",
+        "room:user_joined",
+        "room:user_left",
+    )
 )
 
 
@@ -40,6 +49,8 @@ class Client:
         self._documents: dict[str, Document | TypedDocument] = {}
         self._timers: set[asyncio.Task[None]] = set()
         self._reconnects = -1
+        self._key = secrets.token_hex(8)  # of this client's messages, with a number
+        self._keys = 0
         self._heartbeat = Heartbeat(self)
         self._on_state: Callbacks[[State]] = Callbacks()
         self._on_push: Callbacks[[str, Any]] = Callbacks()
@@ -275,6 +286,11 @@ class Client:
         timer = asyncio.get_running_loop().create_task(wait())
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
+
+    def _next_key(self) -> str:
+        """An idempotency key."""
+        self._keys += 1
+        return f"{self._key}-{self._keys:x}"
 
     def _forget_room(self, room: Room) -> None:
         if self._rooms.get(room.name) is room:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from .callbacks import Callbacks
 from .codec import Received
-from .errors import ClientError, Closed, ProtocolViolation, RequestError
+from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError, RequestTimeout
 from .proof import Position, Proof
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class Room:
         self._on_gap: Callbacks[[Position, Position]] = Callbacks()
         self._on_proof: Callbacks[[bool, Position]] = Callbacks()
         self._joining = True
+        self._joined_again = asyncio.Event()  # or the end
         self._repairing = False  # joins from the last proven position
         self._failures = 0  # joins that failed in a row
 
@@ -164,21 +165,55 @@ class Room:
             await self.leave()
 
     # Out -------------------------------------------------------------------------------------------------------------
-    async def send(self, data: Any, *, key: str | None = None) -> Position:
+    async def send(self, data: Any, *, key: str | None = None, echo: bool = True, retry: bool = True) -> Position:
         """Returns when the server has it on disk and sent it to everyone. ``data``: any JSON or MessagePack value.
-        ``key``: in a room of the class latest, what this is the newest of; by default oneself.
+        ``key``: in a room of the class latest, what this is the newest of; by default oneself. ``echo`` False: not to
+        this client itself (but it may come with what is recovered after a lost connection).
 
-        Raises RequestError, ConnectionLost (it may or may not have been sent), RequestTimeout (the same), Disconnected.
+        ``retry``: when the connection is lost it is sent again on the next one, and published once as far back as the
+        room's history reaches. Several keep their order.
+
+        Raises RequestError, RequestTimeout (it may or may not have been sent), Disconnected; without ``retry``
+        ConnectionLost (the same).
         """
         self._check()
-        message = {"room": self.name, "data": data} | ({} if key is None else {"key": key})
-        result = await self._client.request("message:send", message)
+        message: dict[str, Any] = {"room": self.name, "data": data}
+        if key is not None:
+            message["key"] = key
+        if not echo:
+            message["echo"] = False
+        if retry:
+            message["idempotency_key"] = self._client._next_key()
+            result = await self._persist(message)
+        else:
+            result = await self._client.request("message:send", message)
         return Position(result["offset"], result["epoch"])
 
-    async def send_event(self, name: str, data: Any = None) -> None:
-        """At most once, to who is here now."""
+    async def _persist(self, message: dict[str, Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._client.connection.options.request_timeout):
+                while True:
+                    self._check()
+                    try:
+                        return await self._client.request("message:send", message)
+                    except ConnectionLost:
+                        pass  # the next request waits for the next link, where the joins go first
+                    except RequestError as error:
+                        if error.code != "not_a_member" or not self._joining:
+                            raise
+                        await self._joined_again.wait()  # that join failed for a reason that passes
+        except TimeoutError as error:
+            raise RequestTimeout("message:send was not answered in time") from error
+
+    async def send_event(
+        self, name: str, data: Any = None, *, users: Sequence[str] = (), connections: Sequence[str] = ()
+    ) -> None:
+        """At most once, to who is here now; with ``users`` or ``connections`` (their ids) only to those of them."""
         self._check()
-        await self._client.request("event:custom", {"room": self.name, "name": name, "data": data})
+        event: dict[str, Any] = {"room": self.name, "name": name, "data": data}
+        if users or connections:
+            event["to"] = {"users": list(users), "connections": list(connections)}
+        await self._client.request("event:custom", event)
 
     async def set_presence(self, status: Status, metadata: Any = None) -> None:
         """For this room; ``Client.set_presence`` is for all."""
@@ -263,6 +298,7 @@ class Room:
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"room:joined without {error}") from error
         self._joining = False
+        self._joined_again.set()
         self._failures = 0
         repairing, self._repairing = self._repairing, False
         if repairing and not recovered:
@@ -292,6 +328,7 @@ class Room:
     def _rejoin(self) -> None:
         """First thing on a new link."""
         self._joining = True
+        self._joined_again.clear()
         self._client.connection.post("room:join", self._join_data(), self._rejoined)
         if self.proof.row < 2:  # what two repairs did not mend is not asked about every second
             self._client._heartbeat.soon()
@@ -309,6 +346,7 @@ class Room:
 
     def _end(self, error: ClientError, seen: ClientError | None) -> None:
         self.error = self.error or error
+        self._joined_again.set()
         for stream in self._streams:
             stream._end(seen)
         self._streams = []
@@ -319,6 +357,8 @@ class Room:
         try:
             if event == "room:behind":
                 self._rejoin()  # what was not sent to this slow reader is in the history
+            elif event == "message:sent":
+                self._sent(data["offset"], data["epoch"], data["hash"])
             elif event == "room:occupancy":
                 self.occupancy = _occupancy(data)
                 if "members" in data:  # no longer a large room: told one by one again
@@ -345,6 +385,14 @@ class Room:
             if self.proof.fold(offset, received.data):
                 self._client._heartbeat.ask([self])
             self._deliver(self._publication(received))
+
+    def _sent(self, offset: int, epoch: str, hashed: int) -> None:
+        """One's own message that is not sent back, in its place in the order."""
+        if epoch != self.position.epoch or offset > self.position.offset + 1:
+            self._rejoin()
+        elif offset > self.position.offset:
+            self.proof.fold_hash(offset, hashed)
+            self.position = Position(offset, epoch)
 
     def _repair(self) -> None:
         """What came is not what was sent: from the last proven position on once more."""

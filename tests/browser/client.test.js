@@ -136,14 +136,71 @@ test("a request that loses its connection is told so, and not sent again", async
   await until(server, () => client.online);
   const room = client.room("team");
   await until(server, () => room.state === "joined");
-  const sent = room.send("hello");
+  const sent = room.send("hello", { retry: false });
   await turn();
   server.cut(only(server));
   await assert.rejects(sent, { code: "disconnected" });
-  await assert.rejects(room.send("while away"), { code: "disconnected" });
+  await assert.rejects(room.send("while away", { retry: false }), { code: "disconnected" });
   await until(server, () => room.state === "joined");
   assert.deepEqual(server.room("team").history, []);
   client.close();
+});
+
+test("messages wait for the room and are sent again, in order and published once", async () => {
+  const server = new ReferenceServer(seeded(22));
+  const client = connect(server, { maxRequests: 4 });
+  const room = client.room("team");
+  const early = room.send("early"); // not even connected
+  await until(server, () => room.state === "joined");
+  const got = [];
+  room.on("message", ({ data }) => got.push(data));
+  await rest(server);
+  const first = await early;
+  assert.equal(first.offset, 1);
+  const lost = [room.send("one"), room.send("two")];
+  await turn();
+  const connection = only(server);
+  server.receive(connection, connection.toServer.shift()); // both are published, the answers are lost
+  server.cut(connection);
+  const away = room.send("three");
+  await until(server, () => room.state === "joined");
+  await rest(server);
+  assert.deepEqual((await Promise.all([...lost, away])).map(({ offset, duplicate }) => [offset, duplicate]), [
+    [2, true], [3, true], [4, undefined],
+  ]);
+  assert.deepEqual(server.room("team").history.map(({ data }) => data), ["early", "one", "two", "three"]);
+  assert.deepEqual(got, ["early", "one", "two", "three"]);
+
+  server.cut(only(server));
+  const waiting = [1, 2, 3, 4].map((number) => room.send(number));
+  await assert.rejects(room.send(5), { code: "buffer_full" });
+  client.close();
+  for (const one of waiting) await assert.rejects(one, { code: "closed" });
+  await assert.rejects(room.send("closed"), { code: "disconnected" });
+});
+
+test("without echo the position moves on, and the digest with it", async () => {
+  const server = new ReferenceServer(seeded(23));
+  const [ada, bob] = [connect(server), connect(server, { name: "Bob" })];
+  const [room, other] = [ada.room("team"), bob.room("team")];
+  await until(server, () => room.state === "joined" && other.state === "joined");
+  const got = [];
+  room.on("message", ({ data }) => got.push(data));
+  other.send("one");
+  await rest(server);
+  assert.equal((await Promise.all([room.send("mine", { echo: false }), rest(server)]))[0].offset, 2);
+  other.send("three");
+  await rest(server);
+  assert.deepEqual(got, ["one", "three"]);
+  assert.equal(room.position.offset, 3);
+  const joins = server.log.filter(({ event }) => event === "room:join").length;
+  ada._heartbeat.ask([room]);
+  await rest(server);
+  assert.equal(server.proofs.unproven, 0);
+  assert.ok(server.proofs.proven > 0);
+  assert.equal(server.log.filter(({ event }) => event === "room:join").length, joins);
+  ada.close();
+  bob.close();
 });
 
 test("what is too large or too much is refused here", async () => {
@@ -307,7 +364,7 @@ test("in rooms that do not give all to slow readers a hole is none", async () =>
     assert.deepEqual(got, [1, 4, 9]);
     assert.equal(room.position.offset, 9);
     assert.equal(server.log.filter(({ event }) => event === "room:join").length, 1);
-    room.send(1, { key: "x" }).catch(() => {});
+    room.send(1, { key: "x", retry: false }).catch(() => {});
     await rest(server);
     assert.deepEqual(server.log.at(-1).data, { room: "ticker", data: 1, key: "x" });
     client.close();

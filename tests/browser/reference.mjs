@@ -19,6 +19,7 @@ export function hashOf({ epoch, offset, data }) {
   return crc32(Buffer.concat([Buffer.from(epoch), place, Buffer.from(JSON.stringify(data))]));
 }
 
+const keys = new WeakMap(); // publication -> idempotency key
 const digestOf = (publications) => publications.reduce((sum, one) => (sum + hashOf(one)) >>> 0, 0);
 
 export class ReferenceServer {
@@ -167,13 +168,20 @@ export class ReferenceServer {
     return reply("room:joined", answer);
   }
 
-  publish(connection, { room: name, data }, reply) {
+  publish(connection, { room: name, data, echo = true, idempotency_key: key }, reply) {
     const room = this.room(name);
+    const known = room.history.find((one) => key !== undefined && keys.get(one) === key);
+    if (known) return reply("message:send", { room: name, offset: known.offset, epoch: room.epoch, duplicate: true });
     const offset = (room.history.at(-1)?.offset ?? 0) + 1;
     const publication = { room: name, offset, epoch: room.epoch, user: connection.user, name: "", time: 0, data };
     room.history.push(publication);
     const frame = JSON.stringify({ event: "message:received", data: publication });
-    for (const other of this.connections) if (other.rooms.has(name)) other.toClient.push(...this.tamper(other, frame));
+    keys.set(publication, key);
+    const sent = JSON.stringify({ event: "message:sent", data: { room: name, offset, epoch: room.epoch, hash: hashOf(publication) } });
+    for (const other of this.connections) {
+      if (!other.rooms.has(name)) continue;
+      other.toClient.push(...this.tamper(other, other === connection && !echo ? sent : frame));
+    }
     return reply("message:send", { room: name, offset, epoch: room.epoch });
   }
 

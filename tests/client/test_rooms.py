@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Backoff, Closed, Disconnected, Occupancy, Position, Publication, RequestError, connect
+from syncline.client import (
+    Backoff,
+    Closed,
+    ConnectionLost,
+    Disconnected,
+    Occupancy,
+    Position,
+    Publication,
+    RequestError,
+    connect,
+)
 from syncline.server.app import App
 
 from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
@@ -179,6 +189,70 @@ async def test_coming_back_is_one_frame_and_one_round_trip(app: App, open_client
     assert counters.frames_in == received + 1
     assert before not in app.node.hub.sessions
     link.abort()
+
+
+async def test_messages_are_sent_again_in_order_and_published_once(app: App, open_client: Open, codec: str) -> None:
+    clock = GateClock()
+    ada, bob = await open_client(name="Ada", codec=codec, clock=clock), await open_client(name="Bob")
+    room, other = await ada.join("team"), await bob.join("team")
+    heard: list[Any] = []
+    other.on_message(lambda publication: heard.append(publication.data))
+    clock.gate.clear()
+    answered = [asyncio.create_task(room.send(number)) for number in range(3)]
+    taken, ada.connection._codec.decode = ada.connection._codec.decode, lambda _: iter(())  # type: ignore[method-assign]
+    await until(lambda: heard == [0, 1, 2])  # published; the answers are lost
+    cut(ada)
+    await until(lambda: ada.state == "waiting")
+    ada.connection._codec.decode = taken  # type: ignore[method-assign]
+    away = [asyncio.create_task(room.send(number)) for number in range(3, 6)]
+    clock.gate.set()
+    positions = await asyncio.gather(*answered, *away)
+    assert [position.offset for position in positions] == [1, 2, 3, 4, 5, 6]
+    await until(lambda: heard == [0, 1, 2, 3, 4, 5])
+    assert app.node.counters.publish_duplicates == 3
+
+
+async def test_without_retry_a_lost_connection_is_told(open_client: Open) -> None:
+    ada = await open_client(name="Ada")
+    room = await ada.join("team")
+    ada.connection._flush = lambda: None  # type: ignore[method-assign]
+    sending = asyncio.create_task(room.send(1, retry=False))
+    await until(lambda: ada.connection._answers)
+    del ada.connection._flush
+    cut(ada)
+    with pytest.raises(ConnectionLost):
+        await sending
+    assert (await room.send(2)).offset == 1
+
+
+async def test_without_echo_the_position_moves_on_and_the_digest_with_it(open_client: Open, codec: str) -> None:
+    ada, bob = await open_client(name="Ada", codec=codec), await open_client(name="Bob")
+    room, other = await ada.join("team"), await bob.join("team")
+    heard: list[Any] = []
+    proofs: list[bool] = []
+    room.on_message(lambda publication: heard.append(publication.data))
+    room.on_proof(lambda complete, _: proofs.append(complete))
+    await other.send("one")
+    assert (await room.send({"mine": [1.5, "é"]}, echo=False)).offset == 2
+    await other.send("three")
+    await until(lambda: room.position.offset == 3)
+    assert heard == ["one", "three"]
+    ada._heartbeat.ask([room])
+    await until(lambda: proofs)
+    assert proofs == [True] and room.proof.proven == room.position
+
+
+async def test_events_for_some(open_client: Open) -> None:
+    ada, bob, eve = await open_client(name="Ada"), await open_client(name="Bob"), await open_client(name="Eve")
+    rooms = [await client.join("team") for client in (ada, bob, eve)]
+    heard: list[tuple[int, str]] = []
+    for number, room in enumerate(rooms):
+        room.on_event(lambda event, number=number: heard.append((number, event.name)))  # type: ignore[misc]
+    await rooms[0].send_event("a", users=[bob.user])
+    await rooms[0].send_event("b", connections=[str(eve.identity["connection"])])
+    await rooms[0].send_event("c")
+    await until(lambda: len(heard) == 5)
+    assert sorted(heard) == [(0, "c"), (1, "a"), (1, "c"), (2, "b"), (2, "c")]
 
 
 async def test_what_was_missed_comes_after_the_reconnect(open_client: Open) -> None:

@@ -142,3 +142,8 @@ export class Joined extends Emitter {
     this._emit("state", { state });
   }
 }
+
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return [...bytes].map((byte) => (byte % 36).toString(36)).join("") + Date.now().toString(36);
+}

@@ -1,6 +1,6 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
-import { deferred, Joined, SynclineError } from "./syncline-base.js";
+import { deferred, Joined, randomId, SynclineError } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 
@@ -484,8 +484,3 @@ const mapRange = ({ anchor, head }, operation) => ({
   head: mapPosition(head, operation),
 });
 const sameRange = (one, other) => one?.anchor === other?.anchor && one?.head === other?.head;
-
-function randomId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
-  return [...bytes].map((byte) => (byte % 36).toString(36)).join("") + Date.now().toString(36);
-}

@@ -317,10 +317,16 @@ export class Room implements Emitter<RoomEvents> {
   readonly proof: Proof;
   on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;
-  /** Resolves when it is stored and sent to everybody here. */
-  send(data: unknown, options?: { key?: string }): Promise<{ room: string } & Position>;
-  /** At most once, without history. */
-  sendEvent(name: string, data?: unknown): Promise<unknown>;
+  /**
+   * Resolves when it is stored and sent to everybody here. Unless `retry` is false it waits for the room, and is sent
+   * again after a lost connection, published once. `echo: false`: not to this client itself.
+   */
+  send(
+    data: unknown,
+    options?: { key?: string; echo?: boolean; retry?: boolean },
+  ): Promise<{ room: string; duplicate?: boolean } & Position>;
+  /** At most once, without history; with `to` only to those in the room. */
+  sendEvent(name: string, data?: unknown, options?: { to?: { users?: string[]; connections?: string[] } }): Promise<unknown>;
   /** Every stored member, also those who are not here. */
   allMembers(): Promise<Member[]>;
   leave(options?: { resign?: boolean }): Promise<void>;

@@ -13,7 +13,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { deferred, Emitter, Joined, report, RETRIED, SynclineError } from "./syncline-base.js";
+import { deferred, Emitter, Joined, randomId, report, RETRIED, SynclineError } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat, payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
 import { TypedHandle } from "./syncline-typed.js";
@@ -466,6 +466,7 @@ export class Client extends Emitter {
  */
 export class Room extends Joined {
   #options;
+  #unsent = new Set(); // messages that wait for the room, in order
   #said = null; // presence as this connection has told it
   #repairing = false; // joins from the last proven position
 
@@ -517,6 +518,7 @@ export class Room extends Joined {
     this.position = position;
     this._emit("caught_up", { position });
     this._tellPresence();
+    this.#settle();
     return undefined;
   }
 
@@ -549,6 +551,14 @@ export class Room extends Joined {
       else {
         if (this.proof.fold(data.offset, payloadOfPush(source.text, source.at))) this.client._heartbeat.ask([this]);
         this.#publication(data, false);
+      }
+    } else if (event === "message:sent") {
+      // One's own that is not sent back, in its place in the order.
+      const { offset, epoch, hash } = data;
+      if (epoch !== this.position.epoch || offset > this.position.offset + 1) this._attach();
+      else if (offset > this.position.offset) {
+        this.proof.foldHash(offset, hash);
+        this.position = { offset, epoch };
       }
     } else if (event === "room:behind") this._attach(); // what was not sent is in the history
     else if (event === "event:custom") this._emit("event", data);
@@ -584,16 +594,62 @@ export class Room extends Joined {
   }
 
   /**
-   * Resolves with {room, offset, epoch} when it is stored and sent. Rejected ones are not sent again by themselves.
-   * `key`: in a room of the class latest, what this is the newest of; by default oneself.
+   * Resolves with {room, offset, epoch} when it is stored and sent. `key`: in a room of the class latest, what this is
+   * the newest of; by default oneself. `echo: false`: not to this client itself (but it may come with what is recovered
+   * after a lost connection). Unless `retry: false`, it waits for the room to be joined, up to `requestTimeout`, and what
+   * was lost with a connection is sent again on the next one: published once, in order.
    */
-  send(data, { key } = {}) {
-    return this.client.request("message:send", { room: this.name, data, ...(key !== undefined && { key }) });
+  send(data, { key, echo = true, retry = true } = {}) {
+    const message = { room: this.name, data, ...(key !== undefined && { key }), ...(!echo && { echo }) };
+    if (!retry) return this.client.request("message:send", message);
+    message.idempotency_key = randomId();
+    return new Promise((resolve, reject) => this.#submit({ message, resolve, reject }));
   }
 
-  /** At most once, without history. */
-  sendEvent(name, data = null) {
-    return this.client.request("event:custom", { room: this.name, name, data });
+  #submit(item) {
+    if (this.state === "joined") {
+      const refused = (error) => (error.code === "disconnected" ? this.#wait(item) : item.reject(error));
+      this.client._ask("message:send", item.message, item.resolve, refused);
+    } else this.#wait(item);
+  }
+
+  #wait(item) {
+    const { maxRequests, requestTimeout } = this.client.options;
+    if (this.client.state === "closed" || this.state === "left" || this.state === "failed") {
+      item.reject(new SynclineError("disconnected", "the room is not joined"));
+    } else if (this.#unsent.size >= maxRequests) {
+      item.reject(new SynclineError("buffer_full", "too many messages wait for the connection"));
+    } else {
+      const late = () => this.#unsent.delete(item) && item.reject(new SynclineError("timeout", "the room was not joined in time"));
+      item.timer = setTimeout(late, requestTimeout);
+      this.#unsent.add(item);
+    }
+  }
+
+  /** What waited: sent now, in order, or rejected. */
+  #settle(error) {
+    const unsent = [...this.#unsent];
+    this.#unsent.clear();
+    for (const item of unsent) {
+      clearTimeout(item.timer);
+      if (error) item.reject(error);
+      else this.#submit(item);
+    }
+  }
+
+  _ended(error) {
+    super._ended(error);
+    this.#settle(error);
+  }
+
+  _fail(error) {
+    super._fail(error);
+    this.#settle(error);
+  }
+
+  /** At most once, without history. `to`: { users, connections }, ids of those in the room that get it; else all. */
+  sendEvent(name, data = null, { to } = {}) {
+    return this.client.request("event:custom", { room: this.name, name, data, ...(to && { to }) });
   }
 
   _tellPresence() {

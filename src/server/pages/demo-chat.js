@@ -91,7 +91,7 @@ export class Chat {
     if (entry.sending) return;
     entry.sending = true;
     try {
-      await this.#room.send({ text: entry.text, id: entry.id });
+      await this.#room.send({ text: entry.text, id: entry.id }, { retry: false }); // it has its own way, to show what waits
     } catch (error) {
       const lasting = !["disconnected", "timeout", "unavailable", "buffer_full", "closed"].includes(error.code);
       if (lasting && this.#unsent.delete(entry.id)) {
