@@ -1,22 +1,29 @@
-// Documents of type json: the handle against a reference server, through random interleavings, losses and refusals.
+// Documents of type json and rich-text: the handle against a reference server, through random interleavings, losses and refusals.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client, json } from "../../src/client/browser/syncline.js";
+import { Client, json, richText } from "../../src/client/browser/syncline.js";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000 };
 
-/** The reference server with documents of type json. */
-class JsonServer extends ReferenceServer {
+const TYPES = { json, "rich-text": { ...richText, resolve: (content, operation) => [richText.apply(content, operation), operation] } };
+
+/** The reference server with documents of one type. */
+class TypedServer extends ReferenceServer {
+  constructor(random, type = "json") {
+    super(random);
+    this.type = TYPES[type];
+  }
+
   document(name) {
     if (!this.documents.has(name)) {
-      this.documents.set(name, { generation: "g", content: null, history: [], owners: new Map(), forgotten: 0 });
+      this.documents.set(name, { generation: "g", content: this.type.empty(), history: [], owners: new Map(), forgotten: 0 });
     }
     return this.documents.get(name);
   }
 
   join(connection, { document: name, client, type, revision, generation }, reply, fail) {
-    assert.equal(type, "json");
+    assert.equal(type, this.type.name);
     const document = this.document(name);
     const returning = generation === document.generation && revision !== undefined;
     if (returning && revision < document.forgotten) return fail("history_trimmed");
@@ -46,9 +53,9 @@ class JsonServer extends ReferenceServer {
     if (known >= 0) return this.push(connection, "document:ack", { document: name, seq, revision: known + 1 });
     const code = this.refuse({ client, seq, operation });
     if (code) return fail(code, { document: name, seq });
-    let arrived = json.parse(operation);
-    for (const entry of document.history.slice(revision)) arrived = json.transform(arrived, entry.operation, "left");
-    const [content, told] = json.resolve(document.content, arrived);
+    let arrived = this.type.parse(operation);
+    for (const entry of document.history.slice(revision)) arrived = this.type.transform(arrived, entry.operation, "left");
+    const [content, told] = this.type.resolve(document.content, arrived);
     document.content = content;
     document.history.push({ client, seq, operation: told });
     for (const other of this.connections) {
@@ -109,6 +116,19 @@ function randomJson(content, random) {
   return [typeof last === "number" ? { p: path, ld: here, li: value() } : { p: path, od: here, oi: value() }];
 }
 
+/** The same of a rich text. */
+function randomRich(content, random) {
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const attributes = () => ({ [pick(["bold", "color"])]: pick([true, "red", null]) });
+  const insert = () => ({ insert: pick(["x", "yz", "\n", "é", { image: "i" }]), ...(random() < 0.5 ? { attributes: attributes() } : {}) });
+  const length = richText.length(content);
+  const at = Math.floor(random() * (length + 1));
+  const here = at > 0 ? [{ retain: at }] : [];
+  const rest = Math.min(1 + Math.floor(random() * 3), length - at);
+  if (rest === 0 || random() < 0.5) return [...here, insert()];
+  return [...here, ...(random() < 0.3 ? [insert()] : []), random() < 0.5 ? { delete: rest } : { retain: rest, attributes: attributes() }];
+}
+
 async function crowd(server, count, options = {}) {
   const clients = Array.from({ length: count }, (_, number) => {
     const name = `user${number}`;
@@ -116,11 +136,11 @@ async function crowd(server, count, options = {}) {
     client.connect().catch(() => {});
     return client;
   });
-  const handles = clients.map((client) => client.document("board", { type: "json" }));
+  const handles = clients.map((client) => client.document("board", { type: server.type.name }));
   const views = handles.map((handle) => {
     const view = { content: handle.content, errors: [], refused: [], resets: [] };
     handle.on("change", ({ operation, origin }) => {
-      view.content = origin === "reset" ? handle.content : json.apply(view.content, operation);
+      view.content = origin === "reset" ? handle.content : server.type.apply(view.content, operation);
       assert.deepEqual(view.content, handle.content);
     });
     handle.on("error", (error) => view.errors.push(error));
@@ -132,16 +152,18 @@ async function crowd(server, count, options = {}) {
   return { clients, handles, views, end: () => clients.forEach((client) => client.close()) };
 }
 
-for (const [title, cutting, refusing] of [["edits made at once", 0, 0], ["losses", 0.05, 0], ["refusals and losses", 0.03, 0.1]]) {
-  test(`${title}: everybody comes to the same`, async () => {
+const TROUBLES = [["edits made at once", 0, 0], ["losses", 0.05, 0], ["refusals and losses", 0.03, 0.1]];
+
+for (const [type, randomOperation] of [["json", randomJson], ["rich-text", randomRich]]) for (const [title, cutting, refusing] of TROUBLES) {
+  test(`${type}, ${title}: everybody comes to the same`, async () => {
     for (let seed = 1; seed <= 15; seed += 1) {
       const random = seeded(seed);
-      const server = new JsonServer(random);
+      const server = new TypedServer(random, type);
       server.refuse = () => (random() < refusing ? "document_too_large" : null);
       const { handles, views, end } = await crowd(server, 2 + (seed % 3));
       for (let round = 0; round < 80; round += 1) {
         const handle = handles[Math.floor(random() * handles.length)];
-        handle.submit(randomJson(handle.content, random));
+        handle.submit(randomOperation(handle.content, random));
         if (random() < 0.5) await turn();
         while (random() < 0.6 && server.step());
         const connections = [...server.connections];
@@ -165,7 +187,7 @@ for (const [title, cutting, refusing] of [["edits made at once", 0, 0], ["losses
 }
 
 test("a history that is gone costs no edit", async () => {
-  const server = new JsonServer(seeded(7));
+  const server = new TypedServer(seeded(7));
   const { clients, handles: [ada, bob], views, end } = await crowd(server, 2);
   ada.submit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
   await settle(server, [ada, bob]);
@@ -187,7 +209,7 @@ test("a history that is gone costs no edit", async () => {
 });
 
 test("what does not fit is refused at once, and what is large is sent in pieces", async () => {
-  const server = new JsonServer(seeded(9));
+  const server = new TypedServer(seeded(9));
   const { handles: [ada, bob], end } = await crowd(server, 2);
   assert.throws(() => ada.submit([{ p: ["k"], oi: 1 }]), { code: "operation_invalid" });
   assert.throws(() => ada.submit([{ p: ["__proto__"], oi: 1 }]), { code: "operation_invalid" });
@@ -205,5 +227,22 @@ test("what does not fit is refused at once, and what is large is sent in pieces"
   assert.deepEqual(bob.content, { done: true });
   bob.leave().catch(() => {}); // its answer would have to be delivered
   assert.throws(() => bob.submit([]), { code: "not_joined" });
+  end();
+});
+
+test("a rich text refuses what does not fit, and takes whole contents", async () => {
+  const server = new TypedServer(seeded(11), "rich-text");
+  const { handles: [ada, bob], end } = await crowd(server, 2);
+  assert.deepEqual(ada.content, []);
+  assert.throws(() => ada.submit([{ retain: 1, attributes: { bold: true } }]), { code: "operation_out_of_range" });
+  assert.throws(() => ada.submit([{ insert: "" }]), { code: "operation_invalid" });
+  assert.throws(() => ada.submit("x"), { code: "operation_invalid" });
+  ada.submit([{ insert: "a😀b" }]);
+  assert.throws(() => ada.submit([{ retain: 2 }, { insert: "!" }]), { code: "operation_invalid" }); // half of a pair
+  await settle(server, [ada, bob]);
+  bob.setContent([{ insert: "a😀", attributes: { bold: true } }, { insert: "c" }, { insert: { image: "i" } }]);
+  await settle(server, [ada, bob]);
+  assert.deepEqual(ada.content, bob.content);
+  assert.equal(richText.plain(ada.content), "a😀c\uFFFC");
   end();
 });

@@ -34,6 +34,11 @@ export async function use(): Promise<void> {
   board.submit([{ p: ["items", 0], li: "milk" }, { p: ["n"], na: 1 }]);
   board.setContent({ items: [null, true, "x"] });
   board.on("change", ({ operation, origin }) => origin === "reset" || json.apply(board.content, operation ?? []));
+  const page = client.document("page", { type: "rich-text" });
+  page.submit([{ insert: "x", attributes: { bold: true } }]);
+  page.on("change", ({ operation }) => richText.apply(page.content, operation ?? []));
+  // @ts-expect-error: an operation of another type
+  page.submit([{ p: [], oi: 1 }]);
   // @ts-expect-error moves go to an index
   board.submit([{ p: [0], lm: "first" }]);
   // @ts-expect-error a type that is not here

@@ -6,13 +6,40 @@
  * One operation is in flight; what is done meanwhile is composed into the one that waits. The server puts an arriving
  * operation to the left of its history, so here one's own win ties ("left"). The same as src/client/typed_state.py.
  * `type` says what operations are: {name, empty, parse, parseContent, resolve, apply, compose, transform, invert, diff,
- * isIdentity}, none of which changes its arguments.
+ * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
 import { Joined, SynclineError } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
+import { richText } from "./syncline-rich.js";
 
-export const TYPES = { json };
+/** What an operation of a rich text cannot do gets its code here: the algebra throws TypeError and RangeError. */
+function coded(call) {
+  return (...args) => {
+    try {
+      return call(...args);
+    } catch (error) {
+      throw error instanceof SynclineError ? error : new SynclineError("operation_invalid", error.message);
+    }
+  };
+}
+
+function resolveRich(content, operation) {
+  if (richText.baseLength(operation) > richText.length(content)) {
+    throw new SynclineError("operation_out_of_range", "the operation reaches past the end of the document");
+  }
+  return [richText.apply(content, operation), operation];
+}
+
+export const TYPES = {
+  json,
+  "rich-text": {
+    ...richText,
+    parse: coded(richText.parse),
+    parseContent: coded(richText.parseContent),
+    resolve: coded(resolveRich),
+  },
+};
 
 const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
 const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
@@ -206,7 +233,7 @@ export class TypedHandle extends Joined {
         number += 1;
         if (number <= this.revision) continue;
         if (number !== this.revision + 1) throw new SynclineError("diverged", `revision ${number} after ${this.revision}`);
-        const arrived = this.type.parse(operation);
+        const arrived = this.type.parse(operation, true); // the server has checked its size: formats add up
         this.#confirmed = this.type.apply(this.#confirmed, arrived);
         this.revision = number;
         if (client === this.id && this.#flight?.seq === seq && kind === undefined) this.#flight = null;

@@ -195,7 +195,7 @@ export class Client implements Emitter<ClientEvents> {
   /** Bytes that the network has not taken yet. */
   readonly buffered: number;
   readonly rooms: Map<string, Room>;
-  readonly documents: Map<string, DocumentHandle | TypedHandle>;
+  readonly documents: Map<string, DocumentHandle | TypedHandle | TypedHandle<"rich-text">>;
   on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): void;
   /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
@@ -212,7 +212,7 @@ export class Client implements Emitter<ClientEvents> {
   /** Joins and waits for it; rejects when the server refuses. */
   join(name: string, options?: RoomOptions): Promise<Room>;
   /** The handle, joined now and after each reconnect. */
-  document(name: string, options: { type: "json"; client?: string }): TypedHandle;
+  document<Type extends keyof DocumentTypes>(name: string, options: { type: Type; client?: string }): TypedHandle<Type>;
   document(name: string, options?: DocumentOptions & { type?: "text" }): DocumentHandle;
   /** One's own status in all rooms, said again after each reconnect. */
   setPresence(status: Status, metadata?: Metadata): void;
@@ -419,44 +419,50 @@ export interface DocumentEvents {
   error: SynclineError;
 }
 
-export type TypedEvents = {
+/** What the content and the operations of a type are. */
+export type DocumentTypes = {
+  json: { type: typeof json; content: Json; operation: JsonOperation };
+  "rich-text": { type: typeof richText; content: Delta; operation: Delta };
+};
+
+export type TypedEvents<Name extends keyof DocumentTypes = "json"> = {
   /** `operation` is null for `reset`: all of the content may be another. */
-  change: { operation: JsonOperation | null; origin: "local" | "remote" | "refused" | "rebased" | "reset" };
+  change: { operation: DocumentTypes[Name]["operation"] | null; origin: "local" | "remote" | "refused" | "rebased" | "reset" };
   collaborators: Map<string, Collaborator>;
   /** Whether the server has every edit. */
   settled: boolean;
   /** The server refused an operation; it was taken back. */
-  refused: { code: ErrorCode; message: string; operation: JsonOperation };
+  refused: { code: ErrorCode; message: string; operation: DocumentTypes[Name]["operation"] };
   /** The document is another one now; `unsent` has nowhere to go. */
-  reset: { reason: string; unsent: JsonOperation[] };
+  reset: { reason: string; unsent: DocumentTypes[Name]["operation"][] };
   state: { state: JoinState };
   error: SynclineError;
 };
 
-/** A document of type json: `client.document(name, { type: "json" })`. */
-export class TypedHandle implements Emitter<TypedEvents> {
+/** A document of another type than text: `client.document(name, { type: "json" })`, or "rich-text". */
+export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements Emitter<TypedEvents<Name>> {
   private constructor();
   readonly client: Client;
   readonly name: string;
   readonly id: string;
-  readonly type: typeof json;
+  readonly type: DocumentTypes[Name]["type"];
   readonly state: JoinState;
   /** Resolves with the first join. */
-  readonly ready: Promise<TypedHandle>;
+  readonly ready: Promise<TypedHandle<Name>>;
   /** As it is here, own edits included; not to be changed. */
-  readonly content: Json;
+  readonly content: DocumentTypes[Name]["content"];
   readonly revision: number;
   readonly generation: string | null;
   readonly role: DocumentRole | null;
   readonly writable: boolean;
   readonly settled: boolean;
   readonly collaborators: Map<string, Collaborator>;
-  on<Name extends keyof TypedEvents>(name: Name, callback: (detail: TypedEvents[Name]) => void): Unsubscribe;
-  off<Name extends keyof TypedEvents>(name: Name, callback: (detail: TypedEvents[Name]) => void): void;
+  on<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => void): Unsubscribe;
+  off<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => void): void;
   /** Throws an error with a `code`, and changes nothing, when it does not fit. */
-  submit(operation: JsonOperation): void;
+  submit(operation: DocumentTypes[Name]["operation"]): void;
   /** Submits the difference to `value`. */
-  setContent(value: Json): void;
+  setContent(value: DocumentTypes[Name]["content"]): void;
   leave(): Promise<void>;
 }
 

@@ -1,0 +1,15 @@
+// The browser client's typed documents against a real server (test_typed.py): says each settled content, does what it is told.
+import { createInterface } from "node:readline";
+import { Client } from "../../src/client/browser/syncline.js";
+
+const [, , url, type] = process.argv;
+const client = new Client(url, { name: "Node", backoffBase: 20, backoffMax: 100 });
+const document = client.document("page", { type });
+await client.connect();
+await document.ready;
+console.log("joined");
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === "content") console.log(JSON.stringify({ settled: document.settled, content: document.content }));
+  else document.submit(JSON.parse(line));
+}
+client.close();
