@@ -99,13 +99,17 @@ class NullSocket:
     def resume_reading(self) -> None: ...
 
 
-def test_fan_out_to_1000_members(benchmark: Any) -> None:
-    """Ten messages of 128 bytes in one turn, encoded once each, one write a member."""
-    flusher = Flusher(lambda flush: None)
+@pytest.mark.parametrize("asleep", [0, 500])
+def test_fan_out_to_1000_members(benchmark: Any, asleep: int) -> None:
+    """Ten messages of 128 bytes in one turn, encoded once each, one write a member; some of them read nothing."""
+    flusher = Flusher(lambda flush: None, max_messages=64)
     sockets = [NullSocket() for _ in range(1000)]
     room = Room("bench", HistoryRing("epoch"))
     for number, socket in enumerate(sockets):
-        room.add(Connection(str(number), "json", socket, flusher, 1 << 20, lambda: None))
+        connection = Connection(str(number), "json", socket, flusher, 1 << 20, lambda: None)
+        room.add(connection)
+        if number < asleep:
+            connection.paused()
     payload = b'"' + b"x" * 126 + b'"'
     offset = 0
 
@@ -119,8 +123,11 @@ def test_fan_out_to_1000_members(benchmark: Any) -> None:
         return delivered
 
     assert turn() == 10_000
-    assert all(socket.received > 10 * len(payload) for socket in sockets)
-    benchmark.extra_info["deliveries"] = 10_000
+    assert all(socket.received > 10 * len(payload) for socket in sockets[asleep:])
+    for _ in range(6):
+        turn()  # who sleeps is left out by now
+    assert turn() == (1000 - asleep) * 10 and flusher.behind == asleep
+    benchmark.extra_info["deliveries"] = (1000 - asleep) * 10
     benchmark(turn)
 
 

@@ -24,7 +24,7 @@ def resident(pid: int) -> int:
 
 def test_a_gigabyte_to_a_sleeping_reader(tmp_path: Path) -> None:
     """One reader sleeps, one reads: the server's memory grows by no more than the bounds, and the one that reads gets all in order."""
-    size, count = 65_536, 16_384
+    size, count = 262_144, 4096
     settings: dict[str, Any] = {
         "store": {"backend": "memory"},
         "broker": {"backend": "memory"},
@@ -40,7 +40,7 @@ def test_a_gigabyte_to_a_sleeping_reader(tmp_path: Path) -> None:
             before = resident(server.pid)
             wrong: list[Any] = []
             done = threading.Event()
-            ahead = threading.Semaphore(8)  # messages that the reader has not read yet: it shall keep up
+            ahead = threading.Semaphore(4)  # messages that the reader has not read yet: it shall keep up
 
             def read() -> None:
                 for number in range(1, count + 1):
