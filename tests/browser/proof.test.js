@@ -75,12 +75,14 @@ test("payloads are cut out of frames exactly as they came", () => {
 
 const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000, name: "Ada", random: () => 0 };
 
-async function until(server, done, tries = 3000) {
-  for (let count = 0; count < tries; count += 1) {
+/** Runs until `done`; now and then the clients' heartbeats, which a clock would start, are due. */
+async function until(server, done, tries = 6000) {
+  for (let count = 1; count < tries; count += 1) {
     if (done()) return;
     server.step();
     await turn();
-    if (count > 100) await new Promise((resolve) => setTimeout(resolve, 1));
+    if (count % 40 === 0) for (const client of server.clients) client._heartbeat.ask(client.rooms.values());
+    if (count > 100 && count % 40 === 1) await new Promise((resolve) => setTimeout(resolve, 1));
   }
   throw new Error("it did not come to that");
 }
@@ -88,9 +90,8 @@ async function until(server, done, tries = 3000) {
 /** Two clients in one room, closed at the end of the test; what Bob's application sees. */
 async function pair(test, seed) {
   const server = new ReferenceServer(seeded(seed));
-  server.pingSeconds = 0.03;
   const make = (name) => new Client("http://reference/ws", { WebSocket: server.WebSocket, ...instant, name });
-  const [ada, bob] = [make("Ada"), make("Bob")];
+  const [ada, bob] = (server.clients = [make("Ada"), make("Bob")]);
   ada.connect();
   bob.connect();
   test.after(() => [ada, bob].forEach((one) => one.close()));
@@ -104,6 +105,8 @@ async function pair(test, seed) {
   return { server, bob, room, sender, seen };
 }
 
+/** Its fate is looked at in what the others got. */
+const say = (room, data) => room.send(data).catch(() => {});
 const isBob = (connection) => connection.user === "guest-Bob";
 
 for (const fault of ["lost", "twice", "swapped", "altered"]) {
@@ -121,7 +124,7 @@ for (const fault of ["lost", "twice", "swapped", "altered"]) {
         if (fault === "swapped") held.push(text);
         return [];
       };
-      for (let n = 0; n < count; n += 1) sender.send({ n, is: "text" });
+      for (let n = 0; n < count; n += 1) say(sender, { n, is: "text" });
       await until(server, () => room.proof.proven?.offset === count);
       assert.deepEqual(seen.got.map(([offset, { n }]) => [offset, n]), Array.from({ length: count }, (_, n) => [n + 1, n]));
       assert.deepEqual(seen.lost, []);
@@ -131,7 +134,7 @@ for (const fault of ["lost", "twice", "swapped", "altered"]) {
       if (fault === "altered" || (place === "last" && fault !== "twice")) assert.equal(failures, 1);
       assert.equal(room.proof.duplicates, fault === "twice" ? 1 : 0);
       assert.ok(server.proofs.proven > 0 && (fault !== "altered" || server.proofs.unproven > 0));
-      sender.send({ n: count });
+      say(sender, { n: count });
       await until(server, () => room.proof.proven?.offset === count + 1);
     });
   }
@@ -147,7 +150,7 @@ test("cuts and faults at random: every message once, in order, and proven at the
     };
     const count = 150;
     for (let n = 0; n < count; n += 1) {
-      sender.send({ n, is: "text" });
+      say(sender, { n, is: "text" });
       for (let steps = 0; steps < 6; steps += 1) {
         server.step();
         await turn();
@@ -165,11 +168,10 @@ test("cuts and faults at random: every message once, in order, and proven at the
 
 test("over a lost connection it goes on with its own digest: what was altered before shows after", async (context) => {
   const { server, bob, room, sender, seen } = await pair(context, 5);
-  server.pingSeconds = 1000; // no heartbeat but the one soon after joining again
   server.cut([...server.connections].find(isBob));
   await until(server, () => room.state === "joined" && bob.online);
   server.tamper = (connection, text) => [isBob(connection) ? text.replace("text", "TEXT") : text];
-  sender.send({ is: "text" });
+  say(sender, { is: "text" });
   await until(server, () => seen.got.length === 1);
   server.tamper = (connection, text) => [text];
   server.cut([...server.connections].find(isBob));
@@ -181,11 +183,23 @@ test("over a lost connection it goes on with its own digest: what was altered be
 test("a room that the server does not know this client to be in is joined again", async (context) => {
   const { server, room, sender, seen } = await pair(context, 6);
   [...server.connections].find(isBob).rooms.delete("team");
-  sender.send({ n: 1 });
+  say(sender, { n: 1 });
   const joins = () => server.log.filter(({ event, data }) => event === "room:join" && data.room === "team").length;
   const before = joins();
   await until(server, () => seen.got.length === 1 && room.proof.proven?.offset === 1);
   assert.ok(joins() > before && room.state === "joined");
+});
+
+test("a clock asks", async (context) => {
+  const server = new ReferenceServer(seeded(3));
+  server.pingSeconds = 0.05;
+  server.clients = [];
+  const client = new Client("http://reference/ws", { WebSocket: server.WebSocket, ...instant });
+  context.after(() => client.close());
+  client.connect();
+  client.room("team");
+  const asked = () => server.log.filter(({ event }) => event === "room:digest").length;
+  await until(server, () => asked() > 2, 100_000);
 });
 
 test("a room of which the server keeps no digest is not asked about", async (context) => {
@@ -197,10 +211,10 @@ test("a room of which the server keeps no digest is not asked about", async (con
   };
   server.cut([...server.connections].find(isBob));
   await until(server, () => room.state === "joined");
-  sender.send({ n: 1 });
+  say(sender, { n: 1 });
   // The other one's heartbeats go on meanwhile.
   await until(server, () => room.position.offset === 1 && sender.proof.proven?.offset === 1);
-  sender.send({ n: 2 });
+  say(sender, { n: 2 });
   await until(server, () => room.position.offset === 2 && sender.proof.proven?.offset === 2);
   assert.equal(room.proof.proven, null);
 });
