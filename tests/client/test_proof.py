@@ -199,6 +199,40 @@ async def test_a_fault_is_found_within_a_heartbeat_and_repaired(tmp_path: Path, 
         assert listeners[0].data[-1]["n"] == count + 3
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_sender_that_does_not_hear_itself_is_proven_too(tmp_path: Path, codec: Any, lost: bool) -> None:
+    """Several at once, so that other messages come between its own; with ``lost`` one `message:sent` does not arrive."""
+    dropped: list[bytes] = []
+
+    def policy(opcode: int, payload: bytes) -> list[bytes]:
+        if lost and b"message:sent" in payload and not dropped:
+            dropped.append(payload)
+            return []
+        return [payload]
+
+    async with serving(tmp_path, "sqlite", limits=PING) as app, proxied(app.port) as proxy:
+        proxy.policy = policy
+        async with (
+            await connect(direct(app), name="Ada", codec="json") as ada,
+            await connect(proxy.url, name="Bob", codec=codec) as bob,
+        ):
+            one, other = await ada.join("team"), Listener(bob, await bob.join("team"))
+            for round in range(5):
+                await asyncio.gather(
+                    *(one.send([round, number]) for number in range(4)),
+                    *(other.room.send({"own": number}, echo=False) for number in range(4)),
+                )
+            await until(lambda: other.proven(40))
+            heard = [data for data in other.data if isinstance(data, list)]
+            assert heard == [[round, number] for round in range(5) for number in range(4)]
+            own = len(other.data) - len(heard)
+            assert other.room.proof.failures == 0 and not other.gaps
+            if lost:
+                assert dropped and own >= 1, "what is recovered is sent like any other"
+            else:
+                assert own == 0 and app.node.counters.deliveries_unproven["history"] == 0
+
+
 def bad_network(dice: random.Random) -> Policy:
     """A tenth of all messages is lost, doubled, altered, or comes after the next frame."""
     held: list[bytes] = []
