@@ -3,6 +3,8 @@
 from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from .digest import RollingDigest
 from .wire import Push
 
@@ -48,6 +50,9 @@ class Publication:
     def payload(self, codec: str) -> bytes:
         """The payload as it is sent in ``codec``."""
     def frame(self, codec: str) -> bytes: ...
+
+def publications_raw(codec: str, publications: list[Publication]) -> msgspec.Raw:
+    """The array of what `message:received` carries for each, encoded; cut out of their frames."""
 
 class HistoryRing:
     """The newest publications of one room, bounded by count, bytes and age. Append and ``since`` are O(1) + result."""

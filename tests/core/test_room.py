@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.room import HistoryRing, Member, Position, Publication, Room
+from syncline.core.room import HistoryRing, Member, Position, Publication, Room, publications_raw
 from syncline.core.wire import Push
 
 
@@ -191,3 +192,37 @@ def test_a_payload_without_a_counterpart_is_null_and_the_rest_stays() -> None:
 def test_member_is_abstract() -> None:
     with pytest.raises(NotImplementedError):
         Member("json").deliver(b"")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["json", "msgpack"]), st.sampled_from([0, 1, 20, 90, 200, 70_000]), st.booleans()),
+        max_size=20,
+    ),
+    st.sampled_from(["json", "msgpack"]),
+)
+def test_publications_are_cut_out_of_their_frames(made: list[tuple[str, int, bool]], codec: str) -> None:
+    publications = []
+    for offset, (source, size, sent) in enumerate(made, 1):
+        value = {"text": 'é"\\' * size}
+        data = msgspec.json.encode(value) if source == "json" else msgspec.msgpack.encode(value)
+        one = Publication('r"', "u", "Ü", 1.5, source, data, offset, "e")
+        if sent:
+            one.frame("json")
+            one.frame("msgpack")
+        publications.append(one)
+    encode, decode = (
+        (msgspec.json.encode, msgspec.json.decode)
+        if codec == "json"
+        else (msgspec.msgpack.encode, msgspec.msgpack.decode)
+    )
+    expected = encode([one.as_data(codec) for one in publications])
+    assert bytes(publications_raw(codec, publications)) == expected
+    assert len(decode(expected)) == len(made)
+
+
+def test_many_publications_in_one_array() -> None:
+    publications = [publication(offset) for offset in range(1, 70_000)]
+    for count in (0, 15, 16, 65_535, 65_536, 69_999):
+        raw = publications_raw("msgpack", publications[:count])
+        assert len(msgspec.msgpack.decode(raw)) == count

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ...core.errors import ErrorCode, SynclineError
-from ...core.room import Position, Publication
+from ...core.room import Position, Publication, publications_raw
 from .. import passwords
 from ..events import RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
 from ..hub import LiveRoom, Seat
@@ -76,7 +76,7 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
         "class": room.room_class,
         "position": {"offset": position.offset, "epoch": position.epoch},
         "recovered": recovered,
-        "publications": [publication.as_data(session.codec) for publication in publications],
+        "publications": publications_raw(session.codec, publications),
         "members": node.presence.listed(room, session, elsewhere),
         "occupancy": node.presence.occupancy(room, elsewhere),
     }
