@@ -13,6 +13,7 @@ STAMPS := $(VENV)/.stamps
 # Variables of the targets, e.g. `make run PORT=9000 CONFIG=syncline.toml`, `make test ARGS='-k room'`.
 CONFIG ?=
 PORT   ?=
+HOST   ?=
 ARGS   ?=
 
 export SYNCLINE_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
@@ -22,7 +23,7 @@ NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench bench-ot bench-memory fuzz autobahn wheel clean distclean
+.PHONY: help setup run test test-core lint format types debug asan bench bench-ot bench-memory load fuzz autobahn wheel clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +97,7 @@ types: setup ## mypy strict; stubtest: the native modules are what their .pyi sa
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
 	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/load/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/browser/build.py
+	@$(PY) -m mypy loadtests/*.py tests/loadtests/*.py
 	@echo "==> stubtest $(MODULES)"
 	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))
 
@@ -148,6 +150,10 @@ bench-fanout: setup $(STAMPS)/bench-peers ## fan-out beside uWebSockets, ws, Soc
 bench-faults: setup $(STAMPS)/bench-peers ## cut connections and restarted servers, beside the peers (ARGS='--only cut --quick')
 	@echo "==> faults beside the peers"
 	@$(PY) bench/faults.py $(ARGS)
+
+load: setup ## load tests with locust on a server of their own (HOST=ws://..., ARGS='--tags chat -u 200 -r 50 -t 30s')
+	@echo "==> load: docs/load-testing.md says what the numbers mean"
+	@HOST='$(HOST)' CONFIG='$(CONFIG)' $(PY) -m loadtests.run $(ARGS)
 
 fuzz: setup ## a longer round of the property and fuzz tests
 	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"

@@ -1,0 +1,1 @@
+"""Load tests with locust: scenarios for named users. docs/load-testing.md shows how to run and read them."""
