@@ -6,8 +6,10 @@ import asyncio
 import base64
 import contextlib
 import gc
+import socket
 import struct
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -259,3 +261,33 @@ async def test_nothing_is_left_of_a_connection_without_the_garbage_collector(ser
                     await asyncio.sleep(0.1)
     finally:
         gc.enable()
+
+
+async def test_an_idle_connection_is_few_objects(app: App) -> None:
+    """Nothing of the handshake stays, no timer, no task, no queue: what one more connection adds to the heap is counted."""
+    loop = asyncio.get_running_loop()
+    sockets: list[socket.socket] = []
+
+    async def add(count: int) -> Counter[str]:
+        for _ in range(count):
+            client = socket.create_connection(("127.0.0.1", app.port))
+            client.setblocking(False)
+            sockets.append(client)
+            await loop.sock_sendall(client, HEAD)
+            await loop.sock_recv(client, 1000)
+            await loop.sock_sendall(client, request("auth", name="Ada"))
+            await loop.sock_recv(client, 1000)
+        gc.collect()
+        return Counter(type(thing).__name__ for thing in gc.get_objects())
+
+    await add(10)
+    before = await add(10)
+    more = await add(50) - before
+    per_connection = {kind: count / 50 for kind, count in more.items() if count >= 25}
+    for kind in ("WebSocket", "Connection", "Session"):
+        assert per_connection[kind] == 1
+    assert not {"deque", "TimerHandle", "Task", "coroutine", "Request", "function", "cell"} & per_connection.keys()
+    assert sum(per_connection.values()) <= 18, per_connection
+    for client in sockets:
+        client.close()
+    await leak_free(app)
