@@ -88,6 +88,10 @@ class Proof:
                 self.fold(received.offset, received.data)
         self._offset = position.offset
 
+    def state(self) -> Any:
+        """For a join: what this digest is, when it can be gone on with."""
+        return {"since": self._since, "proven": self.floor.offset} if self._since >= 0 and self.row == 0 else True
+
     def fold(self, offset: int, payload: Raw) -> bool:
         """The next message. Returns whether it is time to compare."""
         if self._since < 0:

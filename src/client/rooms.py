@@ -278,7 +278,7 @@ class Room:
 
     # Called by the client --------------------------------------------------------------------------------------------
     def _join_data(self) -> dict[str, Any]:
-        data: dict[str, Any] = {"room": self.name, "history": self._history_size, "digest": True}
+        data: dict[str, Any] = {"room": self.name, "history": self._history_size, "digest": self.proof.state()}
         if self._password is not None:
             data["password"] = self._password
         if self.position.epoch:

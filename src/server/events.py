@@ -53,12 +53,19 @@ class RoomCreate(msgspec.Struct):
     default_role: Literal["member", "reader"] | None = "member"
 
 
+class DigestState(msgspec.Struct):
+    """What a returning client goes on with: a digest that began at ``since`` and is proven up to ``proven``."""
+
+    since: Counter
+    proven: Counter
+
+
 class RoomJoin(msgspec.Struct):
     room: Name
     password: Password | None = None
     history: Counter = 0
     recover: RoomPosition | None = None
-    digest: bool = False
+    digest: bool | DigestState = False
 
 
 class DigestClaim(msgspec.Struct):

@@ -434,6 +434,7 @@ async def test_clients_that_are_cut_all_the_time_miss_nothing(tmp_path: Path, ba
         await until(lambda: all(listener.proven(len(sent)) for listener in listeners))
         counters = app.node.counters
         assert counters.deliveries_unproven["history"] == 0
-        assert counters.deliveries_proven["history"] > 0
+        # The tails before the cuts too. More when an answer was cut off: then both say of the same messages that they are.
+        assert counters.deliveries_proven["history"] >= len(sent) * len(listeners)
         assert all(listener.room.proof.failures == 0 for listener in listeners)
         await asyncio.gather(*(client.close() for client in [*clients, *senders]))

@@ -129,6 +129,27 @@ async def test_no_history_is_no_hindrance(serve: Serve) -> None:
         assert await said(ada, claim) == [claim] and counted(app) == (3, 0)
 
 
+async def test_what_came_before_a_cut_is_counted_when_the_digest_goes_on(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        first = await ada.call("room:join", room="team", digest=True)
+        await bob.call("room:join", room="team")
+        epoch = first["position"]["epoch"]
+        for number in range(4):
+            await bob.call("message:send", room="team", data=number)
+        await ada.socket.close()
+        await bob.call("message:send", room="team", data=4)
+        claim = {"room": "team", "epoch": epoch, "offset": 5}
+        claim["digest"] = oracle.digest(epoch, [(offset, payload("json", offset - 1)) for offset in range(1, 6)])
+        for state, total in (({"since": 1, "proven": 1}, 1), ({"since": 0, "proven": 1}, 1 + 4), (True, 5 + 1)):
+            async with dial(app.url, name="Ada") as back:
+                recover = {"offset": 4, "epoch": epoch}
+                again = await back.call("room:join", room="team", digest=state, recover=recover)
+                assert again["recovered"] and again["digest"]["since"] == 0
+                assert await said(back, claim) == [claim]
+                assert counted(app) == (total, 0)
+        assert await bob.error("room:join", room="team", digest={"since": -1, "proven": 0}) == "invalid_data"
+
+
 async def test_nobody_asks_nothing_is_kept(app: App) -> None:
     async with dial(app.url, name="Ada") as ada:
         await ada.call("room:join", room="team")

@@ -178,6 +178,11 @@ export class Proof {
     this.#offset = position.offset;
   }
 
+  /** For a join: what this digest is, when it can be gone on with. */
+  state() {
+    return this.#since >= 0 && this.row === 0 ? { since: this.#since, proven: this.floor.offset } : true;
+  }
+
   /** The next message; whether it is time to compare. */
   fold(offset, payload) {
     if (this.#since < 0) return false;

@@ -488,7 +488,7 @@ export class Room extends Joined {
 
   _join(resolve, reject) {
     const { password, history } = this.#options;
-    const data = { room: this.name, digest: true };
+    const data = { room: this.name, digest: this.proof.state() };
     if (password !== undefined) data.password = password;
     if (history) data.history = history;
     if (this.position) data.recover = this.#repairing ? this.proof.floor : this.position;

@@ -2,7 +2,8 @@
 
 What is counted, of each connection in each room: as proven the deliveries up to a position where the client's digest is the room's;
 as not proven those up to a position where it is another one, and those that it asks for again while it is in the room (they are sent
-again, and then count as proven too). What nobody asked about before a connection was lost is neither.
+again, and then count as proven too). What nobody asked about before a connection was lost is neither, unless the client comes back to
+the same digest and goes on with its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from ...core.room import Position, Publication
-from ..events import DigestClaim, RoomDigest
+from ..events import DigestClaim, DigestState, RoomDigest
 from ..hub import Seat
 from ..requests import Request
 from ..session import Session
@@ -24,8 +25,11 @@ EVENTS = Events()
 CLASS: Final = "history"  # of rooms whose members get everything
 
 
-def begin(seat: Seat, publications: Sequence[Publication], *, behind: bool) -> dict[str, int]:
+def begin(
+    seat: Seat, publications: Sequence[Publication], state: DigestState | None, *, behind: bool
+) -> dict[str, int]:
     """The digest from which a client goes on that is sent these at its join; from now on its deliveries can be proven.
+    ``state``: of a client that lacks nothing else, and goes on with its own digest when that began where this one did.
     ``behind``: it was too slow to be sent them before."""
     codec, ring = seat.session.codec, seat.room.group.history
     digest = ring.digest(codec)
@@ -37,6 +41,8 @@ def begin(seat: Seat, publications: Sequence[Publication], *, behind: bool) -> d
         if again and not behind:
             _unproven(seat, again, f"it asks again for {again} after offset {start}")
         start = min(start, proven.offset)  # what lies between, the next proof will say of it
+    elif state is not None and state.since == digest.since <= state.proven:
+        start = min(start, state.proven)  # the same over a lost connection
     seat.proven = Position(start, ring.epoch)
     return {"since": digest.since, "value": value}
 

@@ -8,7 +8,7 @@ from typing import Any
 from ...core.errors import ErrorCode, SynclineError
 from ...core.room import Position, Publication, publications_raw
 from .. import passwords
-from ..events import RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
+from ..events import DigestState, RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
 from ..hub import LiveRoom, Seat
 from ..requests import Request
 from ..seams import RoomRecord
@@ -82,7 +82,8 @@ async def join(session: Session, data: RoomJoin, request: Request) -> dict[str, 
     }
     if data.digest:
         all_to_all = room.room_class == digest.CLASS
-        joined["digest"] = digest.begin(seat, publications, behind=behind) if all_to_all else None
+        state = data.digest if recovered and isinstance(data.digest, DigestState) else None
+        joined["digest"] = digest.begin(seat, publications, state, behind=behind) if all_to_all else None
     return joined
 
 
