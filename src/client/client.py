@@ -18,7 +18,7 @@ from .connection import Connection, GetToken, Options, State
 from .documents import Document
 from .errors import ClientError, RequestError
 from .heartbeat import Heartbeat
-from .rooms import Room, Status
+from .rooms import CustomEvent, Room, Status
 from .typed_document import TypedDocument
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Client:
         self._keys = 0
         self._heartbeat = Heartbeat(self)
         self._on_state: Callbacks[[State]] = Callbacks()
+        self._on_event: Callbacks[[CustomEvent]] = Callbacks()
         self._on_push: Callbacks[[str, Any]] = Callbacks()
 
     async def __aenter__(self) -> Client:
@@ -99,6 +100,10 @@ class Client:
     def on_state(self, callback: Callable[[State], object]) -> Callable[[], None]:
         """Returns what takes the callback off."""
         return self._on_state.add(callback)
+
+    def on_event(self, callback: Callable[[CustomEvent], object]) -> Callable[[], None]:
+        """What an application's server sends to this user, this connection or everyone; its ``room`` is ""."""
+        return self._on_event.add(callback)
 
     def on_push(self, callback: Callable[[str, Any], object]) -> Callable[[], None]:
         """Every push of the server, before its room or document sees it. The data must not be changed."""
@@ -238,7 +243,9 @@ class Client:
 
     def on_push_received(self, event: str, data: dict[str, Any]) -> None:
         self._on_push.fire(event, data)
-        if event in ROOM_EVENTS:
+        if event == "event:custom" and data.get("room") is None:
+            self._on_event.fire(CustomEvent("", data["name"], data["user"], data.get("data")))
+        elif event in ROOM_EVENTS:
             room = self._rooms.get(data.get("room", ""))
             if room is not None:
                 room._push(event, data)

@@ -14,7 +14,7 @@ from typing import cast
 
 import uvicorn
 
-from . import http
+from . import api, http
 from .backends import memory
 from .backends.jwt import JwtAuth
 from .clock import LoopClock
@@ -183,7 +183,7 @@ async def create(config: Config) -> App:
         raise
     endpoint = ws.Endpoint(node)
     settings = uvicorn.Config(
-        http.create(node),
+        http.create(node, api.routes(node)),
         # uvicorn wants classes, and calls them.
         http=cast("type[asyncio.Protocol]", endpoint.front),
         ws=cast("type[asyncio.Protocol]", endpoint.upgraded),

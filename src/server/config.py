@@ -374,6 +374,14 @@ class MetricsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiConfig:
+    key: str = setting(
+        "", "What requests to the HTTP API carry, at least 16 characters; empty: there is no API.", secret=True
+    )
+    body_bytes: int = setting(1_048_576, "Largest request.", unit="bytes", low=1024, high=67_108_864)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     server: ServerConfig = field(default_factory=ServerConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
@@ -386,3 +394,4 @@ class Config:
     events: EventsConfig = field(default_factory=EventsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    api: ApiConfig = field(default_factory=ApiConfig)

@@ -14,7 +14,7 @@ from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, l
 Conflict: TypeAlias = tuple[tuple[str, ...], str]
 
 #: Paths of http.py.
-_TAKEN: Final = ("/health", "/ready", "/metrics")
+_TAKEN: Final = ("/health", "/ready", "/metrics", "/api/messages", "/api/events")
 
 _HISTORY: Final = re.compile(r"full|checkpoints|days=[1-9][0-9]{0,5}")
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.IGNORECASE)
@@ -34,6 +34,8 @@ def conflicts(config: Config) -> Iterator[Conflict]:
 
 def _server(config: Config) -> Iterator[Conflict]:
     server = config.server
+    if 0 < len(config.api.key) < 16 or not config.api.key.isprintable():
+        yield ("api.key",), "is too short or not printable; 16 characters are needed (`openssl rand -hex 24` makes 48)"
     if not server.host.strip():
         yield ("server.host",), 'is empty; an address is needed ("0.0.0.0" or "::" for all)'
     if not re.fullmatch(r"/[^\s?#{}]+", server.path) or server.path in _TAKEN:

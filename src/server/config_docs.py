@@ -23,6 +23,7 @@ _TITLES: Final = {
     "events": "A log of all messages for other systems.",
     "log": "What the server writes to standard error.",
     "metrics": "The Prometheus endpoint.",
+    "api": "Publishing over HTTP, for an application's own servers (http-api.md).",
 }
 
 _INTRODUCTION: Final = """\

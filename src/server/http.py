@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
@@ -222,8 +223,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     return _error(request, 500, "a fault of the server; it is in its log", _HEADERS)
 
 
-def create(node: Served) -> Starlette:
-    """The ASGI application. Reads its files now, so that a broken installation shows at start."""
+def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
+    """The ASGI application; ``more``: the routes of api.py. Reads its files now, so that a broken installation shows at start."""
     config = node.config
     files = _files(config)
 
@@ -254,7 +255,7 @@ def create(node: Served) -> Starlette:
         headers = {"upgrade": "websocket", "connection": "upgrade"}
         return _error(request, 426, "this is the WebSocket endpoint; connect with a WebSocket client", headers)
 
-    routes = [Route("/health", health), Route("/ready", ready), Route(config.server.path, websocket)]
+    routes = [*more, Route("/health", health), Route("/ready", ready), Route(config.server.path, websocket)]
     if config.metrics.enabled:
         routes.append(Route("/metrics", render))
     routes += [Route(path, file) for path in files]

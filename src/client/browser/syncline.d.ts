@@ -176,6 +176,8 @@ export interface Identity {
 export interface ClientEvents {
   state: ClientStateDetail;
   error: Error;
+  /** Of an application's server, for this user, this connection or everyone. */
+  event: { room: null; name: string; user: string; data: any };
   /** Every push, after it was handled. */
   push: { event: string; data: any };
 }

@@ -62,7 +62,8 @@ function defaultUrl() {
 /**
  * One connection that comes back by itself, with the rooms and documents that live on it.
  *
- * States: idle -> connecting -> online -> waiting -> connecting ... -> closed. Events: `state`, `error`, `push`.
+ * States: idle -> connecting -> online -> waiting -> connecting ... -> closed. Events: `state`, `error`, `event`
+ * (of an application's server, outside of rooms), `push`.
  */
 export class Client extends Emitter {
   #options;
@@ -329,7 +330,8 @@ export class Client extends Emitter {
       const document = this.documents.get(data.document);
       if (document?._failed(data)) return;
       this._emit("error", new SynclineError(data.code, data.message, { event: data.event }));
-    } else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data);
+    } else if (event === "event:custom" && data.room === null) this._emit("event", data);
+    else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data);
     else this.rooms.get(data.room)?._push(event, data, source);
     this._emit("push", { event, data });
   }

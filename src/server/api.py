@@ -1,0 +1,155 @@
+"""The HTTP API for an application's own servers: messages into rooms, events to rooms, users, connections or everyone.
+
+docs/http-api.md. On when ``api.key`` is set; every request carries it. Bounds: ``api.body_bytes``, and what the structs below say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, Protocol, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..core.room import Position, Publication
+from ..core.wire import Push
+from .config import Config
+from .events import ConnectionId, DisplayName, Name, Targets
+from .hub import Hub
+from .seams import Broker, Clock, Done, Store, Unavailable
+
+log = logging.getLogger("syncline.api")
+
+PATHS: Final = ("/api/messages", "/api/events")
+T = TypeVar("T")
+
+
+class Messages(msgspec.Struct):
+    """To be published in rooms."""
+
+    rooms: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=1000)]
+    data: msgspec.Raw
+    user: Name = "server"
+    name: DisplayName = ""
+    key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] = ""
+
+
+class Event(msgspec.Struct):
+    """Without position and history, at most once."""
+
+    name: Name
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    user: Name = "server"
+    rooms: Annotated[list[Name], msgspec.Meta(max_length=1000)] = []
+    users: Annotated[list[Name], msgspec.Meta(max_length=1000)] = []
+    connections: Annotated[list[ConnectionId], msgspec.Meta(max_length=1000)] = []
+    everyone: bool = False
+
+
+class Publishing(Protocol):
+    """What the API needs of the node."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def hub(self) -> Hub: ...
+    @property
+    def store(self) -> Store: ...
+    @property
+    def broker(self) -> Broker: ...
+    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None: ...
+    def send_to(self, room: str, targets: Targets, push: Push) -> None: ...
+
+
+def routes(node: Publishing) -> list[Route]:
+    """None without a key."""
+    config = node.config.api
+    if not config.key:
+        return []
+    messages = msgspec.json.Decoder(Messages)
+    event = msgspec.json.Decoder(Event)
+
+    async def publish(request: Request) -> Response:
+        told = await _body(request, config.body_bytes, messages.decode)
+        outcomes = [await _published(node, room, told) for room in dict.fromkeys(told.rooms)]
+        return JSONResponse({"results": [await outcome for outcome in outcomes]}, headers={"cache-control": "no-store"})
+
+    async def send(request: Request) -> Response:
+        _tell(node, await _body(request, config.body_bytes, event.decode))
+        return Response(status_code=202)
+
+    def guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        expected = b"Bearer " + config.key.encode()
+
+        async def serve(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode("latin-1", "replace")
+            if not hmac.compare_digest(given, expected):
+                raise HTTPException(401, "the API key is missing or wrong", {"www-authenticate": "Bearer"})
+            return await call(request)
+
+        return serve
+
+    return [Route(path, guarded(call), methods=["POST"]) for path, call in zip(PATHS, (publish, send), strict=True)]
+
+
+async def _body(request: Request, limit: int, decode: Callable[[bytes], T]) -> T:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise HTTPException(413, f"at most {limit} bytes")
+    try:
+        return decode(bytes(body))
+    except (ValueError, RecursionError) as error:
+        text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
+        raise HTTPException(400, text) from error
+
+
+async def _published(node: Publishing, room: str, told: Messages) -> Awaitable[dict[str, Any]]:
+    """Hands the message over; what is returned waits for the answer, so that many rooms share one commit."""
+    answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    try:
+        if room not in node.hub.rooms and await node.store.room(room) is None:
+            answer.set_result({"room": room, "error": "room_not_found"})
+            return answer
+    except Unavailable as error:
+        log.warning("store unavailable: %s", error)
+        answer.set_result({"room": room, "error": "unavailable"})
+        return answer
+    name = told.name or told.user
+    publication = Publication(room, told.user, name, node.clock.time(), "json", bytes(told.data), key=told.key)
+
+    def done(position: Position | None, error: Exception | None) -> None:
+        if answer.done():  # the client is gone
+            return
+        if position is None:
+            log.warning("publish to %s failed: %s", room, error)
+            answer.set_result({"room": room, "error": "unavailable"})
+            return
+        result = {"room": room, "offset": position.offset, "epoch": position.epoch}
+        again = {"duplicate": True} if publication.offset != position.offset else {}
+        answer.set_result({**result, **again})
+
+    node.publish(publication, done, told.idempotency_key)
+    return answer
+
+
+def _tell(node: Publishing, told: Event) -> None:
+    def push(room: str | None) -> Push:
+        return Push("event:custom", {"room": room, "name": told.name, "user": told.user, "data": told.data})
+
+    for room in dict.fromkeys(told.rooms):
+        node.broker.publish_ephemeral(room, "event:custom", push(room).pack())
+    if told.everyone:
+        node.send_to("", Targets(everyone=True), push(None))
+    elif told.users or told.connections:
+        node.send_to("", Targets(tuple(told.users), tuple(told.connections)), push(None))
