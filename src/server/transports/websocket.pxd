@@ -24,6 +24,8 @@ cdef class WebSocket(FrameReader):
         object _socket                       # the event loop's transport; None when lost
         object _closing                      # timer that cuts the socket; None: no close frame was sent
         bytes _rest                          #: read, but not looked at while paused; None: nothing
+        int _descriptor                      # the socket's; -1: not to be written to directly
+        bint _direct                         # the event loop holds nothing that must go first
         bint _reading                        # inside ``read``
         bint _done                           # the peer's close frame came, or it broke the protocol: the rest is ignored
         unsigned char _opcode                # of messages in the session's codec

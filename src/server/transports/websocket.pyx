@@ -13,6 +13,17 @@ import logging
 import sys
 import termios
 
+cdef extern from *:
+    """
+    #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL  /* macOS; Python ignores SIGPIPE anyway */
+    #define MSG_NOSIGNAL 0
+    #endif
+    """
+    ssize_t c_send "send"(int fd, const void* data, size_t size, int flags) nogil
+    const int MSG_DONTWAIT
+    const int MSG_NOSIGNAL
+
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
@@ -67,6 +78,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         self._socket = socket
         # Told at once when the kernel does not take everything, and when it has: the queue is the connection's.
         socket.set_write_buffer_limits(0)
+        self._descriptor = -1 if socket.get_extra_info("ssl_object") else socket.get_extra_info("socket").fileno()
         self.connection = Connection(
             node.new_id(),
             session.codec,
@@ -183,8 +195,25 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     # seams.Transport -----------------------------------------------------------------------------------------
 
     def write(self, bytes data not None):
-        if self._socket is not None:
-            self._socket.write(data)
+        """Straight to the kernel while the event loop holds nothing for this socket: half of what its own ``write`` costs.
+        What the kernel does not take, and every error, is the event loop's."""
+        cdef Py_ssize_t sent
+        socket = self._socket
+        if socket is None:
+            return
+        if not self._direct and self._descriptor >= 0:
+            self._direct = socket.get_write_buffer_size() == 0
+        # A closing socket's descriptor may be another's already.
+        if self._direct and not socket.is_closing():
+            sent = c_send(
+                self._descriptor, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), MSG_DONTWAIT | MSG_NOSIGNAL
+            )
+            if sent == PyBytes_GET_SIZE(data):
+                return
+            self._direct = False
+            if sent > 0:
+                data = data[sent:]
+        socket.write(data)
 
     def buffered(self):
         return 0 if self._socket is None else self._socket.get_write_buffer_size()
@@ -193,7 +222,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         """Sends the close frame; the socket is closed when the peer answers, or cut after CLOSE_SECONDS. ``code`` 0: none."""
         if self._closing is None and self._socket is not None:
             # The answer to a close frame without a code has none either.
-            self._socket.write(encode_close(code, reason) if code else b"\x88\x00")
+            self.write(<bytes>encode_close(code, reason) if code else b"\x88\x00")
             self._closing = self.sockets._loop.call_later(CLOSE_SECONDS, self._socket.abort)
             if self._rest is not None or self.halted:
                 self.resume_reading()  # the peer's close frame is among it, or comes
