@@ -23,7 +23,7 @@ NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench bench-ot bench-memory load fuzz autobahn wheel clean distclean
+.PHONY: help setup run test test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout guard load fuzz autobahn wheel clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -123,10 +123,17 @@ asan: setup ## the core tests under AddressSanitizer
 	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH=build/asan/lib $(PY) -m pytest tests/core -p no:cacheprovider $(ARGS)
 
-bench: setup ## benchmarks; each asserts its result first
-	@echo "==> benchmarks"
-	@$(PY) -m pytest bench/bench_core.py bench/bench_text.py --timeout=0 --override-ini='python_files=bench_*.py' \
-	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
+BENCH = $(PY) -m pytest bench/bench_core.py bench/bench_text.py bench/bench_workloads.py --timeout=0 \
+  --override-ini='python_files=bench_*.py' --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name
+
+bench: setup ## benchmarks of the core, saved in .benchmarks; each asserts its result first
+	@echo "==> benchmarks of the core"
+	@$(BENCH) --benchmark-autosave $(ARGS)
+
+bench-compare: setup ## the same beside the newest saved run (ARGS='--benchmark-compare=0003 -k text')
+	@echo "==> benchmarks of the core beside a saved run"
+	@ls .benchmarks/*/*.json >/dev/null 2>&1 || { echo "nothing is saved yet: run 'make bench' first" >&2; exit 1; }
+	@$(BENCH) --benchmark-compare --benchmark-group-by=name --benchmark-columns=min,median,iqr,rounds $(ARGS)
 
 $(STAMPS)/bench-peers: $(STAMPS)/bundle pyproject.toml bench/peers/package-lock.json
 	@echo "==> installing what bench-ot measures beside (PyPI and npm)"
@@ -138,6 +145,14 @@ bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-
 	@echo "==> collaboration beside its peers"
 	@$(PY) -m pytest bench/bench_ot.py bench/bench_documents.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
+
+$(STAMPS)/valgrind: tools/setup.sh
+	@tools/setup.sh valgrind
+	@mkdir -p $(@D) && touch $@
+
+guard: setup $(STAMPS)/valgrind ## instructions of the core's workloads beside the stored counts (ARGS=--update stores them)
+	@echo "==> counting the instructions of the core's workloads"
+	@$(PY) bench/instructions.py $(ARGS)
 
 bench-memory: setup ## memory of a connection, a room, a document, by kind of object (ARGS='room --scale 0.2', ARGS=--write)
 	@echo "==> memory by kind of object: a server filled through its socket, two minutes"
@@ -170,11 +185,11 @@ wheel: $(STAMPS)/dev ## a wheel in dist/
 	@ls -l dist/*.whl
 
 clean: ## remove what was built (not .venv)
-	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	rm -f src/server/pages/codemirror.js $(STAMPS)/flags $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle
 	find src -name '*.so' -delete
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv and node_modules too
-	rm -rf .venv tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules \
+	rm -rf .venv .benchmarks tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules \
 	  bench/peers/node_modules

@@ -3,6 +3,7 @@
 #
 #   tools/setup.sh venv       .venv with a Python of at least 3.11 (and a C compiler and Python's headers beside it)
 #   tools/setup.sh chromium   a Chromium for the tests of the demo page
+#   tools/setup.sh valgrind   valgrind and its headers, for `make guard`
 #
 # Debian packages are installed when this runs as root or with sudo; otherwise it says which command is needed.
 # PYTHON=/path/to/python chooses the interpreter.
@@ -83,5 +84,10 @@ case "${1:-}" in
         find_chromium || apt_install "the tests drive the demo page in it" chromium ||
             say "no Chromium: the tests of the demo page will be skipped"
         ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    valgrind)
+        { command -v valgrind && [ -e /usr/include/valgrind/callgrind.h ]; } >/dev/null ||
+            apt_install "make guard counts instructions with it" valgrind ||
+            say "no valgrind: instructions cannot be counted"
+        ;;
+    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
