@@ -21,6 +21,7 @@ export SYNCLINE_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 PYX     := $(shell find src -name '*.pyx')
 NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
+CHECKED := tests/core tests/load/test_frames.py tests/load/test_histogram.py tests/load/test_ledger.py
 CODE    := src tests tools bench examples loadtests setup.py
 
 .PHONY: help setup run test test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout guard load fuzz autobahn wheel clean distclean
@@ -113,7 +114,7 @@ endef
 debug: setup ## build with every check on (bounds, None, overflow, counters), run the core tests in it
 	$(call flavoured_build,debug,SYNCLINE_DEBUG=1)
 	@echo "==> core tests in the debug build"
-	@PYTHONPATH=build/debug/lib $(PY) -X dev -m pytest tests/core $(ARGS)
+	@PYTHONPATH=build/debug/lib $(PY) -X dev -m pytest $(CHECKED) $(ARGS)
 
 # The sanitizer must be loaded before Python; Python itself leaks at exit by design, so leak detection is off, and its
 # own allocator is replaced so that every object is seen.
@@ -121,7 +122,7 @@ asan: setup ## the core tests under AddressSanitizer
 	$(call flavoured_build,asan,SYNCLINE_SANITIZE=1)
 	@echo "==> core tests under AddressSanitizer"
 	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-	  PYTHONPATH=build/asan/lib $(PY) -m pytest tests/core -p no:cacheprovider $(ARGS)
+	  PYTHONPATH=build/asan/lib $(PY) -m pytest $(CHECKED) -p no:cacheprovider $(ARGS)
 
 BENCH = $(PY) -m pytest bench/bench_core.py bench/bench_text.py bench/bench_workloads.py --timeout=0 \
   --override-ini='python_files=bench_*.py' --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name
@@ -158,6 +159,7 @@ bench-memory: setup ## memory of a connection, a room, a document, by kind of ob
 	@echo "==> memory by kind of object: a server filled through its socket, two minutes"
 	@$(PY) bench/memory.py $(ARGS)
 
+.PHONY: bench-fanout bench-faults
 bench-fanout: setup $(STAMPS)/bench-peers ## fan-out beside uWebSockets, ws, Socket.IO (ARGS='--only rounds --peers ws --quick')
 	@echo "==> fan-out beside its peers"
 	@$(PY) bench/fanout.py $(ARGS)

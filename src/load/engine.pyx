@@ -11,6 +11,7 @@ import heapq
 import os
 import random
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINPROGRESS, EINTR, errno as c_errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
@@ -34,7 +35,7 @@ cdef enum:
     READY
 
 cdef enum:
-    READ_BYTES = 256 * 1024
+    READ_BYTES = 262_144
     EVENTS = 1024
     TIMER = 0xFFFFFFFF            # instead of a connection's number in an event
 
@@ -200,7 +201,7 @@ cdef class Engine:
         if end is NULL:
             reader_keep(&conn.reader)
             return 0
-        size = end + 4 - conn.reader.at
+        size = span(conn.reader.at, end) + 4
         head = conn.reader.at[:size]
         if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
             for line in head.lower().split(b"\r\n"):
@@ -233,7 +234,8 @@ cdef class Engine:
             conn.step += 1
             if answer:
                 self._write(index, self._opcode, answer, len(answer))
-            data = NULL if not expected else data
+            if not expected:
+                data = NULL  # it was not for this message
         del self._steps[index]
         conn.state = READY
         self.ready += 1
@@ -285,6 +287,7 @@ cdef class Engine:
         conn.out_length += header + length
         return 0
 
+    @cython.overflowcheck(False)  # bits are shifted out
     cdef uint32_t _next_mask(self) noexcept:
         # xorshift32 (Marsaglia 2003): masks need not be secret here. Plain arithmetic.
         if not self._mask:
@@ -386,7 +389,7 @@ cdef class Engine:
         elif message.opcode == 8:
             body = message.data[:message.length]
             code = int.from_bytes(body[:2], "big") if len(body) >= 2 else 1005
-            self._write(index, 8, message.data, min(message.length, 2))
+            self._write(index, 8, message.data, 2 if message.length >= 2 else 0)
             self._flush(index)
             self._end(index, f"closed by the server: {code} {body[2:].decode('utf-8', 'replace')}".rstrip())
         return 0
@@ -405,28 +408,28 @@ cdef class Engine:
         elif message.length >= size:
             found = <const char *>memmem(start, message.length, MARK, MARK_LENGTH)
             if found is not NULL:
-                self._hint = found - start
+                self._hint = span(start, found)
         while found is not NULL:
             if not any:
                 any = True
                 now = now_ns()
             self._payload(index, found, start, end, now)
-            start = found + min(size, <size_t>(end - found))
+            start = found + min(size, span(found, end))
             found = NULL
-            if <size_t>(end - start) >= size:
-                found = <const char *>memmem(start, end - start, MARK, MARK_LENGTH)
+            if span(start, end) >= size:
+                found = <const char *>memmem(start, span(start, end), MARK, MARK_LENGTH)
         if any:
             if conn.behind:
                 self._caught_up(index)
             if conn.state == READY:
                 return 0
-        if self._ping and message.length == len(self._ping) and memcmp(message.data, <char *>self._ping, message.length) == 0:
+        if self._ping and message.length == <size_t>len(self._ping) and memcmp(message.data, <char *>self._ping, message.length) == 0:
             self._write(index, self._opcode, self._pong, len(self._pong))
             return 0
         if self._error and not any and memmem(message.data, message.length, <char *>self._error, len(self._error)):
             self.errors += 1
             if not self.first_error:
-                self.first_error = message.data[:min(message.length, 500)].decode("utf-8", "replace")
+                self.first_error = message.data[:min(message.length, <size_t>500)].decode("utf-8", "replace")
             if conn.state == GREETING:
                 self._end(index, "refused")
             return 0
@@ -445,8 +448,8 @@ cdef class Engine:
         cdef size_t lead = len(self._lead), trail = len(self._trail)
         cdef Py_ssize_t publisher
         if (
-            <size_t>(end - payload) < size + trail
-            or <size_t>(payload - start) < lead
+            span(payload, end) < size + trail
+            or span(start, payload) < lead
             or memcmp(payload - lead, <char *>self._lead, lead) != 0
             or memcmp(payload + size, <char *>self._trail, trail) != 0
         ):
@@ -467,10 +470,10 @@ cdef class Engine:
             start = payload + self.ledger.payload
         else:
             end = payload
-        found = <const char *>memmem(start, end - start, <char *>self._position_key, len(self._position_key))
+        found = <const char *>memmem(start, span(start, end), <char *>self._position_key, len(self._position_key))
         if found is not NULL:
             found += len(self._position_key)
-            conn.position_length = <uint8_t>min(end - found, POSITION_BYTES)
+            conn.position_length = <uint8_t>min(span(found, end), <size_t>POSITION_BYTES)
             memcpy(conn.position, found, conn.position_length)
         return 0
 

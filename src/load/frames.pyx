@@ -9,7 +9,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
 cdef enum:
-    MAX_MESSAGE = 64 * 1024 * 1024  # more is taken for a broken length
+    MAX_MESSAGE = 67_108_864  # more is taken for a broken length
 
 cdef tuple ERRORS = (
     "",

@@ -16,7 +16,7 @@ cdef enum:
     LINEAR = 128
     LINEAR_BITS = 7
     LARGEST_BIT = 44
-    BUCKETS = (LARGEST_BIT - LINEAR_BITS + 1) * LINEAR
+    BUCKETS = 4864                # (LARGEST_BIT - LINEAR_BITS + 1) * LINEAR
 
 cdef int64_t LARGEST = (<int64_t>1 << LARGEST_BIT) - 1
 

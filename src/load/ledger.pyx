@@ -5,6 +5,7 @@ A payload is printable and needs no escaping in JSON: a mark, the publisher (8 h
 found in any frame of any protocol, and every byte of it is known. A delivery costs O(1).
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy
@@ -12,12 +13,12 @@ from libc.string cimport memcmp, memcpy
 from .histogram cimport Histogram
 
 cdef enum:
-    PUBLISHER_AT = MARK_LENGTH
-    SEQUENCE_AT = PUBLISHER_AT + 8
-    TIME_AT = SEQUENCE_AT + 8
-    FILLER_AT = TIME_AT + 16
+    PUBLISHER_AT = 3              # behind the mark
+    SEQUENCE_AT = 11
+    TIME_AT = 19
+    FILLER_AT = 35
     ROTATIONS = 64                # the letters begin at sequence % ROTATIONS
-    MOST_SLOTS = 1 << 24
+    MOST_SLOTS = 16_777_216
 
 cdef const char *MARK = b"~S:"
 LEAST_PAYLOAD = FILLER_AT
@@ -117,6 +118,7 @@ cdef class Ledger:
         memcpy(out + FILLER_AT, self._filler + sequence % ROTATIONS, self.payload - FILLER_AT)
         return 0
 
+    @cython.overflowcheck(False)  # a hash wraps around, and bits are shifted out
     cdef Py_ssize_t receive(self, Py_ssize_t member, const char *data, int64_t now) noexcept:
         """``data`` has ``payload`` bytes, ``member`` is one. Indices read from it are checked; nothing here can raise."""
         cdef uint64_t publisher, sequence, time, back

@@ -80,6 +80,13 @@ cdef extern from "<string.h>" nogil:
     # A GNU extension, in musl too; Python's own headers define _GNU_SOURCE.
     void *memmem(const void *haystack, size_t length, const void *needle, size_t needle_length)
 
+cdef extern from *:
+    """
+    static inline size_t syncline_span(const char *start, const char *end) { return (size_t)(end - start); }
+    """
+    # end - start in bytes; Cython's overflow checks, in the debug build, cannot subtract pointers.
+    size_t span "syncline_span"(const char *start, const char *end) noexcept nogil
+
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
     ssize_t read(int fd, void *buffer, size_t length)
