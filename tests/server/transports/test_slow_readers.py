@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -91,7 +92,7 @@ async def test_who_fell_behind_recovers_everything(serve: Serve) -> None:
 async def test_the_client_recovers_by_itself(serve: Serve) -> None:
     size, count = 20_000, ENOUGH // 20_000
     rooms = {"history_bytes": 2 * ENOUGH, "history_size": 10_000}
-    async with serve(rooms=rooms) as app, dial(app.url, name="Ada") as ada:
+    async with serve(rooms=rooms, limits={"ping_seconds": 1.0}) as app, dial(app.url, name="Ada") as ada:
         await ada.call("room:join", room="r")
         async with await connect(app.url.replace("http", "ws") + "/ws", name="Bob") as client:
             room = await client.join("r")
@@ -107,6 +108,58 @@ async def test_the_client_recovers_by_itself(serve: Serve) -> None:
             await until(lambda: len(heard) >= count)
             assert heard == [(number, text(number, size)) for number in range(1, count + 1)]
             assert room.recovered is True and client.reconnects == 0
+            # The digests agree, and nothing is counted as lost: what was left out was told to be.
+            await until(lambda: room.proof.proven is not None and room.proof.proven.offset == count)
+            assert room.proof.failures == 0 and not any(app.node.counters.deliveries_unproven.values())
+            assert sum(app.node.counters.deliveries_proven.values()) == count
+
+
+async def test_falling_behind_again_and_again_while_publications_pour_in(serve: Serve) -> None:
+    """What is recovered joins with what comes live, each time, without gap or duplicate."""
+    size, count = 20_000, 600
+    rooms = {"history_bytes": 2 * size * count, "history_size": 10_000}
+    async with serve(rooms=rooms) as app, dial(app.url, name="Ada") as ada:
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=131_072) as slow:
+            await asyncio.to_thread(slow.login, "Eve", "r")
+            await ada.call("room:join", room="r")
+            told: list[int] = []
+
+            def read() -> list[int]:
+                """As the clients do it: pushes of the room are passed over while it is being joined again."""
+                heard: list[int] = []
+                joining = False
+                awake.wait(10)
+                for envelope in slow.envelopes():
+                    data = envelope.get("data", {})
+                    if envelope["event"] == "message:received" and not joining:
+                        assert data["data"] == text(data["offset"], size)
+                        heard.append(data["offset"])
+                    elif envelope["event"] == "room:behind" and not joining:
+                        assert data["position"]["offset"] == heard[-1]
+                        told.append(heard[-1])
+                        joining = True
+                        slow.send("room:join", id=7, room="r", recover=data["position"])
+                    elif envelope.get("id") == 7:
+                        joining = False
+                        assert envelope["result"]["recovered"] is True
+                        heard += [one["offset"] for one in envelope["result"]["publications"]]
+                        awake.wait(10)
+                    if heard and heard[-1] == count:
+                        return heard
+                raise AssertionError("closed")
+
+            awake = threading.Event()
+            reading = asyncio.create_task(asyncio.to_thread(read))
+            for number in range(1, count + 1):
+                await ada.call("message:send", room="r", data=text(number, size))
+                if number % 150 == 0:  # it reads some, and sleeps again after it has recovered
+                    awake.set()
+                    await asyncio.sleep(0.05)
+                    awake.clear()
+            awake.set()
+            heard = await reading
+            assert heard == list(range(1, count + 1))
+            assert len(told) >= 2 and app.node.flusher.slow_consumers == 0
 
 
 async def test_a_latest_room_gives_the_newest_of_each_key(serve: Serve) -> None:
