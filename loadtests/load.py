@@ -133,6 +133,19 @@ class Load:
             # The master's options go to its workers with the start.
             self.environment.parsed_options.prefix = f"load-{secrets.token_hex(3)}"
 
+    def stop_in_time(self) -> None:
+        """``--stop-after``; not on workers."""
+        wanted, environment = self.settings.stop_after, self.environment
+        while wanted and not self._finished:
+            gevent.sleep(0.2)
+            if self.measures.deliveries >= wanted:
+                log.info("%d deliveries: the run ends", self.measures.deliveries)
+                if environment.parsed_options.headless:
+                    environment.runner.quit()
+                else:
+                    environment.runner.stop()
+                return
+
     def finish(self) -> None:
         """The end of the users' work; see above. Idempotent within a run; on a master it waits for all workers."""
         if self._finished:
@@ -237,6 +250,8 @@ def _init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None:
         # A worker keeps all classes, most of which the master's --tags leave without tasks: locust warns of each.
         logging.getLogger().addFilter(lambda record: "no tasks left after filtering" not in record.getMessage())
         runner.register_message(FINISH, lambda environment, msg, **_: load.finish(), concurrent=True)
+    # gevent counts from when its loop last woke up: what starting took would be taken off --run-time.
+    gevent.get_hub().loop.update_now()
     if web_ui is not None:
         web_ui.app.add_url_rule("/syncline", "syncline", lambda: (load.summary(), {"Content-Type": "text/plain"}))
 
@@ -258,7 +273,10 @@ def chosen(classes: list[Any], parsed: Any) -> list[Any]:
 
 @on("test_start")
 def _test_start(environment: Any, **_: Any) -> None:
-    Load.of(environment).start()
+    load = Load.of(environment)
+    load.start()
+    if not isinstance(environment.runner, WorkerRunner):
+        gevent.spawn(load.stop_in_time)
 
 
 @on("test_stopping")

@@ -44,6 +44,7 @@ LOAD = (
     Option("sources", str, "", "local addresses to connect from: a number of loopback ones, or a list with commas"),
     Option("connect-timeout", float, 10.0, "seconds for connecting, and for the answer to a request"),
     Option("settle-seconds", float, 20.0, "seconds at the end of a run for acks and for checking what was delivered"),
+    Option("stop-after", int, 0, "end the run after so many deliveries, if -t does not end it before; 0: never"),
     Option("delivery-sample", int, 1, "one in so many deliveries becomes a locust event (the limits see all of them)"),
     Option("jwt-key-file", str, "", "HS256 key: users come with tokens instead of as guests"),
     Option("insecure", str, "", "'yes': do not check the certificate of wss://"),

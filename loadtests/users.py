@@ -298,7 +298,7 @@ class LoadUser(User):
 
     def _behind(self, data: dict[str, Any], now: float) -> None:
         watch = self.rooms.get(data["room"])
-        if watch is not None:
+        if watch is not None and not watch.joining:  # else the answer that is to come says it
             self.load.measures.counts[measure.BEHIND] += 1
             started = now
 

@@ -20,6 +20,7 @@ from tests.proxy import proxied
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECONDS = 90
+END = ("--stop-after", "60")  # deliveries: what a busy machine takes longer for
 
 
 def command(host: str, summary: Path, *arguments: str, locustfile: str = "locustfile.py") -> list[str]:
@@ -134,7 +135,7 @@ def test_slow_readers_fall_behind_and_catch_up(everything: Run) -> None:
 def test_a_broken_limit_makes_the_exit_code_1(busy_server: ServerProcess, tmp_path: Path) -> None:
     late = ("--max-p99-delivery-ms", "0.0001")
     result = run(
-        busy_server.ws_url, tmp_path, "--tags", "chat", "-u", "4", "-r", "20", "-t", "3s", "--rate", "5", *late
+        busy_server.ws_url, tmp_path, "--tags", "chat", "-u", "4", "-r", "20", "-t", "30s", "--rate", "5", *END, *late
     )
     assert result.code == 1
     assert [problem.split()[0] for problem in result.broken] == ["--max-p99-delivery-ms"]
@@ -167,7 +168,21 @@ async def test_losses_and_duplicates_are_caught(busy_server: ServerProcess, tmp_
         proxy.policy = lie
         process = await asyncio.create_subprocess_exec(
             *command(
-                proxy.url, summary, "--tags", "chat", "-u", "6", "-r", "20", "-t", "3s", "--rate", "5", "--rooms", "2"
+                proxy.url,
+                summary,
+                "--tags",
+                "chat",
+                "-u",
+                "6",
+                "-r",
+                "20",
+                "-t",
+                "30s",
+                "--rate",
+                "5",
+                "--rooms",
+                "2",
+                *END,
             ),
             cwd=tmp_path,
             env=environment(),
@@ -189,7 +204,7 @@ def test_a_master_with_two_workers(busy_server: ServerProcess, tmp_path: Path) -
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    users = ("--tags", "chat", "editors", "-u", "12", "-r", "50", "-t", "3s", "--rate", "3", "--max-missed", "0")
+    users = ("--tags", "chat", "editors", "-u", "12", "-r", "50", "-t", "30s", "--rate", "3", "--stop-after", "200")
     workers = [
         subprocess.Popen(
             [*command(busy_server.ws_url, tmp_path / f"worker-{number}")[:7], "--worker", "--master-port", port],
