@@ -116,50 +116,61 @@ async def test_the_client_recovers_by_itself(serve: Serve) -> None:
 
 async def test_falling_behind_again_and_again_while_publications_pour_in(serve: Serve) -> None:
     """What is recovered joins with what comes live, each time, without gap or duplicate."""
-    size, count = 20_000, 600
-    rooms = {"history_bytes": 2 * size * count, "history_size": 10_000}
+    size = 20_000
+    rooms = {"history_bytes": 5 * ENOUGH, "history_size": 10_000}
     async with serve(rooms=rooms) as app, dial(app.url, name="Ada") as ada:
         with await asyncio.to_thread(RawClient, app.port, receive_bytes=131_072) as slow:
             await asyncio.to_thread(slow.login, "Eve", "r")
             await ada.call("room:join", room="r")
-            told: list[int] = []
+            awake = threading.Event()
+            recovered: list[int] = []
 
             def read() -> list[int]:
-                """As the clients do it: pushes of the room are passed over while it is being joined again."""
+                """As the clients do it: pushes of the room are passed over while it is being joined again. Then it sleeps."""
                 heard: list[int] = []
                 joining = False
-                awake.wait(10)
+                awake.wait(30)
                 for envelope in slow.envelopes():
                     data = envelope.get("data", {})
                     if envelope["event"] == "message:received" and not joining:
-                        assert data["data"] == text(data["offset"], size)
                         heard.append(data["offset"])
+                        if data["data"] == "end":
+                            return heard
+                        assert data["data"] == text(data["offset"], size)
                     elif envelope["event"] == "room:behind" and not joining:
                         assert data["position"]["offset"] == heard[-1]
-                        told.append(heard[-1])
                         joining = True
                         slow.send("room:join", id=7, room="r", recover=data["position"])
                     elif envelope.get("id") == 7:
                         joining = False
                         assert envelope["result"]["recovered"] is True
                         heard += [one["offset"] for one in envelope["result"]["publications"]]
-                        awake.wait(10)
-                    if heard and heard[-1] == count:
-                        return heard
+                        if len(recovered) < 2:
+                            awake.clear()
+                        recovered.append(heard[-1])
+                        awake.wait(30)
                 raise AssertionError("closed")
 
-            awake = threading.Event()
-            reading = asyncio.create_task(asyncio.to_thread(read))
-            for number in range(1, count + 1):
+            number = 0
+
+            async def publish() -> None:
+                nonlocal number
+                number += 1
+                assert number * size < 4 * ENOUGH
                 await ada.call("message:send", room="r", data=text(number, size))
-                if number % 150 == 0:  # it reads some, and sleeps again after it has recovered
-                    awake.set()
-                    await asyncio.sleep(0.05)
-                    awake.clear()
+
+            reading = asyncio.create_task(asyncio.to_thread(read))
+            for times in range(3):
+                while app.node.flusher.behind <= times:
+                    await publish()
+                awake.set()
+                while len(recovered) <= times and not reading.done():
+                    await publish()
+                    await asyncio.sleep(0.005)
             awake.set()
-            heard = await reading
-            assert heard == list(range(1, count + 1))
-            assert len(told) >= 2 and app.node.flusher.slow_consumers == 0
+            await ada.call("message:send", room="r", data="end")
+            assert await reading == list(range(1, number + 2))
+            assert len(recovered) >= 3 and app.node.flusher.slow_consumers == 0
 
 
 async def test_a_latest_room_gives_the_newest_of_each_key(serve: Serve) -> None:
