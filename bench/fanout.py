@@ -2,8 +2,8 @@
 
 Every figure is the median of several runs, with the least and the most; the contenders take turns within one session. For
 each run a fresh server is started on one core, the generator (`syncline bench`) on another. A run counts only when
-every delivery of it was verified: each message to each member once, in order, unchanged. Writes its section of
-results.md after a full run, or with --write.
+every delivery of it was verified: each message to each member once, in order, unchanged. Writes its rows into results.md
+(the others stay), unless --quick or --peers without --write.
 """
 
 from __future__ import annotations
@@ -309,45 +309,54 @@ def row_markdown(row: Row, cells: dict[str, Cell]) -> str:
     return "\n".join(lines)
 
 
-def targets_markdown(rows: Sequence[Row], table: dict[str, dict[str, Cell]]) -> str:
-    lines = ["| work | target | json | msgpack |", "| --- | --- | --- | --- |"]
-    for row in rows:
-        cells = table[row.key]
-        first = next(iter(row.figures.values()))
-        unit = next(iter(row.figures))
-        for target in row.targets:
-            said = []
-            for name in OURS:
-                mine = cells.get(name)
-                peer = cells.get(target.peer)
-                if mine is None or not mine.reports or (target.peer and (peer is None or not peer.reports)):
-                    said.append("-")
-                    continue
-                value = mine.median(first)
-                if target.most is not None:
-                    said.append(f"{comparison.figure(value)}{'' if value <= target.most else ' (missed)'}")
-                    continue
+def targets_text(row: Row, cells: dict[str, Cell]) -> str:
+    """Where the first figure stands beside the row's targets; empty when it has none."""
+    unit, first = next(iter(row.figures.items()))
+    told = []
+    for target in row.targets:
+        peer = cells.get(target.peer)
+        wanted = (
+            f"{unit} at most {target.most:g}" if target.most is not None else f"{target.times:g} times {target.peer}"
+        )
+        said = []
+        for name in OURS:
+            mine = cells.get(name)
+            if mine is None or not mine.reports or (target.peer and (peer is None or not peer.reports)):
+                continue
+            value = mine.median(first)
+            if target.most is not None:
+                reached, shown = value <= target.most, comparison.figure(value)
+            else:
                 assert peer is not None
                 other = peer.median(first)
                 ratio = value / other if row.more_is_better else other / value
-                said.append(f"{comparison.figure(ratio)}x{'' if ratio >= target.times else ' (missed)'}")
-            wanted = (
-                f"{unit} at most {target.most:g}" if target.most is not None else f"{target.times:g}x {target.peer}"
-            )
-            lines.append(f"| {row.title} | {wanted} | {said[0]} | {said[1]} |")
-    return "\n".join(lines)
+                reached, shown = ratio >= target.times, comparison.figure(ratio)
+            said.append(f"{name.removeprefix('syncline ')} {shown}{'' if reached else ' (missed)'}")
+        if said:
+            told.append(f"Target: {wanted}; {', '.join(said)}.")
+    return " ".join(told)
 
 
-def markdown(rows: Sequence[Row], table: dict[str, dict[str, Cell]], runs: int, quick: bool) -> str:
+def block(row: Row, cells: dict[str, Cell], runs: int, quick: bool) -> str:
+    """What results.md holds of one row."""
     pinned = stands.cores()
     how = (
         f"{comparison.circumstances()}. {'Quick figures, of little weight. ' if quick else ''}"
         f"{'Median of ' + str(runs) + ' runs (least - most)' if runs > 1 else 'One run'}; "
-        + (f"server on core {pinned[0]}, generator on core {pinned[1]}; " if pinned else "nothing pinned; ")
-        + "Syncline: tokens, rooms, presence, positions, memory backends, picows on uvloop's transport."
+        + (f"server on core {pinned[0]}, generator on core {pinned[1]}." if pinned else "nothing was pinned.")
     )
-    parts = [how, targets_markdown(rows, table), *(row_markdown(row, table[row.key]) for row in rows)]
-    return "\n\n".join(parts) + "\n"
+    parts = [f"<!-- row: {row.key} -->", row_markdown(row, cells), targets_text(row, cells), how]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def merged(blocks: dict[str, str]) -> str:
+    """The section with these rows new and the others as they were, in the order of ``ROWS``."""
+    page = (comparison.HERE / "results.md").read_text("utf-8")
+    section = page.partition(BEGIN)[2].partition(END)[0]
+    pieces = re.split(r"<!-- row: ([\w-]+) -->\n", section)[1:]
+    kept = {key: f"<!-- row: {key} -->\n{text.rstrip()}\n" for key, text in zip(pieces[::2], pieces[1::2], strict=True)}
+    kept.update(blocks)
+    return "\n".join(kept[row.key] for row in ROWS if row.key in kept)
 
 
 def write(told: str, begin: str = BEGIN, end: str = END) -> None:
@@ -376,7 +385,7 @@ def main() -> int:
     parser.add_argument("--peers", metavar="NAMES", type=lambda text: chosen(text, names), help=", ".join(names))
     parser.add_argument("--runs", type=int, metavar="N", help="of each contender in each row (3; --quick: 1)")
     parser.add_argument("--quick", action="store_true", help="small and short, to see that it works")
-    parser.add_argument("--write", action="store_true", help="into results.md although it is no full run")
+    parser.add_argument("--write", action="store_true", help="into results.md although peers are left out, or quick")
     options = parser.parse_args()
     rows = [row for row in ROWS if options.only is None or row.key in options.only]
     contenders = [stand for stand in STANDS if stand.ours or options.peers is None or stand.name in options.peers]
@@ -392,11 +401,11 @@ def main() -> int:
     print(f"about {expected / 60:.0f} minutes", file=sys.stderr)
     started = time.monotonic()
     table = run(rows, contenders, runs, options.quick)
-    told = markdown(rows, table, runs, options.quick)
-    print(told)
+    blocks = {row.key: block(row, table[row.key], runs, options.quick) for row in rows}
+    print("\n".join(blocks.values()))
     print(f"took {(time.monotonic() - started) / 60:.1f} minutes", file=sys.stderr)
-    if options.write or (options.only is None and options.peers is None and not options.quick):
-        write(told)
+    if options.write or (options.peers is None and not options.quick):
+        write(merged(blocks))
     return 1 if any(cell.error for cells in table.values() for cell in cells.values()) else 0
 
 
