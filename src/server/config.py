@@ -205,7 +205,15 @@ class PresenceConfig:
     metadata_bytes: int = setting(
         4096, "Largest presence metadata.", unit="bytes", low=0, high=65_536, zero="no metadata"
     )
-    list_limit: int = setting(100, "Users that the answer to a join lists at most.", low=1, high=100_000)
+    list_limit: int = setting(
+        100, "Users up to which the answer to a join lists all that are in the room.", low=1, high=100_000
+    )
+    sample_users: int = setting(
+        20,
+        "Users that it lists of a larger room. What joins at once takes as much memory at once.",
+        low=1,
+        high=100_000,
+    )
     occupancy_users: int = setting(
         100,
         "Users above which the members of a room are told their number instead of who joins and leaves.",

@@ -9,8 +9,8 @@ nodes). A room above ``presence.occupancy_users`` users is only *counted*: its m
 instead of n * n.
 
 Bounds: what hangs on a seat is in the seat; one record per user within ``presence.grace_seconds`` of a lost connection; the changes of
-one turn; one timer per counted room. A join costs O(1) and a list of at most ``presence.list_limit`` users, which in a larger room is
-made once in ``presence.occupancy_seconds``.
+one turn; one timer per counted room. A join costs O(1) and a list of at most ``presence.list_limit`` users, in a
+larger room of ``presence.sample_users``, made once in ``presence.occupancy_seconds``.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ class PresenceTracker:
             if counts["users"] <= self._config.occupancy_users * 3 // 4:
                 room.counting = False
                 room.sample = None
-                told["members"] = self._listed(room)  # from now on it is told one by one again
+                told["members"] = self._listed(room, self._config.list_limit)  # from now on it is told one by one again
             self._hub.broadcast(name, Push("room:occupancy", told, key="\0occupancy"))
             self._pacing[name] = self._clock.call_later(self._config.occupancy_seconds, self._paced, name)
 
@@ -274,8 +274,8 @@ class PresenceTracker:
         for lost in self._lost.get(room.name, {}).values():
             yield state_of([lost.entry])
 
-    def _listed(self, room: LiveRoom) -> list[State]:
-        states = list(islice(self._states(room), self._config.list_limit))
+    def _listed(self, room: LiveRoom, limit: int) -> list[State]:
+        states = list(islice(self._states(room), limit))
         states.sort(key=user_of)
         return states
 
@@ -303,18 +303,20 @@ class PresenceTracker:
     def listed(
         self, room: LiveRoom, session: Session, elsewhere: Sequence[PresenceEntry] = ()
     ) -> list[State] | list[msgspec.Raw]:
-        """For the answer to a join: at most ``presence.list_limit`` users, the session's own among them."""
-        limit = self._config.list_limit
+        """For the answer to a join: all up to ``presence.list_limit`` users, of more ``presence.sample_users``, the session's own among
+        them."""
+        full, limit = self._config.list_limit, self._config.sample_users
         if elsewhere:
             states = self._merged(room, elsewhere)
             own = states.pop(session.user)
-            return sorted([own, *islice(states.values(), limit - 1)], key=user_of)
-        if self.occupancy(room)["users"] <= limit:
-            return self._listed(room)
+            others = limit if len(states) >= full else full
+            return sorted([own, *islice(states.values(), others - 1)], key=user_of)
+        if self.occupancy(room)["users"] <= full:
+            return self._listed(room, full)
         now = self._clock.monotonic()
         sample = room.sample
         if not isinstance(sample, Sample) or sample.until <= now:
-            sample = room.sample = Sample(self._listed(room), now + self._config.occupancy_seconds)
+            sample = room.sample = Sample(self._listed(room, limit), now + self._config.occupancy_seconds)
         entries = sample.of(session.codec)
         if session.user in sample.users:
             return entries

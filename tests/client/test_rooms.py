@@ -75,7 +75,7 @@ async def test_many_sends_at_once_share_frames_and_keep_their_order(open_client:
 
 
 async def test_a_large_room_is_counted(tmp_path: Path, codec: str) -> None:
-    limits = {"occupancy_users": 3, "list_limit": 2, "occupancy_seconds": 0.05}
+    limits = {"occupancy_users": 3, "list_limit": 2, "sample_users": 2, "occupancy_seconds": 0.05}
     async with serving(tmp_path, presence=limits) as app, contextlib.AsyncExitStack() as stack:
         ada = await stack.enter_async_context(await connect(ws_url(app), codec=codec))
         room = await ada.join("team")

@@ -152,7 +152,7 @@ async def test_changes_of_one_turn_come_in_one_frame(app: App) -> None:
 
 
 async def test_a_large_room_is_counted(serve: Serve) -> None:
-    limits = {"occupancy_users": 4, "list_limit": 3, "occupancy_seconds": 0.05}
+    limits = {"occupancy_users": 4, "list_limit": 3, "sample_users": 3, "occupancy_seconds": 0.05}
     async with serve(presence=limits) as app, crowd(app, 6) as users:
         for number, client in enumerate(users, 1):
             joined = await client.call("room:join", room="r")
@@ -182,7 +182,10 @@ async def test_a_large_room_is_counted(serve: Serve) -> None:
 
 
 async def test_the_list_of_a_large_room_is_made_once_in_a_while(serve: Serve) -> None:
-    async with serve(presence={"list_limit": 2, "occupancy_seconds": 600.0}) as app, crowd(app, 5) as users:
+    async with (
+        serve(presence={"list_limit": 3, "sample_users": 2, "occupancy_seconds": 600.0}) as app,
+        crowd(app, 5) as users,
+    ):
         for client in users[:4]:
             await client.call("room:join", room="r")
         sample = app.node.hub.rooms["r"].sample
@@ -234,7 +237,7 @@ async def test_users_of_other_nodes_are_listed(serve: Serve, monkeypatch: pytest
 
     monkeypatch.setattr(MemoryPresence, "start", started)
     monkeypatch.setattr(MemoryPresence, "shared", True)
-    async with serve(presence={"list_limit": 2}) as app, crowd(app, 2) as (ada, bob):
+    async with serve(presence={"list_limit": 2, "sample_users": 2}) as app, crowd(app, 2) as (ada, bob):
         for name in ("zoe", "yan"):
             there = PresenceEntry(name, "connection-" + name, name.title(), "busy", 1.0)
             await backends[0].write([PresenceChange("r", there, here=True)], 60.0)
