@@ -24,7 +24,7 @@ MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.
 CHECKED := tests/core tests/load/test_frames.py tests/load/test_histogram.py tests/load/test_ledger.py
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout guard load fuzz autobahn wheel clean distclean
+.PHONY: help setup run test test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout bench-peers guard load fuzz autobahn wheel clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -171,6 +171,10 @@ bench-faults: setup $(STAMPS)/bench-peers ## cut connections and restarted serve
 load: setup ## load tests with locust on a server of their own (HOST=ws://..., ARGS='--tags chat -u 200 -r 50 -t 30s')
 	@echo "==> load: docs/load-testing.md says what the numbers mean"
 	@HOST='$(HOST)' CONFIG='$(CONFIG)' $(PY) -m loadtests.run $(ARGS)
+
+bench-peers: setup $(STAMPS)/bench-peers ## everything beside its peers, with charts; hours (ARGS=--quick: minutes, writes nothing)
+	@echo "==> everything beside its peers"
+	@$(PY) bench/side_by_side.py $(ARGS)
 
 fuzz: setup ## a longer round of the property and fuzz tests
 	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"

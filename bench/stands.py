@@ -79,7 +79,11 @@ STANDS = (
     Stand("ws", "plain", "/", ("ws",)),
     Stand("ws envelope", "envelope", "/envelope", ("ws",)),
     Stand("socketio", "socketio", "", ("socketio",)),
+    Stand("websockets (PyPI)", "plain", "/", ("websockets",)),
+    Stand("python-socketio", "socketio", "", ("python-socketio",)),
 )
+#: Peers in Python: bench/peers/python_fanout.py starts them.
+IN_PYTHON = ("websockets", "python-socketio")
 RECOVERY = Stand("socketio recovery", "socketio-recovery", "", ("socketio", "recovery"))
 
 
@@ -135,6 +139,9 @@ class Server:
             where = ON_DISK if self.durable else IN_MEMORY
             config.write_text(SYNCLINE.format(port=self.port, drain=self.drain) + where, "utf-8")
             command = [sys.executable, "-m", "syncline", "serve", "--config", str(config)]
+        elif self.stand.peer[0] in IN_PYTHON:
+            script = comparison.PEERS / "python_fanout.py"
+            command = [sys.executable, str(script), self.stand.peer[0], str(self.port)]
         else:
             node = comparison.node()
             if node is None:
