@@ -27,7 +27,7 @@ class Pinged(Protocol):
     def ping(self) -> Any: ...
 
     def takes(self) -> bool:
-        """Whether what the ping waits behind gets less."""
+        """Whether its silence says nothing: nobody reads, or what the ping waits behind gets less."""
 
 
 S = TypeVar("S", bound=Pinged)

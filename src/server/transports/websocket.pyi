@@ -66,4 +66,4 @@ class WebSocket(FrameReader, asyncio.BufferedProtocol):
         """Sends one; the answer clears ``pinged``."""
 
     def takes(self) -> bool:
-        """Whether the peer has taken some of what the ping waits behind: it lives, although it cannot have seen the ping."""
+        """Whether its silence says nothing: reading is paused, or it has taken some of what the ping waits behind."""

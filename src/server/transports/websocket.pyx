@@ -259,8 +259,10 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         self.connection.deliver(_PING_FRAME)
 
     def takes(self):
-        """Whether the peer has taken some of what the ping waits behind: then it lives, although it cannot have seen the ping."""
+        """Whether its silence says nothing: reading is paused, or it has taken some of what the ping waits behind."""
         cdef Py_ssize_t before = self._unread
+        if self.halted and not self._done:
+            return True
         if before:
             self._unread = self._unacknowledged()
         return self._unread < before

@@ -201,7 +201,7 @@ async def test_one_read_of_many_requests_does_not_pass_the_bound(serve: Serve) -
 
         async def slow(credentials: object, *, known: bool) -> None:
             await release.wait()
-            await record(credentials)  # type: ignore[arg-type]
+            await record(credentials, known=known)  # type: ignore[arg-type]
 
         app.node.record_user = slow  # type: ignore[method-assign, assignment]
         async with upgraded(app) as raw:
@@ -217,6 +217,31 @@ async def test_one_read_of_many_requests_does_not_pass_the_bound(serve: Serve) -
             for _ in range(pings + 1):
                 opcode, payload = await raw.frame()
                 assert opcode == TEXT and b"error" not in payload
+
+
+async def test_who_is_not_read_is_not_dead(serve: Serve) -> None:
+    """Its requests wait for the store, reading is paused, and so its pongs are not seen."""
+    async with serve(limits={"pending_requests": 2, "ping_seconds": 1.0, "pong_timeout_seconds": 1.0}) as app:
+        release = asyncio.Event()
+        record = app.node.record_user
+
+        async def slow(credentials: object, *, known: bool) -> None:
+            await release.wait()
+            await record(credentials, known=known)  # type: ignore[arg-type]
+
+        app.node.record_user = slow  # type: ignore[method-assign, assignment]
+        async with upgraded(app) as raw:
+            raw.send(request("auth", name="Ada") + request("ping") * 5)
+            assert await raw.frame() == (PING, b"")
+            raw.send(client_frame(PONG, b""))
+            turn = app.node.pings._now
+            while (app.node.pings._now - turn) % len(app.node.pings._slots) != len(app.node.pings._slots) - 1:
+                await asyncio.sleep(0.05)  # a whole round of the wheel, and so the end of the time for a pong
+            release.set()
+            for _ in range(6):
+                opcode, payload = await raw.frame()
+                assert opcode == TEXT and b"error" not in payload
+        assert app.node.counters.disconnects["ping_timeout"] == 0
 
 
 async def test_silent_connections_are_pinged_and_dead_ones_closed(serve: Serve) -> None:
