@@ -91,22 +91,25 @@ def add_to(parser: Any) -> None:
     limits = parser.add_argument_group("Syncline: limits", "broken ones make the exit code 1; -1 switches one off")
     for option in LOAD:
         kinds = {"choices": list(option.choices)} if option.choices else {"type": option.kind}
-        load.add_argument(
+        action = load.add_argument(
             f"--{option.name}",
             default=option.default,
             env_var=f"LOCUST_{option.dest.upper()}",
             help=f"{option.help}. Defaults to {option.default!r}.",
             **kinds,
         )
+        # What locust's own add_argument does, which a group does not have: so it is in the web UI's form.
+        action.include_in_web_ui = option.name not in ("jwt-key-file", "summary-json")
     for check in LIMITS:
         option = check.option
-        limits.add_argument(
+        action = limits.add_argument(
             f"--{option.name}",
             type=option.kind,
             default=option.default,
             env_var=f"LOCUST_{option.dest.upper()}",
             help=f"{option.help}. {'Not checked by default.' if option.default is None else f'Default {option.default}.'}",
         )
+        action.include_in_web_ui = True
 
 
 class Settings:

@@ -69,7 +69,7 @@ def locust(arguments: list[str], host: str | None) -> int:
         command += ["--host", host]
     if "--web" in arguments:
         command.remove("--web")
-    elif not _given(arguments, "--worker", "--help", "-h", "--list", "-l", "--version", "-V"):
+    elif not _given(arguments, "--worker", "--list", "-l", "--version", "-V"):
         command.append("--headless")
     process = subprocess.Popen(command, cwd=ROOT)
     while True:
@@ -79,12 +79,20 @@ def locust(arguments: list[str], host: str | None) -> int:
             pass  # locust has got it too: it finishes the run and tells
 
 
+def show_help() -> int:
+    """locust answers --help before it has read the scenarios, so without their options."""
+    code = "import loadtests.load; from locust.argument_parser import get_parser; get_parser().print_help()"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode
+
+
 def main(arguments: list[str]) -> int:
+    if _given(arguments, "--help", "-h"):
+        return show_help()
     _raise_descriptor_limit()
     host = os.environ.get("HOST", "")
     if "://" in host:  # some shells put the machine's name there
         return locust(arguments, host)
-    if _given(arguments, "-H", "--host", "--worker", "--help", "-h", "--list", "-l", "--version", "-V"):
+    if _given(arguments, "-H", "--host", "--worker", "--list", "-l", "--version", "-V"):
         return locust(arguments, None)
     with tempfile.TemporaryDirectory(prefix="syncline-load-") as directory, own_server(Path(directory)) as url:
         return locust(arguments, url)
