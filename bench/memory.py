@@ -49,6 +49,19 @@ create_on_join = true
 """
 
 
+METHOD = """\
+`make bench-memory ARGS=--write` measures this and writes it here ([memory.py](memory.py), [census.py](census.py)). A real
+server (the parts of `syncline serve`, SQLite, uvloop, pings off) in a process of its own is filled through its socket in
+equal batches; the first one warms up. *Resident* is what /proc/PID/smaps_rollup says after a collection, divided by the
+units of a batch: median, least and most of five. The kernel's buffers of a socket are not in it.
+
+*Kinds* come from a second run of the same work, by a walk over the heap before and after (gc.get_objects and
+get_referents): a class of its own counts with its struct; what is of a builtin type counts under the object that was
+found to hold it, so `dict (of Session)` is a dict that a Session holds. What the two allocators (pymalloc, glibc's
+malloc) have handed out beyond that is native: uvloop's handles, buffers, gap buffers and chunks of texts, and fields that
+Python cannot see. What is left to the resident memory is free memory inside the allocators, more of it or less."""
+
+
 class Server:
     def __init__(self, folder: Path) -> None:
         config = folder / "syncline.toml"
@@ -331,7 +344,7 @@ def measure(scenario: Scenario, scale: float) -> Result:
 
 
 def markdown(results: list[Result], shown: int) -> str:
-    parts = [circumstances()]
+    parts = [METHOD, circumstances()]
     rows = [
         (
             result.scenario.unit + (f" ({result.scenario.note})" if result.scenario.note else ""),
