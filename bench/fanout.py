@@ -16,11 +16,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import chart
 import comparison
 import stands
 from stands import STANDS, BenchError, Report, Server, Stand
 
 BEGIN, END = "<!-- fan-out: begin -->", "<!-- fan-out: end -->"
+
+CHARTS = comparison.HERE / "charts"
 
 #: "syncline" stands for both codecs.
 OURS = ("syncline json", "syncline msgpack")
@@ -47,6 +50,8 @@ class Row:
     more_is_better: bool = True
     #: Contenders for which it means something; empty: all.
     who: tuple[str, ...] = ()
+    #: Title of the chart of the first figure; empty: none.
+    chart: str = ""
     #: About how long one run takes, in seconds, quickly and in full.
     costs: tuple[float, float] = (5.0, 10.0)
 
@@ -165,6 +170,7 @@ ROWS = (
         _rounds(1),
         _RATES,
         (Target("uws"), Target("ws", 1.5), Target("socketio", 3)),
+        chart="One room of 1,000: the publisher waits for each round",
         costs=(6, 12),
     ),
     Row(
@@ -173,6 +179,7 @@ ROWS = (
         _rounds(16),
         _RATES,
         (Target("uws"), Target("ws", 15), Target("socketio", 30)),
+        chart="One room of 1,000: 16 messages in flight",
         costs=(6, 12),
     ),
     Row(
@@ -181,6 +188,7 @@ ROWS = (
         _rooms,
         _RATES,
         (Target("ws envelope", 1.5),),
+        chart="1,000 rooms of 10, all publishing",
         costs=(6, 20),
     ),
     Row(
@@ -190,6 +198,7 @@ ROWS = (
         _LAST,
         (Target("uws"),),
         more_is_better=False,
+        chart="From publish to the last of 1,000 members, 50 a second by schedule",
         costs=(8, 30),
     ),
     Row(
@@ -200,6 +209,7 @@ ROWS = (
         (Target(most=100),),
         more_is_better=False,
         who=(*OURS, "uws", "ws", "socketio"),
+        chart="From publish to each of 10,000 members, 2 a second by schedule",
         costs=(12, 60),
     ),
     Row(
@@ -210,6 +220,7 @@ ROWS = (
         (Target(most=10),),
         more_is_better=False,
         who=(*OURS, "uws", "ws", "socketio"),
+        chart="Memory of an idle connection",
         costs=(8, 20),
     ),
     Row(
@@ -233,6 +244,7 @@ ROWS = (
         },
         (Target("socketio", 1.5),),
         who=(*OURS, "uws", "ws", "socketio"),
+        chart="Handshake, authentication and join",
         costs=(4, 8),
     ),
     _growing(1000),
@@ -337,6 +349,21 @@ def targets_text(row: Row, cells: dict[str, Cell]) -> str:
     return " ".join(told)
 
 
+def picture(row: Row, cells: dict[str, Cell]) -> str:
+    """SVG of the first figure, the best contender first; empty when there is nothing to draw."""
+    unit, first = next(iter(row.figures.items()))
+    bars = [
+        chart.Bar(name, cell.median(first), *cell.spread(first), ours=name in OURS)
+        for name, cell in cells.items()
+        if cell.reports
+    ]
+    if not row.chart or not bars:
+        return ""
+    bars.sort(key=lambda bar: bar.value, reverse=row.more_is_better)
+    better = "more" if row.more_is_better else "less"
+    return chart.bars(row.chart, f"{unit}, {better} is better; median, least and most of the runs", bars)
+
+
 def block(row: Row, cells: dict[str, Cell], runs: int, quick: bool) -> str:
     """What results.md holds of one row."""
     pinned = stands.cores()
@@ -346,6 +373,8 @@ def block(row: Row, cells: dict[str, Cell], runs: int, quick: bool) -> str:
         + (f"server on core {pinned[0]}, generator on core {pinned[1]}." if pinned else "nothing was pinned.")
     )
     parts = [f"<!-- row: {row.key} -->", row_markdown(row, cells), targets_text(row, cells), how]
+    if row.chart:
+        parts.append(f"![{row.chart}](charts/fanout-{row.key}.svg)")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -406,6 +435,10 @@ def main() -> int:
     print(f"took {(time.monotonic() - started) / 60:.1f} minutes", file=sys.stderr)
     if options.write or (options.peers is None and not options.quick):
         write(merged(blocks))
+        CHARTS.mkdir(exist_ok=True)
+        for row in rows:
+            if drawn := picture(row, table[row.key]):
+                (CHARTS / f"fanout-{row.key}.svg").write_text(drawn, "utf-8")
     return 1 if any(cell.error for cells in table.values() for cell in cells.values()) else 0
 
 

@@ -12,69 +12,24 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import chart
-import fanout
-import report
-import stands
-
 HERE = Path(__file__).resolve().parent
-CHARTS = HERE / "charts"
 PARTS = ("fanout", "faults", "ot")
 
-#: file, row of fanout.py, figure of it, title.
-DRAWN = (
-    ("throughput-rounds", "rounds", "deliveries/s", "One room of 1,000: the publisher waits for each round"),
-    ("throughput-window", "window", "deliveries/s", "One room of 1,000: 16 messages in flight"),
-    ("throughput-rooms", "rooms", "deliveries/s", "1,000 rooms of 10, all publishing"),
-    ("latency-p50", "paced", "last member p50 ms", "From publish to the last of 1,000 members, median"),
-    ("latency-p99", "paced", "last member p99 ms", "From publish to the last of 1,000 members, 99th percentile"),
-    ("memory", "memory", "kB a connection", "Memory of an idle connection"),
-    ("connects", "connect", "connections/s", "Handshake, authentication and join"),
-)
 
-Table = dict[str, dict[str, fanout.Cell]]
-
-
-def draw(table: Table) -> list[tuple[str, str, str]]:
-    """(file name, title, SVG) of each chart for which there are figures; the best contender first."""
-    drawn = []
-    rows = {row.key: row for row in fanout.ROWS}
-    for name, key, unit, title in DRAWN:
-        measured = [(who, cell) for who, cell in table.get(key, {}).items() if cell.reports]
-        if not measured:
-            continue
-        figure: Callable[[stands.Report], float] = rows[key].figures[unit]
-        bars = [
-            chart.Bar(who, cell.median(figure), *cell.spread(figure), ours=who in fanout.OURS) for who, cell in measured
-        ]
-        better = unit in ("deliveries/s", "connections/s")
-        bars.sort(key=lambda bar: bar.value, reverse=better)
-        said = f"{unit}, {'more' if better else 'less'} is better; median, least and most of the runs"
-        drawn.append((f"{name}.svg", title, chart.bars(title, said, bars)))
-    return drawn
+def _run(program: str, quick: bool, write: bool, runs: int) -> bool:
+    command = [sys.executable, str(HERE / program), "--runs", str(runs)]
+    command += ["--quick"] * quick + ["--write"] * write
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def run_fanout(quick: bool, write: bool, runs: int) -> bool:
-    table = fanout.run(fanout.ROWS, stands.STANDS, runs, quick)
-    told = fanout.markdown(fanout.ROWS, table, runs, quick)
-    print(told)
-    if write:
-        fanout.write(told)
-        CHARTS.mkdir(exist_ok=True)
-        drawn = draw(table)
-        for name, _, picture in drawn:
-            (CHARTS / name).write_text(picture, "utf-8")
-        report.write("charts", "Charts", "\n\n".join(f"![{title}](charts/{name})" for name, title, _ in drawn))
-    return not any(cell.error for cells in table.values() for cell in cells.values())
+    return _run("fanout.py", quick, write, runs)
 
 
 def run_faults(quick: bool, write: bool, runs: int) -> bool:
-    command = [sys.executable, str(HERE / "faults.py"), "--runs", str(runs)]
-    command += ["--quick"] * quick + ["--write"] * write
-    return subprocess.run(command, check=False).returncode == 0
+    return _run("faults.py", quick, write, runs)
 
 
 def run_ot(quick: bool, write: bool, runs: int) -> bool:
