@@ -64,6 +64,8 @@ cdef class Engine:
         Py_ssize_t _dirty_count
         Py_ssize_t _connecting         # neither ready nor ended
         size_t _hint                   # where the last payload began in its message
+        size_t _position_hint          # and the position, in what is searched for it
+        int64_t _now                   # when what is being read was read; 0: not asked yet
         bint _windowed
         dict _steps                    # greetings that are not over yet, by connection
         double _retry_after            # what a refused handshake was told, for the next _end

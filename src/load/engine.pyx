@@ -368,6 +368,7 @@ cdef class Engine:
             self._end(index, "closed without a close frame")
             return 0
         self.bytes_in += got
+        self._now = 0
         reader_feed(&conn.reader, self._buffer, got)
         if conn.state == UPGRADING and not self._upgrade(index):
             return 0
@@ -401,7 +402,6 @@ cdef class Engine:
         cdef const char *end = start + message.length
         cdef const char *found = NULL
         cdef size_t size = self.ledger.payload
-        cdef int64_t now = 0
         cdef bint any = False
         if message.length >= size + self._hint and memcmp(start + self._hint, MARK, MARK_LENGTH) == 0:
             found = start + self._hint  # where it was last time, mostly
@@ -410,13 +410,14 @@ cdef class Engine:
             if found is not NULL:
                 self._hint = span(start, found)
         while found is not NULL:
-            if not any:
-                any = True
-                now = now_ns()
-            self._payload(index, found, start, end, now)
+            any = True
+            if not self._now:
+                self._now = now_ns()
+            self._payload(index, found, start, end, self._now)
             start = found + min(size, span(found, end))
             found = NULL
-            if span(start, end) >= size:
+            # Only answers that bring what was missed hold several.
+            if (conn.behind or conn.state != READY) and span(start, end) >= size:
                 found = <const char *>memmem(start, span(start, end), MARK, MARK_LENGTH)
         if any:
             if conn.behind:
@@ -466,13 +467,21 @@ cdef class Engine:
         """Keeps what stands behind the position's key, before or after the payload: the dialect reads it when needed."""
         cdef Conn *conn = self._conns + index
         cdef const char *found
+        cdef size_t length = len(self._position_key)
         if self._position_after:
             start = payload + self.ledger.payload
         else:
             end = payload
-        found = <const char *>memmem(start, span(start, end), <char *>self._position_key, len(self._position_key))
+        if span(start, end) >= length + self._position_hint and (
+            memcmp(start + self._position_hint, <char *>self._position_key, length) == 0
+        ):
+            found = start + self._position_hint
+        else:
+            found = <const char *>memmem(start, span(start, end), <char *>self._position_key, length)
+            if found is not NULL:
+                self._position_hint = span(start, found)
         if found is not NULL:
-            found += len(self._position_key)
+            found += length
             conn.position_length = <uint8_t>min(span(found, end), <size_t>POSITION_BYTES)
             memcpy(conn.position, found, conn.position_length)
         return 0

@@ -125,11 +125,7 @@ class LimitsConfig:
         high=10_000_000,
     )
     handshakes_per_second: float = setting(
-        0.0,
-        "WebSocket handshakes taken; more are answered with HTTP 503 and Retry-After.",
-        low=0,
-        high=1_000_000,
-        zero="no limit",
+        0.0, "WebSocket handshakes; more are answered 503 with Retry-After.", low=0, high=1_000_000, zero="no limit"
     )
     handshakes_burst: int = setting(500, "WebSocket handshakes taken at once.", low=1, high=1_000_000)
     bad_requests_per_minute: int = setting(
@@ -178,12 +174,7 @@ class RoomsConfig:
         1_048_576, "Bytes of publications kept per room.", unit="bytes", low=0, high=1_073_741_824, zero="none"
     )
     history_seconds: float = setting(
-        0.0,
-        "Age from which publications of a room are no longer given.",
-        unit="s",
-        low=0,
-        high=315_360_000,
-        zero="any age",
+        0.0, "Age from which publications are not given.", unit="s", low=0, high=315_360_000, zero="any age"
     )
     max_histories: int = setting(
         100_000, "Rooms whose history is kept in memory; the longest unused goes first.", low=1, high=10_000_000

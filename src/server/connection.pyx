@@ -280,7 +280,7 @@ cdef class Connection(Flushed):
             flusher.frames += count
             flusher.bytes_out += size
             self._handed = size
-            self.transport.write(<bytes>queue[0] if count == 1 else b"".join(queue))
+            self.transport.write(<bytes>queue[0] if count == 1 else flusher.joined(queue))
             if not self.held:
                 self._handed = 0
             return 0

@@ -27,7 +27,10 @@ cdef class Flusher:
         object _last_frame                       # what was compressed last, for the next member
         object _last_deflater
         bytes _last_deflated
+        list _last_queue                         #: what was joined last in this turn, for the next member
+        bytes _last_joined
 
     cdef int mark(self, Flushed connection) except -1
     cpdef int flush(self) except -1
+    cdef bytes joined(self, list queue)
     cdef bytes deflated(self, object deflater, bytes frame)

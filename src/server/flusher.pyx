@@ -3,7 +3,15 @@
 
 import logging
 
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+from libc.string cimport memcmp
+
 from ..core.room cimport Member
+
+cdef extern from "Python.h":
+    ctypedef struct PyListObject:
+        PyObject **ob_item
 
 log = logging.getLogger("syncline.connection")
 
@@ -60,7 +68,25 @@ cdef class Flusher:
                 # One socket's fault must not cost the others their turn.
                 log.exception("connection %s could not be written to", connection.id)
                 connection.broken()
+        self._last_queue = self._last_joined = None
         return <int>len(dirty)
+
+    cdef bytes joined(self, list queue):
+        """The frames of ``queue``, which nobody changes any more, as one. The members of a room have mostly the same waiting:
+        then it is made once and shared."""
+        cdef list last = self._last_queue
+        if (
+            last is None
+            or PyList_GET_SIZE(last) != PyList_GET_SIZE(queue)
+            or memcmp(
+                (<PyListObject *><PyObject *>last).ob_item,
+                (<PyListObject *><PyObject *>queue).ob_item,
+                <size_t>PyList_GET_SIZE(queue) * sizeof(PyObject *),
+            ) != 0
+        ):
+            self._last_queue = queue
+            self._last_joined = b"".join(queue)
+        return self._last_joined
 
     cdef bytes deflated(self, object deflater, bytes frame):
         # The members of a room come one after the other: mostly it is the frame of the one before.
