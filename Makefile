@@ -142,7 +142,7 @@ $(STAMPS)/bench-peers: $(STAMPS)/bundle pyproject.toml bench/peers/package-lock.
 	@$(PY) tools/browser/build.py --bench
 	@touch $@
 
-bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-k replay', ARGS='--rows FILE'); some minutes
+bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-k replay', ARGS=--write); some minutes
 	@echo "==> collaboration beside its peers"
 	@$(PY) -m pytest bench/bench_ot.py bench/bench_documents.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, LABEL, VALUE, ROW, BAR, TOP = 760, 190, 190, 26, 16, 44
+WIDTH, LABEL, VALUE, ROW, BAR, TOP = 800, 250, 190, 26, 16, 44
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,18 @@
-"""Prints the rows beside their peers at the end; ``--rows FILE`` also writes them as Markdown."""
+"""Prints the rows beside their peers at the end; ``--write`` also writes them into results.md, with a chart."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
+import chart
 import comparison
 import pytest
+import report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--rows", metavar="FILE", default=None, help="write the rows beside their peers to FILE (Markdown)"
-    )
+    parser.addoption("--write", action="store_true", help="write the rows beside their peers into results.md")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +38,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     told = "\n\n".join(parts) + "\n"
     terminalreporter.section("beside the peers")
     terminalreporter.write_line(told)
-    target = config.getoption("--rows")
-    if target:
-        Path(target).write_text(told, "utf-8")
+    if config.getoption("--write"):
+        bars = [
+            chart.Bar(name, one["rate"], one["rate"], one["rate"], ours=name.startswith("syncline"))
+            for name, one in comparison.SERVERS
+            if one["clients"] == 100
+        ]
+        if bars:
+            title = "One document, 100 clients typing"
+            report.draw("documents-100", title, "operations/s", bars, True)
+            told += f"\n![{title}](charts/documents-100.svg)\n"
+        report.write("ot", "Collaboration", told)

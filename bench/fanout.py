@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 
 import chart
 import comparison
+import report
 import stands
 from stands import STANDS, BenchError, Report, Server, Stand
 
 BEGIN, END = "<!-- fan-out: begin -->", "<!-- fan-out: end -->"
-
-CHARTS = comparison.HERE / "charts"
 
 #: "syncline" stands for both codecs.
 OURS = ("syncline json", "syncline msgpack")
@@ -349,19 +348,16 @@ def targets_text(row: Row, cells: dict[str, Cell]) -> str:
     return " ".join(told)
 
 
-def picture(row: Row, cells: dict[str, Cell]) -> str:
-    """SVG of the first figure, the best contender first; empty when there is nothing to draw."""
+def draw(row: Row, cells: dict[str, Cell]) -> None:
+    """The first figure."""
     unit, first = next(iter(row.figures.items()))
     bars = [
         chart.Bar(name, cell.median(first), *cell.spread(first), ours=name in OURS)
         for name, cell in cells.items()
         if cell.reports
     ]
-    if not row.chart or not bars:
-        return ""
-    bars.sort(key=lambda bar: bar.value, reverse=row.more_is_better)
-    better = "more" if row.more_is_better else "less"
-    return chart.bars(row.chart, f"{unit}, {better} is better; median, least and most of the runs", bars)
+    if row.chart and bars:
+        report.draw(f"fanout-{row.key}", row.chart, f"{unit}: median, least, most", bars, row.more_is_better)
 
 
 def block(row: Row, cells: dict[str, Cell], runs: int, quick: bool) -> str:
@@ -435,10 +431,8 @@ def main() -> int:
     print(f"took {(time.monotonic() - started) / 60:.1f} minutes", file=sys.stderr)
     if options.write or (options.peers is None and not options.quick):
         write(merged(blocks))
-        CHARTS.mkdir(exist_ok=True)
         for row in rows:
-            if drawn := picture(row, table[row.key]):
-                (CHARTS / f"fanout-{row.key}.svg").write_text(drawn, "utf-8")
+            draw(row, table[row.key])
     return 1 if any(cell.error for cells in table.values() for cell in cells.values()) else 0
 
 

@@ -16,8 +16,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import chart
 import comparison
 import fanout
+import report
 import stands
 from stands import RECOVERY, STANDS, BenchError, Report, Server, Stand
 
@@ -99,6 +101,11 @@ TITLES: Final = {
     "cut": "1,000 clients cut every 2 s, 50 messages a second",
     "avalanche": "5,000 clients, server restarted, 10 messages a second",
 }
+#: The figure that is drawn, and what it is.
+CHARTS: Final = {
+    "cut": ("p99 ms", "From the cut until caught up, 99th percentile"),
+    "avalanche": ("all back s", "From the end of the server until all are back and caught up"),
+}
 
 
 def markdown(row: str, reports: dict[str, list[Report]], errors: dict[str, str]) -> str:
@@ -114,6 +121,20 @@ def markdown(row: str, reports: dict[str, list[Report]], errors: dict[str, str])
             values.append(f"{value:.2f}" if what == "delivered %" else comparison.figure(value))
         lines.append(f"| {name} | {' | '.join(values)} |")
     return "\n".join(lines)
+
+
+def draw(row: str, reports: dict[str, list[Report]]) -> None:
+    figure, title = CHARTS[row]
+    bars = []
+    for name, all_of in reports.items():
+        if all_of:
+            values = [FIGURES[row][figure](one) for one in all_of]
+            delivered = statistics.median(FIGURES[row]["delivered %"](one) for one in all_of)
+            told = f"{name} ({delivered:.4g} % delivered)"
+            middle = statistics.median(values)
+            bars.append(chart.Bar(told, middle, min(values), max(values), ours=name in fanout.OURS))
+    if bars:
+        report.draw(f"faults-{row}", f"{TITLES[row]}: {title[0].lower()}{title[1:]}", figure, bars, False)
 
 
 def main() -> int:
@@ -132,11 +153,12 @@ def main() -> int:
         f"{comparison.circumstances()}. {'Quick figures, of little weight. ' if options.quick else ''}Medians of {runs}."
     ]
     broken = False
+    found: dict[str, dict[str, list[Report]]] = {}
     for row, work in ROWS.items():
         if options.only not in {None, row}:
             continue
         here = [stand for stand in who if stand.name not in WITHOUT.get(row, ())]
-        reports: dict[str, list[Report]] = {stand.name: [] for stand in here}
+        reports = found[row] = {stand.name: [] for stand in here}
         errors: dict[str, str] = {}
         for number in range(runs):
             for stand in here:
@@ -152,11 +174,13 @@ def main() -> int:
                 took = time.monotonic() - started
                 print(f"{row:<10}{number + 1}/{runs} {stand.name:<18} {told}  ({took:.0f} s)", file=sys.stderr)
         broken = broken or bool(errors)
-        parts.append(markdown(row, reports, errors))
+        parts += [markdown(row, reports, errors), f"![{CHARTS[row][1]}](charts/faults-{row}.svg)"]
     told = "\n\n".join(parts) + "\n"
     print(told)
     if options.write or (options.only is None and options.peers is None and not options.quick):
         fanout.write(told, BEGIN, END)
+        for row, reports in found.items():
+            draw(row, reports)
     return 1 if broken else 0
 
 

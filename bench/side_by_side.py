@@ -33,18 +33,12 @@ def run_faults(quick: bool, write: bool, runs: int) -> bool:
 
 
 def run_ot(quick: bool, write: bool, runs: int) -> bool:
-    """bench_ot.py: medians of its own rounds. Its section of results.md has prose by hand: the rows go beside it."""
-    rows = HERE / "charts" / "rows-ot.md"
-    rows.parent.mkdir(exist_ok=True)
+    """bench_ot.py and bench_documents.py: medians of their own rounds."""
     command = [sys.executable, "-m", "pytest", "bench_ot.py", "bench_documents.py", "--timeout=0", "--rootdir", ".."]
     command += ["--override-ini=python_files=bench_*.py", "-c", "../pyproject.toml", "-p", "no:cacheprovider"]
+    command += ["--write"] * write
     environment = dict(os.environ, BENCH_SECONDS="0.5") if quick else dict(os.environ)
-    return (
-        subprocess.run(
-            [*command, *(("--rows", str(rows)) if write else ())], cwd=HERE, env=environment, check=False
-        ).returncode
-        == 0
-    )
+    return subprocess.run(command, cwd=HERE, env=environment, check=False).returncode == 0
 
 
 def main() -> int:
