@@ -432,16 +432,17 @@ class StoreSuite(HistorySuite):
                 saves.append(asyncio.ensure_future(store.save_snapshot("notes", NOTES.generation, snapshot)))
             loads.append(asyncio.ensure_future(store.load_document("notes")))
             await asyncio.sleep(0)
+        await outcomes.wait()
+        await asyncio.gather(*saves)
+        assert not outcomes.errors
+        loads.append(asyncio.ensure_future(store.load_document("notes")))
         seen = 0
         for stored in await asyncio.gather(*loads):
             assert stored is not None
             since = stored.snapshot.revision if stored.snapshot else 0
             assert [one.base for one in stored.turns] == list(range(since, since + len(stored.turns)))
-            seen = max(seen, since + len(stored.turns))
-        assert seen > 0
-        await asyncio.gather(*saves)
-        await outcomes.wait()
-        assert not outcomes.errors
+            seen = since + len(stored.turns)
+        assert seen == 60
 
     # Turns ---------------------------------------------------------------------------------------------------
 
