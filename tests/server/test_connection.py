@@ -417,3 +417,34 @@ def test_conflated_frames_are_compressed_as_others() -> None:
         other.deliver(frame)
     loop.turn()
     assert socket.read[taken:] == b"".join(deflater.frame(frame) for frame in frames)
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=4), min_size=2, max_size=6))
+def test_what_several_have_waiting_is_joined_once_and_never_mixed_up(queues: list[list[int]]) -> None:
+    loop = Loop()
+    flusher = Flusher(loop.call_soon)
+    frames = [bytes([65 + number]) * 3 for number in range(4)]
+    sockets = [Socket() for _ in queues]
+    for socket in sockets:
+        socket.connection = Connection("c", "json", socket, flusher, 100, lambda: None)  # type: ignore[arg-type]
+    for _ in range(2):
+        for socket, queue in zip(sockets, queues, strict=True):
+            for number in queue:
+                socket.connection.deliver(frames[number])
+        loop.turn()
+    for socket, queue in zip(sockets, queues, strict=True):
+        wanted = b"".join(frames[number] for number in queue)
+        assert socket.writes == [wanted, wanted] * bool(wanted)
+
+
+def test_members_with_the_same_frames_share_the_bytes() -> None:
+    loop = Loop()
+    flusher = Flusher(loop.call_soon)
+    sockets = [Socket(), Socket()]
+    first, second = b"one " * 10, b"two " * 10
+    for socket in sockets:
+        socket.connection = Connection("c", "json", socket, flusher, 1000, lambda: None)  # type: ignore[arg-type]
+        socket.connection.deliver(first)
+        socket.connection.deliver(second)
+    loop.turn()
+    assert sockets[0].writes[0] is sockets[1].writes[0]
