@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
+CHARTS = Path(__file__).resolve().parent / "charts"
 WIDTH, LABEL, VALUE, ROW, BAR, TOP = 800, 250, 190, 26, 16, 44
 
 
@@ -55,3 +57,11 @@ def bars(title: str, unit: str, rows: Sequence[Bar]) -> str:
             f'<text x="{end + 6:.1f}" y="{middle + 4.5:.1f}">{told}</text>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def draw(name: str, title: str, unit: str, rows: Sequence[Bar], more_is_better: bool) -> None:
+    """charts/NAME.svg, the best first. Raises ValueError without rows."""
+    best_first = sorted(rows, key=lambda row: row.value, reverse=more_is_better)
+    said = f"{unit}, {'more' if more_is_better else 'less'} is better"
+    CHARTS.mkdir(exist_ok=True)
+    (CHARTS / f"{name}.svg").write_text(bars(title, said, best_first), "utf-8")

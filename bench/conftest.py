@@ -46,6 +46,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         ]
         if bars:
             title = "One document, 100 clients typing"
-            report.draw("documents-100", title, "operations/s", bars, True)
+            chart.draw("documents-100", title, "operations/s", bars, True)
             told += f"\n![{title}](charts/documents-100.svg)\n"
         report.write("ot", "Collaboration", told)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 
 import chart
 import comparison
-import report
 import stands
 from stands import STANDS, BenchError, Report, Server, Stand
 
@@ -357,7 +356,7 @@ def draw(row: Row, cells: dict[str, Cell]) -> None:
         if cell.reports
     ]
     if row.chart and bars:
-        report.draw(f"fanout-{row.key}", row.chart, f"{unit}: median, least, most", bars, row.more_is_better)
+        chart.draw(f"fanout-{row.key}", row.chart, f"{unit}: median, least, most", bars, row.more_is_better)
 
 
 def block(row: Row, cells: dict[str, Cell], runs: int, quick: bool) -> str:

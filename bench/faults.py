@@ -19,7 +19,6 @@ from typing import Final
 import chart
 import comparison
 import fanout
-import report
 import stands
 from stands import RECOVERY, STANDS, BenchError, Report, Server, Stand
 
@@ -134,7 +133,7 @@ def draw(row: str, reports: dict[str, list[Report]]) -> None:
             middle = statistics.median(values)
             bars.append(chart.Bar(told, middle, min(values), max(values), ours=name in fanout.OURS))
     if bars:
-        report.draw(f"faults-{row}", f"{TITLES[row]}: {title[0].lower()}{title[1:]}", figure, bars, False)
+        chart.draw(f"faults-{row}", f"{TITLES[row]}: {title[0].lower()}{title[1:]}", figure, bars, False)
 
 
 def main() -> int:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import chart
-
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.md"
-CHARTS = HERE / "charts"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -33,11 +30,3 @@ def replaced(page: str, name: str, title: str, body: str) -> str:
 def write(name: str, title: str, body: str, path: Path = RESULTS) -> None:
     """Raises ValueError, changing nothing, when a mark has lost its other half."""
     path.write_text(replaced(path.read_text("utf-8"), name, title, body), "utf-8")
-
-
-def draw(name: str, title: str, unit: str, rows: Sequence[chart.Bar], more_is_better: bool) -> None:
-    """charts/NAME.svg, the best first. Raises ValueError without rows."""
-    best_first = sorted(rows, key=lambda row: row.value, reverse=more_is_better)
-    said = f"{unit}, {'more' if more_is_better else 'less'} is better"
-    CHARTS.mkdir(exist_ok=True)
-    (CHARTS / f"{name}.svg").write_text(chart.bars(title, said, best_first), "utf-8")
