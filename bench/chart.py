@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 CHARTS = Path(__file__).resolve().parent / "charts"
-WIDTH, LABEL, VALUE, ROW, BAR, TOP = 800, 250, 190, 26, 16, 44
+WIDTH, LABEL, VALUE, ROW, BAR, TOP = 920, 262, 298, 26, 16, 44
 
 
 @dataclass(frozen=True)
