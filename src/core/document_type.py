@@ -148,7 +148,7 @@ class DocumentType(ABC, Generic[C, O]):
     def open(self, id: str, generation: str, **bounds: int) -> Document | TypedDocument:
         """An empty document: ``Document``'s interface. ``bounds``: as ``Document`` has them; those of undo are not
         for all types."""
-        used = {name: bound for name, bound in bounds.items() if not name.startswith("undo_")}
+        used = {name: bound for name, bound in bounds.items() if name not in ("undo_bytes", "undo_group_ms")}
         return TypedDocument(self, id, generation, **used)
 
     def encode_entries(self, entries: Sequence[Any]) -> bytes:

@@ -18,6 +18,7 @@ cdef class TypedDocument(Window):
     cdef object held             # the content
     cdef readonly int64_t size   # of the content, as the type counts it
     cdef int64_t max_length
+    cdef object stacks           # what can be undone
     cdef dict carets             # client -> (anchor, head), at the head
 
     cdef object accept(

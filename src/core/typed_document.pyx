@@ -13,6 +13,7 @@ from syncline.core.window cimport Commit, Window, read_count, read_kind, read_se
 
 from syncline.core.entries import decode_payloads, decode_snapshot, encode_payloads, new_text_snapshot
 from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.typed_undo import TypedUndo
 from syncline.core.window import Cursor, Receipt
 
 # What a TypedEntry occupies beside its operation; and how much larger values are in memory than as bytes.
@@ -24,6 +25,9 @@ cdef int64_t MAX_COST = 1_000_000
 
 # Digest of a restoration, with the revision that is restored.
 cdef uint64_t RESTORE_DIGEST = 0x7265_7374_6F72_6500
+
+# Of a request without an operation: it tells an undo from a redo under the same number.
+cdef uint64_t UNDO_DIGEST = 0x756E646F
 
 cdef Py_ssize_t live = 0
 
@@ -96,6 +100,8 @@ cdef class TypedDocument(Window):
         Py_ssize_t window_bytes=4_194_304,
         int64_t max_length=16_777_216,
         Py_ssize_t max_clients=10_000,
+        Py_ssize_t undo_depth=100,
+        int64_t undo_history=20_000,
     ):
         Window.__init__(
             self,
@@ -110,6 +116,7 @@ cdef class TypedDocument(Window):
         self.held = type.empty()
         self.size = type.size(self.held)
         self.carets = {}
+        self.stacks = TypedUndo(type, groups=undo_depth, history=undo_history)
 
     def prepend(self, int64_t first_revision, list entries not None):
         """Widens the window downwards with entries read from the store: revisions first_revision ... floor.
@@ -161,7 +168,9 @@ cdef class TypedDocument(Window):
         cdef TypedEntry entry
         require_nameable(client)
         require_nameable(user)
+        inverse = self.type.invert(operation, self.held)  # before: content may change in place
         self.held, self.size, told = self.type.commit(self.held, self.size, operation, self.max_length)
+        self.stacks.record(client, kind, told, inverse)
         entry = TypedEntry(self.type, client, user, number, told, time, digest, kind)
         self.keep(entry)
         self.move_carets(entry)
@@ -169,13 +178,26 @@ cdef class TypedDocument(Window):
         return Receipt(self.revision, entry, False)
 
     def undo(self, str client not None, str user not None, seq, base, kind="undo", double time=0.0):
-        """Nothing is kept for this yet but in documents of text. Raises SynclineError as ``Document.undo``."""
-        self.admit(client, user, read_seq(seq), read_count(base, "revision"), 0)
-        raise SynclineError(ErrorCode.NOTHING_TO_REDO if kind == "redo" else ErrorCode.NOTHING_TO_UNDO)
+        """Takes back the client's newest edit of which something is left; kind "redo" does it again.
+
+        An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
+        ``receive``) or OutdatedRevision. O(items looked at x revisions since): see typed_undo.py.
+        """
+        cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
+        cdef uint64_t digest = UNDO_DIGEST + read_kind(kind)
+        if kind != "undo" and kind != "redo":
+            raise ValueError("kind must be 'undo' or 'redo'")
+        receipt = self.admit(client, user, number, start, digest)
+        if receipt is not None:
+            return receipt
+        operation = self.stacks.operation(client, kind)
+        if operation is None:
+            raise SynclineError(ErrorCode.NOTHING_TO_REDO if kind == "redo" else ErrorCode.NOTHING_TO_UNDO)
+        return self.accept(client, user, number, operation, kind, digest, time)
 
     def undo_depth(self, str client not None):
-        """(0, 0)."""
-        return 0, 0
+        """(to undo, to redo), at most: others may have left nothing of one. O(1)."""
+        return self.stacks.depth(client)
 
     @property
     def undo_bytes(self):
@@ -184,8 +206,8 @@ cdef class TypedDocument(Window):
 
     @property
     def undo_dropped(self):
-        """0."""
-        return 0
+        """Edits that can no longer be undone, for want of room."""
+        return self.stacks.dropped
 
     cdef object rebase(self, object operation, int64_t base):
         """``operation`` after everything that was committed since ``base``."""
@@ -282,6 +304,8 @@ cdef class TypedDocument(Window):
         self.held = content
         self.size = self.type.size(content)
         self.carets = {}
+        self.stacks = TypedUndo(self.type, groups=self.stacks.groups, history=self.stacks.history)
+        self.stacks.start_at(revision)
 
     def replay(self, int64_t base, list entries not None):
         """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
@@ -300,7 +324,9 @@ cdef class TypedDocument(Window):
                 continue
             self.require_next(entry, revision)
             try:
-                self.held, self.size, _ = self.type.commit(self.held, self.size, entry.operation, most)
+                inverse = self.type.invert(entry.operation, self.held)
+                self.held, self.size, told = self.type.commit(self.held, self.size, entry.operation, most)
+                self.stacks.record(entry.client, entry.kind, told, inverse)
             except SynclineError as error:
                 raise ValueError(f"revision {revision} does not fit the content: {error.message}") from error
             self.keep(entry)
