@@ -16,9 +16,10 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Operation, diff, map_position
 from .callbacks import Callbacks
 from .code_points import UNIT
-from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request, RequestKind
+from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
 from .history import Blame, History, Version, read_blame, read_history, read_version
+from .steps import UNDECIDED, Steps
 
 if TYPE_CHECKING:
     from ..core.ot import Components
@@ -35,18 +36,6 @@ REFUSALS = frozenset(
         ErrorCode.MESSAGE_TOO_LARGE.value,
         ErrorCode.INVALID_DATA.value,
         ErrorCode.FORBIDDEN.value,
-    }
-)
-# What became of an undo, redo or restore is not known yet, or it may be asked for again.
-UNDECIDED = frozenset(
-    {
-        ErrorCode.DOCUMENT_UNAVAILABLE.value,
-        ErrorCode.UNAVAILABLE.value,
-        ErrorCode.RATE_LIMITED.value,
-        ErrorCode.INTERNAL.value,
-        ErrorCode.LIMIT_EXCEEDED.value,
-        ErrorCode.NOT_JOINED.value,
-        ErrorCode.SEQUENCE_CONFLICT.value,
     }
 )
 # Joining (again) failed for a reason that passes.
@@ -87,7 +76,7 @@ class Collaborator:
     head: int | None
 
 
-class Document:
+class Document(Steps):
     """Made by ``Client.document``. Positions and lengths count code points, as Python strings do.
 
     Edits change ``text`` at once and are sent, transformed, acknowledged and, after a reconnect, resubmitted by
@@ -102,13 +91,12 @@ class Document:
         self.healed = 0  # how often the text here turned out to be another one than the server's
         self._client = client
         self._state = DocumentState(client_id or secrets.token_hex(8), **limits)
+        Steps.__init__(self, self._state)
         self._people: dict[str, dict[str, Any]] = {}
         self._late_cursors: dict[str, tuple[int, int | None, int | None]] = {}  # at a revision that is still to come
         self._own_cursor: tuple[int, int] | None = None
         self._cursor_changed = False
         self._flushing = False
-        self._requests: dict[Request, asyncio.Future[bool]] = {}
-        self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
         self._whole: Origin | None = None  # a join has to ask for the text; this is why
         self._false_alarms = 0  # hashes that differed although the text was the same
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
@@ -200,47 +188,6 @@ class Document:
         self._schedule()
 
     # Undo and history ------------------------------------------------------------------------------------------------
-    @property
-    def can_undo(self) -> int:
-        """How many steps of this client's there are at least; 0: none that is known of."""
-        return self._state.can_undo
-
-    @property
-    def can_redo(self) -> int:
-        return self._state.can_redo
-
-    async def undo(self) -> bool:
-        """Takes back this client's last step, whatever others did since; what they wrote stays. False: there is none.
-
-        Steps live on the server: they outlast reconnects, and a program that keeps ``client_id``. Raises RequestError
-        (forbidden, ...), BufferFull, and what ended the handle.
-        """
-        return await self._ask_for("undo")
-
-    async def redo(self) -> bool:
-        """Takes back the last ``undo``; as that."""
-        return await self._ask_for("redo")
-
-    async def restore(self, revision: int) -> None:
-        """Makes the text what it was at ``revision``, as a new operation of this client that can be undone.
-
-        Raises RequestError: history_trimmed (older than the horizon), revision_unknown, forbidden, ...
-        """
-        if not await self._ask_for("restore", revision):
-            raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
-
-    async def _ask_for(self, kind: RequestKind, to: int = 0) -> bool:
-        if self.error is not None:
-            raise self.error
-        request = self._state.request(kind, to)
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._requests[request] = future
-        self._schedule()
-        try:
-            return await future
-        finally:
-            self._requests.pop(request, None)
-
     async def history(self, since: int | None = None, limit: int = 100) -> History:
         """Up to ``limit`` operations (1,000 at most) after revision ``since`` (default: the last), oldest first.
 
@@ -392,10 +339,10 @@ class Document:
         if self.error is None:
             self.error = error
         self._state.detach()
-        waiting: list[asyncio.Future[Any]] = [future for _, future in self._waiters]
-        for future in (*waiting, *self._requests.values()):
+        for _, future in self._waiters:
             if not future.done():
                 future.set_exception(self.error)
+        self._end_requests(self.error)
 
     # Called by the client --------------------------------------------------------------------------------------------
     def _join_data(self) -> dict[str, Any]:
@@ -592,36 +539,6 @@ class Document:
         self._whole = "healed"
         self._rejoin()
 
-    def _finish(self) -> None:
-        """Answers those whose undo, redo or restore is over."""
-        finished, self._state.finished = self._state.finished, []
-        for request, done in finished:
-            if done and self._depths is not None:
-                self._state.undo_depth, self._state.redo_depth = self._depths
-            self._depths = None
-            future = self._requests.get(request)
-            if future is not None and not future.done():
-                future.set_result(done)
-
-    def _answered(self, request: Request, seq: int, result: Any, error: ClientError | None) -> None:
-        """The reply to an undo, redo or restore; its operation comes with the history."""
-        state = self._state
-        if self.error is not None or state.in_flight is not request or seq != state.seq or not state.attached:
-            if error is None and self.error is None and state.attached:
-                state.undo_depth, state.redo_depth = result["undo"], result["redo"]
-            return
-        if error is None:
-            if result["revision"] <= state.revision:
-                self._guarded(self._unnoticed, seq)
-            else:
-                self._depths = (result["undo"], result["redo"])
-        elif isinstance(error, RequestError):
-            self._refused(seq, error.code, error.message)
-            self._wake()
-
-    def _unnoticed(self, seq: int) -> None:
-        raise Diverged(f"operation {seq} was committed unnoticed")
-
     def _refused(self, seq: int, code: str, message: str) -> None:
         state = self._state
         if not state.is_in_flight(state.client, seq):
@@ -650,20 +567,6 @@ class Document:
         else:
             self._rejoin()
 
-    def _refuse_request(self, request: Request, seq: int, error: RequestError) -> None:
-        state = self._state
-        future = self._requests.get(request)
-        if error.code == f"nothing_to_{request.kind}":
-            if request.kind == "undo":
-                state.undo_depth = 0
-            else:
-                state.redo_depth = 0
-        elif future is not None and not future.done():
-            future.set_exception(error)
-        state.refuse(seq)
-        self._finish()
-        self._schedule()
-
     def _cursor_at(self, revision: int, client: str, anchor: int | None, head: int | None) -> None:
         if client not in self._people:
             return
@@ -691,10 +594,7 @@ class Document:
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:
                 if isinstance(work, Request):
-                    if work.kind == "restore":
-                        data["to"] = work.to
-                    answer = partial(self._answered, work, seq)
-                    self._client.connection.post(f"document:{work.kind}", data, answer)
+                    self._ask(work, seq, data)
                 else:
                     data["operation"] = work.components
                     self._client.connection.post("document:operation", data)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .callbacks import Callbacks
+from .document_state import Request
 from .documents import LOST_HISTORY, PASSING, REFUSALS
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
+from .steps import UNDECIDED, Steps
 from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ log = logging.getLogger("syncline.client")
 ENTRIES_IN_STATE = 1000
 
 
-class TypedDocument:
+class TypedDocument(Steps):
     """Made by ``Client.document(name, type="json")``. Operations and content are JSON values, as docs/types.md has them;
     positions in strings count UTF-16 units.
 
@@ -41,6 +43,7 @@ class TypedDocument:
         self.lost_work: deque[LostContent] = deque(maxlen=16)
         self._client = client
         self._state = TypedState(document_type(type), client_id or secrets.token_hex(8))
+        Steps.__init__(self, self._state)
         self._people: dict[str, dict[str, Any]] = {}
         self._whole = False  # the next join asks for the content
         self._flushing = False
@@ -89,8 +92,9 @@ class TypedDocument:
         return [dict(person) for person in self._people.values()]
 
     def on_change(self, callback: Callable[[Any, TypedOrigin], object]) -> Callable[[], None]:
-        """``callback(operation, origin)`` for each change, in order. ``origin``: "local", "remote", "refused" (an own
-        edit taken back), "rebased", or "reset", where ``operation`` is None. Returns what takes it off."""
+        """``callback(operation, origin)`` for each change, in order. ``origin``: "local", "remote", "undo", "redo",
+        "restore" (asked for here), "refused" (an own edit taken back), "rebased", or "reset", where ``operation`` is None.
+        Returns what takes it off."""
         return self._on_change.add(callback)
 
     def on_refused(self, callback: Callable[[Any, str], object]) -> Callable[[], None]:
@@ -121,7 +125,8 @@ class TypedDocument:
             self.submit(kind.describe(operation))
 
     async def settled(self) -> None:
-        """Every local edit is acknowledged: committed by the server and on its disk. Raises what ended the handle."""
+        """Every local edit is acknowledged: committed by the server and on its disk; every undo is answered. Raises
+        what ended the handle."""
         await self.wait_for(lambda: self._state.settled)
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
@@ -152,6 +157,8 @@ class TypedDocument:
 
     # Called by the client --------------------------------------------------------------------------------------------
     def _wake(self) -> None:
+        if self._state.finished:
+            self._finish()
         for condition, future in [*self._waiters]:
             if not future.done() and condition():
                 future.set_result(None)
@@ -163,6 +170,7 @@ class TypedDocument:
         for _, future in self._waiters:
             if not future.done():
                 future.set_exception(self.error)
+        self._end_requests(self.error)
 
     def _join_data(self) -> dict[str, Any]:
         state = self._state
@@ -217,6 +225,7 @@ class TypedDocument:
                 if len(result["operations"]) < ENTRIES_IN_STATE:
                     raise Diverged(f"operation {state.seq} was committed unnoticed")
                 state.await_answer()
+        state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
         self._schedule()
         return self
 
@@ -267,10 +276,15 @@ class TypedDocument:
         state = self._state
         if not state.is_in_flight(state.client, seq):
             return
+        work = state.in_flight
         again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
-        if code in REFUSALS or again:
+        if isinstance(work, Request):
+            if code not in UNDECIDED or again:
+                self._refuse_request(work, seq, RequestError(code, message, f"document:{work.kind}"))
+                return
+        elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
-            operation = state.type.describe(state.in_flight)
+            operation = state.type.describe(work)
             self._changed(state.refuse(seq))
             self._on_refused.fire(operation, code)
             self._schedule()
@@ -298,10 +312,13 @@ class TypedDocument:
             return
         submission = self._state.take()
         if submission is not None:
-            seq, revision, operation = submission
-            data = {"document": self.name, "seq": seq, "revision": revision, "operation": operation}
+            seq, revision, work = submission
+            data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:
-                self._client.connection.post("document:operation", data)
+                if isinstance(work, Request):
+                    self._ask(work, seq, data)
+                else:
+                    self._client.connection.post("document:operation", data | {"operation": work})
             except RequestError as error:  # larger than may be sent
                 self._refused(seq, error.code, error.message)
         self._wake()

@@ -3,9 +3,10 @@
     confirmed --in flight--> . --waiting--> content
     ^ the server's at ``revision``          ^ what the user sees and edits
 
-The same discipline as for text (document_state.py), without what only texts have: views that hold back, undo, hashes,
-composed histories. One operation is in flight; what is done meanwhile is composed into the one that waits. The server
-puts an arriving operation to the left of its history, so here the own ones are left of what comes in.
+The same discipline as for text (document_state.py), without what only texts have: views that hold back, hashes, composed
+histories. One operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo
+waits for its turn behind that. The server puts an arriving operation to the left of its history, so here the own ones are
+left of what comes in.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from typing import Any, Literal, NamedTuple
 
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
+from .document_state import Kind, Request, RequestKind
 from .errors import BufferFull, Diverged
 
-TypedOrigin = Literal["local", "remote", "refused", "reset", "rebased"]
+TypedOrigin = Literal["local", "remote", "refused", "reset", "rebased", "undo", "redo", "restore"]
+
+#: Requests that may wait: a key held down is not to fill the memory.
+_MOST_REQUESTS = 1000
 
 
 class TypedChange(NamedTuple):
@@ -35,9 +40,11 @@ class LostContent(NamedTuple):
 
 
 class TypedSubmission(NamedTuple):
+    """``work``: a Request, or an operation as JSON."""
+
     seq: int
     revision: int
-    operation: Any
+    work: Any
 
 
 class TypedState:
@@ -51,8 +58,11 @@ class TypedState:
         self.revision = 0
         self.attached = False
         self.seq = 0
-        self.in_flight: Any = None
-        self.waiting: list[Any] = []  # operations in a row; the last one is composed with what is done
+        self.in_flight: Any = None  # an operation or a Request
+        self.waiting: list[Any] = []  # of those in a row; a last operation is composed with what is done
+        self.finished: list[tuple[Request, bool]] = []  # requests that are over, and whether they did anything
+        self.undo_depth = 0  # steps that the server has for this client; at least that many
+        self.redo_depth = 0
         self._sent = False
         self._size = 0
         self._pending_limit = pending_limit
@@ -70,7 +80,22 @@ class TypedState:
 
     @property
     def _pending(self) -> list[Any]:
+        """Operations and requests that the server is not known to have."""
         return [*([] if self.in_flight is None else [self.in_flight]), *self.waiting]
+
+    @property
+    def edits_wait(self) -> bool:
+        return any(not isinstance(item, Request) for item in self._pending)
+
+    @property
+    def can_undo(self) -> int:
+        """How many steps there are at least; 0: none."""
+        return self.undo_depth + self.edits_wait
+
+    @property
+    def can_redo(self) -> int:
+        """As ``can_undo``. An edit ends what could be done again."""
+        return 0 if self.edits_wait else self.redo_depth
 
     # Local edits -----------------------------------------------------------------------------------------------------
     def edit(self, value: Any) -> TypedChange:
@@ -80,7 +105,7 @@ class TypedState:
         if not self.waiting:
             self._size = 0
         if self._size + size > self._pending_limit:  # an upper bound, made exact where it matters
-            self._size = sum(len(self.type.encode(one)) for one in self.waiting)
+            self._size = sum(len(self.type.encode(one)) for one in self.waiting if not isinstance(one, Request))
             if self._size + size > self._pending_limit:
                 raise BufferFull(f"more than {self._pending_limit} bytes wait to be acknowledged")
         self._held, _, told = self.type.commit(self._held, 0, operation, 2**62)
@@ -88,13 +113,24 @@ class TypedState:
         self._size += size
         return TypedChange(self.type.describe(told), "local")
 
-    def _joined(self, operations: Sequence[Any]) -> list[Any]:
+    def request(self, kind: RequestKind, to: int = 0) -> Request:
+        """Asks for an undo, redo or restore, after what was done so far. Raises BufferFull; nothing is changed then."""
+        if sum(isinstance(item, Request) for item in self.waiting) >= _MOST_REQUESTS:
+            raise BufferFull(f"more than {_MOST_REQUESTS} requests wait to be answered")
+        request = Request(kind, to)
+        self.waiting.append(request)
+        return request
+
+    def _joined(self, items: Sequence[Any]) -> list[Any]:
         """In a row, as few as may be sent in one go."""
         result: list[Any] = []
-        for operation in operations:
-            if result:
-                operation = self.type.compose(result.pop(), operation)
-            result += [one for one in self.type.split(operation) if not self.type.is_identity(one)]
+        for item in items:
+            if isinstance(item, Request):
+                result.append(item)
+                continue
+            if result and not isinstance(result[-1], Request):
+                item = self.type.compose(result.pop(), item)
+            result += [one for one in self.type.split(item) if not self.type.is_identity(one)]
         return result
 
     def take(self) -> TypedSubmission | None:
@@ -107,7 +143,8 @@ class TypedState:
             self.in_flight = self.waiting.pop(0)
             self.seq += 1
         self._sent = True
-        return TypedSubmission(self.seq, self.revision, self.type.describe(self.in_flight))
+        work = self.in_flight
+        return TypedSubmission(self.seq, self.revision, work if isinstance(work, Request) else self.type.describe(work))
 
     # Joining ---------------------------------------------------------------------------------------------------------
     def detach(self) -> None:
@@ -119,22 +156,31 @@ class TypedState:
         self, generation: str, revision: int, value: Any, seq: int
     ) -> tuple[list[TypedChange], LostContent | None]:
         """document:state with a content: the first one, one of another generation, or of this one when its history is
-        gone; then the edits that wait are carried over to it by the difference."""
+        gone; then the edits that wait are carried over to it by the difference. ``seq``: the last one of this client that
+        is committed."""
         changes: list[TypedChange] = []
         lost = None
         content = self.type.parse_content(value, trusted=True)
         pending = self._pending
-        if pending and generation == self.generation:
+        if generation == self.generation:
             try:
-                news = self.type.diff(self._confirmed, content)
-                pending, news = self._over(pending, news)
-                self._held = self.type.apply(self._held, news)
-                changes.append(TypedChange(self.type.describe(news), "rebased"))
+                if self.in_flight is not None and seq >= self.seq:  # it is in the content
+                    committed = pending.pop(0)
+                    if isinstance(committed, Request):
+                        self.finished.append((committed, True))
+                    else:
+                        self._confirmed = self.type.apply(self._confirmed, committed)
+                if pending:
+                    news = self.type.diff(self._confirmed, content)
+                    pending, news = self._over(pending, news)
+                    self._held = self.type.apply(self._held, news)
+                    changes.append(TypedChange(self.type.describe(news), "rebased"))
             except SynclineError:
-                lost = LostContent(self.content, [self.type.describe(one) for one in pending])
-        elif pending:
-            lost = LostContent(self.content, [self.type.describe(one) for one in pending])
-        if lost is not None or not changes:
+                lost = self._lost(pending)
+        else:
+            lost = self._lost(pending)
+        if not changes:
+            self.finished += [(item, False) for item in pending if isinstance(item, Request)]
             pending = []
             changes = [TypedChange(None, "reset")] if self.generation else []
             self._held = self.type.parse_content(value, trusted=True)
@@ -144,6 +190,10 @@ class TypedState:
         self.attached = True
         self._sent = False
         return changes, lost
+
+    def _lost(self, pending: list[Any]) -> LostContent | None:
+        operations = [self.type.describe(item) for item in pending if not isinstance(item, Request)]
+        return LostContent(self.content, operations) if operations else None
 
     def attach(self) -> None:
         """document:state with operations, which ``receive`` gets next."""
@@ -158,7 +208,7 @@ class TypedState:
     def is_in_flight(self, client: str, seq: int) -> bool:
         return self.in_flight is not None and seq == self.seq and client == self.client
 
-    def receive(self, revision: int, client: str, seq: int, value: Any, kind: str = "edit") -> list[TypedChange]:
+    def receive(self, revision: int, client: str, seq: int, value: Any, kind: Kind = "edit") -> list[TypedChange]:
         """The committed operation that made ``revision``; one that is known already changes nothing."""
         if revision <= self.revision:
             return []
@@ -168,21 +218,39 @@ class TypedState:
             operation = self.type.parse(value)
             self._confirmed = self.type.apply(self._confirmed, operation)
             self.revision = revision
-            if self.is_in_flight(client, seq) and kind == "edit":
-                if self.type.digest(operation) != self.type.digest(self.in_flight):
-                    raise Diverged(f"operation {seq} was committed as another one")
-                self.in_flight = None
-                self._sent = False
-                return []
-            return self._arrive(operation, "remote")
+            own = client == self.client and kind != "edit"
+            if self.is_in_flight(client, seq):
+                self._acknowledge(operation, kind)
+                if kind == "edit":
+                    return []
+            return self._arrive(operation, kind if own and kind != "edit" else "remote")
         except SynclineError as error:
             raise Diverged(f"revision {revision} does not fit: {error}") from error
+
+    def _acknowledge(self, operation: Any, kind: Kind) -> None:
+        in_flight = self.in_flight
+        wanted = in_flight.kind if isinstance(in_flight, Request) else "edit"
+        if kind != wanted:
+            raise Diverged(f"{wanted} {self.seq} was committed as {kind}")
+        if isinstance(in_flight, Request):
+            self.finished.append((in_flight, True))
+        elif self.type.digest(operation) != self.type.digest(in_flight):
+            raise Diverged(f"operation {self.seq} was committed as another one")
+        # Guesses that are never too high, until the server's answer: it joins what is typed in one go into a step.
+        if kind == "undo":
+            self.undo_depth, self.redo_depth = max(0, self.undo_depth - 1), self.redo_depth + 1
+        elif kind == "redo":
+            self.undo_depth, self.redo_depth = self.undo_depth + 1, max(0, self.redo_depth - 1)
+        else:
+            self.undo_depth, self.redo_depth = max(1, self.undo_depth), 0
+        self.in_flight = None
+        self._sent = False
 
     def _arrive(self, operation: Any, origin: TypedOrigin) -> list[TypedChange]:
         if self.in_flight is not None:
             [self.in_flight], operation = self._over([self.in_flight], operation)
         self.waiting, operation = self._over(self.waiting, operation)
-        self.waiting = [one for one in self.waiting if not self.type.is_identity(one)]
+        self.waiting = [one for one in self.waiting if isinstance(one, Request) or not self.type.is_identity(one)]
         if self.type.is_identity(operation):
             return []
         self._held, _, told = self.type.commit(self._held, 0, operation, 2**62)
@@ -192,16 +260,22 @@ class TypedState:
         """The own ones as they apply after ``operation``, and ``operation`` as it applies after them."""
         moved = []
         for one in own:
+            if isinstance(one, Request):
+                moved.append(one)
+                continue
             moved.append(self.type.transform(one, operation, "left"))
             operation = self.type.transform(operation, one, "right")
         return moved, operation
 
     def refuse(self, seq: int) -> list[TypedChange]:
-        """What is in flight was refused: takes it back. Others are ignored."""
+        """What is in flight was refused: takes an operation back, ends a request. Others are ignored."""
         if not self.is_in_flight(self.client, seq):
             return []
         in_flight, self.in_flight = self.in_flight, None
         self._sent = False
+        if isinstance(in_flight, Request):
+            self.finished.append((in_flight, False))
+            return []
         try:
             return self._arrive(self.type.invert(in_flight, self._confirmed), "refused")
         except SynclineError as error:

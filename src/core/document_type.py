@@ -143,13 +143,20 @@ class DocumentType(ABC, Generic[C, O]):
         """Where its author's cursor is afterwards; None: it says nothing about that."""
         return None
 
+    def stroke(self, operation: O) -> tuple[int, str] | None:
+        """(position, text) of an operation that inserts a text at one place and does nothing else: what is typed in a row is
+        undone together. None: it is another one, or this type has no typing."""
+        return None
+
+    def is_same(self, planned: O, applied: O) -> bool:
+        """Whether ``applied`` is what ``commit`` told of ``planned``."""
+        return self.digest(planned) == self.digest(applied)
+
     # Documents -----------------------------------------------------------------------------------------------
 
     def open(self, id: str, generation: str, **bounds: int) -> Document | TypedDocument:
-        """An empty document: ``Document``'s interface. ``bounds``: as ``Document`` has them; those of undo are not
-        for all types."""
-        used = {name: bound for name, bound in bounds.items() if name not in ("undo_bytes", "undo_group_ms")}
-        return TypedDocument(self, id, generation, **used)
+        """An empty document: ``Document``'s interface. ``bounds``: as ``Document`` has them."""
+        return TypedDocument(self, id, generation, **bounds)
 
     def encode_entries(self, entries: Sequence[Any]) -> bytes:
         """The body of one turn in the store."""

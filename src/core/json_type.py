@@ -11,7 +11,7 @@ from .document_type import DocumentType
 from .entries import payload_digest
 from .errors import ErrorCode, SynclineError
 from .json0 import Component, Op
-from .json_values import Value, check_value, size
+from .json_values import Value, check_value, same_value, size
 from .text0 import Side, units
 
 # Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
@@ -100,6 +100,18 @@ class JsonType(DocumentType[Value, Op]):
 
     def diff(self, before: Value, after: Value) -> Op:
         return json0.diff(before, after)
+
+    def is_same(self, planned: Op, applied: Op) -> bool:
+        """``commit`` says what is really removed."""
+        return same_value([kept(component) for component in planned], [kept(component) for component in applied])
+
+
+def kept(component: Component) -> Component:
+    """Without the values that it removes."""
+    return {name: name in REMOVED or value for name, value in component.items()}
+
+
+REMOVED = {"od", "ld"}
 
 
 def weight(component: Component) -> int:

@@ -106,6 +106,14 @@ class RichType(DocumentType[RichText, Delta]):
     def end(self, operation: Delta) -> int | None:
         return None if operation.is_identity else operation.end
 
+    def stroke(self, operation: Delta) -> tuple[int, str] | None:
+        at, ops = 0, operation.ops
+        if ops and "retain" in ops[0] and "attributes" not in ops[0]:
+            at, ops = ops[0]["retain"], ops[1:]
+        if len(ops) != 1 or not isinstance(ops[0].get("insert"), str):
+            return None
+        return at, ops[0]["insert"]
+
 
 def document(delta: Delta) -> RichText:
     """Raises SynclineError(operation_invalid) for a delta that is no document."""

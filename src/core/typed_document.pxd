@@ -18,12 +18,13 @@ cdef class TypedDocument(Window):
     cdef object held             # the content
     cdef readonly int64_t size   # of the content, as the type counts it
     cdef int64_t max_length
-    cdef object stacks           # what can be undone
+    cdef object stacks           # typed_undo.TypedUndo
     cdef dict carets             # client -> (anchor, head), at the head
 
     cdef object accept(
         self, str client, str user, int64_t number, object operation, str kind, uint64_t digest, double time
     )
+    cdef object inverse(self, object operation)
     cdef object rebase(self, object operation, int64_t base)
     cdef int move_carets(self, TypedEntry entry) except -1
     cdef int keep_caret(self, str client, object caret) except -1

@@ -48,6 +48,10 @@ class TypedDocument(Window):
         window_bytes: int = 4_194_304,
         max_length: int = 16_777_216,
         max_clients: int = 10_000,
+        undo_depth: int = 100,
+        undo_bytes: int = 4_194_304,
+        undo_history: int = 20_000,
+        undo_group_ms: int = 1000,
     ) -> None: ...
     @property
     def type(self) -> DocumentType[Any, Any]: ...
@@ -78,15 +82,19 @@ class TypedDocument(Window):
     def content(self) -> Any:
         """The content at the head as a JSON value, not to be changed."""
     def undo(self, client: str, user: str, seq: int, base: int, kind: Kind = "undo", time: float = 0.0) -> Receipt:
-        """Nothing is kept for this yet but in documents of text. Raises SynclineError as ``Document.undo``."""
+        """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
+
+        An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
+        ``receive``) or OutdatedRevision. O(edits of the group x revisions since).
+        """
     def undo_depth(self, client: str) -> tuple[int, int]:
-        """(0, 0)."""
+        """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
     @property
     def undo_bytes(self) -> int:
-        """0."""
+        """About what can be undone occupies in memory."""
     @property
     def undo_dropped(self) -> int:
-        """0."""
+        """Groups that can no longer be undone, for want of room."""
     def state(self) -> dict[str, Any]:
         """What `document:state` says of the content."""
     def hash(self) -> int | None:
@@ -103,7 +111,7 @@ class TypedDocument(Window):
     def cursor(self, client: str, unit: Unit = "utf-16") -> Cursor | None:
         """A Cursor at the head, or None."""
     def snapshot(self) -> bytes:
-        """Content and clients' sequence numbers at ``revision``, for ``restore``. O(content + clients)."""
+        """Content, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
     def restore(self, revision: int, body: bytes) -> None:
         """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged."""
     def replay(self, base: int, entries: list[TypedEntry]) -> None:

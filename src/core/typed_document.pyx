@@ -101,7 +101,9 @@ cdef class TypedDocument(Window):
         int64_t max_length=16_777_216,
         Py_ssize_t max_clients=10_000,
         Py_ssize_t undo_depth=100,
+        Py_ssize_t undo_bytes=4_194_304,
         int64_t undo_history=20_000,
+        int64_t undo_group_ms=1000,
     ):
         Window.__init__(
             self,
@@ -116,7 +118,9 @@ cdef class TypedDocument(Window):
         self.held = type.empty()
         self.size = type.size(self.held)
         self.carets = {}
-        self.stacks = TypedUndo(type, groups=undo_depth, history=undo_history)
+        self.stacks = TypedUndo(
+            type, groups=undo_depth, max_bytes=undo_bytes, history=undo_history, group_ms=undo_group_ms
+        )
 
     def prepend(self, int64_t first_revision, list entries not None):
         """Widens the window downwards with entries read from the store: revisions first_revision ... floor.
@@ -168,20 +172,24 @@ cdef class TypedDocument(Window):
         cdef TypedEntry entry
         require_nameable(client)
         require_nameable(user)
-        inverse = self.type.invert(operation, self.held)  # before: content may change in place
+        inverse = self.inverse(operation)
         self.held, self.size, told = self.type.commit(self.held, self.size, operation, self.max_length)
-        self.stacks.record(client, kind, told, inverse)
         entry = TypedEntry(self.type, client, user, number, told, time, digest, kind)
+        self.stacks.record(client, user, kind, told, inverse, len(entry.payload), time)
         self.keep(entry)
         self.move_carets(entry)
         self.forget_clients()
         return Receipt(self.revision, entry, False)
 
+    cdef object inverse(self, object operation):
+        """Before ``operation`` is applied: content may change in place. Raises as ``commit``."""
+        return self.type.invert(operation, self.held) if self.stacks.max_groups > 0 else None
+
     def undo(self, str client not None, str user not None, seq, base, kind="undo", double time=0.0):
-        """Takes back the client's newest edit of which something is left; kind "redo" does it again.
+        """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
 
         An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
-        ``receive``) or OutdatedRevision. O(items looked at x revisions since): see typed_undo.py.
+        ``receive``) or OutdatedRevision. O(edits of the group x revisions since): see typed_undo.py.
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef uint64_t digest = UNDO_DIGEST + read_kind(kind)
@@ -190,23 +198,23 @@ cdef class TypedDocument(Window):
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
-        operation = self.stacks.operation(client, kind)
+        operation = self.stacks.operation(client, user, kind)
         if operation is None:
             raise SynclineError(ErrorCode.NOTHING_TO_REDO if kind == "redo" else ErrorCode.NOTHING_TO_UNDO)
         return self.accept(client, user, number, operation, kind, digest, time)
 
     def undo_depth(self, str client not None):
-        """(to undo, to redo), at most: others may have left nothing of one. O(1)."""
+        """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
         return self.stacks.depth(client)
 
     @property
     def undo_bytes(self):
-        """0."""
-        return 0
+        """About what can be undone occupies in memory."""
+        return self.stacks.footprint
 
     @property
     def undo_dropped(self):
-        """Edits that can no longer be undone, for want of room."""
+        """Groups that can no longer be undone, for want of room."""
         return self.stacks.dropped
 
     cdef object rebase(self, object operation, int64_t base):
@@ -292,20 +300,23 @@ cdef class TypedDocument(Window):
     # ------------------------------------------------------------------------------------------------- persistence
 
     def snapshot(self):
-        """Content and clients' sequence numbers at ``revision``, for ``restore``. O(content + clients)."""
-        return encode_snapshot(self.type.dump(self.held), self.clients.values(), self.forgotten)
+        """Content, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
+        return encode_snapshot(
+            self.type.dump(self.held), self.clients.values(), self.forgotten, self.stacks.snapshot()
+        )
 
     def restore(self, int64_t revision, bytes body not None):
         """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
         """
-        dumped, states, forgotten, _ = decode_snapshot(body)
+        dumped, states, forgotten, undo = decode_snapshot(body)
         content = self.type.load(dumped)
+        stacks = self.stacks.emptied()
+        stacks.restore(revision, undo)
         self.start_at(revision, states, forgotten)
         self.held = content
         self.size = self.type.size(content)
         self.carets = {}
-        self.stacks = TypedUndo(self.type, groups=self.stacks.groups, history=self.stacks.history)
-        self.stacks.start_at(revision)
+        self.stacks = stacks
 
     def replay(self, int64_t base, list entries not None):
         """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
@@ -324,11 +335,13 @@ cdef class TypedDocument(Window):
                 continue
             self.require_next(entry, revision)
             try:
-                inverse = self.type.invert(entry.operation, self.held)
+                inverse = self.inverse(entry.operation)
                 self.held, self.size, told = self.type.commit(self.held, self.size, entry.operation, most)
-                self.stacks.record(entry.client, entry.kind, told, inverse)
             except SynclineError as error:
                 raise ValueError(f"revision {revision} does not fit the content: {error.message}") from error
+            self.stacks.record(
+                entry.client, entry.user, entry.kind, told, inverse, len(entry.payload), entry.time
+            )
             self.keep(entry)
         self.trim()
 

@@ -1,147 +1,474 @@
-"""Undo and redo for each client of a document of any type: undo.pyx's scheme over the seam of types. Sans-I/O.
+"""Undo and redo for each client of a document of any type: the scheme of undo.pyx over the seam of types. Sans-I/O.
 
     head <- u[n] <- u[n-1] ... u[1]     one client's stack: each item leads to the content in which the one below applies
 
-What another client does to the head moves the path: past the top item, then, as that item sees it, past the next one
-(Ressel and Gunzenhaeuser 1999). The item is on the left of what others did. Lazy: what others do is kept once, in
-``log``; only a request or an edit of the client walks it, and steps stay with the item that has not passed them yet.
+What another client does to the head moves the whole path: past the top item, then, as that item sees it, past the next
+one, and so on (Ressel and Gunzenhaeuser 1999). The item is always on the left of what others did. Undo is an ordinary
+operation at the head, made of the top group of items; its inverse goes on the stack of redo. An item of which nothing
+is left is passed over.
 
-Bounds: items of a client; how many revisions back an item may reach; the oldest are dropped, and counted.
+**Lazy.** What others do is kept once for all clients, in ``log``; items remember from where on they have not seen it. Only
+a request walks it: O(items of the group x steps) transforms, bounded by ``MAX_COST``. An edit costs O(1) for others.
+
+**Deterministic.** Looking changes nothing, steps are never composed, and every bound is checked after a commit, in an
+order that depends on commits only. So a snapshot followed by the rest of the log gives the stacks that the whole log
+gives. An undo that the stacks do not explain (bounds were changed between two runs) empties the client's stacks.
+
+Groups: typing, or deleting, that goes on where the last edit of the same kind left off within ``group_ms`` is one
+group, until a new word begins; what typing is says the type (``DocumentType.stroke``). Anything else is a group of its own.
+
+Bounds: groups of a client; bytes of a document, items and log together; how many revisions back an item may reach. The
+oldest groups are dropped, and counted in ``dropped``.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from .errors import ErrorCode, SynclineError
+from .text0 import units
 
 if TYPE_CHECKING:
     from .document_type import DocumentType
     from .window import Kind
 
+CLOSED, TYPING, DELETING = 0, 1, 2
 
-class Item:
-    """One inverse, and what was done above it that it has not seen."""
+#: More at once is a paste or a selection: a group of its own.
+MAX_TYPED = 16
 
-    __slots__ = ("operation", "revision", "steps")
+#: Bounds the work of an undo in a busy document, where every keystroke is an item, and of a key held down.
+MAX_EDITS = 32
 
-    def __init__(self, operation: Any, revision: int) -> None:
+#: What an item, and a step in the log, occupy beside their operations; and how much larger values are than as bytes.
+ITEM_BYTES = 400
+STEP_BYTES = 100
+VALUE_FACTOR = 8
+
+#: How often old items and the old end of the log are looked for, in revisions.
+SWEEP = 256
+
+#: What the transforms of one request may cost, in what the type's ``cost`` counts: about microseconds.
+MAX_COST = 200_000
+
+_MAX_COUNT = 9_007_199_254_740_991
+_VERSION = 1
+
+
+class _Item:
+    """One step back, or forward again. ``operation`` leads from the content after ``created`` to the one before;
+    ``pending`` is what others did since then and before ``at``, in its context; from ``at`` on the log says it."""
+
+    __slots__ = ("at", "created", "joins", "operation", "pending", "size")
+
+    def __init__(self, operation: Any, created: int, joins: bool) -> None:
         self.operation = operation
-        self.revision = revision
-        self.steps: list[Any] = []
+        self.created = self.at = created
+        self.joins = joins  # belongs to the group of the item below
+        self.pending: list[Any] = []
+        self.size = 0
 
 
-class Stack:
-    """One client's items. ``seen``: the revision up to which both lists have been told what others did."""
+class _Stack:
+    """What one client can undo and redo. ``groups``: in ``undo``. The rest: what the newest group may go on with."""
 
-    __slots__ = ("redo", "seen", "undo")
+    __slots__ = ("blank", "caret", "caret_at", "client", "edits", "groups", "open", "redo", "time", "undo", "user")
 
-    def __init__(self, seen: int) -> None:
-        self.undo: list[Item] = []
-        self.redo: list[Item] = []
-        self.seen = seen
+    def __init__(self, client: str, user: str) -> None:
+        self.client = client
+        self.user = user
+        self.undo: list[_Item] = []
+        self.redo: list[_Item] = []
+        self.groups = 0
+        self.open = CLOSED
+        self.time = 0  # of its last edit, in milliseconds
+        self.caret = 0  # where that left off,
+        self.caret_at = 0  # at which revision,
+        self.blank = False  # and whether it ended in a space
+        self.edits = 0
+
+
+class _Plan(NamedTuple):
+    """What an undo would do: ``left`` items stay; ``passed`` is what others did after ``until``, as those see it."""
+
+    operation: Any
+    left: int
+    groups: int
+    until: int
+    passed: list[Any]
+
+
+_ItemRow = tuple[bool, int, int, bytes, list[bytes]]
+_StackRow = tuple[str, str, int, int, int, int, bool, int, list[_ItemRow], list[_ItemRow]]
+_Snapshot = tuple[int, list[bytes | None], list[_StackRow]]
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Snapshot).decode
 
 
 class TypedUndo:
     """The stacks of one document."""
 
-    def __init__(self, type: DocumentType[Any, Any], *, groups: int = 100, history: int = 20_000) -> None:
-        """``groups``: items of one client; 0 keeps nothing at all. ``history``: revisions."""
+    def __init__(
+        self,
+        type: DocumentType[Any, Any],
+        *,
+        groups: int = 100,
+        max_bytes: int = 4_194_304,
+        history: int = 20_000,
+        group_ms: int = 1000,
+    ) -> None:
+        """``groups``: of one client; 0 keeps nothing at all. ``history``: revisions."""
         self.type = type
-        self.groups = groups
-        self.history = history
+        self.max_groups = groups
+        self.max_bytes = max_bytes
+        self.max_history = history
+        self.group_ms = group_ms
         self.revision = 0
         self.dropped = 0
-        self.log: deque[tuple[str, Any]] = deque(maxlen=history)
-        self.stacks: dict[str, Stack] = {}
+        self._base = 0
+        self._log: list[tuple[Any, int]] = []  # of revisions base + 1 ... revision: (operation or None, its size)
+        self._logged = 0  # bytes of them
+        self._occupied = 0  # bytes of all items
+        self._stacks: dict[str, _Stack] = {}
+        self._planned: tuple[str, str, int, _Plan | None] = ("", "", -1, None)  # for what revision, and what
 
-    def start_at(self, revision: int) -> None:
-        """Nothing is known of what was done up to ``revision``."""
-        self.revision = revision
+    @property
+    def footprint(self) -> int:
+        """About what it occupies in memory; at most ``max_bytes`` after a commit."""
+        return self._occupied + self._logged
+
+    def emptied(self) -> TypedUndo:
+        """Another one with the same bounds."""
+        other = TypedUndo(
+            self.type,
+            groups=self.max_groups,
+            max_bytes=self.max_bytes,
+            history=self.max_history,
+            group_ms=self.group_ms,
+        )
+        other.dropped = self.dropped
+        return other
 
     def depth(self, client: str) -> tuple[int, int]:
-        """(to undo, to redo), at most: others may have left nothing of one. O(1)."""
-        stack = self.stacks.get(client)
-        return (0, 0) if stack is None else (len(stack.undo), len(stack.redo))
+        """(groups to undo, groups to redo): at most so many, as others may have left nothing of one. O(1)."""
+        stack = self._stacks.get(client)
+        return (0, 0) if stack is None else (stack.groups, len(stack.redo))
 
-    def operation(self, client: str, kind: Kind) -> Any | None:
-        """What "undo" or "redo" would do at the head; None: nothing. Items of which nothing is left go.
+    def operation(self, client: str, user: str, kind: Kind) -> Any | None:
+        """What "undo" or "redo" would do at the head, None when there is nothing to do. Forgets nothing.
 
-        O(items looked at x steps since). Raises as ``transform``.
+        Raises SynclineError(operation_invalid) when that would take too long. O(items x steps since).
         """
-        stack = self.stacks.get(client)
-        if stack is None:
+        plan = self._plan(client, user, kind)
+        self._planned = (client, kind, self.revision, plan)
+        return None if plan is None else plan.operation
+
+    def record(
+        self, client: str, user: str, kind: Kind, operation: Any, inverse: Any, size: int, time: float = 0.0
+    ) -> None:
+        """The next revision: ``operation`` as it was applied to the head and has ``size`` bytes in the log, ``inverse``
+        undoes it there (None when ``groups`` is 0). Never refuses: what cannot be undone is discarded."""
+        if self.max_groups <= 0:
+            self.revision += 1
+            self._base = self.revision
+            return
+        stack = self._stacks.get(client)
+        if stack is not None and stack.user != user:
+            self._discard(stack)
+            stack = None
+        try:
+            if kind in ("edit", "restore"):
+                if not self.type.is_identity(inverse):  # formats that were there already are no change
+                    if stack is None:
+                        stack = self._stacks[client] = _Stack(client, user)
+                    self._edit(stack, operation, inverse, kind == "edit", to_ms(time))
+            elif stack is not None:
+                self._take(stack, user, kind, operation, inverse)
+        except SynclineError:  # lengths that overflow, or too much work
+            if stack is not None and client in self._stacks:
+                self._discard(stack)
+        # Nobody else's items have to see it when there is nobody else: a single author costs no log.
+        step = operation if len(self._stacks) > (client in self._stacks) else None
+        weight = STEP_BYTES + VALUE_FACTOR * size if step is not None else STEP_BYTES
+        self._log.append((step, weight))
+        self._logged += weight
+        self.revision += 1
+        if not self._stacks:
+            self._sweep(0)
+        if self.revision % SWEEP == 0:
+            self._sweep(self.revision - self.max_history)
+        if self.footprint > self.max_bytes:
+            self._squeeze()
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _plan(self, client: str, user: str, kind: Kind) -> _Plan | None:
+        """The newest group of which something is left; None without any."""
+        stack = self._stacks.get(client)
+        if stack is None or stack.user != user:
             return None
-        self.catch_up(stack)
         items = stack.redo if kind == "redo" else stack.undo
-        while items:
-            self.settle(items, len(items) - 1)
-            if not self.type.is_identity(items[-1].operation):
-                return items[-1].operation
-            self.pop(items)
+        index, groups, until = len(items), 0, self.revision
+        passed: list[Any] = []
+        budget = [MAX_COST]
+        while index:
+            whole = None
+            while True:
+                index -= 1
+                item = items[index]
+                operation, passed = self._lift(item, until, passed, budget)
+                until = item.created - 1
+                whole = operation if whole is None else self.type.compose(whole, operation)
+                if not item.joins:
+                    break
+            groups += 1
+            if not self.type.is_identity(whole):
+                return _Plan(whole, index, groups, until, passed)
         return None
 
-    def record(self, client: str, kind: Kind, operation: Any, inverse: Any) -> None:
-        """The next revision: ``operation`` as it was applied to the head, ``inverse`` undoes it there."""
-        if self.groups == 0:
-            self.revision += 1
-            return
-        stack = self.stacks.get(client)
-        if stack is None:
-            stack = self.stacks[client] = Stack(self.revision)
-        self.catch_up(stack)
-        if kind in ("undo", "redo"):
-            source, target = (stack.redo, stack.undo) if kind == "redo" else (stack.undo, stack.redo)
-            if source:
-                self.settle(source, len(source) - 1)
-                self.pop(source)
+    def _steps(self, item: _Item, until: int) -> Iterator[Any]:
+        yield from item.pending
+        for step, _ in self._log[item.at - self._base : until - self._base]:
+            if step is not None:
+                yield step
+
+    def _lift(self, item: _Item, until: int, passed: list[Any], budget: list[int]) -> tuple[Any, list[Any]]:
+        """The item after all that others did, and that as the item below sees it."""
+        operation, below = item.operation, []
+        for step in (*self._steps(item, until), *passed):
+            budget[0] -= self.type.cost(operation, step)
+            if budget[0] < 0:
+                raise SynclineError(ErrorCode.OPERATION_INVALID, "too much was committed since what it would undo")
+            below.append(self.type.transform(step, operation, "right"))
+            operation = self.type.transform(operation, step, "left")
+        return operation, below
+
+    # -- recording ---------------------------------------------------------------------------------------------------
+
+    def _edit(self, stack: _Stack, operation: Any, inverse: Any, may_join: bool, time: int) -> None:
+        kind, at, text = self._stroke(operation, inverse) if may_join else (CLOSED, 0, "")
+        joins = kind != CLOSED and kind == stack.open and self._continues(stack, at, text, time)
+        forward = joins and at == stack.caret
+        self._cut(stack.redo, 0, len(stack.redo))
+        if joins:
+            top = stack.undo[-1]
+            if not any(True for _ in self._steps(top, self.revision)):
+                top.operation = self.type.compose(inverse, top.operation)
+                top.at = self.revision + 1
+                self._count(top)
+            else:
+                self._push(stack.undo, inverse, True)
+            stack.edits += 1
         else:
-            target = stack.undo
-            stack.redo.clear()
-        self.revision += 1
-        self.log.append((client, operation))
-        stack.seen = self.revision
-        if not self.type.is_identity(inverse):
-            target.append(Item(inverse, self.revision))
-        self.trim(stack)
+            self._push(stack.undo, inverse, False)
+            stack.groups += 1
+            stack.edits = 1
+            if stack.groups > self.max_groups:
+                self._drop_oldest(stack, stack.undo)
+        stack.open = kind
+        if kind != CLOSED:
+            # Deleting goes backwards unless it is known to go on at the same place.
+            stack.blank = text[0 if kind == DELETING and not forward else -1].isspace()
+            stack.time = time
+            stack.caret = at + units(text) if kind == TYPING else at
+            stack.caret_at = self.revision + 1
 
-    # -------------------------------------------------------------------------------------------------- the paths
+    def _stroke(self, operation: Any, inverse: Any) -> tuple[int, int, str]:
+        """(TYPING or DELETING, where, what) for a few characters at one place; else CLOSED."""
+        for kind, one in ((TYPING, operation), (DELETING, inverse)):
+            stroke = self.type.stroke(one)
+            if stroke is not None and 0 < units(stroke[1]) <= MAX_TYPED:
+                return kind, *stroke
+        return CLOSED, 0, ""
 
-    def catch_up(self, stack: Stack) -> None:
-        """Tells both lists what was committed since; all of it is others', as an own commit catches up first."""
-        behind = self.revision - stack.seen
-        stack.seen = self.revision
-        if behind > len(self.log):
-            self.dropped += len(stack.undo) + len(stack.redo)
-            stack.undo.clear()
-            stack.redo.clear()
-        elif behind:
-            steps = [self.log[index][1] for index in range(len(self.log) - behind, len(self.log))]
+    def _continues(self, stack: _Stack, at: int, text: str, time: int) -> bool:
+        """Whether an edit of the right kind belongs to the open group. Leaves the caret where it is at the head."""
+        if stack.edits >= MAX_EDITS or self.group_ms == 0 or not 0 <= time - stack.time <= self.group_ms:
+            return False
+        for step, _ in self._log[stack.caret_at - self._base :]:
+            if step is not None:
+                stack.caret = self.type.move(step, stack.caret)
+        stack.caret_at = self.revision
+        if at == stack.caret:
+            return not (stack.blank and not text[0].isspace())
+        return (
+            stack.open == DELETING and at + units(text) == stack.caret and not (stack.blank and not text[-1].isspace())
+        )
+
+    def _take(self, stack: _Stack, user: str, kind: Kind, operation: Any, inverse: Any) -> None:
+        """What the stacks say has been done."""
+        items = stack.redo if kind == "redo" else stack.undo
+        if self._planned[:3] == (stack.client, kind, self.revision):
+            plan = self._planned[3]
+        else:
+            plan = self._plan(stack.client, user, kind)  # on loading
+        if plan is None or not self.type.is_same(plan.operation, operation):
+            self._discard(stack)
+            return
+        lowest = items[plan.left - 1] if plan.left else None
+        if lowest is not None:
+            lowest.pending = [*self._steps(lowest, plan.until), *plan.passed]
+            lowest.at = self.revision + 1
+            self._count(lowest)
+        self._cut(items, plan.left, len(items))
+        stack.open = CLOSED
+        if kind == "undo":
+            stack.groups -= plan.groups
+            self._push(stack.redo, inverse, False)
+        else:
+            self._push(stack.undo, inverse, False)
+            stack.groups += 1
+
+    # -- items -------------------------------------------------------------------------------------------------------
+
+    def _push(self, items: list[_Item], operation: Any, joins: bool) -> None:
+        item = _Item(operation, self.revision + 1, joins)
+        items.append(item)
+        self._count(item)
+
+    def _count(self, item: _Item) -> None:
+        """Keeps ``_occupied`` right after a change of the item."""
+        encode = self.type.encode
+        self._occupied -= item.size
+        item.size = ITEM_BYTES + VALUE_FACTOR * len(encode(item.operation))
+        item.size += sum(STEP_BYTES + VALUE_FACTOR * len(encode(step)) for step in item.pending)
+        self._occupied += item.size
+
+    def _cut(self, items: list[_Item], start: int, end: int) -> None:
+        self._occupied -= sum(item.size for item in items[start:end])
+        del items[start:end]
+
+    def _drop_oldest(self, stack: _Stack, items: list[_Item]) -> None:
+        """The bottom group of a stack that is not empty."""
+        end = 1
+        while end < len(items) and items[end].joins:
+            end += 1
+        self._cut(items, 0, end)
+        self.dropped += 1
+        if items is stack.undo:
+            stack.groups -= 1
+            if not items:
+                stack.open = CLOSED
+        if not stack.undo and not stack.redo:
+            del self._stacks[stack.client]
+
+    def _discard(self, stack: _Stack) -> None:
+        self.dropped += stack.groups + len(stack.redo)
+        self._cut(stack.undo, 0, len(stack.undo))
+        self._cut(stack.redo, 0, len(stack.redo))
+        del self._stacks[stack.client]
+
+    def _sweep(self, floor: int) -> None:
+        """Drops what reaches below ``floor``, then the part of the log that no item has to see. O(clients + log)."""
+        lowest = self.revision
+        for stack in list(self._stacks.values()):
             for items in (stack.undo, stack.redo):
+                while items and items[0].at < floor:
+                    self._drop_oldest(stack, items)
                 if items:
-                    items[-1].steps.extend(steps)
-        self.trim(stack)
+                    lowest = min(lowest, items[0].at)
+        done = lowest - self._base
+        self._logged -= sum(size for _, size in self._log[:done])
+        del self._log[:done]
+        self._base = lowest
 
-    def settle(self, items: list[Item], index: int) -> None:
-        """Takes the item past its steps; the one below gets them as this one sees them."""
-        item = items[index]
-        below: list[Any] = []
-        transform, operation = self.type.transform, item.operation
-        for step in item.steps:
-            below.append(transform(step, operation, "right"))
-            operation = transform(operation, step, "left")
-        item.operation, item.steps = operation, []
-        if index:
-            items[index - 1].steps.extend(below)
+    def _squeeze(self) -> None:
+        """Over the bound on bytes: drops the oldest groups, a quarter at a time, until there is room again."""
+        self._sweep(0)
+        while self._stacks and self.footprint > self.max_bytes // 4 * 3:
+            oldest = [
+                (item.created, stack, items)
+                for stack in self._stacks.values()
+                for items in (stack.undo, stack.redo)
+                for item in items
+                if not item.joins
+            ]
+            oldest.sort(key=lambda group: group[0])
+            for _, stack, items in oldest[: (len(oldest) + 3) // 4]:
+                self._drop_oldest(stack, items)
+            self._sweep(0)
 
-    def pop(self, items: list[Item]) -> None:
-        """Drops the top item, which is settled."""
-        items.pop()
+    # -- persistence -------------------------------------------------------------------------------------------------
 
-    def trim(self, stack: Stack) -> None:
-        """Holds the bounds of one client: the oldest items go."""
-        for items in (stack.undo, stack.redo):
-            over = max(0, len(items) - self.groups)
-            while over < len(items) and items[over].revision <= self.revision - self.history:
-                over += 1
-            del items[:over]
-            self.dropped += over
+    def snapshot(self) -> bytes:
+        """Everything, for ``restore`` at the same revision; empty when there is nothing. O(size)."""
+        if not self._stacks:
+            return b""
+        encode = self.type.encode
+
+        def rows(items: list[_Item]) -> list[_ItemRow]:
+            return [
+                (item.joins, item.created, item.at, encode(item.operation), [encode(step) for step in item.pending])
+                for item in items
+            ]
+
+        stacks = [
+            (
+                *(stack.client, stack.user, stack.open, stack.time, stack.caret, stack.caret_at, stack.blank),
+                *(stack.edits, rows(stack.undo), rows(stack.redo)),
+            )
+            for stack in self._stacks.values()
+        ]
+        log = [None if step is None else encode(step) for step, _ in self._log]
+        return _encode((_VERSION, log, stacks))
+
+    def restore(self, revision: int, body: bytes) -> None:
+        """Takes over a snapshot made at ``revision``. Raises ValueError, and changes nothing, when it is damaged."""
+        fresh = self.emptied()
+        fresh.revision = fresh._base = revision
+        if body and self.max_groups > 0:
+            try:
+                fresh._read(revision, body)
+            except (ValueError, RecursionError, SynclineError) as error:
+                raise ValueError(f"damaged body: {error}") from error
+        self.revision, self._base = revision, fresh._base
+        self._log, self._logged = fresh._log, fresh._logged
+        self._stacks, self._occupied = fresh._stacks, fresh._occupied
+        self._planned = fresh._planned
+
+    def _read(self, revision: int, body: bytes) -> None:
+        """The part of ``restore`` that fills a new object."""
+        version, log, stacks = _decode(body)
+        if version != _VERSION or len(log) > revision:
+            raise ValueError("stacks of an unknown version, or a log that is too long")
+        decode = self.type.decode
+        self._base = revision - len(log)
+        for step in log:
+            weight = STEP_BYTES + (0 if step is None else VALUE_FACTOR * len(step))
+            self._log.append((None if step is None else decode(step), weight))
+            self._logged += weight
+        for client, user, opened, time, caret, caret_at, blank, edits, undo, redo in stacks:
+            stack = _Stack(client, user)
+            stack.undo, stack.redo = self._read_items(undo), self._read_items(redo)
+            stack.groups = sum(not item.joins for item in stack.undo)
+            stack.open, stack.time, stack.caret, stack.caret_at = opened, time, caret, caret_at
+            stack.blank, stack.edits = blank, edits
+            if (
+                client in self._stacks
+                or not (undo or redo)
+                or opened not in (CLOSED, TYPING, DELETING)
+                or (opened and not (undo and self._base <= caret_at <= revision and 0 <= caret <= _MAX_COUNT))
+            ):
+                raise ValueError("stacks do not fit together")
+            self._stacks[client] = stack
+
+    def _read_items(self, rows: list[_ItemRow]) -> list[_Item]:
+        items: list[_Item] = []
+        last = 0
+        for joins, created, at, operation, pending in rows:
+            if not last < created <= at <= self.revision or at < self._base or (joins and not items):
+                raise ValueError("items do not fit together")
+            item = _Item(self.type.decode(operation), created, joins)
+            item.at, last = at, at
+            item.pending = [self.type.decode(step) for step in pending]
+            items.append(item)
+            self._count(item)
+        return items
+
+
+def to_ms(time: float) -> int:
+    """As the log keeps it, so that the same groups come out on loading."""
+    return int(time * 1000 + 0.5) if 0 <= time < 9e12 else 0

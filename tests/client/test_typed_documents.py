@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.client import BufferFull, Closed, RequestError, TypedDocument, connect
+from syncline.client.document_state import Request
 from syncline.client.typed_state import TypedState
 from syncline.core.errors import SynclineError
 from syncline.core.types import document_type, open_document
@@ -36,6 +37,7 @@ class Desk:
         self.up: list[Any] = []
         self.down: list[Any] = []
         self.shown: Any = None
+        self.asked = 0  # requests
 
     def mirror(self, changes: list[Any]) -> None:
         """What a listener would have: the changes alone, from the last reset on."""
@@ -57,7 +59,7 @@ class Server:
         self.document = open_document(name, "d", "g")
         self.log: list[Any] = []
         self.desks = [Desk(name, f"c{number}") for number in range(3)]
-        self.refused = 0
+        self.refused = self.undone = 0
         for desk in self.desks:
             self.join(desk)
 
@@ -80,18 +82,27 @@ class Server:
         assert desk.shown == state.content
 
     def told(self, desk: Desk, entry: Any) -> list[Any]:
-        number, client, seq, operation = entry
-        return desk.state.receive(number, client, seq, copy.deepcopy(operation))
+        number, client, seq, operation, kind = entry
+        return desk.state.receive(number, client, seq, copy.deepcopy(operation), kind)
 
     def arrive(self, desk: Desk) -> None:
-        seq, base, operation = desk.up.pop(0)
+        seq, base, work = desk.up.pop(0)
         if self.random.random() < 0.15 and seq > self.document.last_seq(desk.state.client):
             self.refused += 1
             desk.down.append(("refused", seq))
             return
-        receipt = self.document.receive(desk.state.client, "u", seq, base, copy.deepcopy(operation))
+        client = desk.state.client
+        if not isinstance(work, Request):
+            receipt = self.document.receive(client, "u", seq, base, copy.deepcopy(work))
+        else:
+            try:
+                receipt = self.document.undo(client, "u", seq, base, work.kind)
+            except SynclineError:
+                desk.down.append(("refused", seq))
+                return
+            self.undone += 1
         if not receipt.duplicate:
-            entry = (receipt.revision, desk.state.client, seq, receipt.entry.told())
+            entry = (receipt.revision, client, seq, receipt.entry.told(), receipt.entry.kind)
             self.log.append(entry)
             for one in self.desks:
                 one.down.append(entry)
@@ -100,7 +111,10 @@ class Server:
         desk = self.random.choice(self.desks)
         state = desk.state
         what = self.random.random()
-        if what < 0.4:
+        if what < 0.07:
+            desk.asked += 1
+            state.request("undo" if self.random.random() < 0.6 else "redo")
+        elif what < 0.4:
             value = random_edit(self.name, self.random, state.content)
             desk.mirror([state.edit(copy.deepcopy(value))])
         elif what < 0.6:
@@ -146,6 +160,16 @@ def test_schedules_converge(name: str, seed: random.Random) -> None:
     for desk in server.desks:
         assert desk.state.content == server.document.content() == desk.shown
         assert desk.state.revision == server.document.revision
+        assert len(desk.state.finished) == desk.asked  # each request is answered once
+
+
+@every_type
+def test_schedules_undo(name: str) -> None:
+    server = Server(name, random.Random(2))
+    for _ in range(1500):
+        server.step()
+    server.settle()
+    assert server.undone > 20
 
 
 @every_type
@@ -266,3 +290,87 @@ async def test_edits_made_without_a_connection(tmp_path: Path, name: TypeName) -
                 clock.gate.set()
                 await until(lambda: ada.reconnects == 1)
                 await settle(mine, theirs)
+
+
+@every_type
+async def test_undo_and_redo_leave_others_alone(open_client: Open, codec: str, name: TypeName) -> None:
+    ada, bob = await open_client(codec=codec), await open_client()
+    first: Any = [{"insert": "Hello, world"}] if name == "rich-text" else {"items": [1, 2], "n": 0}
+    await ada.create_document("d", type=name, content=first)
+    document, other = await ada.document("d", type=name), await bob.document("d", type=name)
+    origins: list[str] = []
+    document.on_change(lambda operation, origin: origins.append(origin))
+    assert (document.can_undo, await document.undo(), await document.redo()) == (0, False, False)
+    if name == "rich-text":
+        document.submit([{"retain": 5, "attributes": {"bold": True}}])
+        undone: Any = [{"insert": "Oh! Hello, world"}]
+        redone: Any = [{"insert": "Oh! "}, {"insert": "Hello", "attributes": {"bold": True}}, {"insert": ", world"}]
+    else:
+        document.submit([{"p": ["items", 0], "ld": 1}])
+        undone, redone = {"items": [1, 2], "n": 7}, {"items": [2], "n": 7}
+    await settle(document, other)
+    other.submit([{"insert": "Oh! "}] if name == "rich-text" else [{"p": ["n"], "na": 7}])
+    await settle(document, other)
+    assert document.can_undo == 1
+    assert await document.undo()
+    assert await settle(document, other) == undone
+    assert (document.can_undo, document.can_redo) == (0, 1)
+    assert await document.redo()
+    assert await settle(document, other) == redone
+    assert origins == ["local", "remote", "undo", "redo"]
+    await document.restore(0)
+    assert await settle(document, other) == first
+    assert origins[-1] == "restore"
+
+
+async def test_an_undo_waits_for_what_was_done_before_it(open_client: Open) -> None:
+    document = await (await open_client()).document("d", type="json")
+    document.submit([{"p": [], "od": None, "oi": [1]}])
+    undone = asyncio.create_task(document.undo())
+    await asyncio.sleep(0)  # it stands in the queue
+    document.submit([{"p": [0], "ld": 1}])
+    assert await undone
+    await document.settled()
+    assert document.content is None
+
+
+@every_type
+async def test_an_undo_that_loses_its_connection(open_client: Open, name: TypeName) -> None:
+    clock = GateClock()
+    ada, bob = await open_client(clock=clock), await open_client()
+    document, other = await ada.document("d", type=name), await bob.document("d", type=name)
+    rng = random.Random(1)
+    document.submit(random_edit(name, rng, document.content))
+    await settle(document, other)
+    clock.gate.clear()
+    undone = asyncio.create_task(document.undo())
+    await asyncio.sleep(0)
+    cut(ada)
+    await until(lambda: ada.state == "waiting")
+    other.submit(random_edit(name, rng, other.content))
+    await other.settled()
+    clock.gate.set()
+    assert await undone
+    await settle(document, other)
+    assert (document.can_undo, document.can_redo) == (0, 1)
+
+
+def test_a_committed_edit_is_not_carried_over() -> None:
+    """Its ack was lost, and so was the history behind it: the whole content, which holds it, must not get it twice."""
+    state = TypedState(document_type("json"), "c")
+    state.start("g", 0, [], 0)
+    state.edit([{"p": [0], "li": "mine"}])
+    submission = state.take()
+    assert submission is not None and submission.seq == 1
+    state.edit([{"p": [1], "li": "later"}])
+    state.detach()
+    state.start("g", 7, ["theirs", "mine"], 1)
+    assert state.content == ["theirs", "mine", "later"] and len(state.waiting) == 1
+    request = state.request("undo")
+    state.take()
+    state.receive(8, "c", 2, state.type.describe(state.in_flight))
+    state.take()
+    assert state.in_flight is request
+    state.detach()
+    state.start("g", 9, ["theirs", "mine"], 3)
+    assert state.finished == [(request, True)] and state.settled

@@ -13,6 +13,8 @@ from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.rich_type import RichType
 from syncline.core.typed_document import TypedDocument
+from syncline.core.typed_undo import TypedUndo
+from tests.oracle.typed_undo import Eager
 
 TYPES: list[DocumentType[Any, Any]] = [RichType(), JsonType()]
 
@@ -44,7 +46,7 @@ def edit(document: TypedDocument, dice: random.Random) -> Any:
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
 @pytest.mark.parametrize("seed", range(60))
 def test_the_only_author_goes_back_and_forth_through_every_content(type: DocumentType[Any, Any], seed: int) -> None:
-    dice, document, seq = random.Random(seed), TypedDocument(type, "d", "g"), 0
+    dice, document, seq = random.Random(seed), TypedDocument(type, "d", "g", undo_group_ms=0), 0
     shown = [copy.deepcopy(document.content())]
     for seq in range(1, 11):
         depth = document.undo_depth("a")[0]
@@ -58,3 +60,243 @@ def test_the_only_author_goes_back_and_forth_through_every_content(type: Documen
             assert document.content() == expected
         with pytest.raises(SynclineError):
             document.undo("a", "ann", seq + 1, document.revision, kind)
+
+
+class Schedule:
+    """Several clients who edit, undo and redo at random; what the document does is compared with the oracle."""
+
+    def __init__(self, type: DocumentType[Any, Any], seed: int, **bounds: int) -> None:
+        self.type, self.dice, self.bounds = type, random.Random(seed), bounds
+        self.document = self.fresh()
+        self.oracle = Eager(type)
+        self.seqs = dict.fromkeys("abc", 0)
+        self.done = {"edit": 0, "undo": 0, "redo": 0, "nothing": 0}
+        self.log: list[Any] = []
+
+    def fresh(self) -> TypedDocument:
+        return TypedDocument(self.type, "d", "g", **{"undo_group_ms": 0, **self.bounds})
+
+    def step(self) -> None:
+        document, client = self.document, self.dice.choice("abc")
+        kind = self.dice.choices(["edit", "undo", "redo"], [5, 3, 2])[0]
+        self.seqs[client] += 1
+        arguments = (client, client, self.seqs[client], document.revision)
+        before = self.type.load(self.type.dump(self.type.parse_content(document.content(), trusted=True)))
+        expected = None if kind == "edit" else self.oracle.expected(client, kind)
+        if kind == "edit":
+            receipt = document.receive(*arguments, edit(document, self.dice))
+        elif expected is None:
+            with pytest.raises(SynclineError, match="nothing"):
+                document.undo(*arguments, kind)
+            self.done["nothing"] += 1
+            return
+        else:
+            receipt = document.undo(*arguments, kind)
+            assert self.type.is_same(expected, receipt.entry.operation)
+        operation = receipt.entry.operation
+        self.log.append(receipt.entry)
+        self.done[kind] += 1
+        self.oracle.commit(client, kind, operation, self.type.invert(operation, before))
+
+    def document_stacks(self) -> bytes:
+        """The part of the snapshot that is about undo."""
+        stacks = TypedUndo(self.type, group_ms=0)
+        content = self.type.empty()
+        for entry in self.log:
+            inverse = self.type.invert(entry.operation, content)
+            content = self.type.apply(content, entry.operation)
+            stacks.record(entry.client, entry.user, entry.kind, entry.operation, inverse, len(entry.payload))
+        return stacks.snapshot()
+
+    def loaded(self, since: int = 0, snapshot: bytes | None = None) -> TypedDocument:
+        other = self.fresh()
+        if snapshot is not None:
+            other.restore(since, snapshot)
+        other.replay(since, self.log[since:])
+        return other
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+@pytest.mark.parametrize("seed", range(40))
+def test_looking_late_sees_what_looking_at_once_would(type: DocumentType[Any, Any], seed: int) -> None:
+    schedule = Schedule(type, seed)
+    for _ in range(60):
+        schedule.step()
+    assert schedule.done["edit"] and schedule.done["undo"]
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+def test_the_schedules_are_not_idle(type: DocumentType[Any, Any]) -> None:
+    schedule = Schedule(type, 1)
+    for _ in range(400):
+        schedule.step()
+    assert min(schedule.done.values()) > 10, schedule.done
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+@pytest.mark.parametrize("seed", range(25))
+def test_stacks_are_the_same_after_loading(type: DocumentType[Any, Any], seed: int) -> None:
+    bounds = {"undo_depth": 5, "undo_history": 30, "undo_bytes": 20_000} if seed % 2 else {}
+    schedule = Schedule(type, seed, **bounds)
+    document, snapshots = schedule.document, [(0, None)]
+    for _ in range(50):
+        if not bounds:
+            schedule.step()
+        else:
+            client, kind = schedule.dice.choice("abc"), schedule.dice.choice(["edit", "edit", "undo", "redo"])
+            schedule.seqs[client] += 1
+            arguments = (client, client, schedule.seqs[client], document.revision)
+            try:
+                receipt = (
+                    document.receive(*arguments, edit(document, schedule.dice))
+                    if kind == "edit"
+                    else document.undo(*arguments, kind)  # type: ignore[arg-type]
+                )
+            except SynclineError:
+                continue
+            schedule.log.append(receipt.entry)
+        if schedule.dice.random() < 0.1:
+            snapshots.append((document.revision, document.snapshot()))  # type: ignore[arg-type]
+    for revision, snapshot in snapshots:
+        other = schedule.loaded(revision, snapshot)
+        assert other.snapshot() == document.snapshot()
+        assert (other.content(), other.undo_bytes) == (document.content(), document.undo_bytes)
+
+
+def typed(document: TypedDocument, seq: int, at: int, text: str, time: float, client: str = "a") -> None:
+    operation: list[Any] = [{"retain": at}, {"insert": text}] if at else [{"insert": text}]
+    document.receive(client, client, seq, document.revision, operation, time=time)
+
+
+def plain(document: TypedDocument) -> str:
+    return "".join(op["insert"] for op in document.content())
+
+
+def test_typing_in_rich_text_is_undone_word_by_word() -> None:
+    document = TypedDocument(RichType(), "d", "g")
+    for index, letter in enumerate("two words"):
+        typed(document, index + 1, index, letter, 1.0 + index / 10)
+    assert document.undo_depth("a") == (2, 0)
+    document.undo("a", "a", 10, document.revision)
+    assert plain(document) == "two "
+    document.undo("a", "a", 11, document.revision)
+    assert plain(document) == ""
+    document.undo("a", "a", 12, document.revision, "redo")
+    document.undo("a", "a", 13, document.revision, "redo")
+    assert plain(document) == "two words"
+
+
+def test_others_move_the_place_where_typing_goes_on() -> None:
+    document = TypedDocument(RichType(), "d", "g")
+    typed(document, 1, 0, "a", 1.0)
+    typed(document, 1, 0, "other ", 1.1, client="b")
+    typed(document, 2, 7, "b", 1.2)
+    assert document.undo_depth("a") == (1, 0)
+    document.undo("a", "a", 3, document.revision)
+    assert plain(document) == "other "
+    document.undo("a", "a", 4, document.revision, "redo")
+    assert plain(document) == "other ab"
+
+
+def test_backspaces_are_one_group_and_a_pause_ends_it() -> None:
+    document = TypedDocument(RichType(), "d", "g")
+    typed(document, 1, 0, "a long text to begin with", 1.0)
+    for index in range(3):
+        operation = [{"retain": 24 - index}, {"delete": 1}]
+        document.receive("a", "a", 2 + index, document.revision, operation, time=2.0 + index / 10)
+    document.receive("a", "a", 5, document.revision, [{"retain": 21}, {"delete": 1}], time=9.0)
+    assert document.undo_depth("a") == (3, 0) and plain(document) == "a long text to begin "
+    document.undo("a", "a", 6, document.revision)
+    assert plain(document) == "a long text to begin w"
+    document.undo("a", "a", 7, document.revision)
+    assert plain(document) == "a long text to begin with"
+
+
+def test_undo_brings_back_what_others_changed_meanwhile_as_it_was() -> None:
+    document = TypedDocument(JsonType(), "d", "g")
+    document.receive("a", "a", 1, 0, [{"p": [], "od": None, "oi": {"list": [1, 2], "n": 0}}])
+    document.receive("a", "a", 2, 1, [{"p": ["list", 0], "ld": 1}])
+    document.receive("b", "b", 1, 2, [{"p": ["list", 0], "li": 0}])
+    document.receive("b", "b", 2, 3, [{"p": ["n"], "na": 7}])
+    document.undo("a", "a", 3, 4)
+    assert document.content() == {"list": [1, 0, 2], "n": 7}
+    document.undo("a", "a", 4, 5, "redo")
+    assert document.content() == {"list": [0, 2], "n": 7}
+
+
+def test_a_subtree_that_somebody_removed_is_passed_over() -> None:
+    document = TypedDocument(JsonType(), "d", "g")
+    document.receive("a", "a", 1, 0, [{"p": [], "od": None, "oi": {"n": 0}}])
+    document.receive("a", "a", 2, 1, [{"p": ["x"], "oi": {"deep": 1}}])
+    document.receive("a", "a", 3, 2, [{"p": ["x", "deep"], "na": 1}])
+    document.receive("b", "b", 1, 3, [{"p": ["x"], "od": None}])
+    document.receive("a", "a", 4, 4, [{"p": ["n"], "na": 1}])
+    document.undo("a", "a", 5, 5)
+    assert document.content() == {"n": 0}
+    document.undo("a", "a", 6, 6)  # both steps in x are gone
+    assert document.content() is None
+    with pytest.raises(SynclineError, match="nothing"):
+        document.undo("a", "a", 7, 7)
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+def test_bounds(type: DocumentType[Any, Any]) -> None:
+    dice = random.Random(5)
+    document = TypedDocument(type, "d", "g", undo_depth=4, undo_bytes=8000, undo_history=50, undo_group_ms=0)
+    for seq in range(1, 301):
+        for client in "ab":
+            document.receive(client, client, seq, document.revision, edit(document, dice))
+            assert document.undo_depth(client)[0] <= 4 and document.undo_bytes <= 8000
+    assert document.undo_dropped > 500
+    for seq in range(301, 360):  # long ago for a: beyond the history
+        document.receive("b", "b", seq, document.revision, edit(document, dice))
+    while document.revision % 256:
+        document.receive("b", "b", document.revision, document.revision, edit(document, dice))
+    assert document.undo_depth("a") == (0, 0)
+    none = TypedDocument(type, "d", "g", undo_depth=0)
+    none.receive("a", "a", 1, 0, edit(none, dice))
+    assert none.undo_depth("a") == (0, 0) and none.undo_bytes == 0
+
+
+def test_too_much_since_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from syncline.core import typed_undo
+
+    document = TypedDocument(RichType(), "d", "g")
+    typed(document, 1, 0, "mine", 1.0)
+    for seq in range(1, 11):
+        typed(document, seq, 0, "theirs", 2.0, client="b")
+    monkeypatch.setattr(typed_undo, "MAX_COST", 5)
+    with pytest.raises(SynclineError, match="too much"):
+        document.undo("a", "a", 2, document.revision)
+    monkeypatch.undo()
+    document.undo("a", "a", 2, document.revision)
+    assert plain(document) == "theirs" * 10
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+def test_another_user_under_the_client_id_cannot_undo(type: DocumentType[Any, Any]) -> None:
+    document = TypedDocument(type, "d", "g")
+    document.receive("a", "ann", 1, 0, edit(document, random.Random(1)))
+    with pytest.raises(SynclineError):
+        document.undo("a", "bob", 2, 1)
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+def test_damaged_stacks_are_noticed(type: DocumentType[Any, Any]) -> None:
+    schedule = Schedule(type, 3)
+    for _ in range(30):
+        schedule.step()
+    stacks = TypedUndo(type)
+    body = whole = schedule.document_stacks()
+    stacks.restore(schedule.document.revision, whole)
+    assert stacks.snapshot() == whole
+    dice = random.Random(9)
+    for _ in range(600):
+        damaged = bytearray(body)
+        for _ in range(dice.randint(1, 3)):
+            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        fresh = TypedUndo(type)
+        try:
+            fresh.restore(schedule.document.revision, bytes(damaged[: dice.randint(1, len(damaged))]))
+        except ValueError:
+            assert fresh.snapshot() == b"" and fresh.revision == 0

@@ -279,13 +279,64 @@ async def test_history_and_restoring_know_the_type(app: App) -> None:
         past = await ada.call("document:at", document="d", revision=1)
         assert (past["type"], past["content"]) == ("json", {"n": 1, "items": ["a"]}) and "text" not in past
         assert await ada.error("document:blame", document="d") == "invalid_data"
-        assert await ada.error("document:undo", document="d", seq=4, revision=3) == "nothing_to_undo"
-        restored = await ada.call("document:restore", document="d", seq=5, revision=3, to=1)
-        assert (restored["revision"], restored["seq"]) == (4, 5)
+        restored = await ada.call("document:restore", document="d", seq=4, revision=3, to=1)
+        assert (restored["revision"], restored["seq"]) == (4, 4)
         push = await ada.push("document:operation", revision=4)
         assert push["operations"] == [
-            {"client": "a", "seq": 5, "operation": [{"p": ["n"], "od": 3, "oi": 1}], "kind": "restore"}
+            {"client": "a", "seq": 4, "operation": [{"p": ["n"], "od": 3, "oi": 1}], "kind": "restore"}
         ]
-        again = await ada.call("document:restore", document="d", seq=5, revision=3, to=1)
+        again = await ada.call("document:restore", document="d", seq=4, revision=3, to=1)
         assert again["revision"] == 4
         assert (await state_of(app, "d"))["content"] == past["content"]
+        undone = await ada.call("document:undo", document="d", seq=5, revision=4)
+        assert (undone["revision"], undone["undo"], undone["redo"]) == (5, 3, 1)
+        assert (await state_of(app, "d"))["content"] == {"n": 3, "items": ["a"]}
+
+
+UNDONE: dict[str, tuple[Any, list[Any], Any, list[Any]]] = {
+    # what there is, what Ada does, what Bob does, and what there is as Ada undoes it
+    "rich-text": (
+        [{"insert": "Hello world"}],
+        [[{"retain": 6}, {"delete": 5}], [{"retain": 5, "attributes": {"bold": True}}]],
+        [{"insert": "Oh! "}],
+        [
+            [{"insert": "Oh! Hello "}],
+            [{"insert": "Oh! Hello world"}],
+        ],
+    ),
+    "json": (
+        {"items": [1, 2], "n": 0},
+        [[{"p": ["items", 0], "ld": 1}], [{"p": ["n"], "na": 5}]],
+        [{"p": ["items", 0], "li": 0}],
+        [{"items": [0, 2], "n": 0}, {"items": [1, 0, 2], "n": 0}],
+    ),
+}
+
+
+@pytest.mark.parametrize("type", UNDONE)
+async def test_undo_after_a_restart(serve: Serve, backend: str, type: str) -> None:
+    """The stacks come from the snapshot and the log behind it."""
+    if backend == "memory":
+        return
+    content, edits, other, undone = UNDONE[type]
+    config = {"snapshot_operations": 2}
+    async with serve(documents=config) as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        token = (await ada.call("auth:refresh"))["token"]
+        await ada.call("document:create", document="d", type=type, content=content)
+        await ada.call("document:join", document="d", client="a")
+        await bob.call("document:join", document="d", client="b")
+        for seq, operation in enumerate(edits, 1):
+            await submit(ada, "d", seq, seq - 1, operation)
+            await ada.push("document:operation", revision=seq)
+        await submit(bob, "d", 1, 2, other)
+        await ada.push("document:operation", revision=3)
+    async with serve(documents=config) as app, dial(app.url, token=token) as ada:
+        state = await ada.call("document:join", document="d", client="a")
+        assert (state["undo"], state["redo"]) == (2, 0)
+        for seq, expected in enumerate(undone, 3):
+            await ada.call("document:undo", document="d", seq=seq, revision=seq)
+            assert (await state_of(app, "d"))["content"] == expected
+        await ada.call("document:redo", document="d", seq=5, revision=5)
+        assert (await state_of(app, "d"))["content"] == undone[0]
+        entry = (await ada.push("document:operation", revision=6))["operations"][0]
+        assert (entry["client"], entry["seq"], entry["kind"]) == ("a", 5, "redo")

@@ -1,0 +1,159 @@
+"""Undo, redo and restore of a document's handle: what is asked for goes out in its turn, and is answered once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..core.errors import ErrorCode
+from .document_state import Request, RequestKind
+from .errors import ClientError, Diverged, RequestError
+
+if TYPE_CHECKING:
+    from .client import Client
+
+# What became of an undo, redo or restore is not known yet, or it may be asked for again.
+UNDECIDED = frozenset(
+    {
+        ErrorCode.DOCUMENT_UNAVAILABLE.value,
+        ErrorCode.UNAVAILABLE.value,
+        ErrorCode.RATE_LIMITED.value,
+        ErrorCode.INTERNAL.value,
+        ErrorCode.LIMIT_EXCEEDED.value,
+        ErrorCode.NOT_JOINED.value,
+        ErrorCode.SEQUENCE_CONFLICT.value,
+    }
+)
+
+
+class StepState(Protocol):
+    """What a document's state machine has for this."""
+
+    in_flight: Any
+    seq: int
+    attached: bool
+    revision: int
+    undo_depth: int
+    redo_depth: int
+    finished: list[tuple[Request, bool]]
+
+    @property
+    def can_undo(self) -> int: ...
+    @property
+    def can_redo(self) -> int: ...
+    def request(self, kind: RequestKind, to: int = 0) -> Request: ...
+    def refuse(self, seq: int) -> Any: ...
+
+
+class Steps:
+    """A part of a handle, which has a ``_state``, an ``error`` and the ways to send and to be refused."""
+
+    error: ClientError | None
+    _client: Client
+    _schedule: Callable[[], None]
+    _guarded: Callable[..., None]
+    _refused: Callable[[int, str, str], None]
+    _wake: Callable[[], None]
+
+    def __init__(self, state: StepState) -> None:
+        self._steps = state
+        self._requests: dict[Request, asyncio.Future[bool]] = {}
+        self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
+
+    @property
+    def can_undo(self) -> int:
+        """How many steps of this client's there are at least; 0: none that is known of."""
+        return self._steps.can_undo
+
+    @property
+    def can_redo(self) -> int:
+        return self._steps.can_redo
+
+    async def undo(self) -> bool:
+        """Takes back this client's last step, whatever others did since; what they did stays. False: there is none.
+
+        Steps live on the server: they outlast reconnects, and a program that keeps ``client_id``. Raises RequestError
+        (forbidden, ...), BufferFull, and what ended the handle.
+        """
+        return await self._ask_for("undo")
+
+    async def redo(self) -> bool:
+        """Takes back the last ``undo``; as that."""
+        return await self._ask_for("redo")
+
+    async def restore(self, revision: int) -> None:
+        """Makes the document what it was at ``revision``, as a new operation of this client that can be undone.
+
+        Raises RequestError: history_trimmed (older than the horizon), revision_unknown, forbidden, ...
+        """
+        if not await self._ask_for("restore", revision):
+            raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
+
+    async def _ask_for(self, kind: RequestKind, to: int = 0) -> bool:
+        if self.error is not None:
+            raise self.error
+        request = self._steps.request(kind, to)
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._requests[request] = future
+        self._schedule()
+        try:
+            return await future
+        finally:
+            self._requests.pop(request, None)
+
+    def _ask(self, request: Request, seq: int, data: dict[str, Any]) -> None:
+        """Sends it. Raises RequestError."""
+        if request.kind == "restore":
+            data["to"] = request.to
+        self._client.connection.post(f"document:{request.kind}", data, partial(self._answered, request, seq))
+
+    def _end_requests(self, error: ClientError) -> None:
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(error)
+
+    def _finish(self) -> None:
+        """Answers those whose undo, redo or restore is over."""
+        finished, self._steps.finished = self._steps.finished, []
+        for request, done in finished:
+            if done and self._depths is not None:
+                self._steps.undo_depth, self._steps.redo_depth = self._depths
+            self._depths = None
+            future = self._requests.get(request)
+            if future is not None and not future.done():
+                future.set_result(done)
+
+    def _answered(self, request: Request, seq: int, result: Any, error: ClientError | None) -> None:
+        """The reply to an undo, redo or restore; its operation comes with the history."""
+        state = self._steps
+        if self.error is not None or state.in_flight is not request or seq != state.seq or not state.attached:
+            if error is None and self.error is None and state.attached:
+                state.undo_depth, state.redo_depth = result["undo"], result["redo"]
+            return
+        if error is None:
+            if result["revision"] <= state.revision:
+                self._guarded(self._unnoticed, seq)
+            else:
+                self._depths = (result["undo"], result["redo"])
+        elif isinstance(error, RequestError):
+            self._refused(seq, error.code, error.message)
+            self._wake()
+
+    def _unnoticed(self, seq: int) -> None:
+        raise Diverged(f"operation {seq} was committed unnoticed")
+
+    def _refuse_request(self, request: Request, seq: int, error: RequestError) -> None:
+        state = self._steps
+        future = self._requests.get(request)
+        if error.code == f"nothing_to_{request.kind}":
+            if request.kind == "undo":
+                state.undo_depth = 0
+            else:
+                state.redo_depth = 0
+        elif future is not None and not future.done():
+            future.set_exception(error)
+        state.refuse(seq)
+        self._finish()
+        self._schedule()
