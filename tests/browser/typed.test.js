@@ -17,7 +17,8 @@ class TypedServer extends ReferenceServer {
 
   document(name) {
     if (!this.documents.has(name)) {
-      this.documents.set(name, { generation: "g", content: this.type.empty(), history: [], owners: new Map(), forgotten: 0 });
+      const document = { generation: "g", content: this.type.empty(), history: [], forgotten: 0 };
+      this.documents.set(name, { ...document, undo: new Map(), redo: new Map() });
     }
     return this.documents.get(name);
   }
@@ -32,8 +33,65 @@ class TypedServer extends ReferenceServer {
     return reply("document:state", {
       document: name, type, generation: document.generation, revision: document.history.length, role: "editor", client, seq,
       text: null, ...(returning ? {} : { content: document.content }),
-      operations: returning ? document.history.slice(revision) : null, collaborators: [],
+      operations: returning ? document.history.slice(revision) : null, collaborators: [], ...this.depths(document, client),
     });
+  }
+
+  depths(document, client) {
+    return { undo: document.undo.get(client)?.length ?? 0, redo: document.redo.get(client)?.length ?? 0 };
+  }
+
+  handle(connection, envelope) {
+    const { event, data, id } = envelope;
+    const kind = event.slice("document:".length);
+    if (kind !== "undo" && kind !== "redo") return super.handle(connection, envelope);
+    const answer = (name, detail) => connection.toClient.push(JSON.stringify({ id, event: name, ...detail }));
+    return this.undo(connection, kind, data, (result) => answer(event, { result }), (code) => answer("error", { error: { code, message: code } }));
+  }
+
+  /** As tests/oracle/typed_undo.py: whole paths, moved by every commit. */
+  undo(connection, kind, { document: name, seq }, reply, fail) {
+    const joined = connection.documents.get(name);
+    if (!joined) return fail("not_joined");
+    const document = this.document(name);
+    const { client } = joined;
+    const known = document.history.findIndex((entry) => entry.client === client && entry.seq === seq);
+    if (known >= 0) return reply({ document: name, seq, revision: known + 1, ...this.depths(document, client) });
+    const path = document[kind].get(client) ?? [];
+    if (path.every((operation) => this.type.isIdentity(operation))) return fail(`nothing_to_${kind}`);
+    let operation;
+    do operation = path.pop(); while (this.type.isIdentity(operation));
+    this.commit(name, { client, seq, kind }, operation);
+    return reply({ document: name, seq, revision: document.history.length, ...this.depths(document, client) });
+  }
+
+  commit(name, { client, seq, kind }, operation) {
+    const document = this.document(name);
+    const [content, told] = this.type.resolve(document.content, operation);
+    const inverse = this.type.invert(told, document.content);
+    document.content = content;
+    document.history.push({ client, seq, kind, operation: told });
+    for (const paths of [document.undo, document.redo]) {
+      for (const [other, path] of paths) if (other !== client) this.move(path, told);
+    }
+    const target = kind === "undo" ? "redo" : "undo";
+    if (kind === undefined) document.redo.delete(client);
+    if (!this.type.isIdentity(inverse)) document[target].set(client, [...(document[target].get(client) ?? []), inverse]);
+    for (const other of this.connections) {
+      if (other.documents.has(name)) {
+        const operations = [{ client, seq, kind, operation: told }];
+        this.push(other, "document:operation", { document: name, revision: document.history.length, operations });
+      }
+    }
+  }
+
+  move(path, step) {
+    let passed = step;
+    for (let index = path.length - 1; index >= 0; index -= 1) {
+      const operation = path[index];
+      path[index] = this.type.transform(operation, passed, "left");
+      passed = this.type.transform(passed, operation, "right");
+    }
   }
 
   leave(connection, name) {
@@ -55,15 +113,7 @@ class TypedServer extends ReferenceServer {
     if (code) return fail(code, { document: name, seq });
     let arrived = this.type.parse(operation);
     for (const entry of document.history.slice(revision)) arrived = this.type.transform(arrived, entry.operation, "left");
-    const [content, told] = this.type.resolve(document.content, arrived);
-    document.content = content;
-    document.history.push({ client, seq, operation: told });
-    for (const other of this.connections) {
-      if (other.documents.has(name)) {
-        const operations = [{ client, seq, operation: told }];
-        this.push(other, "document:operation", { document: name, revision: document.history.length, operations });
-      }
-    }
+    this.commit(name, { client, seq }, arrived);
     return undefined;
   }
 }
@@ -156,6 +206,7 @@ const TROUBLES = [["edits made at once", 0, 0], ["losses", 0.05, 0], ["refusals 
 
 for (const [type, randomOperation] of [["json", randomJson], ["rich-text", randomRich]]) for (const [title, cutting, refusing] of TROUBLES) {
   test(`${type}, ${title}: everybody comes to the same`, async () => {
+    let [asked, answered, undone] = [0, 0, 0];
     for (let seed = 1; seed <= 15; seed += 1) {
       const random = seeded(seed);
       const server = new TypedServer(random, type);
@@ -163,7 +214,11 @@ for (const [type, randomOperation] of [["json", randomJson], ["rich-text", rando
       const { handles, views, end } = await crowd(server, 2 + (seed % 3));
       for (let round = 0; round < 80; round += 1) {
         const handle = handles[Math.floor(random() * handles.length)];
-        handle.submit(randomOperation(handle.content, random));
+        if (random() < 0.75) handle.submit(randomOperation(handle.content, random));
+        else {
+          asked += 1;
+          handle[random() < 0.6 ? "undo" : "redo"]().then((done) => (answered += 1) && (undone += Number(done)));
+        }
         if (random() < 0.5) await turn();
         while (random() < 0.6 && server.step());
         const connections = [...server.connections];
@@ -181,8 +236,10 @@ for (const [type, randomOperation] of [["json", randomJson], ["rich-text", rando
       }
       const names = history.map(({ client, seq }) => `${client} ${seq}`);
       assert.equal(new Set(names).size, names.length);
+      assert.equal(answered, asked);
       end();
     }
+    assert.ok(undone > 50, `only ${undone} were undone`);
   });
 }
 
@@ -244,5 +301,37 @@ test("a rich text refuses what does not fit, and takes whole contents", async ()
   await settle(server, [ada, bob]);
   assert.deepEqual(ada.content, bob.content);
   assert.equal(richText.plain(ada.content), "a😀c\uFFFC");
+  end();
+});
+
+test("undo and redo take their turn, and leave the others' work alone", async () => {
+  const server = new TypedServer(seeded(13));
+  const { handles: [ada, bob], end } = await crowd(server, 2);
+  const [origins, steps] = [[], []];
+  ada.on("change", ({ origin }) => origins.push(origin));
+  ada.on("steps", (detail) => steps.push(detail));
+  ada.submit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
+  await settle(server, [ada, bob]);
+  ada.submit([{ p: ["items", 0], ld: "a" }]);
+  const first = ada.undo();
+  ada.submit([{ p: ["n"], na: 1 }]); // behind it
+  assert.equal(ada.settled, false);
+  await settle(server, [ada, bob]);
+  assert.equal(await first, true);
+  assert.deepEqual(bob.content, { items: ["a"], n: 1 });
+  bob.submit([{ p: ["items", 1], li: "b" }]);
+  await settle(server, [ada, bob]);
+  assert.equal(ada.canUndo, 1); // at least: it is never told too high
+  const both = Promise.all([ada.undo(), ada.undo(), ada.undo(), ada.redo()]);
+  await settle(server, [ada, bob]);
+  assert.deepEqual(await both, [true, true, false, true]);
+  assert.deepEqual(ada.content, { items: ["a", "b"], n: 0 });
+  assert.deepEqual([ada.canUndo, ada.canRedo], [1, 1]);
+  assert.deepEqual(steps.at(-1), { undo: 1, redo: 1 });
+  assert.deepEqual(origins, ["local", "local", "local", "undo", "remote", "undo", "undo", "redo"]);
+  const left = ada.undo();
+  ada.leave().catch(() => {});
+  await assert.rejects(left, { code: "closed" });
+  await assert.rejects(ada.undo(), { code: "not_joined" });
   end();
 });

@@ -3,13 +3,14 @@
  *
  *   confirmed --in flight--> . --waiting--> content     (confirmed: the server's content at `revision`)
  *
- * One operation is in flight; what is done meanwhile is composed into the one that waits. The server puts an arriving
- * operation to the left of its history, so here one's own win ties ("left"). The same as src/client/typed_state.py.
+ * One operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo waits for
+ * its turn behind that. The server puts an arriving operation to the left of its history, so here one's own win ties
+ * ("left"). The same as src/client/typed_state.py.
  * `type` says what operations are: {name, empty, parse, parseContent, resolve, apply, compose, transform, invert, diff,
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { Joined, SynclineError } from "./syncline-base.js";
+import { deferred, Joined, SynclineError } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 
@@ -43,19 +44,26 @@ export const TYPES = {
 
 const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
 const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
+const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
+const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
 /**
- * A document of a type in TYPES. Events: `change` ({operation, origin: local | remote | refused | rebased | reset}),
- * `collaborators`, `settled`, `refused` ({code, message, operation}), `reset` ({reason, unsent}), `state`, `error`.
+ * A document of a type in TYPES. Events: `change` ({operation, origin: local | remote | undo | redo | restore | refused |
+ * rebased | reset}), `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}), `reset`
+ * ({reason, unsent}), `state`, `error`.
  */
 export class TypedHandle extends Joined {
   #confirmed;
   #content;
-  #flight = null; // {operation, seq, sent, tries}
-  #waiting = null;
+  #flight = null; // {item, seq, sent, tries}
+  #queue = []; // items: {operation}, or a request {kind, to, resolve, reject}; a last operation is composed with what is done
+  #undo = 0; // steps that the server has for this client, about
+  #redo = 0;
+  #depths = null; // what an answer said whose operation is still to come
+  #steps = "0 0"; // as they were told last
   #size = 0; // of what waits, at most
   #seq = 0;
   #whole = false; // the next join asks for the content
@@ -80,7 +88,20 @@ export class TypedHandle extends Joined {
   }
 
   get settled() {
-    return this.#flight === null && this.#waiting === null;
+    return this.#flight === null && this.#queue.length === 0;
+  }
+
+  get #editsWait() {
+    return [this.#flight?.item, ...this.#queue].some((item) => item?.operation);
+  }
+
+  /** How many steps of this client's there are, about; 0: none that is known of. */
+  get canUndo() {
+    return this.#undo + Number(this.#editsWait);
+  }
+
+  get canRedo() {
+    return this.#editsWait ? 0 : this.#redo;
   }
 
   get writable() {
@@ -92,21 +113,28 @@ export class TypedHandle extends Joined {
   submit(operation) {
     if (!this.writable) throw new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
     const [content, told] = this.type.resolve(this.#content, this.type.parse(operation));
-    const waiting = this.#waiting === null ? told : this.type.compose(this.#waiting, told);
+    const last = this.#queue.at(-1);
+    const waiting = last?.operation ? this.type.compose(last.operation, told) : told;
     this.#measure(told, waiting);
     const settled = this.settled;
     this.#content = content;
-    this.#waiting = this.type.isIdentity(waiting) ? null : waiting;
+    if (last?.operation) this.#queue.pop();
+    if (!this.type.isIdentity(waiting)) this.#queue.push({ operation: waiting });
     this.#flush();
     this._emit("change", { operation: told, origin: "local" });
     if (settled !== this.settled) this._emit("settled", this.settled);
+    this.#tellSteps();
   }
 
   /** What waits is bounded; added up, and measured exactly only where that is about to matter. */
   #measure(told, waiting) {
     const { maxPending } = this.client.options;
-    let size = (this.#waiting === null ? 0 : this.#size) + JSON.stringify(told).length;
-    if (size > maxPending && (size = JSON.stringify(waiting).length) > maxPending) throw new SynclineError("buffer_full");
+    let size = (this.#queue.length ? this.#size : 0) + JSON.stringify(told).length;
+    if (size > maxPending) {
+      const others = this.#queue.slice(0, this.#queue.at(-1)?.operation ? -1 : undefined);
+      size = others.reduce((sum, { operation }) => sum + (operation ? JSON.stringify(operation).length : 0), JSON.stringify(waiting).length);
+      if (size > maxPending) throw new SynclineError("buffer_full");
+    }
     this.#size = size;
   }
 
@@ -116,21 +144,96 @@ export class TypedHandle extends Joined {
     if (!this.type.isIdentity(operation)) this.submit(operation);
   }
 
+  // Undo -----------------------------------------------------------------------------------------------------------
+  /**
+   * Takes back this client's last step, whatever others did since; what they did stays. Resolves with false when there is
+   * none. Steps live on the server: they outlast reconnects, and reloads of a page that keeps `id`.
+   */
+  undo() {
+    return this.#request("undo");
+  }
+
+  redo() {
+    return this.#request("redo");
+  }
+
+  /** Makes the content what it was at `revision`, by an operation that can be undone. */
+  restore(revision) {
+    return this.#request("restore", revision);
+  }
+
+  #request(kind, to) {
+    if (!this.writable) return Promise.reject(new SynclineError(this.role === "reader" ? "forbidden" : "not_joined"));
+    if (this.#queue.filter((item) => item.kind).length >= MOST_REQUESTS) return Promise.reject(new SynclineError("buffer_full"));
+    const settled = this.settled;
+    const request = { kind, to, ...deferred() };
+    this.#queue.push(request);
+    this.#flush();
+    if (settled) this._emit("settled", false);
+    return request.promise;
+  }
+
+  #setDepths({ undo, redo }) {
+    if (this.state === "joined") [this.#undo, this.#redo] = [undo, redo];
+    this.#tellSteps();
+  }
+
+  #tellSteps() {
+    const steps = `${this.canUndo} ${this.canRedo}`;
+    if (steps === this.#steps) return;
+    this.#steps = steps;
+    this._emit("steps", { undo: this.canUndo, redo: this.canRedo });
+  }
+
+  /** A request is over: its operation has come, or there is none. */
+  #finish(request, done) {
+    if (done && this.#depths) [this.#undo, this.#redo] = [this.#depths.undo, this.#depths.redo];
+    this.#depths = null;
+    if (done || request.kind !== "restore") request.resolve(done);
+    else request.reject(new SynclineError("revision_unknown", "the document was created anew"));
+    this.#tellSteps();
+  }
+
+  /** Guesses that are never too high, until the server's answer: it joins what is typed in one go into a step. */
+  #countStep(kind) {
+    if (kind === "undo") [this.#undo, this.#redo] = [Math.max(0, this.#undo - 1), this.#redo + 1];
+    else if (kind === "redo") [this.#undo, this.#redo] = [this.#undo + 1, Math.max(0, this.#redo - 1)];
+    else [this.#undo, this.#redo] = [Math.max(1, this.#undo), 0];
+  }
+
+  // Out ------------------------------------------------------------------------------------------------------------
+  #take() {
+    const item = this.#queue.shift();
+    if (!item.operation || !this.type.split) return item;
+    const [operation, rest] = this.type.split(item.operation);
+    if (rest) this.#queue.unshift({ operation: rest });
+    return { operation };
+  }
+
   #flush() {
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
       if (this.state !== "joined") return;
-      if (this.#flight === null && this.#waiting !== null) {
-        const [operation, rest] = this.type.split ? this.type.split(this.#waiting) : [this.#waiting, null];
-        this.#flight = { operation, seq: (this.#seq += 1), sent: false, tries: 0 };
-        this.#waiting = rest;
+      if (this.#flight === null && this.#queue.length) {
+        this.#flight = { item: this.#take(), seq: (this.#seq += 1), sent: false, tries: 0 };
       }
-      if (this.#flight === null || this.#flight.sent) return;
-      this.#flight.sent = true;
-      const { seq, operation } = this.#flight;
-      this.client._send("document:operation", { document: this.name, seq, revision: this.revision, operation });
+      const flight = this.#flight;
+      if (flight === null || flight.sent) return;
+      flight.sent = true;
+      const { item, seq } = flight;
+      const data = { document: this.name, seq, revision: this.revision };
+      if (item.operation) return void this.client._send("document:operation", { ...data, operation: item.operation });
+      if (item.kind === "restore") data.to = item.to;
+      const current = () => this.state === "joined" && this.#flight === flight;
+      this.client._ask(`document:${item.kind}`, data, (answer) => {
+        if (!current()) this.#setDepths(answer); // its operation has come already
+        else if (answer.revision <= this.revision) this.#reload("an operation was committed unnoticed");
+        else this.#depths = answer;
+      }, (error) => {
+        if (current() && error.code !== "disconnected") this.#refused(error);
+      });
     });
   }
 
@@ -164,6 +267,7 @@ export class TypedHandle extends Joined {
         this.#flight.sent = true;
       }
     }
+    this.#setDepths({ undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
     this._emit("collaborators", this.collaborators);
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#flush();
@@ -173,40 +277,59 @@ export class TypedHandle extends Joined {
   #load({ content, revision, generation, seq }) {
     this.#whole = false;
     const fresh = this.type.parseContent(content);
-    const own = [this.#flight?.operation, this.#waiting].filter((operation) => operation);
     const again = generation === this.generation;
+    let own = [this.#flight?.item, ...this.#queue].filter((item) => item);
     let news = null;
-    let carried = own;
-    if (own.length && again) {
-      try {
-        [carried, news] = this.#over(own, this.type.diff(this.#confirmed, fresh));
-        this.#content = this.type.apply(this.#content, news);
-      } catch {
-        news = null;
+    let lost = null;
+    try {
+      if (again && this.#flight && seq >= this.#flight.seq) {
+        const [item] = own; // it is in the content
+        own = own.slice(1);
+        if (item.operation) this.#confirmed = this.type.apply(this.#confirmed, item.operation);
+        else this.#finish(item, true);
       }
+      if (again && own.length) {
+        const [moved, passed] = this.#over(own, this.type.diff(this.#confirmed, fresh));
+        this.#content = this.type.apply(this.#content, passed);
+        [own, news] = [moved, passed];
+      }
+    } catch {
+      news = null;
     }
-    const lost = news === null && own.length ? own : null;
     if (news === null) {
-      carried = [];
+      lost = own.filter((item) => item.operation).map((item) => item.operation);
+      for (const item of own) if (item.kind) this.#finish(item, false);
+      own = [];
       this.#content = fresh;
     }
     Object.assign(this, { revision, generation });
     this.#confirmed = fresh;
     this.#seq = Math.max(seq, again ? this.#seq : 0);
     this.#flight = null;
-    const waiting = carried.reduce((one, two) => this.type.compose(one, two), []);
-    this.#waiting = carried.length && !this.type.isIdentity(waiting) ? waiting : null;
+    this.#queue = this.#joined(own);
     this._emit("change", news === null ? { operation: null, origin: "reset" } : { operation: news, origin: "rebased" });
-    if (lost) this._emit("reset", { reason: "the document was created anew", unsent: lost });
+    if (lost?.length) this._emit("reset", { reason: "the document was created anew", unsent: lost });
   }
 
-  /** The operations as they apply after `other`, and `other` as it applies after them. */
-  #over(operations, other) {
+  /** In a row, as few as possible. */
+  #joined(items) {
+    const result = [];
+    for (const item of items) {
+      const last = result.at(-1);
+      if (last?.operation && item.operation) result[result.length - 1] = { operation: this.type.compose(last.operation, item.operation) };
+      else result.push(item);
+    }
+    return result.filter((item) => item.kind || !this.type.isIdentity(item.operation));
+  }
+
+  /** The items as they apply after `other`, and `other` as it applies after them. */
+  #over(items, other) {
     let passed = other;
-    const moved = operations.map((operation) => {
-      const after = this.type.transform(operation, passed, "left");
-      passed = this.type.transform(passed, operation, "right");
-      return after;
+    const moved = items.map((item) => {
+      if (item.kind) return item;
+      const operation = this.type.transform(item.operation, passed, "left");
+      passed = this.type.transform(passed, item.operation, "right");
+      return { operation };
     });
     return [moved, passed];
   }
@@ -236,22 +359,30 @@ export class TypedHandle extends Joined {
         const arrived = this.type.parse(operation, true); // the server has checked its size: formats add up
         this.#confirmed = this.type.apply(this.#confirmed, arrived);
         this.revision = number;
-        if (client === this.id && this.#flight?.seq === seq && kind === undefined) this.#flight = null;
-        else this.#arrive(arrived, "remote");
+        const own = client === this.id && this.#flight?.seq === seq;
+        const item = own ? this.#flight.item : null;
+        if (own && item.kind !== kind) throw new SynclineError("diverged", `${item.kind ?? "edit"} ${seq} was committed as ${kind ?? "edit"}`);
+        if (own) {
+          this.#flight = null;
+          this.#countStep(kind);
+        }
+        if (!item?.operation) this.#arrive(arrived, client === this.id && kind ? kind : "remote");
+        if (item?.kind) this.#finish(item, true);
       }
     } catch (error) {
       this.#reload(error.message);
       return;
     }
     if (settled !== this.settled) this._emit("settled", this.settled);
+    this.#tellSteps();
     this.#flush();
   }
 
   #arrive(operation, origin) {
     let passed = operation;
-    if (this.#flight) [[this.#flight.operation], passed] = this.#over([this.#flight.operation], passed);
-    if (this.#waiting) [[this.#waiting], passed] = this.#over([this.#waiting], passed);
-    if (this.#waiting && this.type.isIdentity(this.#waiting)) this.#waiting = null;
+    if (this.#flight) [[this.#flight.item], passed] = this.#over([this.#flight.item], passed);
+    [this.#queue, passed] = this.#over(this.#queue, passed);
+    this.#queue = this.#queue.filter((item) => item.kind || !this.type.isIdentity(item.operation));
     if (this.type.isIdentity(passed)) return;
     const [content, told] = this.type.resolve(this.#content, passed);
     this.#content = content;
@@ -268,22 +399,32 @@ export class TypedHandle extends Joined {
   /** @internal An error push; returns whether it was this document's operation. */
   _failed({ code, message, event, seq }) {
     if (event !== "document:operation" || this.#flight?.seq !== seq) return event === "document:cursor";
-    const { operation } = this.#flight;
-    if (KEPT.has(code) || (DOUBTFUL.has(code) && (this.#flight.tries += 1) < MOST_TRIES)) {
-      this._again();
-      return true;
-    }
-    this.#flight = null;
-    try {
-      this.#arrive(this.type.invert(operation, this.#confirmed), "refused");
-    } catch (error) {
-      this.#reload(error.message);
-      return true;
-    }
-    this._emit("refused", { code, message, operation });
-    if (this.settled) this._emit("settled", true);
-    this.#flush();
+    this.#refused({ code, message });
     return true;
+  }
+
+  #refused(error) {
+    const { code, message } = error;
+    const { item } = this.#flight;
+    const doubtful = (item.kind ? DOUBTFUL_REQUEST : DOUBTFUL).has(code);
+    if (KEPT.has(code) || (doubtful && (this.#flight.tries += 1) < MOST_TRIES)) return this._again();
+    this.#flight = null;
+    if (item.kind) {
+      if (code !== `nothing_to_${item.kind}`) item.reject(error);
+      else if (item.kind === "undo") this.#undo = 0;
+      else this.#redo = 0;
+      this.#finish(item, false);
+    } else {
+      try {
+        this.#arrive(this.type.invert(item.operation, this.#confirmed), "refused");
+      } catch (fault) {
+        return this.#reload(fault.message);
+      }
+      this._emit("refused", { code, message, operation: item.operation });
+    }
+    if (this.settled) this._emit("settled", true);
+    this.#tellSteps();
+    return this.#flush();
   }
 
   /** Leaves; edits that were not sent are gone (see `settled`). */
@@ -293,5 +434,10 @@ export class TypedHandle extends Joined {
     this._state("left");
     if (this.client.documents.get(this.name) === this) this.client.documents.delete(this.name);
     if (joined) await this.client.request("document:leave", { document: this.name });
+  }
+
+  _ended(error) {
+    for (const item of [this.#flight?.item, ...this.#queue]) if (item?.kind) item.reject(error);
+    super._ended(error);
   }
 }

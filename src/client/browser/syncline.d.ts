@@ -429,12 +429,14 @@ export type DocumentTypes = {
 
 export type TypedEvents<Name extends keyof DocumentTypes = "json"> = {
   /** `operation` is null for `reset`: all of the content may be another. */
-  change: { operation: DocumentTypes[Name]["operation"] | null; origin: "local" | "remote" | "refused" | "rebased" | "reset" };
+  change: { operation: DocumentTypes[Name]["operation"] | null; origin: Exclude<Origin, "healed"> };
   collaborators: Map<string, Collaborator>;
   /** Whether the server has every edit. */
   settled: boolean;
   /** The server refused an operation; it was taken back. */
   refused: { code: ErrorCode; message: string; operation: DocumentTypes[Name]["operation"] };
+  /** What there is to undo and redo, about. */
+  steps: { undo: number; redo: number };
   /** The document is another one now; `unsent` has nowhere to go. */
   reset: { reason: string; unsent: DocumentTypes[Name]["operation"][] };
   state: { state: JoinState };
@@ -458,6 +460,9 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   readonly role: DocumentRole | null;
   readonly writable: boolean;
   readonly settled: boolean;
+  /** How many steps of this client's there are, about; 0: none that is known of. */
+  readonly canUndo: number;
+  readonly canRedo: number;
   readonly collaborators: Map<string, Collaborator>;
   on<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => void): Unsubscribe;
   off<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => void): void;
@@ -465,6 +470,11 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   submit(operation: DocumentTypes[Name]["operation"]): void;
   /** Submits the difference to `value`. */
   setContent(value: DocumentTypes[Name]["content"]): void;
+  /** Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused. */
+  undo(): Promise<boolean>;
+  redo(): Promise<boolean>;
+  /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
+  restore(revision: number): Promise<boolean>;
   leave(): Promise<void>;
 }
 
