@@ -55,6 +55,7 @@ SWEEP = 256
 MAX_COST = 200_000
 
 _MAX_COUNT = 9_007_199_254_740_991
+_NO_STEP = (None, 8)  # of what nobody has to see
 _VERSION = 1
 
 
@@ -191,10 +192,8 @@ class TypedUndo:
             if stack is not None and client in self._stacks:
                 self._discard(stack)
         # Nobody else's items have to see it when there is nobody else: a single author costs no log.
-        step = operation if len(self._stacks) > (client in self._stacks) else None
-        weight = STEP_BYTES + VALUE_FACTOR * size if step is not None else STEP_BYTES
-        self._log.append((step, weight))
-        self._logged += weight
+        seen = len(self._stacks) > (client in self._stacks)
+        self._append((operation, STEP_BYTES + VALUE_FACTOR * size) if seen else _NO_STEP)
         self.revision += 1
         if not self._stacks:
             self._sweep(0)
@@ -361,6 +360,10 @@ class TypedUndo:
         self._cut(stack.redo, 0, len(stack.redo))
         del self._stacks[stack.client]
 
+    def _append(self, step: tuple[Any, int]) -> None:
+        self._log.append(step)
+        self._logged += step[1]
+
     def _sweep(self, floor: int) -> None:
         """Drops what reaches below ``floor``, then the part of the log that no item has to see. O(clients + log)."""
         lowest = self.revision
@@ -437,9 +440,7 @@ class TypedUndo:
         decode = self.type.decode
         self._base = revision - len(log)
         for step in log:
-            weight = STEP_BYTES + (0 if step is None else VALUE_FACTOR * len(step))
-            self._log.append((None if step is None else decode(step), weight))
-            self._logged += weight
+            self._append(_NO_STEP if step is None else (decode(step), STEP_BYTES + VALUE_FACTOR * len(step)))
         for client, user, opened, time, caret, caret_at, blank, edits, undo, redo in stacks:
             stack = _Stack(client, user)
             stack.undo, stack.redo = self._read_items(undo), self._read_items(redo)
