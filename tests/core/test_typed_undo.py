@@ -198,6 +198,19 @@ def test_others_move_the_place_where_typing_goes_on() -> None:
     assert plain(document) == "other ab"
 
 
+def test_what_is_typed_in_one_go_lies_on_what_was_done_before() -> None:
+    document = TypedDocument(RichType(), "d", "g")
+    typed(document, 1, 0, "theirs", 1.0, client="b")  # so that there is a log
+    typed(document, 1, 0, "a paste that is long", 2.0)
+    for index, letter in enumerate("xyz"):
+        typed(document, 2 + index, index, letter, 3.0 + index / 10)
+    assert document.undo_depth("a") == (2, 0)
+    document.undo("a", "a", 5, document.revision)
+    assert plain(document) == "a paste that is longtheirs"
+    document.undo("a", "a", 6, document.revision)
+    assert plain(document) == "theirs"
+
+
 def test_backspaces_are_one_group_and_a_pause_ends_it() -> None:
     document = TypedDocument(RichType(), "d", "g")
     typed(document, 1, 0, "a long text to begin with", 1.0)
