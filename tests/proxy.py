@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
 
 #: What goes on of one message: called with (opcode, payload), returns the payloads to send, none, one or more.
 Policy = Callable[[int, bytes], list[bytes]]
@@ -113,3 +116,32 @@ async def proxied(port: int) -> AsyncIterator[Proxy]:
             task.cancel()
         await asyncio.gather(*proxy._tasks, return_exceptions=True)
         await server.wait_closed()
+
+
+def faulty(numbers: dict[Any, str]) -> Policy:
+    """Applies each fault once, to the message whose data has this number: lost, twice, swapped, altered."""
+    held: list[bytes] = []
+
+    def policy(opcode: int, payload: bytes) -> list[bytes]:
+        envelope = msgspec.json.decode(payload) if opcode == 1 else msgspec.msgpack.decode(payload)
+        if envelope["event"] != "message:received":
+            return [payload, *taken(held)]
+        fault = numbers.pop(envelope["data"]["data"]["n"], "")
+        if fault == "lost":
+            return []
+        if fault == "twice":
+            return [payload, payload]
+        if fault == "swapped":
+            held.append(payload)
+            return []
+        if fault == "altered":
+            return [payload.replace(b"text", b"TEXT")]
+        return [payload, *taken(held)]
+
+    return policy
+
+
+def taken(held: list[bytes]) -> list[bytes]:
+    taken = held[:]
+    held.clear()
+    return taken

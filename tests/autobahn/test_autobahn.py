@@ -15,7 +15,7 @@ import pytest
 from syncline.core.frames import encode_frame
 from syncline.server import app as app_module
 from syncline.server.transports import ws
-from tests.server.conftest import configure
+from tests.serving import configure
 
 FULL = os.environ.get("SYNCLINE_AUTOBAHN") == "full"
 #: 1 to 7 and 10 take seconds. Of compression one case of each group.

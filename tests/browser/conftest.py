@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "tools" / "browser" / "build.py"
+from .tools import build
+
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--headless",
@@ -25,13 +22,6 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-def build(*options: str) -> str:
-    """What tools/browser/build.py prints last."""
-    done = subprocess.run([sys.executable, str(BUILD), *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip().rpartition("\n")[2]
 
 
 @pytest.fixture(scope="session")

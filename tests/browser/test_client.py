@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import build
+from .tools import build
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = sorted(path.name for path in HERE.glob("*.test.js"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from syncline.core import json0
 from syncline.core.errors import SynclineError
-from tests.core.test_json0 import DOCUMENT, SHAPES, UNFIT
+from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
 from tests.oracle.json0 import random_operation, random_value
 
 HERE = Path(__file__).resolve().parent

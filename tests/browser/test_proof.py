@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from syncline.client import connect
-from tests.client.conftest import serving, until, ws_url
-from tests.client.test_proof import faulty
-from tests.proxy import proxied
+from tests.proxy import faulty, proxied
+from tests.serving import serving, ws_url
+from tests.waiting import until
 
 HERE = Path(__file__).resolve().parent
 COUNT = 60

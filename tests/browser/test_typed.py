@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncline.client import connect
-from tests.client.conftest import serving, ws_url
+from tests.serving import serving, ws_url
 
 HERE = Path(__file__).resolve().parent
 

@@ -11,8 +11,10 @@ import pytest
 from syncline.client import BufferFull, Closed, Document, LostWork, RequestError, connect
 from syncline.core.errors import SynclineError
 from syncline.core.ot import Operation, apply
+from tests.serving import serving, ws_url
+from tests.waiting import until
 
-from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
+from .links import QUICK, GateClock, Open, cut
 
 
 async def settle(*documents: Document) -> str:

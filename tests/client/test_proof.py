@@ -18,10 +18,12 @@ from syncline.client import Client, Options, Position, Publication, Room, connec
 from syncline.client.codec import Received
 from syncline.client.proof import BYTES, MESSAGES, Proof
 from tests.oracle import digest as oracle
-from tests.proxy import Policy, Proxy, proxied
+from tests.proxy import Policy, Proxy, faulty, proxied, taken
+from tests.serving import serving
+from tests.serving import ws_url as direct
+from tests.waiting import until
 
-from .conftest import QUICK, serving, until
-from .conftest import ws_url as direct
+from .links import QUICK
 from .peer import Peer, scripted
 
 # The proof alone ---------------------------------------------------------------------------------------------------------
@@ -130,35 +132,6 @@ class Listener:
         return self.room.proof.proven is not None and self.room.proof.proven.offset >= offset
 
 
-def faulty(numbers: dict[Any, str]) -> Policy:
-    """Applies each fault once, to the message whose data has this number: lost, twice, swapped, altered."""
-    held: list[bytes] = []
-
-    def policy(opcode: int, payload: bytes) -> list[bytes]:
-        envelope = msgspec.json.decode(payload) if opcode == 1 else msgspec.msgpack.decode(payload)
-        if envelope["event"] != "message:received":
-            return [payload, *_taken(held)]
-        fault = numbers.pop(envelope["data"]["data"]["n"], "")
-        if fault == "lost":
-            return []
-        if fault == "twice":
-            return [payload, payload]
-        if fault == "swapped":
-            held.append(payload)
-            return []
-        if fault == "altered":
-            return [payload.replace(b"text", b"TEXT")]
-        return [payload, *_taken(held)]
-
-    return policy
-
-
-def _taken(held: list[bytes]) -> list[bytes]:
-    taken = held[:]
-    held.clear()
-    return taken
-
-
 @pytest.mark.parametrize("place", ["middle", "last"])
 async def test_a_fault_is_found_within_a_heartbeat_and_repaired(tmp_path: Path, codec: Any, place: str) -> None:
     """One client for each fault, in the message 5 of 12 or in the last one, after which nothing shows that it was sent."""
@@ -239,7 +212,7 @@ def bad_network(dice: random.Random) -> Policy:
 
     def policy(opcode: int, payload: bytes) -> list[bytes]:
         if b"message:received" not in payload or dice.random() > 0.1:
-            return [payload, *_taken(held)]
+            return [payload, *taken(held)]
         fault = dice.randrange(4)
         if fault == 0:
             held.append(payload)

@@ -21,8 +21,10 @@ from syncline.client import (
     connect,
 )
 from syncline.server.app import App
+from tests.serving import serving, ws_url
+from tests.waiting import until
 
-from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
+from .links import QUICK, GateClock, Open, cut
 from .peer import Peer, scripted
 
 

@@ -17,9 +17,11 @@ from syncline.client.document_state import Request
 from syncline.client.typed_state import TypedState
 from syncline.core.errors import SynclineError
 from syncline.core.types import document_type, open_document
-from tests.core.test_types import random_edit
+from tests.oracle.edits import random_edit
+from tests.serving import serving, ws_url
+from tests.waiting import until
 
-from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
+from .links import QUICK, GateClock, Open, cut
 
 TypeName = Literal["rich-text", "json"]
 NAMES: list[TypeName] = ["rich-text", "json"]

@@ -10,8 +10,10 @@ import pytest
 from syncline.client import RequestError, connect
 from syncline.client.code_points import CodePoints
 from syncline.core.ot import Operation
+from tests.serving import serving, ws_url
+from tests.waiting import until
 
-from .conftest import QUICK, GateClock, Open, cut, serving, until, ws_url
+from .links import QUICK, GateClock, Open, cut
 from .test_documents import mirror, settle
 
 

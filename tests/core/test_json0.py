@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from syncline.core import json0, text0
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.json_values import MAX_DEPTH, MAX_KEY, check_value, same_value, size
+from syncline.core.json_values import MAX_DEPTH, check_value, same_value, size
+from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
 from tests.oracle.json0 import length, random_operation, random_value
 from tests.peers import Peers
 
@@ -174,73 +175,6 @@ def test_the_same_as_ot_json0(peers: Peers, most: int) -> None:
 
 # ----------------------------------------------------------------------------------------------------------- refusals
 
-GOOD = {"p": ["k"], "oi": 1}
-SHAPES: list[Any] = [
-    None,
-    {},
-    "text",
-    {"p": [], "na": 1},
-    [None],
-    [[]],
-    [{}],
-    [{"p": ["k"]}],
-    [{"oi": 1}],
-    [GOOD | {"x": 1}],
-    [{"p": ["k"], "oi": 1, "li": 1}],
-    [{"p": ["k"], "na": 1, "lm": 1}],
-    [{"p": ["k"], "si": "a", "sd": "b"}],
-    [{"p": "k", "oi": 1}],
-    [{"p": [None], "oi": 1}],
-    [{"p": [True], "li": 1}],
-    [{"p": [1.0], "li": 1}],
-    [{"p": [-1], "li": 1}],
-    [{"p": [2**31], "li": 1}],
-    [{"p": [["k"]], "oi": 1}],
-    [{"p": [1], "oi": 1}],
-    [{"p": ["k"], "li": 1}],
-    [{"p": [], "li": 1}],
-    [{"p": [], "oi": 1}],
-    [{"p": [], "od": 1}],
-    [{"p": [], "si": "a"}],
-    [{"p": ["k"], "si": "a"}],
-    [{"p": ["k", 0], "si": 1}],
-    [{"p": ["k", 0], "si": ["a"]}],
-    [{"p": ["k"], "lm": 1}],
-    [{"p": [0], "lm": -1}],
-    [{"p": [0], "lm": 1.5}],
-    [{"p": [0], "lm": True}],
-    [{"p": ["k"], "na": "1"}],
-    [{"p": ["k"], "na": 0.5}],
-    [{"p": ["k"], "na": True}],
-    [{"p": ["k"], "na": 2**53 + 1}],
-    [{"p": ["k"], "na": float("nan")}],
-    [{"p": ["k"], "t": "text", "o": []}],
-    [{"p": ["k"], "t": "text0", "o": {}}],
-    [{"p": ["k"], "t": "text0", "o": ["a"]}],
-    [{"p": ["k"], "t": "text0", "o": [{"p": 0}]}],
-    [{"p": ["k"], "t": "text0", "o": [{"p": 0, "i": "a", "d": "b"}]}],
-    [{"p": ["k"], "t": "text0", "o": [{"p": -1, "i": "a"}]}],
-    [{"p": ["k"], "t": "text0", "o": [{"p": 0, "x": "a"}]}],
-    [{"p": ["k"], "t": "text0", "o": [{"i": "a", "d": "b"}]}],
-    [{"p": ["__proto__"], "oi": 1}],
-    [{"p": ["k"], "oi": {"__proto__": 1}}],
-    [{"p": ["\ud800"], "oi": 1}],
-    [{"p": ["k"], "oi": "\ud800"}],
-    [{"p": ["k"], "oi": {"\udc00": 1}}],
-    [{"p": ["k", 0], "si": "\ud800"}],
-    [{"p": ["x" * (MAX_KEY + 1)], "oi": 1}],
-    [{"p": ["k"] * (MAX_DEPTH + 1), "oi": 1}],
-    [{"p": ["k"], "oi": float("inf")}],
-    [{"p": ["k"], "oi": float("nan")}],
-    [{"p": ["k"], "oi": 2**53 + 1}],
-    [{"p": ["k"], "oi": 10**400}],
-    [{"p": ["k"], "oi": b"bytes"}],
-    [{"p": ["k"], "oi": {1: 2}}],
-    [{"p": ["k"], "od": object()}],
-    [GOOD] * 1001,
-    [{"p": ["k"], "t": "text0", "o": [{"p": 0, "i": "a"}] * 501}] * 2,
-]
-
 
 @pytest.mark.parametrize("value", SHAPES, ids=lambda value: repr(value)[:60])
 def test_shapes_that_are_refused(value: Any) -> None:
@@ -270,38 +204,6 @@ def test_numbers_are_those_of_javascript() -> None:
     assert checked == values
     assert [type(number) for number in checked] == [int, int, float, int, int, float, float, float]
     assert str(checked[1]) == "0"
-
-
-DOCUMENT = {"text": "a💃b", "n": 5, "f": 0.5, "list": [1, 2, 3], "o": {"x": 1}, "null": None, "flag": True}
-UNFIT: list[tuple[Any, str]] = [
-    ({"p": ["gone"], "od": 1}, "invalid"),
-    ({"p": ["gone"], "od": 1, "oi": 2}, "invalid"),
-    ({"p": ["gone", "k"], "oi": 1}, "invalid"),
-    ({"p": ["n", "k"], "oi": 1}, "invalid"),
-    ({"p": ["null", "k"], "oi": 1}, "invalid"),
-    ({"p": ["text", "k"], "oi": 1}, "invalid"),
-    ({"p": ["n"], "oi": 1}, "invalid"),
-    ({"p": ["list", "k"], "oi": 1}, "invalid"),
-    ({"p": ["list", "k", "l"], "oi": 1}, "invalid"),
-    ({"p": ["o", 0], "li": 1}, "invalid"),
-    ({"p": ["o", 0, 1], "li": 1}, "invalid"),
-    ({"p": ["list", 4], "li": 1}, "range"),
-    ({"p": ["list", 3], "ld": 1}, "range"),
-    ({"p": ["list", 3], "ld": 1, "li": 1}, "range"),
-    ({"p": ["list", 3], "lm": 0}, "range"),
-    ({"p": ["list", 0], "lm": 3}, "range"),
-    ({"p": ["list", 3, 0], "li": 0}, "range"),
-    ({"p": ["text"], "na": 1}, "invalid"),
-    ({"p": ["flag"], "na": 1}, "invalid"),
-    ({"p": ["f"], "na": 1}, "invalid"),
-    ({"p": ["n"], "na": 2**53}, "invalid"),
-    ({"p": ["n", 0], "si": "a"}, "invalid"),
-    ({"p": ["text", 5], "si": "a"}, "range"),
-    ({"p": ["text", 2], "si": "a"}, "invalid"),
-    ({"p": ["text", 0], "sd": "b"}, "invalid"),
-    ({"p": ["text", 3], "sd": "bc"}, "invalid"),
-    ({"p": ["constructor", "prototype", "x"], "oi": 1}, "invalid"),
-]
 
 
 @pytest.mark.parametrize(("component", "why"), UNFIT, ids=lambda value: repr(value)[:60])

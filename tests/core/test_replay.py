@@ -13,7 +13,7 @@ from syncline.core.log_body import pack_entries
 from syncline.core.ot import Operation, apply
 from syncline.core.replay import Author, Blame, Range, author_of, count_entries, growth, replay_text
 from syncline.core.text import Text
-from tests.core.test_log_body import FIRST_FORM, FIRST_FORM_TEXT, history
+from tests.core.log_histories import FIRST_FORM, FIRST_FORM_TEXT, history
 
 Origin = tuple[str, int]  # a character, and the revision that brought it in
 

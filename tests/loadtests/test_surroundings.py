@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from loadtests import options
 from tests.harness import ServerProcess
-from tests.loadtests.test_runs import END, ROOT, Run, command, environment
+from tests.loadtests.runs import END, ROOT, Run, command, environment
 
 PATIENCE = 40.0
 

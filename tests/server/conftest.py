@@ -1,36 +1,15 @@
-"""A real server inside the test's event loop, on a free port, over memory or SQLite."""
+"""``serve`` and ``app``: a real server inside the test's event loop, over each backend."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from syncline.server import app as app_module
 from syncline.server.app import App
-from syncline.server.config import Config
-
-Serve = Callable[..., contextlib.AbstractAsyncContextManager[App]]
-
-
-def configure(backend: str, folder: Path, **sections: dict[str, Any]) -> Config:
-    """Defaults on a free port, with some fields of some sections replaced."""
-    base = {
-        "server": {"port": 0, "drain_seconds": 2.0},
-        "store": {"backend": backend, "path": str(folder / "syncline.db"), "synchronous": "normal"},
-        "broker": {"backend": backend},
-        "presence": {"backend": backend, "grace_seconds": 0.0},
-        "documents": {"idle_seconds": 0.0},
-    }
-    config = Config()
-    for name in {*base, *sections}:
-        fields = {**base.get(name, {}), **sections.get(name, {})}
-        config = dataclasses.replace(config, **{name: dataclasses.replace(getattr(config, name), **fields)})
-    return config
+from tests.serving import Serve, serving
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -40,14 +19,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def serve(backend: str, tmp_path: Path) -> Serve:
-    """``async with serve(limits={"rooms": 2}) as app:``; several in one test share the database file."""
-
-    @contextlib.asynccontextmanager
-    async def start(**sections: dict[str, Any]) -> AsyncIterator[App]:
-        async with app_module.running(configure(backend, tmp_path, **sections)) as app:
-            yield app
-
-    return start
+    return partial(serving, tmp_path, backend)
 
 
 @pytest.fixture

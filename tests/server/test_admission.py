@@ -11,8 +11,8 @@ from collections import Counter
 from syncline.client import Client, ConnectFailed, connect
 from syncline.client.backoff import Backoff
 from syncline.server.admission import LONGEST, Admission
+from tests.serving import Serve
 
-from .conftest import Serve
 from .rawclient import RawClient
 
 

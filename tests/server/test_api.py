@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from syncline.server.app import App
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import dial
 
 KEY = "0123456789abcdef"

@@ -10,8 +10,8 @@ import pytest
 
 from syncline.server.app import App
 from tests.oracle import digest as oracle
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import Wire, dial
 
 

@@ -9,8 +9,8 @@ import pytest
 from syncline.core import json0
 from syncline.core.types import document_type
 from syncline.server.app import App
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import Wire, dial
 
 

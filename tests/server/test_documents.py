@@ -9,8 +9,8 @@ import pytest
 
 from syncline.server.app import App
 from syncline.server.seams import Conflict, Turn, Unavailable
+from tests.serving import Serve
 
-from .conftest import Serve
 from .test_protocol import leak_free
 from .wsclient import Wire, dial
 

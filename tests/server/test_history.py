@@ -14,8 +14,8 @@ from syncline.core.entries import decode_entries
 from syncline.core.ot import Operation, apply
 from syncline.server.app import App
 from syncline.server.seams import Turn, Unavailable
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import Wire, dial
 
 #: Everything happens early: a hundred operations are a long history here.

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Serve
+from tests.serving import Serve
+
 from .wsclient import Wire, dial
 
 ROOMS = ("north", "south")

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from syncline.server.pace import Pace
 from syncline.testing import ManualClock
+from tests.serving import Serve
 
-from .conftest import Serve
 from .test_documents import submit
 from .wsclient import dial
 

@@ -11,8 +11,8 @@ from websockets.typing import Subprotocol
 
 from syncline.core.errors import ErrorCode
 from syncline.server.app import App
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import dial
 
 SECRET = "a secret of at least thirty-two bytes!"

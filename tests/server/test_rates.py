@@ -8,8 +8,8 @@ from typing import Any
 from syncline.client import connect
 from syncline.server.config import LimitsConfig
 from syncline.server.rates import Rates
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import dial
 
 

@@ -8,8 +8,8 @@ import zlib
 import pytest
 
 from syncline.core.ot import Operation, apply
+from tests.serving import Serve
 
-from .conftest import Serve
 from .test_documents import submit, text_of
 from .wsclient import Wire, dial
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Serve
+from tests.serving import Serve
+
 from .wsclient import Wire, dial
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from syncline.server.app import App
+from tests.serving import Serve
 
-from .conftest import Serve
 from .test_protocol import leak_free
 from .wsclient import Wire, dial
 

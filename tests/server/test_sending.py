@@ -10,8 +10,8 @@ import pytest
 
 from syncline.core.digest import epoch_seed, item_hash
 from syncline.server.app import App
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import dial
 
 

@@ -13,8 +13,8 @@ from syncline.server import handlers
 from syncline.server.app import App
 from syncline.server.connection import Connection
 from syncline.server.session import TRANSITIONS, InvalidTransition, Session, State, Transition
+from tests.serving import Serve
 
-from .conftest import Serve
 from .test_protocol import leak_free
 from .wsclient import dial
 

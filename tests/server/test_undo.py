@@ -12,8 +12,8 @@ import websockets
 from syncline.core.ot import Operation, apply
 from syncline.server.app import App
 from tests.harness import ServerProcess
+from tests.serving import Serve
 
-from .conftest import Serve
 from .test_documents import text_of
 from .test_metrics import samples
 from .wsclient import Wire, dial

@@ -15,8 +15,8 @@ import pytest
 
 from syncline.client import connect
 from syncline.server.app import App
+from tests.serving import Serve
 
-from ..conftest import Serve
 from ..rawclient import PING, PONG, TEXT, RawClient, frame
 from ..wsclient import dial
 

@@ -23,8 +23,8 @@ from syncline.server.session import Session
 from syncline.server.transports import websocket, ws
 from syncline.server.transports.websocket import READ_BYTES, WebSocket
 from tests.oracle.frames import client_frame
+from tests.serving import Serve
 
-from ..conftest import Serve
 from ..test_protocol import leak_free
 
 KEY = base64.b64encode(bytes(16)).decode()
