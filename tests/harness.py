@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
-START_SECONDS = 30.0
-STOP_SECONDS = 20.0
+from tests.waiting import PATIENCE
+
+#: As in tests/waiting.py: only bounds, nobody waits longer than it takes.
+START_SECONDS = STOP_SECONDS = PATIENCE
 
 Setting = str | int | float | bool
 Settings = dict[str, dict[str, Setting]]

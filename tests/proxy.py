@@ -33,7 +33,8 @@ class Proxy:
         self.policy: Policy | None = None
         self.opened = 0
         self._target = port
-        self._links: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        # In the order in which they came, so that who is cut is the same in each run.
+        self._links: dict[tuple[asyncio.StreamWriter, asyncio.StreamWriter], None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -63,7 +64,7 @@ class Proxy:
             writer.transport.abort()
             return
         link = (writer, out)
-        self._links.add(link)
+        self._links[link] = None
         self.opened += 1
         try:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -73,7 +74,7 @@ class Proxy:
         except* (OSError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._links.discard(link)
+            self._links.pop(link, None)
             for end in link:
                 end.transport.abort()
 

@@ -8,9 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from syncline.server import app as app_module
 from syncline.server.app import App
 from syncline.server.config import Config
+from syncline.server.node import Node
+from tests.waiting import until
 
 #: ``async with serve(limits={"rooms": 2}) as app:``; several in one test share the database file.
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[App]]
@@ -41,3 +45,30 @@ async def serving(folder: Path, backend: str = "memory", **sections: dict[str, A
 
 def ws_url(app: App) -> str:
     return app.url.replace("http://", "ws://") + "/ws"
+
+
+async def leak_free(app: App) -> None:
+    """Returns once nothing is left of any connection."""
+    node = app.node
+    await until(
+        lambda: (
+            not (
+                node.hub.sessions
+                or node.hub.users
+                or node.hub.rooms
+                or node.documents.live
+                or len(node.presence)
+                or len(node.pings)
+            )
+        )
+    )
+
+
+def samples(node: Node) -> dict[str, float]:
+    """`name{label="value"}` -> value, as a scraper reads them."""
+    found = {}
+    for family in text_string_to_metric_families(node.metrics.render().decode()):
+        for sample in family.samples:
+            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
+            found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
+    return found

@@ -20,6 +20,7 @@ from syncline.client import Backoff, Client, Committed, ConnectionLost, Document
 from syncline.core.ot import Operation, apply
 from tests import traces
 from tests.harness import ServerProcess
+from tests.waiting import until
 
 QUICK = Backoff(initial=0.02, maximum=0.25)
 
@@ -260,8 +261,7 @@ async def test_messages(own_server: ServerProcess) -> None:
         assert len(stored.history) == len(places), "a message is there twice"
         assert all(places[number] == position for number, position in acknowledged.items())
         assert unknown <= killer.kills
-        while not heard or heard[-1] != "end":
-            await asyncio.sleep(0.01)
+        await until(lambda: heard and heard[-1] == "end")
         assert heard == [publication.data for publication in stored.history], "the listener missed something"
         assert inward.position == last
         assert inward.recovered is True

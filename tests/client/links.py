@@ -20,6 +20,7 @@ class GateClock:
         self.gate = asyncio.Event()
         self.gate.set()
         self.waiting = 0
+        self.slept = 0  # times
         self.ahead = 0.0  # seconds that have passed beside the real ones
 
     def monotonic(self) -> float:
@@ -32,6 +33,7 @@ class GateClock:
             await asyncio.sleep(min(seconds, 0.01))
         finally:
             self.waiting -= 1
+            self.slept += 1
 
 
 def cut(client: Client) -> None:

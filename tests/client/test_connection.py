@@ -248,10 +248,14 @@ async def test_silence_is_noticed() -> None:
             clock.ahead += 13
             await until(lambda: any(request["event"] == "ping" for request in server.requests))
             assert client.reconnects == 0, "before it gives up it asks"
+            link = client.connection._link
+            assert link is not None
+            before = link.last_heard
             server.peers[0].transport.send_ping(b"alive")
-            await asyncio.sleep(0.1)
+            await until(lambda: link.last_heard > before)
             clock.ahead += 13
-            await asyncio.sleep(0.1)
+            looked = clock.slept
+            await until(lambda: clock.slept >= looked + 4)
             assert client.reconnects == 0, "a ping is a sign of life"
             clock.ahead += 13
             await until(lambda: client.reconnects == 1 and client.state == "open")
@@ -382,7 +386,7 @@ async def test_an_answer_that_never_comes() -> None:
                 await client.request("x")
             assert not client.connection._answers
             cancelled = asyncio.ensure_future(client.request("y"))
-            await asyncio.sleep(0.01)
+            await until(lambda: client.connection._answers)
             cancelled.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await cancelled

@@ -8,35 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from syncline.client import BufferFull, Closed, Document, LostWork, RequestError, connect
+from syncline.client import BufferFull, Closed, LostWork, RequestError, connect
 from syncline.core.errors import SynclineError
 from syncline.core.ot import Operation, apply
 from tests.serving import serving, ws_url
 from tests.waiting import until
 
 from .links import QUICK, GateClock, Open, cut
-
-
-async def settle(*documents: Document) -> str:
-    """Everybody has everything; returns the text."""
-    for document in documents:
-        await document.settled()
-    head = max(document.revision for document in documents)
-    for document in documents:
-        await document.wait_for(lambda document=document: document.revision >= head)  # type: ignore[misc]
-    assert len({document.text for document in documents}) == 1
-    return documents[0].text
-
-
-def mirror(document: Document) -> list[str]:
-    """The text as the changes alone tell it."""
-    held = [document.text]
-
-    def changed(operation: Operation, origin: str) -> None:
-        held[0] = apply(held[0], operation)
-
-    document.on_change(changed)
-    return held
+from .texts import mirror, settle
 
 
 async def test_typing_together(open_client: Open, codec: str) -> None:

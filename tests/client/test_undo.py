@@ -14,7 +14,7 @@ from tests.serving import serving, ws_url
 from tests.waiting import until
 
 from .links import QUICK, GateClock, Open, cut
-from .test_documents import mirror, settle
+from .texts import mirror, settle
 
 
 async def test_undo_and_redo_leave_others_alone(open_client: Open, codec: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import os
 import signal
@@ -10,7 +11,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -23,8 +23,7 @@ from cryptography.x509.oid import NameOID
 from loadtests import options
 from tests.harness import ServerProcess
 from tests.loadtests.runs import END, ROOT, Run, command, environment
-
-PATIENCE = 40.0
+from tests.waiting import PATIENCE, wait_until
 
 
 def certificate(directory: Path) -> ssl.SSLContext:
@@ -99,15 +98,17 @@ def test_the_web_ui_starts_and_stops_a_run(server: ServerProcess, tmp_path: Path
             return str(answer.read().decode())
 
     def wait_for(path: str, text: str) -> str:
-        deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline:
-            try:
-                if text in (content := get(path)):
-                    return content
-            except OSError:
-                assert process.poll() is None
-            time.sleep(0.1)
-        raise AssertionError(f"{text!r} never stood in {path}")
+        content = ""
+
+        def there() -> bool:
+            nonlocal content
+            with contextlib.suppress(OSError):
+                content = get(path)
+            assert process.poll() is None
+            return text in content
+
+        wait_until(there)
+        return content
 
     try:
         form = wait_for("/", "max_p99_delivery_ms")  # the limits are in the form

@@ -9,21 +9,10 @@ import pytest
 
 from syncline.server.app import App
 from syncline.server.seams import Conflict, Turn, Unavailable
-from tests.serving import Serve
+from tests.serving import Serve, leak_free
+from tests.waiting import until
 
-from .test_protocol import leak_free
-from .wsclient import Wire, dial
-
-
-async def submit(client: Wire, seq: int, revision: int, operation: Any, document: str = "d") -> None:
-    data = {"document": document, "seq": seq, "revision": revision, "operation": operation}
-    await client.send({"event": "document:operation", "data": data})
-
-
-async def text_of(app: App, document: str = "d", **data: Any) -> tuple[str, int]:
-    async with dial(app.url, name="Reader") as client:
-        state = await client.call("document:join", document=document, **data)
-        return state["text"], state["revision"]
+from .wsclient import dial, submit, text_of
 
 
 async def test_two_write_at_once(app: App) -> None:
@@ -293,9 +282,7 @@ async def test_a_failed_load_is_an_error_and_never_an_empty_text(app: App, monke
 
 
 async def unloaded(app: App) -> None:
-    async with asyncio.timeout(10):
-        while app.node.documents.live:
-            await asyncio.sleep(0.005)
+    await until(lambda: not app.node.documents.live)
 
 
 async def test_snapshots_bound_the_replay(serve: Serve) -> None:
@@ -334,9 +321,8 @@ async def test_a_large_text_is_not_stored_again_for_a_few_bytes(serve: Serve) ->
             await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=["y"])
             stored.append(app.node.counters.snapshots)
         assert max(stored[:160]) == 1  # the first one: nothing is known of the size yet
-        async with asyncio.timeout(10):  # 160 operations later, however few bytes they are
-            while app.node.counters.snapshots < 2:
-                await asyncio.sleep(0.005)
+        # 160 operations later, however few bytes they are.
+        await until(lambda: app.node.counters.snapshots == 2)
 
 
 async def test_an_operation_made_long_ago(serve: Serve) -> None:
@@ -432,11 +418,6 @@ async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmissio
 
     def hold(document: str, turn: Turn, done: Any) -> None:
         held.append((document, turn, done))
-
-    async def until(condition: Any) -> None:
-        async with asyncio.timeout(10):
-            while not condition():
-                await asyncio.sleep(0.005)
 
     async with dial(app.url, name="Ada") as old, dial(app.url, name="Bob") as bob:
         token = (await old.call("auth:refresh"))["token"]

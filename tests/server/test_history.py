@@ -15,6 +15,7 @@ from syncline.core.ot import Operation, apply
 from syncline.server.app import App
 from syncline.server.seams import Turn, Unavailable
 from tests.serving import Serve
+from tests.waiting import until
 
 from .wsclient import Wire, dial
 
@@ -69,9 +70,7 @@ async def app(serve: Serve) -> AsyncIterator[App]:
 
 async def at_rest(app: App) -> None:
     """Returns when nothing waits for upkeep."""
-    async with asyncio.timeout(10):
-        while app.node.upkeep._worker is not None:
-            await asyncio.sleep(0.002)
+    await until(lambda: app.node.upkeep._worker is None)
 
 
 async def all_turns(app: App) -> list[Turn]:
@@ -120,9 +119,7 @@ async def test_an_idle_document_is_merged_to_its_end(serve: Serve) -> None:
             await at_rest(app)
             assert all(turn.count == 1 for turn in await all_turns(app))  # the window reaches to the beginning
             await ada.call("document:leave", document="d")
-            async with asyncio.timeout(10):
-                while app.node.documents.live:
-                    await asyncio.sleep(0.002)
+            await until(lambda: not app.node.documents.live)
             await at_rest(app)
             state = await app.node.store.document_state("d")
             assert state is not None and state.compacted == state.revision == 90
@@ -392,9 +389,7 @@ async def test_operations_of_old_days_go(serve: Serve, monkeypatch: pytest.Monke
             await author.write(count)
         monkeypatch.setattr(clock, "time", lambda: now)
         await author.write(60)
-        async with asyncio.timeout(20):
-            while app.node.counters.operations_pruned < 110:
-                await asyncio.sleep(0.01)
+        await until(lambda: app.node.counters.operations_pruned >= 110)
         await at_rest(app)
         state = await app.node.store.document_state("d")
         assert state is not None and 110 <= state.horizon <= 120

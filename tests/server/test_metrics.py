@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from syncline.server import app as app_module
 from syncline.server.app import App
@@ -19,20 +17,12 @@ from syncline.server.config_load import load
 from syncline.server.counters import Counters, Histogram
 from syncline.server.metrics import CONTENT_TYPE, WriteQueue
 from syncline.server.node import Node
+from tests.serving import samples
+from tests.waiting import until
 
 from .wsclient import dial
 
 OPERATIONS = Path(__file__).resolve().parent.parent.parent / "docs" / "operations.md"
-
-
-def samples(node: Node) -> dict[str, float]:
-    """`name{label="value"}` -> value, as a scraper reads them."""
-    found = {}
-    for family in text_string_to_metric_families(node.metrics.render().decode()):
-        for sample in family.samples:
-            labels = ",".join(f'{key}="{value}"' for key, value in sorted(sample.labels.items()))
-            found[sample.name + (f"{{{labels}}}" if labels else "")] = sample.value
-    return found
 
 
 @pytest.fixture
@@ -152,8 +142,7 @@ async def test_what_clients_do_is_counted(app: App) -> None:
             assert await stranger.error("auth", token="x.y.z") == "token_invalid"
             during = samples(app.node)
         await ada.call("ping")
-    while app.node.hub.sessions:
-        await asyncio.sleep(0.01)
+    await until(lambda: not app.node.hub.sessions)
     after = samples(app.node)
     assert {name: during.get(name) for name in DURING} == DURING
     assert {name: after.get(name) for name in AFTER} == AFTER

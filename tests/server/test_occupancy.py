@@ -14,6 +14,7 @@ from syncline.server.app import App
 from syncline.server.backends.memory import MemoryPresence
 from syncline.server.seams import PresenceChange, PresenceEntry
 from tests.serving import Serve
+from tests.waiting import until
 
 from .wsclient import Wire, dial
 
@@ -202,8 +203,7 @@ async def test_a_user_who_comes_back_is_as_it_was(serve: Serve) -> None:
         await bob.call("presence:update", status="busy", metadata={"mood": "deep"})
         token = (await bob.call("auth:refresh"))["token"]
         bob.socket.transport.abort()
-        while len(app.node.hub.sessions) > 1:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(app.node.hub.sessions) == 1)
         await ada.flushed()
         async with dial(app.url, token=token) as back:
             members = (await back.call("room:join", room="r"))["members"]
@@ -245,8 +245,7 @@ async def test_users_of_other_nodes_are_listed(serve: Serve, monkeypatch: pytest
         assert [member["user"] for member in joined["members"]] == [ada.user, "yan"]
         assert joined["occupancy"] == {"users": 3, "connections": 3}
         await bob.call("room:join", room="r")
-        while len(backends[0]) < 4:
-            await asyncio.sleep(0)
+        await until(lambda: len(backends[0]) == 4)
         app.node.presence.touch_all()
         listed = await ada.call("room:members", room="r")
         assert {member["user"] for member in listed["members"]} == {ada.user, bob.user}

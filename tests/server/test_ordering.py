@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.serving import Serve
+from tests.waiting import until
 
 from .wsclient import Wire, dial
 
@@ -109,8 +110,8 @@ async def test_every_member_gets_every_publication_in_offset_order(serve: Serve,
             group.create_task(listen(client, logs[number], total, random.Random(seed * 100 + number)))
             for number, client in enumerate(members)
         ]
-        while not all(len(app.node.hub.rooms[room].group) == PUBLISHERS + MEMBERS for room in ROOMS):
-            await asyncio.sleep(0.005)
+        everybody = PUBLISHERS + MEMBERS
+        await until(lambda: all(len(app.node.hub.rooms[room].group) == everybody for room in ROOMS))
         answered = await asyncio.gather(
             *(publish(client, number, random.Random(seed * 1000 + number)) for number, client in enumerate(publishers))
         )

@@ -8,8 +8,7 @@ from syncline.server.pace import Pace
 from syncline.testing import ManualClock
 from tests.serving import Serve
 
-from .test_documents import submit
-from .wsclient import dial
+from .wsclient import dial, submit
 
 
 class Turns:

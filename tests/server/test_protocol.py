@@ -11,7 +11,7 @@ from websockets.typing import Subprotocol
 
 from syncline.core.errors import ErrorCode
 from syncline.server.app import App
-from tests.serving import Serve
+from tests.serving import Serve, leak_free
 
 from .wsclient import dial
 
@@ -267,20 +267,6 @@ def test_every_error_code_is_documented(pytestconfig: pytest.Config) -> None:
     text = (pytestconfig.rootpath / "docs" / "protocol.md").read_text()
     for code in ErrorCode:
         assert f"`{code.value}`" in text, code
-
-
-async def leak_free(app: App) -> None:
-    async with asyncio.timeout(10):
-        node = app.node
-        while (
-            node.hub.sessions
-            or node.hub.users
-            or node.hub.rooms
-            or node.documents.live
-            or len(node.presence)
-            or len(node.pings)
-        ):
-            await asyncio.sleep(0.005)
 
 
 async def test_counts_return_to_zero(app: App) -> None:

@@ -10,8 +10,7 @@ import pytest
 from syncline.core.ot import Operation, apply
 from tests.serving import Serve
 
-from .test_documents import submit, text_of
-from .wsclient import Wire, dial
+from .wsclient import Wire, dial, submit, text_of
 
 
 async def write(client: Wire, first: int, count: int, revision: int, text: str = "x") -> int:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from syncline.server.app import App
-from tests.serving import Serve
+from tests.serving import Serve, leak_free
+from tests.waiting import until
 
-from .test_protocol import leak_free
 from .wsclient import Wire, dial
 
 
@@ -238,8 +238,7 @@ async def test_a_short_loss_is_not_noticed(serve: Serve) -> None:
             await ada.call("room:join", room="r")
             await ada.call("presence:update", status="busy")
             ada.socket.transport.abort()
-        while len(app.node.hub.sessions) > 1:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(app.node.hub.sessions) == 1)
         members = (await eve.call("room:join", room="r"))["members"]
         assert [member["status"] for member in members if member["name"] == "Ada"] == ["busy"]
         async with dial(app.url, token=token) as ada:

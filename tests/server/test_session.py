@@ -13,9 +13,9 @@ from syncline.server import handlers
 from syncline.server.app import App
 from syncline.server.connection import Connection
 from syncline.server.session import TRANSITIONS, InvalidTransition, Session, State, Transition
-from tests.serving import Serve
+from tests.serving import Serve, leak_free
+from tests.waiting import until
 
-from .test_protocol import leak_free
 from .wsclient import dial
 
 
@@ -184,9 +184,7 @@ async def test_random_and_mutated_frames(serve: Serve, seed: int) -> None:
 
 async def idle(app: App, session: Session) -> None:
     """Until the session has nothing in its inbox and no request waits."""
-    async with asyncio.timeout(30):
-        while session._waiting or session._inbox:
-            await asyncio.sleep(0.005)
+    await until(lambda: not session._waiting and not session._inbox)
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])

@@ -12,11 +12,9 @@ import websockets
 from syncline.core.ot import Operation, apply
 from syncline.server.app import App
 from tests.harness import ServerProcess
-from tests.serving import Serve
+from tests.serving import Serve, samples
 
-from .test_documents import text_of
-from .test_metrics import samples
-from .wsclient import Wire, dial
+from .wsclient import Wire, dial, text_of
 
 
 async def edit(client: Wire, seq: int, revision: int, operation: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import websockets
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-WAIT = 10.0
+from syncline.server.app import App
+from tests.waiting import PATIENCE
 
 
 class Wire:
@@ -35,7 +36,7 @@ class Wire:
         await self.socket.send(data)
 
     async def _more(self) -> None:
-        frame = await asyncio.wait_for(self.socket.recv(), WAIT)
+        frame = await asyncio.wait_for(self.socket.recv(), PATIENCE)
         value = json.loads(frame) if isinstance(frame, str) else msgspec.msgpack.decode(frame)
         self.inbox.extend(value if isinstance(value, list) else [value])
 
@@ -125,3 +126,16 @@ async def dial(
         elif name is not None:
             client.user = (await client.call("auth", name=name))["user"]
         yield client
+
+
+async def submit(client: Wire, seq: int, revision: int, operation: Any, document: str = "d") -> None:
+    """An operation, without waiting for what comes of it."""
+    data = {"document": document, "seq": seq, "revision": revision, "operation": operation}
+    await client.send({"event": "document:operation", "data": data})
+
+
+async def text_of(app: App, document: str = "d", **data: Any) -> tuple[str, int]:
+    """Text and revision of a document, as somebody new gets them."""
+    async with dial(app.url, name="Reader") as client:
+        state = await client.call("document:join", document=document, **data)
+        return state["text"], state["revision"]

@@ -23,9 +23,8 @@ from syncline.server.session import Session
 from syncline.server.transports import websocket, ws
 from syncline.server.transports.websocket import READ_BYTES, WebSocket
 from tests.oracle.frames import client_frame
-from tests.serving import Serve
-
-from ..test_protocol import leak_free
+from tests.serving import Serve, leak_free
+from tests.waiting import PATIENCE, until
 
 KEY = base64.b64encode(bytes(16)).decode()
 HEAD = (
@@ -45,10 +44,10 @@ class Raw:
         self.writer.write(data)
 
     async def head(self) -> bytes:
-        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        return await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE)
 
     async def frame(self) -> tuple[int, bytes]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             first, size = await self.reader.readexactly(2)
             assert first & 0xF0 == 0x80 and size < 127
             if size == 126:
@@ -90,11 +89,20 @@ def backend() -> str:
     return "memory"
 
 
-async def test_the_head_in_any_pieces(app: App) -> None:
+async def test_the_head_in_any_pieces(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    data_received = ws._Front.data_received
+
+    def noted(self: ws._Front, data: bytes) -> None:
+        sizes.append(len(data))
+        data_received(self, data)
+
+    monkeypatch.setattr(ws._Front, "data_received", noted)
     for cut in (*range(1, 12), 30, len(HEAD) - 3, len(HEAD) - 1):
+        sizes.clear()
         async with plain(app) as raw:
             raw.send(HEAD[:cut])
-            await asyncio.sleep(0.002)
+            await until(lambda cut=cut: sum(sizes) == cut)  # type: ignore[misc]
             raw.send(HEAD[cut:])
             head = await raw.head()
             assert (
@@ -185,7 +193,7 @@ async def test_close_codes(app: App, payload: bytes, answer: bytes) -> None:
 async def test_who_does_not_answer_a_close_frame_is_cut(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "CLOSE_SECONDS", 0.05)
     async with upgraded(app) as raw:
-        await asyncio.sleep(0.01)
+        await until(lambda: app.node.hub.sessions)
         for session in list(app.node.hub.sessions.values()):
             session.connection.close(4000, "drain")
         assert await raw.frame() == (CLOSE, b"\x0f\xa0drain")
@@ -207,16 +215,14 @@ async def test_one_read_of_many_requests_does_not_pass_the_bound(serve: Serve) -
         async with upgraded(app) as raw:
             pings = 3 * READ_BYTES // len(request("ping"))
             raw.send(request("auth", name="Ada") + request("ping") * pings)
-            while not app.node.hub.sessions:
-                await asyncio.sleep(0.001)
+            await until(lambda: app.node.hub.sessions)
             (session,) = app.node.hub.sessions.values()
-            for _ in range(50):
-                await asyncio.sleep(0.001)
-                assert session.pending <= 4
+            await until(lambda: session.pending == 4)
             release.set()
             for _ in range(pings + 1):
                 opcode, payload = await raw.frame()
                 assert opcode == TEXT and b"error" not in payload
+                assert session.pending <= 4
 
 
 async def test_who_is_not_read_is_not_dead(serve: Serve) -> None:
@@ -234,9 +240,10 @@ async def test_who_is_not_read_is_not_dead(serve: Serve) -> None:
             raw.send(request("auth", name="Ada") + request("ping") * 5)
             assert await raw.frame() == (PING, b"")
             raw.send(client_frame(PONG, b""))
-            turn = app.node.pings._now
-            while (app.node.pings._now - turn) % len(app.node.pings._slots) != len(app.node.pings._slots) - 1:
-                await asyncio.sleep(0.05)  # a whole round of the wheel, and so the end of the time for a pong
+            pings = app.node.pings
+            turn, slots = pings._now, len(pings._slots)
+            # A whole round of the wheel, and so the end of the time for a pong.
+            await until(lambda: (pings._now - turn) % slots == slots - 1)
             release.set()
             for _ in range(6):
                 opcode, payload = await raw.frame()
@@ -280,10 +287,8 @@ async def test_nothing_is_left_of_a_connection_without_the_garbage_collector(ser
                 assert alive(HttpToolsProtocol, ws._Front, WSUpgradeRequest) == 0
                 assert alive(WebSocket) == alive(Session) == 1
             await leak_free(app)
-            async with asyncio.timeout(5):
-                # The ping wheel lets go of the socket when its turn comes.
-                while connection() is not None or alive(WebSocket, Session):
-                    await asyncio.sleep(0.1)
+            # The ping wheel lets go of the socket when its turn comes.
+            await until(lambda: connection() is None and not alive(WebSocket, Session))
     finally:
         gc.enable()
 
