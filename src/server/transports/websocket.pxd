@@ -20,7 +20,9 @@ cdef class WebSocket(FrameReader):
         public bint heard                    # PingWheel's: a message came since it last looked
         public bint pinged                   # PingWheel's: a ping is not answered yet
         public bint awaiting                 # PingWheel's: it looks next whether a ping was answered
-        Py_ssize_t _unread                   # bytes that the kernel held when a ping was sent to a slow reader
+        Py_ssize_t _written                  # bytes, since it is open
+        Py_ssize_t _taken                    # of them the peer had acknowledged when the ping wheel last looked
+        Py_ssize_t _ahead                    # of them were there before the last ping
         object _socket                       # the event loop's transport; None when lost
         object _closing                      # timer that cuts the socket; None: no close frame was sent
         bytes _rest                          #: read, but not looked at while paused; None: nothing

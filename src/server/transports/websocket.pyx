@@ -201,6 +201,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         socket = self._socket
         if socket is None:
             return
+        self._written += PyBytes_GET_SIZE(data)
         if not self._direct and self._descriptor >= 0:
             self._direct = socket.get_write_buffer_size() == 0
         # A closing socket's descriptor may be another's already.
@@ -255,22 +256,25 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
 
     def ping(self):
         """Sends one; the answer clears ``pinged`` (section 5.5.2)."""
-        self._unread = self._unacknowledged() if self.connection.held else 0
+        self._ahead = self._written
+        self._taken = self._acknowledged()
         self.connection.deliver(_PING_FRAME)
 
     def takes(self):
         """Whether its silence says nothing: reading is paused, or it has taken some of what the ping waits behind."""
-        cdef Py_ssize_t before = self._unread
+        cdef Py_ssize_t before = self._taken
         if self.halted and not self._done:
             return True
-        if before:
-            self._unread = self._unacknowledged()
-        return self._unread < before
+        if before < self._ahead:
+            self._taken = self._acknowledged()
+        return self._taken > before
 
-    def _unacknowledged(self):
+    def _acknowledged(self):
+        # The event loop's buffer counts too: the kernel's is filled again from it, and then holds as much as before.
         # The kernel says when a socket can be written to only after a third of its buffer is free, which may take long.
         try:
             descriptor = self._socket.get_extra_info("socket").fileno()
-            return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+            waiting = int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
         except OSError:  # not on this system
-            return 0
+            waiting = 0
+        return self._written - waiting - self.buffered()
