@@ -22,9 +22,20 @@ PYX     := $(shell find src -name '*.pyx')
 NATIVE  := $(PYX) $(shell find src -name '*.pxd' -o -name '*.h')
 MODULES := $(shell find src -name '*.pyx' | sed -e 's,^src/,syncline/,' -e 's,\.pyx$$,,' -e 's,/,.,g' | sort)
 CHECKED := tests/core tests/load/test_frames.py tests/load/test_histogram.py tests/load/test_ledger.py
+# Of these, what the gate runs in the sanitized build: each native module of the core is in it.
+SMOKE   := $(addprefix tests/core/test_,document.py frames.py digest.py ot.py rich.py room.py splices.py text.py undo_document.py wire.py) \
+           tests/load/test_frames.py tests/load/test_histogram.py tests/load/test_ledger.py
 CODE    := src tests tools bench examples loadtests setup.py
 
-.PHONY: help setup run test test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout bench-peers guard load fuzz autobahn wheel clean distclean
+# As many at once as there are cores; WORKERS=0 runs them in this process, for a debugger.
+WORKERS  ?= auto
+PYTEST   := $(PY) -m pytest -p no:benchmark
+PARALLEL := -n $(WORKERS) --dist loadgroup
+SEED     ?= $(shell echo $$(( ($$RANDOM << 15) + $$RANDOM )))
+SEED     := $(SEED)
+SEEDED   := SYNCLINE_TEST_SEED=$(SEED) PYTHONHASHSEED=$(SEED)
+
+.PHONY: help setup run test test-all nightly bench-smoke test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout bench-peers guard load autobahn wheel clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,12 +89,26 @@ run: setup ## start the server with the demo page on http://127.0.0.1:8000/ (CON
 	@echo "==> syncline serve: http://127.0.0.1:$(or $(PORT),8000)/ unless the configuration says otherwise; Ctrl-C stops it"
 	@$(if $(PORT),SYNCLINE_SERVER__PORT=$(PORT)) exec $(VENV)/bin/syncline serve $(if $(CONFIG),--config $(CONFIG))
 
-test: setup $(STAMPS)/browser-tests ## the whole test suite (ARGS='-k room -x' goes to pytest)
-	@echo "==> running the tests"
-	@$(PY) -m pytest $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "no test was collected" >&2; exit $$code; }
+test: setup $(STAMPS)/browser-tests ## the gate: quick, the same in every run (ARGS='-k room -x' goes to pytest: a part of it)
+	@echo "==> the gate: $(if $(ARGS),pytest $(ARGS),all tests but the long ones)"
+	@PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m 'not full and not nightly' $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "no test was collected" >&2; exit $$code; }
+	@$(if $(ARGS),true,$(MAKE) bench-smoke asan ARGS= CHECKED='$(SMOKE)')
+
+# The seed names what is tried: hypothesis' examples, the tests' own dice, the order of sets and dicts.
+test-all: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind ## everything but what takes hours, from a new seed (SEED=number repeats one)
+	@echo "==> all tests, in full, SEED=$(SEED)"
+	@$(SEEDED) SYNCLINE_TEST_LEVEL=full $(PYTEST) $(PARALLEL) -m 'not nightly' --hypothesis-seed=$(SEED) $(ARGS)
+	@$(if $(ARGS),true,$(MAKE) guard debug asan ARGS= SEED=$(SEED))
+	@echo "==> make test-all SEED=$(SEED): green"
+
+nightly: setup $(STAMPS)/browser-tests $(STAMPS)/bench-peers ## fuzz, endurance, each bench once: hours, from a new seed
+	@echo "==> property and fuzz tests at length, endurance, SEED=$(SEED)"
+	@$(SEEDED) SYNCLINE_TEST_LEVEL=nightly $(PYTEST) $(PARALLEL) -m 'hypothesis or fuzz or nightly' --timeout=0 --hypothesis-seed=$(SEED) $(ARGS)
+	@$(if $(ARGS),true,$(MAKE) bench-smoke ARGS= && $(MAKE) bench-peers ARGS=--quick && $(MAKE) bench-memory ARGS='--scale 0.05')
+	@echo "==> make nightly SEED=$(SEED): green"
 
 test-core: setup ## only the tests of src/core, quick
-	@$(PY) -m pytest tests/core $(ARGS)
+	@$(PYTEST) $(PARALLEL) -m 'not full and not nightly' tests/core $(ARGS)
 
 lint: $(STAMPS)/dev ## ruff: rules and formatting
 	@echo "==> ruff check, ruff format --check"
@@ -104,25 +129,26 @@ types: setup ## mypy strict; stubtest: the native modules are what their .pyi sa
 
 # -- native code with every check -------------------------------------------------------------------------------------
 
-# A complete copy of the package in a folder of its own: the release modules in src/ stay as they are.
+# A complete copy of the package in a folder of its own: the release modules in src/ stay as they are. Native modules that did
+# not change are kept.
 define flavoured_build
 	@echo "==> building the $(1) flavour into build/$(1)"
-	@rm -rf build/$(1)/lib
+	@mkdir -p build/$(1)/lib && find build/$(1)/lib -type f -not -name '*.so' -delete
 	@$(2) $(PY) setup.py --quiet build --build-base build/$(1) --build-lib build/$(1)/lib
 endef
 
 debug: setup ## build with every check on (bounds, None, overflow, counters), run the core tests in it
 	$(call flavoured_build,debug,SYNCLINE_DEBUG=1)
 	@echo "==> core tests in the debug build"
-	@PYTHONPATH=build/debug/lib $(PY) -X dev -m pytest $(CHECKED) $(ARGS)
+	@PYTHONHASHSEED=0 PYTHONPATH=build/debug/lib $(PY) -X dev -m pytest -p no:benchmark $(PARALLEL) $(CHECKED) $(ARGS)
 
 # The sanitizer must be loaded before Python; Python itself leaks at exit by design, so leak detection is off, and its
 # own allocator is replaced so that every object is seen.
-asan: setup ## the core tests under AddressSanitizer
+asan: setup ## the same under AddressSanitizer
 	$(call flavoured_build,asan,SYNCLINE_SANITIZE=1)
 	@echo "==> core tests under AddressSanitizer"
-	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-	  PYTHONPATH=build/asan/lib $(PY) -m pytest $(CHECKED) -p no:cacheprovider $(ARGS)
+	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONHASHSEED=0 \
+	  PYTHONPATH=build/asan/lib $(PYTEST) $(PARALLEL) $(CHECKED) -p no:cacheprovider $(ARGS)
 
 BENCH = $(PY) -m pytest bench/bench_core.py bench/bench_text.py bench/bench_workloads.py --timeout=0 \
   --override-ini='python_files=bench_*.py' --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name
@@ -130,6 +156,11 @@ BENCH = $(PY) -m pytest bench/bench_core.py bench/bench_text.py bench/bench_work
 bench: setup ## benchmarks of the core, saved in .benchmarks; each asserts its result first
 	@echo "==> benchmarks of the core"
 	@$(BENCH) --benchmark-autosave $(ARGS)
+
+bench-smoke: setup ## each piece of work of the core's benchmarks once, checked, not timed
+	@echo "==> the benchmarks' work, once each"
+	@$(PY) -m pytest bench/bench_core.py bench/bench_text.py bench/bench_workloads.py --override-ini='python_files=bench_*.py' \
+	  --benchmark-disable -q --durations=0 --durations-min=10
 
 bench-compare: setup ## the same beside the newest saved run (ARGS='--benchmark-compare=0003 -k text')
 	@echo "==> benchmarks of the core beside a saved run"
@@ -176,13 +207,9 @@ bench-peers: setup $(STAMPS)/bench-peers ## everything beside its peers, with ch
 	@echo "==> everything beside its peers"
 	@$(PY) bench/side_by_side.py $(ARGS)
 
-fuzz: setup ## a longer round of the property and fuzz tests
-	@echo "==> property and fuzz tests, 2,000 examples each (profile fuzz in tests/conftest.py)"
-	@HYPOTHESIS_PROFILE=fuzz $(PY) -m pytest -m 'hypothesis or fuzz' --timeout=0 $(ARGS)
-
 autobahn: setup ## all 517 cases of Autobahn's suite against the real server (the quick ones are in the tests)
 	@echo "==> Autobahn, in full: about six minutes"
-	@SYNCLINE_AUTOBAHN=full $(PY) -m pytest tests/autobahn --timeout=0 $(ARGS)
+	@SYNCLINE_TEST_LEVEL=full $(PYTEST) tests/autobahn --timeout=0 $(ARGS)
 
 wheel: $(STAMPS)/dev ## a wheel in dist/
 	@echo "==> building dist/*.whl (in an isolated environment)"

@@ -26,7 +26,6 @@ from build_backend import bundle  # noqa: E402  (found through the line above)
 
 SANITIZE = os.environ.get("SYNCLINE_SANITIZE") == "1"
 DEBUG = SANITIZE or os.environ.get("SYNCLINE_DEBUG") == "1"
-FLAVOUR = "asan" if SANITIZE else "debug" if DEBUG else "release"
 
 # Cython, mypy and pyright find `syncline.core.x` by path, and Cython silently ignores each module's own
 # .pxd when it cannot: this link gives the import package its real name (ARCHITECTURE.md, "Build").
@@ -101,8 +100,9 @@ setup(
     cmdclass={"build_py": BundledBuildPy, "sdist": BundledSdist},
     ext_modules=cythonize(
         extensions,
-        # Debug and release need folders of their own: cythonize compares time stamps, not directives.
-        build_dir=f"build/cython-{FLAVOUR}",
+        # Debug and release need folders of their own: cythonize compares time stamps, not directives. The sanitizer is the C
+        # compiler's affair, and so shares the debug build's C files.
+        build_dir=f"build/cython-{'debug' if DEBUG else 'release'}",
         include_path=[str(TYPING)],
         compiler_directives=directives,
         annotate=os.environ.get("SYNCLINE_ANNOTATE") == "1",

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import random
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -13,19 +14,23 @@ import hypothesis
 import pytest
 
 import syncline
+from tests import scale
 from tests.harness import ServerProcess
 from tests.peers import Peers
 
-# No deadlines: a slow machine is no bug. `make fuzz` looks longer and starts elsewhere each time; CI repeats itself.
-hypothesis.settings.register_profile("default", deadline=None)
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.register_profile("fuzz", deadline=None, max_examples=2_000, print_blob=True)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
+# No deadlines, no complaints about slow examples: a busy machine is no bug. The gate repeats itself; more examples, from a seed
+# that the first lines name (`make test-all` passes it as --hypothesis-seed), come with the longer levels.
+PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow], "print_blob": True}
+hypothesis.settings.register_profile("gate", **PATIENT, derandomize=True, database=None)
+hypothesis.settings.register_profile("full", **PATIENT, max_examples=500)
+hypothesis.settings.register_profile("nightly", **PATIENT, max_examples=2_000)
+hypothesis.settings.load_profile(scale.LEVEL)
 
 
 def pytest_report_header() -> str:
-    """Which build is tested: the one in src/, or a debug or sanitized one."""
-    return f"syncline {syncline.__version__} from {os.path.dirname(syncline.__file__)}"
+    """Which build is tested: the one in src/, or a debug or sanitized one; how much, and from which seed."""
+    build = os.path.dirname(syncline.__file__)
+    return f"syncline {syncline.__version__} from {build}; level {scale.LEVEL}, SYNCLINE_TEST_SEED={scale.SEED}"
 
 
 def awaiting(task: asyncio.Task[object]) -> Iterator[str]:
@@ -47,7 +52,21 @@ def pytest_runtest_makereport(
         lines = [line for task in tasks for line in (task.get_name(), *awaiting(task))]
         if lines:
             report.sections.append(("asyncio tasks that were waiting", "\n".join(lines)))
+    # A report goes from pytest-xdist's worker to its master as UTF-8; half a surrogate pair in it would end the whole run.
+    report.sections[:] = [(title, printable(text)) for title, text in report.sections]
+    if report.failed and (shown := str(report.longrepr)) != printable(shown):
+        report.longrepr = printable(shown)
     return report
+
+
+def printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+@pytest.fixture(autouse=True)
+def seeded(request: pytest.FixtureRequest) -> None:
+    """Clients and server spread what they do by chance; in a test that chance is always the same."""
+    random.seed(f"{scale.SEED} {request.node.nodeid}")
 
 
 @pytest.fixture(scope="session")

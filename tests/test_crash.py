@@ -14,8 +14,6 @@ from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from syncline.client import Backoff, Client, Committed, ConnectionLost, Document, Position, RequestTimeout, connect
 from syncline.core.ot import Operation, apply
 from tests import traces
@@ -114,7 +112,6 @@ async def open_clients(stack: AsyncExitStack, server: ServerProcess, count: int,
     ]
 
 
-@pytest.mark.slow
 async def test_a_concurrent_replay(own_server: ServerProcess) -> None:
     replay = traces.example()
     trace = replay.load(traces.concurrent("friendsforever"))
@@ -132,7 +129,6 @@ async def test_a_concurrent_replay(own_server: ServerProcess) -> None:
         assert all(client.reconnects >= killer.kills >= 3 for client in clients)
 
 
-@pytest.mark.slow
 async def test_a_sequential_replay(own_server: ServerProcess) -> None:
     replay = traces.example()
     trace = replay.load(traces.sequential("json-crdt-blog-post"))
@@ -198,12 +194,10 @@ async def write_at_random_places(own_server: ServerProcess, seed: int, count: in
         assert killer.kills >= 3
 
 
-@pytest.mark.slow
 async def test_writers_at_random_places(own_server: ServerProcess) -> None:
     await write_at_random_places(own_server, 5, 500)
 
 
-@pytest.mark.slow
 async def test_writers_while_their_history_is_merged(tmp_path: Path) -> None:
     """Turns become blocks all the time, and the server dies in the middle of it."""
     often = {
@@ -234,7 +228,6 @@ async def test_writers_while_their_history_is_merged(tmp_path: Path) -> None:
         assert database.execute("SELECT count(*) FROM checkpoints").fetchone()[0] >= 1
 
 
-@pytest.mark.slow
 async def test_messages(own_server: ServerProcess) -> None:
     """An acknowledged message is in the history where the ack said; one whose answer was lost is there once or not."""
     total = 400

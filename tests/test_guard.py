@@ -62,7 +62,7 @@ class Guard:
         return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_got_slower_is_an_error_and_named(tmp_path: Path) -> None:
     guard = Guard(tmp_path)
     assert guard.run("--update")[0] == 0
@@ -82,7 +82,7 @@ def test_what_got_slower_is_an_error_and_named(tmp_path: Path) -> None:
     assert "faster, to be stored with `make guard ARGS=--update`: touched" in told
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_counts_of_another_platform_are_not_compared(tmp_path: Path) -> None:
     guard = Guard(tmp_path)
     other = {"another machine; CPython 2.7": {"libraries": {}, "counts": {"steady": 1.0, "touched": 1.0}}}
@@ -95,7 +95,6 @@ def test_counts_of_another_platform_are_not_compared(tmp_path: Path) -> None:
     assert len(json.loads(guard.stored.read_text("utf-8"))["platforms"]) == 2
 
 
-@pytest.mark.slow
 def test_a_workload_that_nobody_counted_is_an_error(tmp_path: Path) -> None:
     guard = Guard(tmp_path)
     assert guard.run("--update", "steady")[0] == 0

@@ -64,6 +64,17 @@ def test_files_stay_small_enough_to_read() -> None:
     assert not found, "\n".join(found)
 
 
+def test_no_test_imports_another() -> None:
+    """What two of them need lives in a module of its own: else one's tests depend on how the other is written."""
+    pattern = re.compile(r"^\s*(?:from|import) (?:[\w.]*\.)?(?:test_\w+|conftest)\b", re.MULTILINE)
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0].strip()}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for match in pattern.finditer(path.read_text("utf-8"))
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_each_native_module_has_a_declaration_and_a_stub() -> None:
     missing = [
         str(source.with_suffix(suffix).relative_to(ROOT))

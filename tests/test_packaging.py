@@ -24,11 +24,10 @@ from tests import layers
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = "server/pages/codemirror.js"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("packaging")]
 
 
 class Built(NamedTuple):
-    sdist: frozenset[str]  # names below the top folder
     wheel: frozenset[str]
     python: Path  # of the environment that the wheel is installed in
 
@@ -52,15 +51,25 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    work = tmp_path_factory.mktemp("packaging")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    work = tmp_path_factory.mktemp("sdist")
     # egg_info would write beside the sources; the checkout stays as it is.
     command = ["setup.py", "--quiet", "egg_info", "--egg-base", str(work), "sdist", "--dist-dir", str(work)]
     run(sys.executable, *command, cwd=ROOT)
     [archive] = work.glob("*.tar.gz")
-    with tarfile.open(archive) as tar:
-        sdist = frozenset(name.partition("/")[2] for name in tar.getnames())
+    return archive
 
+
+@pytest.fixture(scope="module")
+def sdist(archive: Path) -> frozenset[str]:
+    """Names below the top folder."""
+    with tarfile.open(archive) as tar:
+        return frozenset(name.partition("/")[2] for name in tar.getnames())
+
+
+@pytest.fixture(scope="module")
+def built(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    work = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     run(*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", work, archive, cwd=work)
     [wheel] = work.glob("*.whl")
@@ -74,10 +83,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     # A path in a .pth file is only appended: unlike a site directory it brings no editable install of the checkout.
     (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
     run(*pip, "--python", python, "install", "--no-deps", "--no-index", wheel, cwd=work)
-    return Built(sdist, names, python)
+    return Built(names, python)
 
 
-def test_the_sdist_holds_what_a_build_needs(built: Built) -> None:
+def test_the_sdist_holds_what_a_build_needs(sdist: frozenset[str]) -> None:
     for name in (
         "pyproject.toml",
         "setup.py",
@@ -86,14 +95,15 @@ def test_the_sdist_holds_what_a_build_needs(built: Built) -> None:
         "tools/build_backend.py",
         "tools/browser/bundle.mjs",
     ):
-        assert name in built.sdist
+        assert name in sdist
     sources = {
         path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*.p*") if path.suffix in layers.SUFFIXES
     }
-    assert sources <= built.sdist
-    assert not [name for name in built.sdist if name.endswith((".so", ".c", ".pyc")) or "node_modules" in name]
+    assert sources <= sdist
+    assert not [name for name in sdist if name.endswith((".so", ".c", ".pyc")) or "node_modules" in name]
 
 
+@pytest.mark.full
 def test_the_wheel_holds_modules_stubs_and_pages(built: Built) -> None:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     expected = {"syncline/py.typed"}
@@ -110,6 +120,7 @@ def test_the_wheel_holds_modules_stubs_and_pages(built: Built) -> None:
     assert f"syncline/{BUNDLE}" in built.wheel
 
 
+@pytest.mark.full
 def test_the_wheel_holds_nothing_else(built: Built) -> None:
     allowed = {".py", ".pyi", ".pxd", ".so", ".typed", ".html", ".css", ".js", ".ts", ".svg", ".png", ".webmanifest"}
     strangers = [
@@ -121,11 +132,13 @@ def test_the_wheel_holds_nothing_else(built: Built) -> None:
     assert any(name.endswith("/licenses/LICENSE") for name in built.wheel)
 
 
+@pytest.mark.full
 def test_the_installed_command_knows_its_version(built: Built, tmp_path: Path) -> None:
     output = run(built.python.with_name("syncline"), "--version", cwd=tmp_path)
     assert syncline.__version__ in output
 
 
+@pytest.mark.full
 def test_every_module_of_the_wheel_can_be_imported(built: Built, tmp_path: Path) -> None:
     modules = sorted({source.module for source in layers.read(ROOT / "src")} - {"syncline.__main__"})
     program = (

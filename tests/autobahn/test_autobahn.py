@@ -5,7 +5,6 @@ In the suite without the slow sections; `make autobahn` runs all 517: 9 (speed o
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import pytest
 from syncline.core.frames import encode_frame
 from syncline.server import app as app_module
 from syncline.server.transports import ws
+from tests import scale
 from tests.serving import configure
 
-FULL = os.environ.get("SYNCLINE_AUTOBAHN") == "full"
+FULL = scale.LEVEL != "gate"
 #: 1 to 7 and 10 take seconds. Of compression one case of each group.
 QUICK = [
     *(f"{section}.*" for section in (1, 2, 3, 4, 5, 6, 7, 10)),

@@ -14,9 +14,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.harness import ServerProcess
 
-pytestmark = pytest.mark.browser
+#: One worker has the browser: started once, and beside one other worker only.
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-PATIENCE = 20_000  # milliseconds; conditions are awaited, this only bounds the wait
+PATIENCE = 60_000  # milliseconds; conditions are awaited, this only bounds the wait
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True}
 
 
@@ -214,7 +215,6 @@ def test_who_is_here(open_tab: Open) -> None:
     expect(ada.page.locator("#members .alone")).to_be_visible(timeout=PATIENCE)
 
 
-@pytest.mark.slow
 def test_a_killed_server_heals_without_a_reload(open_own: Open, own_server: ServerProcess) -> None:
     ada, bob = open_own("Ada"), open_own("Bob")
     for tab in (ada, bob):
@@ -249,7 +249,7 @@ def test_a_killed_server_heals_without_a_reload(open_own: Open, own_server: Serv
     expect(bob.page.locator(".remote-flag")).to_have_text("Ada", timeout=PATIENCE)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_killed_again_and_again_while_typing(open_own: Open, own_server: ServerProcess) -> None:
     ada, bob = open_own("Ada"), open_own("Bob")
     for round_ in range(4):

@@ -24,6 +24,7 @@ from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, map_position
 from tests.oracle import document as oracle_document
 from tests.oracle.strategies import operations, units
+from tests.scale import seeds
 
 UNITS: tuple[Any, ...] = ("utf-16", "unicode")
 
@@ -438,7 +439,7 @@ def damages(body: bytes) -> list[bytes]:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, 20, 100))
 def test_fuzzed_bodies_with_a_right_checksum(seed: int) -> None:
     """Whoever writes the checksum may write anything before it: ValueError or a sound result, never a crash."""
     from zlib import crc32

@@ -1,14 +1,13 @@
 """A folded history transforms as its operations one by one; a tree of composites is the left fold of them.
 
 Hypothesis draws small, tight cases with characters of every width, against the slow oracle. Random runs, with histories
-long enough to grow the tree of spans by several levels, compare with the loop over `transform`. `make fuzz` looks at
+long enough to grow the tree of spans by several levels, compare with the loop over `transform`. `make nightly` looks at
 hundreds of thousands of them.
 """
 
 from __future__ import annotations
 
 import copy
-import os
 import random
 from typing import Any
 
@@ -21,8 +20,7 @@ from syncline.core.history import PositionMap, compose_all, live_maps
 from syncline.core.ot import Operation, compose, map_position, transform
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import operations, texts, units
-
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+from tests.scale import seeds
 
 
 def chain(draw: Any, text: str, unit: Any, count: int) -> list[Operation]:
@@ -124,7 +122,7 @@ class Author:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(50 if LONG else 2))
+@pytest.mark.parametrize("seed", seeds(2, 20, 50))
 def test_random_histories(seed: int) -> None:
     """In a long run 50 x 1,000 histories with 5 operations each: a quarter of a million cases."""
     rng = random.Random(seed)

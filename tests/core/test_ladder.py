@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -13,8 +12,7 @@ from hypothesis import strategies as st
 from syncline.core.document import Document, Entry, encode_entries
 from syncline.core.ot import Operation, map_position, transform
 from tests.oracle import ot as oracle
-
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+from tests.scale import seeds
 
 
 class History:
@@ -74,7 +72,7 @@ class History:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(60 if LONG else 6))
+@pytest.mark.parametrize("seed", seeds(6, 30, 60))
 def test_every_way_up(seed: int) -> None:
     """Splices and others, both units, from every distance."""
     rng = random.Random(seed)

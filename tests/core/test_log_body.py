@@ -27,6 +27,7 @@ from syncline.core.log_body import pack_entries
 from syncline.core.ot import Operation
 from tests import traces
 from tests.core.log_histories import FIRST_FORM, FIRST_FORM_TEXT, history
+from tests.scale import seeds
 
 
 def plain(entry: Entry) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def test_every_flipped_bit_and_every_cut_is_noticed() -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", seeds(4, 20, 80))
 def test_fuzzed_bodies_with_a_right_checksum(seed: int) -> None:
     """Whoever writes the checksum may write anything before it: ValueError or sound entries, never a crash."""
     rng = random.Random(seed)

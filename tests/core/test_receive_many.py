@@ -10,6 +10,7 @@ import pytest
 from syncline.core.document import Document, encode_entries
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, map_position
+from tests.scale import seeds
 
 
 def submission(rng: random.Random, document: Document, seqs: dict[str, int]) -> tuple[Any, ...]:
@@ -60,7 +61,7 @@ def described(result: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", seeds(8, 40, 200))
 def test_the_same_as_one_by_one(seed: int) -> None:
     rng = random.Random(seed)
     one, many = (Document("d", "g", max_length=200, window_operations=60) for _ in range(2))

@@ -14,6 +14,7 @@ from syncline.core.ot import Operation, apply
 from syncline.core.replay import Author, Blame, Range, author_of, count_entries, growth, replay_text
 from syncline.core.text import Text
 from tests.core.log_histories import FIRST_FORM, FIRST_FORM_TEXT, history
+from tests.scale import seeds
 
 Origin = tuple[str, int]  # a character, and the revision that brought it in
 
@@ -172,7 +173,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2, 10, 40))
 def test_fuzzed_bodies_with_a_right_checksum(seed: int) -> None:
     from zlib import crc32
 

@@ -11,11 +11,12 @@ from syncline.core.errors import SynclineError
 from syncline.core.rich import Delta
 from tests.oracle.rich import plain, some_delta, some_document
 from tests.peers import Peers
+from tests.scale import seeds
 
 CASES = 600
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2, 10, 40))
 def test_it_comes_to_the_same_ops(peers: Peers, seed: int) -> None:
     random = Random(100 + seed)
     calls: list[tuple[Any, ...]] = []

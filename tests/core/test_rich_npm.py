@@ -11,12 +11,13 @@ from syncline.core.rich import Delta
 from tests.oracle import rich as oracle
 from tests.oracle.rich import plain, some_delta, some_document
 from tests.peers import Peers
+from tests.scale import seeds
 
 pytestmark = pytest.mark.fuzz
 CASES = 2_000
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, 15, 60))
 def test_agrees_with_quill_delta(peers: Peers, seed: int) -> None:
     random = Random(seed)
     calls: list[tuple[Any, ...]] = []

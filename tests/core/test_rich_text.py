@@ -17,6 +17,7 @@ from syncline.core.rich import Delta
 from syncline.core.rich_text import RichText, live_rich_texts
 from syncline.core.types import document_type
 from tests.oracle.rich import some_attributes, some_delta, some_document
+from tests.scale import seeds
 
 randoms = st.randoms(use_true_random=False)
 
@@ -55,7 +56,7 @@ def test_it_follows(random: Random) -> None:
         assert joined == document
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", seeds(2, 10, 40))
 def test_many_runs(seed: int) -> None:
     """Blocks are filled, cut, emptied: edits all over a document of thousands of runs."""
     random = Random(seed)

@@ -27,11 +27,11 @@ from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, apply, compose, invert, transform
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
+from tests.scale import SEED, by_level, seeds
 
 #: Fewer where every check is on, which is ten times slower.
 CHECKED = Path(syncline.__file__).parts[-4:-2] in (("debug", "lib"), ("asan", "lib"))
-LONG = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
-SCHEDULES = int(os.environ.get("SYNCLINE_FUZZ_SCHEDULES") or (300_000 if LONG else 500 if CHECKED else 10_000))
+SCHEDULES = int(os.environ.get("SYNCLINE_FUZZ_SCHEDULES") or (500 if CHECKED else by_level(10_000, 40_000, 300_000)))
 
 MAX_LENGTH = 150  # in reach, so that growing is refused at times
 
@@ -391,7 +391,7 @@ def check(server: Server, clients: list[Client]) -> None:
     assert [server.document.undo_depth(client.name) for client in clients] == depths
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(60, 200))
 def test_everybody_converges(seed: int) -> None:
     simulate(seed)
 
@@ -399,8 +399,8 @@ def test_everybody_converges(seed: int) -> None:
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 def test_ten_thousand_short_schedules() -> None:
-    """Each tenth with up to 32 clients. SYNCLINE_FUZZ_SCHEDULES says how many; `make fuzz` does more, from elsewhere."""
-    start = random.randrange(10**9) if SCHEDULES > 10_000 else 10_000
+    """Each tenth with up to 32 clients. SYNCLINE_FUZZ_SCHEDULES says how many; `make test-all` does more, from elsewhere."""
+    start = SEED + 10_000
     for seed in range(start, start + SCHEDULES):
         many = seed % 10 == 0
         try:

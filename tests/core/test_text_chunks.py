@@ -21,6 +21,7 @@ from syncline.core.ot import Operation
 from syncline.core.text import Text, live_texts, set_limits
 from tests.oracle import text as oracle
 from tests.oracle.strategies import ALPHABET, texts
+from tests.scale import seeds
 
 # Cells of a gap buffer, of a chunk, children of a node: chunks at once, chunks after a while, as in production.
 SIZES = [(0, 8, 4), (0, 9, 5), (60, 16, 4), (0, 64, 64), (131_072, 2_032, 64)]
@@ -66,7 +67,7 @@ def sequences(choices: random.Random, alphabet: str, steps: int, limit: int = 15
 
 
 @pytest.mark.parametrize("alphabet", ["ab", "aé", "a漢", ALPHABET, "💃𝄞"], ids=ascii)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(3, 15, 60))
 def test_a_long_life(alphabet: str, seed: int) -> None:
     choices = random.Random(seed)
     native, text = Text(), ""
@@ -356,6 +357,7 @@ import resource, sys, zlib
 from syncline.core.ot import Operation
 from syncline.core.text import Text, set_limits
 from tests.oracle import text as oracle
+from tests.scale import seeds
 
 set_limits(*map(int, sys.argv[1:]))
 start = "a\\U0001f483" * 1000

@@ -15,6 +15,7 @@ from syncline.core.rich_type import RichType
 from syncline.core.typed_document import TypedDocument
 from syncline.core.typed_undo import TypedUndo
 from tests.oracle.typed_undo import Eager
+from tests.scale import seeds
 
 TYPES: list[DocumentType[Any, Any]] = [RichType(), JsonType()]
 
@@ -44,7 +45,7 @@ def edit(document: TypedDocument, dice: random.Random) -> Any:
 
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(60, 300))
 def test_the_only_author_goes_back_and_forth_through_every_content(type: DocumentType[Any, Any], seed: int) -> None:
     dice, document, seq = random.Random(seed), TypedDocument(type, "d", "g", undo_group_ms=0), 0
     shown = [copy.deepcopy(document.content())]
@@ -117,7 +118,7 @@ class Schedule:
 
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40, 200))
 def test_looking_late_sees_what_looking_at_once_would(type: DocumentType[Any, Any], seed: int) -> None:
     schedule = Schedule(type, seed)
     for _ in range(60):
@@ -134,7 +135,7 @@ def test_the_schedules_are_not_idle(type: DocumentType[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", seeds(25, 125))
 def test_stacks_are_the_same_after_loading(type: DocumentType[Any, Any], seed: int) -> None:
     bounds = {"undo_depth": 5, "undo_history": 30, "undo_bytes": 20_000} if seed % 2 else {}
     schedule = Schedule(type, seed, **bounds)

@@ -10,6 +10,7 @@ import pytest
 from syncline.core.document import Document, Entry, decode_entries, encode_entries, new_text_snapshot
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation
+from tests.scale import seeds
 
 
 def refused(code: ErrorCode) -> Any:
@@ -144,7 +145,7 @@ class TestRestore:
 
 
 class TestRestart:
-    @pytest.mark.parametrize("seed", range(25))
+    @pytest.mark.parametrize("seed", seeds(25, 100))
     def test_the_same_stacks(self, seed: int) -> None:
         """Random edits, undos and restarts from a random snapshot: the stacks are the same, byte for byte."""
         choices = random.Random(seed)
@@ -215,7 +216,7 @@ class TestRestart:
         assert document.text() == "abc"
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", seeds(60, 300))
 def test_all_undone_and_redone_is_what_was_there(seed: int) -> None:
     """Two clients that type words into each other's; then one takes everything of its own back, and back again."""
     choices = random.Random(seed)

@@ -11,6 +11,7 @@ from syncline.core.ot import Operation, apply, invert
 from syncline.core.undo import Undo
 from tests.oracle import ot as oracle
 from tests.oracle.undo import Flips
+from tests.scale import seeds
 
 
 class Letters:
@@ -145,7 +146,7 @@ def run(seed: int, steps: int = 60, **bounds: Any) -> Schedule:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(120))
+@pytest.mark.parametrize("seed", seeds(120, 600))
 def test_an_undo_flips_what_the_client_did(seed: int) -> None:
     schedule = run(seed)
     # The stacks are a fold over the commits: wherever a snapshot was taken, the whole log gives the same.
@@ -163,7 +164,7 @@ def test_the_schedules_are_not_idle() -> None:
 
 
 @pytest.mark.fuzz
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", seeds(40, 200))
 def test_a_snapshot_anywhere_with_every_bound_at_work(seed: int) -> None:
     """Bounds so tight that they drop something all the time: a snapshot and the rest of the log give the same stacks,
     byte for byte, as the whole log."""
@@ -194,7 +195,7 @@ def test_a_snapshot_anywhere_with_every_bound_at_work(seed: int) -> None:
         assert schedule.undo.dropped > 5
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30, 150))
 def test_alone(seed: int) -> None:
     """Without others: n groups and n undos give the start, n redos all of it again; undo and redo is nothing."""
     choices = random.Random(seed)
@@ -220,7 +221,7 @@ def test_alone(seed: int) -> None:
     assert schedule.undo.operation("a", "user of a", "redo") is None
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30, 150))
 def test_only_the_others_text_remains(seed: int) -> None:
     """Everything of a undone: what is left is what the others wrote and what a had deleted of theirs."""
     choices = random.Random(seed)

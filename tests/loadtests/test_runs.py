@@ -14,6 +14,9 @@ from tests.harness import ServerProcess, Settings
 from tests.loadtests.runs import END, Run, command, environment, run
 from tests.proxy import proxied
 
+#: One worker makes the run that they all look at.
+pytestmark = pytest.mark.xdist_group("locust")
+
 
 @pytest.fixture(scope="module")
 def busy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
@@ -145,6 +148,7 @@ async def test_losses_and_duplicates_are_caught(busy_server: ServerProcess, tmp_
     assert seen >= 20
 
 
+@pytest.mark.full
 def test_a_master_with_two_workers(busy_server: ServerProcess, tmp_path: Path) -> None:
     """The workers' numbers come together: every user is in them, also what only the audits at the end count."""
     with socket.socket() as free:
@@ -189,6 +193,7 @@ def test_a_master_with_two_workers(busy_server: ServerProcess, tmp_path: Path) -
     assert result.count("edit", "editors") > 0
 
 
+@pytest.mark.full
 def test_a_day_in_small(busy_server: ServerProcess, tmp_path: Path) -> None:
     result = run(busy_server.ws_url, tmp_path, "-u", "12", "-r", "20", "-t", "6s", "--rate", "3", locustfile="day.py")
     assert result.code == 0, result.output

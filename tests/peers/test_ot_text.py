@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from typing import Any
 
@@ -11,10 +10,11 @@ import pytest
 from syncline.core.ot import Operation, apply, compose, to_unit, transform
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
+from tests.scale import SEED, by_level
 
 from . import Peers
 
-ROUNDS = 100 if os.environ.get("HYPOTHESIS_PROFILE") == "fuzz" else 4
+ROUNDS = by_level(4, 20, 100)
 CASES = 1_000  # a round
 
 
@@ -50,8 +50,7 @@ def ours(components: list[Any]) -> Operation:
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
 def test_apply_transform_and_compose_agree(peers: Peers) -> None:
-    seed = random.randrange(2**32) if ROUNDS > 4 else 20261123
-    choices = random.Random(seed)
+    choices = random.Random(SEED)
     for number in range(ROUNDS):
         cases, calls = [], []
         for _ in range(CASES):
@@ -68,7 +67,7 @@ def test_apply_transform_and_compose_agree(peers: Peers) -> None:
         answers = iter(peers.batch(calls))
         for text, a, b, c in cases:
             applied, left, right, composed = (next(answers) for _ in range(4))
-            where = f"seed {seed}, round {number}: {text!r} {a} {b} {c}"
+            where = f"seed {SEED}, round {number}: {text!r} {a} {b} {c}"
             assert apply(text, a) == applied, where
             assert transform(a, b, "left") == ours(left), where
             assert transform(b, a, "right") == ours(right), where

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.scale import seeds
 from tests.serving import Serve
 from tests.waiting import until
 
@@ -93,7 +94,7 @@ def drain(client: Wire, logs: dict[str, Log]) -> None:
     client.inbox.clear()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", seeds(2, 10))
 async def test_every_member_gets_every_publication_in_offset_order(serve: Serve, seed: int) -> None:
     async with serve() as app, asyncio.TaskGroup() as group:
         codecs = ["json", "msgpack"]

@@ -13,6 +13,7 @@ from syncline.server import handlers
 from syncline.server.app import App
 from syncline.server.connection import Connection
 from syncline.server.session import TRANSITIONS, InvalidTransition, Session, State, Transition
+from tests.scale import seeds
 from tests.serving import Serve, leak_free
 from tests.waiting import until
 
@@ -150,7 +151,7 @@ class Sink:
     def resume_reading(self) -> None: ...
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", seeds(6, 60, 300))
 async def test_random_and_mutated_frames(serve: Serve, seed: int) -> None:
     """Straight into the sessions of a real node: nothing but protocol errors, nothing logged as a fault, nothing left."""
     rng = random.Random(seed)

@@ -7,13 +7,12 @@ import random
 import sys
 from pathlib import Path
 
-import pytest
-
 from syncline.server.backends.sqlite import SqliteBroker, SqliteEventLog, SqliteStore, open_database
 from syncline.testing import ManualClock, Recorder
+from tests.scale import by_level
 
 ROOT = Path(__file__).resolve().parents[3]
-ROUNDS = 6
+ROUNDS = by_level(4, 12, 60)
 
 
 async def acknowledged(path: Path, lines: int) -> list[list[str]]:
@@ -40,7 +39,6 @@ async def acknowledged(path: Path, lines: int) -> list[list[str]]:
     return [line.split() for line in text[: text.rfind(b"\n") + 1].decode().splitlines()]
 
 
-@pytest.mark.slow
 async def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     generator = random.Random(seed)
