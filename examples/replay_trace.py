@@ -84,7 +84,8 @@ class Trace:
 def load(path: Path, limit: int = 0) -> Trace:
     """Reads a trace, sequential or concurrent. ``limit``: only so many transactions of a sequential one (0: all)."""
     content = path.read_bytes()
-    return parse(path.name.partition(".")[0], json.loads(gzip.decompress(content) if path.suffix == ".gz" else content), limit)
+    raw = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+    return parse(path.name.partition(".")[0], raw, limit)
 
 
 def parse(name: str, raw: dict[str, Any], limit: int = 0) -> Trace:
@@ -366,6 +367,13 @@ async def replay(trace: Trace, options: argparse.Namespace, console: Console) ->
     )
 
 
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n\n")[0], epilog=__doc__.rpartition("\n\n")[2].strip()
@@ -373,9 +381,13 @@ def main() -> int:
     parser.add_argument("trace", type=Path, nargs="?", metavar="TRACE", help="a trace file, .json or .json.gz")
     made_up = parser.add_argument_group("a history that is made up, without TRACE")
     made_up.add_argument("--seed", type=int, metavar="N", help=f"another one for each number (default: {SEED})")
-    made_up.add_argument("--edits", type=int, metavar="N", help=f"how long it is (default: {EDITS:,})")
-    made_up.add_argument("--authors", type=int, metavar="N", help=f"how many people write it (default: {AUTHORS})")
-    made_up.add_argument("--write", type=Path, metavar="PATH", help="write it to .json or .json.gz instead of replaying it")
+    made_up.add_argument("--edits", type=at_least_one, metavar="N", help=f"how long it is (default: {EDITS:,})")
+    made_up.add_argument(
+        "--authors", type=at_least_one, metavar="N", help=f"how many people write it (default: {AUTHORS})"
+    )
+    made_up.add_argument(
+        "--write", type=Path, metavar="PATH", help="write it to .json or .json.gz instead of replaying it"
+    )
     parser.add_argument("--url", help="a running server, like ws://127.0.0.1:8000/ws (default: an own one)")
     parser.add_argument("--token", help="a token for that server (default: guests)")
     parser.add_argument("--document", help="name of the document to create (default: a new name)")
@@ -390,8 +402,6 @@ def main() -> int:
         parser.error("--batch is at least 1, --limit at least 0")
     if options.trace is not None and (options.seed, options.edits, options.authors, options.write) != (None,) * 4:
         parser.error("--seed, --edits, --authors and --write are for a history that is made up: leave out TRACE")
-    if options.edits is not None and options.edits < 1 or options.authors is not None and options.authors < 1:
-        parser.error("--edits and --authors are at least 1")
     console = Console(stderr=True)
     what = "the history" if options.trace is None else options.trace.name
     try:

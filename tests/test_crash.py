@@ -35,6 +35,7 @@ from syncline.core.ot import Operation, apply
 from tests import traces
 from tests.harness import ServerProcess
 
+
 def quick(seed: int) -> Backoff:
     return Backoff(initial=0.02, maximum=0.25, random=random.Random(seed).random)
 

@@ -63,7 +63,9 @@ class View:
         """A part of what the author sees."""
         first = past(self._seen, start)
         last = past(self._seen, min(end, self.length) - start, first)
-        return "".join(cell.char for cell, seen in zip(self._cells[first:last], self._seen[first:last], strict=True) if seen)
+        return "".join(
+            cell.char for cell, seen in zip(self._cells[first:last], self._seen[first:last], strict=True) if seen
+        )
 
     def committed(self) -> str:
         """The server's text."""

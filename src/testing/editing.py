@@ -45,7 +45,8 @@ WORDS = (
 )
 # Above U+FFFF, combining, joined, of two halves: what counts differently in UTF-16, in code points and on the screen.
 SPECIAL = (
-    *("🙂", "🎉", "👍🏽", "👩‍👩‍👧", "🇪🇺", "𝄞", "𝔘𝔫𝔦", "𠮷", "🧵🪡", "e\u0301", "a\u0308\u0323", "क्षि", "한", "\u200d🦊"),
+    *("🙂", "🎉", "👍🏽", "👩‍👩‍👧", "🇪🇺", "𝄞", "𝔘𝔫𝔦", "𠮷", "🧵🪡", "\u200d🦊"),
+    *("e\u0301", "a\u0308\u0323", "क्षि", "\u1112\u1161\u11ab"),
 )
 ENDS = (". ", ". ", ", ", "? ", ".\n", ".\n\n", ";\n\t")
 LETTERS = "etaoinshrdlucmfw"
