@@ -38,7 +38,7 @@ def test_without_arguments() -> None:
 
 @pytest.mark.parametrize(
     ("seed", "edits", "authors", "codec"),
-    [(2, 1_500, 2, "msgpack"), (3, 1_500, 5, "json"), (4, 20_000, 1, "json"), (5, 20_000, 1, "msgpack")],
+    [(2, 1_500, 2, "msgpack"), (3, 1_500, 5, "json"), (4, 10_000, 1, "json"), (5, 10_000, 1, "msgpack")],
 )
 def test_made_up(server: ServerProcess, seed: int, edits: int, authors: int, codec: str) -> None:
     which = ("--seed", seed, "--edits", edits, "--authors", authors)
