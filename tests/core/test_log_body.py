@@ -365,7 +365,7 @@ def sizes(entries: list[Entry]) -> tuple[int, int]:
 
 
 def test_a_text_with_its_whole_history_is_small() -> None:
-    """4 bytes an edit, packed 1.3: words chosen at random, and many jumps."""
+    """4.2 bytes an edit, packed 1.3: words chosen at random, and many jumps."""
     history = generate(1, 20_000)
     document = Document("notes", "g")
     entries: list[Entry] = []
@@ -379,8 +379,8 @@ def test_a_text_with_its_whole_history_is_small() -> None:
             entries.append(entry)
     assert document.text() == history.end
     size, packed = sizes(entries)
-    assert size < 80_000
-    assert packed < 26_000
+    assert size < 86_000
+    assert packed < 27_500
 
 
 def test_a_paper_with_its_whole_history_is_small() -> None:
