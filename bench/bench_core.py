@@ -5,14 +5,11 @@ Numbers mean something beside others of the same run on the same machine; say ma
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from histories import MADE_UP, history
 
 from syncline.core import ot, wire
 from syncline.core.document import Document
@@ -22,22 +19,10 @@ from syncline.core.text import Text
 from syncline.server.connection import Connection
 from syncline.server.flusher import Flusher
 
-DATA = Path(os.environ.get("SYNCLINE_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
-
-def patches(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Every patch of a recorded editing history, and the text it ends in."""
-    path = DATA / "editing-traces" / "sequential_traces" / f"{name}.json.gz"
-    if not path.exists():
-        pytest.skip(f"needs {path.name} (SYNCLINE_DATA)")
-    trace = json.loads(gzip.decompress(path.read_bytes()))
-    assert not trace["startContent"]
-    return [tuple(patch) for transaction in trace["txns"] for patch in transaction["patches"]], trace["endContent"]
-
-
-@pytest.mark.parametrize("name", ["automerge-paper", "rustcode"])
+@pytest.mark.parametrize("name", ["automerge-paper", "rustcode", MADE_UP])
 def test_replay_a_history_one_call_an_edit(benchmark: Any, name: str) -> None:
-    edits, end = patches(name)
+    edits, end = history(name)
 
     def replay() -> Text:
         text = Text()

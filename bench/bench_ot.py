@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from comparison import ROWS, Row, automerge_paper, edits, keystrokes, median_ms, optional, ours_ms, peers
+from comparison import ROWS, Row, keystrokes, median_ms, optional, ours_ms, peers
+from histories import read, recorded
 
 from syncline.core import document as documents
 from syncline.core import ot
@@ -26,6 +27,7 @@ from syncline.core.text import Text, set_limits
 from tests.oracle.text import pack
 
 Edit = tuple[int, int, str]
+PAPER = "automerge-paper"  # the rows are about this one, recorded; without it they are skipped
 
 
 def not_yet(module: Any, name: str) -> Any:
@@ -70,8 +72,8 @@ def python_peers(history: list[Edit], end: str) -> dict[str, float]:
 
 @pytest.mark.parametrize(("store", "target"), [("flat", 6), ("chunked", 10)])
 def test_replay_in_one_call(benchmark: Any, store: str, target: float) -> None:
-    path = automerge_paper()
-    history, end = edits(path)
+    path = recorded(PAPER)
+    history, end = read(path)
     body = pack(history)
 
     def replay() -> Text:
@@ -93,7 +95,7 @@ def test_replay_in_one_call(benchmark: Any, store: str, target: float) -> None:
 
 
 def test_replay_one_call_per_edit(benchmark: Any) -> None:
-    history, end = edits(automerge_paper())
+    history, end = read(recorded(PAPER))
 
     def replay() -> Text:
         text = Text()
@@ -176,13 +178,13 @@ def spelled(history: list[Edit]) -> list[Operation]:
 def test_offline_burst_over_a_long_history(benchmark: Any) -> None:
     """2,000 keystrokes made offline, composed, over 130,000 operations that others made meanwhile."""
     histories = pytest.importorskip("syncline.core.history")
-    recorded, _ = edits(automerge_paper())
-    half = len(recorded) // 2
+    history, _ = read(recorded(PAPER))
+    half = len(history) // 2
     base = Text()
-    for position, deleted, inserted in recorded[:half]:
+    for position, deleted, inserted in history[:half]:
         base.splice(position, deleted, inserted)
     start = str(base)
-    meanwhile = spelled(recorded[half:])
+    meanwhile = spelled(history[half:])
     burst = histories.compose_all(spelled(keystrokes(2000, len(start), 9, "q")))
 
     def cold() -> Any:
@@ -195,7 +197,7 @@ def test_offline_burst_over_a_long_history(benchmark: Any) -> None:
     for other in meanwhile[:2000]:
         slow = ot.transform(slow, other, "left")
     assert histories.PositionMap(meanwhile[:2000]).transform(burst) == slow
-    for position, deleted, inserted in recorded[half:]:
+    for position, deleted, inserted in history[half:]:
         base.splice(position, deleted, inserted)
     assert len(ot.apply(str(base), moved)) == len(base) + moved.delta
     benchmark.pedantic(cold, rounds=5, warmup_rounds=1)
@@ -310,8 +312,8 @@ def stored_history(history: list[Edit], *, pause: float = 0.2) -> tuple[list[byt
 
 
 def test_history_on_disk() -> None:
-    path = automerge_paper()
-    history, end = edits(path)
+    path = recorded(PAPER)
+    history, end = read(path)
     blocks, _, after = stored_history(history)
     assert after[-1] == end
     assert sum(len(documents.decode_entries(block)) for block in blocks) == len(history)
@@ -324,7 +326,7 @@ def test_history_on_disk() -> None:
 
 def test_text_at_any_revision(benchmark: Any) -> None:
     """The worst case of a block: the last revision before the next checkpoint, from stored bytes."""
-    history, _ = edits(automerge_paper())
+    history, _ = read(recorded(PAPER))
     blocks, checkpoints, after = stored_history(history)
 
     def look(index: int, count: int) -> Text:
@@ -365,7 +367,7 @@ print((resident() - before) / 50)
 
 def test_memory_of_an_idle_document(tmp_path: Path) -> None:
     """What a process grows by for each document that is loaded from its snapshot. Linux only."""
-    _, end = edits(automerge_paper())
+    _, end = read(recorded(PAPER))
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs /proc")
     (tmp_path / "text").write_text(end, "utf-8")

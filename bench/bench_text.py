@@ -1,6 +1,7 @@
 """Document text alone: batches, distant edits in large texts, CRCs and conversions. ``make bench`` runs this too.
 
-Each benchmark asserts its result before the clock runs. Source of the history: the automerge-paper editing trace.
+Each benchmark asserts its result before the clock runs. The histories: one that is made up, and the automerge-paper editing
+trace where it is there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from comparison import automerge_paper, edits
+from histories import MADE_UP, history
 
 from syncline.core.text import Text, set_limits
 from tests.oracle.text import pack
@@ -27,9 +28,10 @@ def storage(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("storage")
-def test_replay_a_history_in_one_batch(benchmark: Any) -> None:
-    history, end = edits(automerge_paper())
-    body = pack(history)
+@pytest.mark.parametrize("name", ["automerge-paper", MADE_UP])
+def test_replay_a_history_in_one_batch(benchmark: Any, name: str) -> None:
+    edits, end = history(name)
+    body = pack(edits)
 
     def replay() -> Text:
         text = Text()
@@ -37,23 +39,24 @@ def test_replay_a_history_in_one_batch(benchmark: Any) -> None:
         return text
 
     assert str(replay()) == end
-    benchmark.extra_info["edits"] = len(history)
+    benchmark.extra_info["edits"] = len(edits)
     benchmark.pedantic(replay, rounds=10)
 
 
 @pytest.mark.usefixtures("storage")
-def test_replay_a_history_one_call_an_edit(benchmark: Any) -> None:
-    history, end = edits(automerge_paper())
+@pytest.mark.parametrize("name", ["automerge-paper", MADE_UP])
+def test_replay_a_history_one_call_an_edit(benchmark: Any, name: str) -> None:
+    edits, end = history(name)
 
     def replay() -> Text:
         text = Text()
         splice = text.splice
-        for position, deleted, inserted in history:
+        for position, deleted, inserted in edits:
             splice(position, deleted, inserted)
         return text
 
     assert str(replay()) == end
-    benchmark.extra_info["edits"] = len(history)
+    benchmark.extra_info["edits"] = len(edits)
     benchmark.pedantic(replay, rounds=5)
 
 

@@ -1,4 +1,4 @@
-"""What bench_ot.py and bench_documents.py share: rows beside their peers, Node, the recorded history.
+"""What bench_ot.py and bench_documents.py share: rows beside their peers, and Node.
 
 A row is one figure of ours, the same work by its peers in the same run on the same core, and the target. Peers in Node
 time themselves inside their process (peers/core.mjs); those in Python are timed here. A peer that is not installed is
@@ -7,7 +7,6 @@ left out of its row.
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import json
 import os
@@ -27,7 +26,6 @@ import pytest
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = HERE / "peers"
-DATA = Path(os.environ.get("SYNCLINE_DATA") or ROOT.parent / "shared" / "data")
 
 
 @dataclass
@@ -188,19 +186,6 @@ def ours_ms(benchmark: Any) -> float:
     if benchmark.stats is None:
         pytest.skip("benchmarks are disabled: results were checked, nothing was timed")
     return float(benchmark.stats.stats.median) * 1000
-
-
-def automerge_paper() -> Path:
-    path = DATA / "editing-traces" / "sequential_traces" / "automerge-paper.json.gz"
-    if not path.exists():
-        pytest.skip(f"needs {path.name} (SYNCLINE_DATA)")
-    return path
-
-
-def edits(path: Path) -> tuple[list[tuple[int, int, str]], str]:
-    """Every patch of a recorded history, and the text it ends in."""
-    trace = json.loads(gzip.decompress(path.read_bytes()))
-    return [tuple(patch) for transaction in trace["txns"] for patch in transaction["patches"]], trace["endContent"]
 
 
 class Randoms:

@@ -1,12 +1,19 @@
 #!/usr/bin/env python3
-"""Replays a recorded editing history through real WebSocket clients and checks that the text comes out letter for letter.
+"""Replays an editing history through real WebSocket clients and checks that the text comes out letter for letter.
 
+    python examples/replay_trace.py
+    python examples/replay_trace.py --seed 7 --edits 30000 --authors 5
     python examples/replay_trace.py path/to/automerge-paper.json.gz
     python examples/replay_trace.py path/to/friendsforever.json.gz --url ws://127.0.0.1:8000/ws
 
-Traces are in the format of the editing-traces collection by Joseph Gentle (https://github.com/josephg/editing-traces).
-A sequential trace goes through one client. A concurrent one goes through one client for each agent: each sees the others'
-edits exactly when the trace's ``parents`` say so, although they have arrived before (``Document.hold`` and ``show``).
+Without a file the history is made up by a seeded generator, ``syncline.testing.editing``: several authors who see each
+other late and write at the same places, with characters above U+FFFF. The text that it must give is found by a model
+that transforms nothing. --write puts such a history into a file.
+
+Files are in the format of the editing-traces collection by Joseph Gentle, which has recorded histories:
+https://github.com/josephg/editing-traces, folders sequential_traces and concurrent_traces. A sequential trace goes through
+one client. A concurrent one goes through one client for each agent: each sees the others' edits exactly when the trace's
+``parents`` say so, although they have arrived before (``Document.hold`` and ``show``).
 
 Without --url the example starts a server of its own in a temporary directory, and checks the text once more after that
 server was stopped and started again. The last line begins with "ok" and the exit code is 0 only when everything agrees.
@@ -36,12 +43,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from syncline.client import Client, ClientError, Committed, Document, connect
 from syncline.core.errors import SynclineError
+from syncline.testing.editing import Patch, generate
 
-Patch = tuple[int, int, str]  # position, deleted, inserted; counted in code points
+SEED, EDITS, AUTHORS = 1, 10_000, 3  # of a history that is made up
 
 
 class Mismatch(Exception):
-    """The replay did not give the recorded text."""
+    """The replay did not give the text that it must give."""
 
 
 # The trace ---------------------------------------------------------------------------------------------------------------
@@ -77,12 +85,17 @@ def load(path: Path, limit: int = 0) -> Trace:
     """Reads a trace, sequential or concurrent. ``limit``: only so many transactions of a sequential one (0: all)."""
     content = path.read_bytes()
     raw = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-    name = path.name.partition(".")[0]
+    return parse(path.name.partition(".")[0], raw, limit)
+
+
+def parse(name: str, raw: dict[str, Any], limit: int = 0) -> Trace:
+    """As ``load``, of what is in the file."""
     transactions = raw["txns"]
     if raw.get("kind") == "concurrent" or (transactions and "parents" in transactions[0]):
         if limit:
             raise SystemExit("--limit: a concurrent trace has its endContent only as a whole")
-        return Trace(name, "", raw["endContent"], raw["numAgents"], list(runs(transactions, raw["numAgents"])))
+        cut = list(runs(transactions, raw["numAgents"], raw.get("ties", False)))
+        return Trace(name, "", raw["endContent"], raw["numAgents"], cut)
     patches = [[_patch(patch) for patch in transaction["patches"]] for transaction in transactions]
     end = raw["endContent"]
     if limit and limit < len(patches):
@@ -103,9 +116,12 @@ def apply_plainly(text: str, patches: Iterator[Patch]) -> str:
     return "".join(characters)
 
 
-def runs(transactions: list[dict[str, Any]], agents: int) -> Iterator[Run]:
+def runs(transactions: list[dict[str, Any]], agents: int, ties: bool) -> Iterator[Run]:
     """Cuts the history where the author changes, where an author sees something new, and after every transaction up to
-    which somebody sees: what goes out as one operation must be seen as a whole or not at all."""
+    which somebody sees: what goes out as one operation must be seen as a whole or not at all.
+
+    With ``ties``, where people put something at one place at the same time, it is cut after every transaction: several
+    operations made one may stand on another side of a concurrent one than one by one."""
     counts = [0] * agents
     seen: list[tuple[int, ...]] = []  # after each transaction: how many of each agent's are in its past
     views: list[tuple[int, ...]] = []  # before it
@@ -131,7 +147,7 @@ def runs(transactions: list[dict[str, Any]], agents: int) -> Iterator[Run]:
         agent = transaction["agent"]
         others = without(agent, seen_before)
         same = current is not None and current.agent == agent and without(agent, current.sees) == others
-        if current is None or not same or (agent, seen_before[agent]) in cuts:
+        if current is None or ties or not same or (agent, seen_before[agent]) in cuts:
             if current is not None:
                 yield current
             current = Run(agent, seen_before, [], 0)
@@ -197,8 +213,8 @@ class Agent:
 async def replay_concurrent(documents: list[Document], trace: Trace, advance: Callable[[int], None]) -> None:
     """The people take turns in the recorded order of their edits, and each sees what it saw then.
 
-    The order matters where a concurrent delete has moved two inserts to one place: an OT server then puts the one that
-    comes later to the left. So a run is committed before the next person's run is sent; within a run and at its cuts
+    The order matters where two put something at one place, or a concurrent delete has made it one: an OT server then puts
+    what comes later to the left. So a run is committed before the next person's run is sent; within a run and at its cuts
     nobody waits for more than that the operation before is under way.
     """
     agents = [Agent(document) for document in documents]
@@ -313,13 +329,22 @@ async def replay(trace: Trace, options: argparse.Namespace, console: Console) ->
         ]
         await clients[0].create_document(name, trace.start)
         documents = [await open_document(client, name, trace) for client in clients]
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(trace.name, total=trace.edits)
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            done, total = 0, trace.edits
+            task = progress.add_task(trace.name, total=total)
+
+            def advance(count: int) -> None:
+                nonlocal done
+                before, done = done, done + count
+                progress.advance(task, count)
+                if progress.disable and before * 10 // (total or 1) < done * 10 // (total or 1) < 10:
+                    print(f"{trace.name}: {done:,} of {total:,} edits", flush=True)
+
             started = time.perf_counter()
             if trace.agents == 1:
-                await replay_sequential(documents[0], trace, options.batch, lambda n: progress.advance(task, n))
+                await replay_sequential(documents[0], trace, options.batch, advance)
             else:
-                await replay_concurrent(documents, trace, lambda n: progress.advance(task, n))
+                await replay_concurrent(documents, trace, advance)
             seconds = time.perf_counter() - started
         for agent, document in enumerate(documents):
             compare(f"client {agent}", document.text, trace)
@@ -342,11 +367,27 @@ async def replay(trace: Trace, options: argparse.Namespace, console: Console) ->
     )
 
 
+def at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n\n")[0], epilog=__doc__.rpartition("\n\n")[2].strip()
     )
-    parser.add_argument("trace", type=Path, metavar="TRACE", help="a trace file, .json or .json.gz")
+    parser.add_argument("trace", type=Path, nargs="?", metavar="TRACE", help="a trace file, .json or .json.gz")
+    made_up = parser.add_argument_group("a history that is made up, without TRACE")
+    made_up.add_argument("--seed", type=int, metavar="N", help=f"another one for each number (default: {SEED})")
+    made_up.add_argument("--edits", type=at_least_one, metavar="N", help=f"how long it is (default: {EDITS:,})")
+    made_up.add_argument(
+        "--authors", type=at_least_one, metavar="N", help=f"how many people write it (default: {AUTHORS})"
+    )
+    made_up.add_argument(
+        "--write", type=Path, metavar="PATH", help="write it to .json or .json.gz instead of replaying it"
+    )
     parser.add_argument("--url", help="a running server, like ws://127.0.0.1:8000/ws (default: an own one)")
     parser.add_argument("--token", help="a token for that server (default: guests)")
     parser.add_argument("--document", help="name of the document to create (default: a new name)")
@@ -359,12 +400,26 @@ def main() -> int:
     options = parser.parse_args()
     if options.batch < 1 or options.limit < 0:
         parser.error("--batch is at least 1, --limit at least 0")
+    if options.trace is not None and (options.seed, options.edits, options.authors, options.write) != (None,) * 4:
+        parser.error("--seed, --edits, --authors and --write are for a history that is made up: leave out TRACE")
     console = Console(stderr=True)
+    what = "the history" if options.trace is None else options.trace.name
     try:
-        trace = load(options.trace, options.limit)
+        if options.trace is not None:
+            trace = load(options.trace, options.limit)
+        else:
+            history = generate(
+                SEED if options.seed is None else options.seed, options.edits or EDITS, options.authors or AUTHORS
+            )
+            what = history.name
+            if options.write is not None:
+                history.write(options.write)
+                print(f"ok {what}: {history.edits:,} edits written to {options.write}", flush=True)
+                return 0
+            trace = parse(what, history.as_trace(), options.limit)
         said = asyncio.run(replay(trace, options, console))
     except (Mismatch, ClientError, SynclineError, OSError, KeyError, ValueError) as error:
-        print(f"failed {options.trace.name}: {error}", flush=True)
+        print(f"failed {what}: {error}", flush=True)
         return 1
     print(f"ok {said}", flush=True)
     return 0

@@ -1,5 +1,7 @@
 """The server is killed (SIGKILL) again and again in the middle of work; the clients come back by themselves.
 
+The work is editing histories that are made up, recorded ones where they are there, and people who write at random.
+
 Held afterwards: everybody has the same text; every operation and message that was acknowledged is there, at the place that
 the ack named; nothing is there twice.
 """
@@ -9,42 +11,83 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from syncline.client import Backoff, Client, Committed, ConnectionLost, Document, Position, RequestTimeout, connect
+import pytest
+
+from syncline.client import (
+    Backoff,
+    Client,
+    Committed,
+    ConnectionLost,
+    Document,
+    Position,
+    Publication,
+    RequestTimeout,
+    connect,
+)
 from syncline.core.ot import Operation, apply
 from tests import traces
 from tests.harness import ServerProcess
-from tests.waiting import until
+from tests.scale import seeds
+from tests.waiting import wait_until
 
-QUICK = Backoff(initial=0.02, maximum=0.25)
+
+def quick(seed: int) -> Backoff:
+    return Backoff(initial=0.02, maximum=0.25, random=random.Random(seed).random)
 
 
 class Killer:
-    """Kills and starts the server at given points of a progress."""
+    """Kills and starts the server at given points of a progress, once for each. ``clients`` are who must come back.
 
-    def __init__(self, server: ServerProcess, points: list[int]) -> None:
+    A point that is passed while the server is still being started, or somebody is not back, has its turn after that.
+    """
+
+    def __init__(self, server: ServerProcess, points: list[int], clients: list[Client]) -> None:
         self.kills = 0
+        self.up = asyncio.Event()
+        self.down = asyncio.Event()
+        self.up.set()
         self._server = server
         self._points = sorted(points)
+        self._clients = clients
         self._done = 0
-        self._starting: asyncio.Task[None] | None = None
+        self._restart: asyncio.Task[None] | None = None
 
     def advance(self, count: int) -> None:
         self._done += count
-        if self._points and self._done >= self._points[0] and (self._starting is None or self._starting.done()):
-            while self._points and self._done >= self._points[0]:
-                self._points.pop(0)
+        if self._restart is None and self._points and self._done >= self._points[0]:
+            self._points.pop(0)
             self.kills += 1
+            self.up.clear()
+            self.down.set()
+            returns = [self._return_of(client) for client in self._clients]
             self._server.kill()  # here and now, whatever is under way
-            self._starting = asyncio.get_running_loop().create_task(asyncio.to_thread(self._server.start))
+            self._restart = asyncio.get_running_loop().create_task(self._start(returns))
 
     async def finished(self) -> None:
-        if self._starting is not None:
-            await self._starting
+        """Every point that was passed had its kill, and everybody is back."""
+        while self._restart is not None:
+            await self._restart
+
+    async def _start(self, returns: list[asyncio.Event]) -> None:
+        await asyncio.to_thread(self._server.start)
+        for back in returns:
+            await back.wait()
+        self._restart = None
+        self.down.clear()
+        self.up.set()
+        self.advance(0)
+
+    def _return_of(self, client: Client) -> asyncio.Event:
+        """Set when ``client`` has come back once more."""
+        back = asyncio.Event()
+        client.on_state(lambda state: back.set() if state == "open" else None)
+        return back
 
 
 async def history(client: Client, document: Document) -> list[dict[str, Any]]:
@@ -99,61 +142,111 @@ def collect_acks(document: Document, acks: list[Committed]) -> None:
 
 
 def points(seed: int, count: int, total: int) -> list[int]:
+    """One at random in each part of the first nine tenths, so that there is work left after the last."""
     rng = random.Random(seed)
-    return [rng.randrange(total) for _ in range(count)]
+    part = total * 0.9 / count
+    return [int((index + rng.random()) * part) for index in range(count)]
 
 
 async def open_clients(stack: AsyncExitStack, server: ServerProcess, count: int, codec: Any) -> list[Client]:
     return [
         await stack.enter_async_context(
-            await connect(server.ws_url, name=f"writer {index}", codec=codec, backoff=QUICK)
+            await connect(server.ws_url, name=f"writer {index}", codec=codec, backoff=quick(index))
         )
         for index in range(count)
     ]
 
 
-async def test_a_concurrent_replay(own_server: ServerProcess) -> None:
+async def replay_concurrently(server: ServerProcess, trace: Any, kills: int, seed: int) -> None:
     replay = traces.example()
-    trace = replay.load(traces.concurrent("friendsforever"))
-    killer = Killer(own_server, points(1, 6, trace.edits))
     acks: list[Committed] = []
     async with AsyncExitStack() as stack:
-        clients = await open_clients(stack, own_server, 2, "json")
+        clients = await open_clients(stack, server, trace.agents, "json")
+        killer = Killer(server, points(seed, kills, trace.edits), clients)
         await clients[0].create_document("notes")
         documents = [await replay.open_document(client, "notes", trace) for client in clients]
         for document in documents:
             collect_acks(document, acks)
         await replay.replay_concurrent(documents, trace, killer.advance)
         await killer.finished()
-        assert await audit(own_server, documents, "", acks) == trace.end
-        assert all(client.reconnects >= killer.kills >= 3 for client in clients)
+        assert await audit(server, documents, "", acks) == trace.end
+        assert killer.kills == kills
+        assert all(client.reconnects >= kills for client in clients)
 
 
-async def test_a_sequential_replay(own_server: ServerProcess) -> None:
+async def replay_sequentially(server: ServerProcess, trace: Any, kills: int, seed: int) -> None:
     replay = traces.example()
-    trace = replay.load(traces.sequential("json-crdt-blog-post"))
-    killer = Killer(own_server, points(3, 5, trace.edits))
     acks: list[Committed] = []
     async with AsyncExitStack() as stack:
-        [client] = await open_clients(stack, own_server, 1, "json")
+        [client] = await open_clients(stack, server, 1, "json")
+        killer = Killer(server, points(seed, kills, trace.edits), [client])
         await client.create_document("notes", trace.start)
         document = await replay.open_document(client, "notes", trace)
         collect_acks(document, acks)
-        await replay.replay_sequential(document, trace, 1, killer.advance)
+        # In parts, so that it is not all typed while the server is away for the first time.
+        for start in range(0, len(trace.runs), 50):
+            part = replace(trace, runs=trace.runs[start : start + 50])
+            await replay.replay_sequential(document, part, 1, killer.advance)
         await killer.finished()
-        assert await audit(own_server, [document], trace.start, acks) == trace.end
+        assert await audit(server, [document], trace.start, acks) == trace.end
+        assert killer.kills == kills
+
+
+@pytest.mark.parametrize("authors", [2, 4])
+async def test_a_concurrent_replay(own_server: ServerProcess, authors: int) -> None:
+    await replay_concurrently(own_server, traces.made_up(40 + authors, 1_200, authors), 4, authors)
+
+
+async def test_a_sequential_replay(own_server: ServerProcess) -> None:
+    await replay_sequentially(own_server, traces.made_up(50, 8_000, 1), 4, 1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("seed", seeds(0, 6))
+async def test_longer_concurrent_replays(own_server: ServerProcess, seed: int) -> None:
+    await replay_concurrently(own_server, traces.made_up(seed, 6_000, 2 + seed % 4), 8, seed)
+
+
+@pytest.mark.full
+async def test_a_recorded_concurrent_replay(own_server: ServerProcess) -> None:
+    await replay_concurrently(own_server, traces.example().load(traces.concurrent("friendsforever")), 6, 1)
+
+
+@pytest.mark.full
+async def test_a_recorded_sequential_replay(own_server: ServerProcess) -> None:
+    await replay_sequentially(own_server, traces.example().load(traces.sequential("json-crdt-blog-post")), 6, 3)
+
+
+async def first(*awaitables: Coroutine[Any, Any, Any]) -> None:
+    """Until one of them is done; the others are given up."""
+    tasks = [asyncio.ensure_future(one) for one in awaitables]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        task.result()
 
 
 class Writer:
-    """Types at random places without waiting for anything. Its characters are its own and each is typed once."""
+    """Types at random places. Its characters are its own and each is typed once.
 
-    def __init__(self, document: Document, first: int, count: int, rng: random.Random) -> None:
+    Mostly it goes on as soon as what it typed is under way, so that there are many operations; it does not wait for acks,
+    and while the server is away it types ``OFFLINE`` characters more.
+    """
+
+    OFFLINE = 20
+
+    def __init__(self, document: Document, characters: list[str], rng: random.Random, killer: Killer) -> None:
         self.document = document
-        self.characters = [chr(first + index) for index in range(count)]
+        self.characters = characters
         self.deleted: set[str] = set()
         self._rng = rng
+        self._killer = killer
+        self._offline = 0
 
-    async def write(self, advance: Callable[[int], None]) -> None:
+    async def write(self) -> None:
         document, rng = self.document, self._rng
         for character in self.characters:
             length = len(document)
@@ -162,10 +255,20 @@ class Writer:
                 self.deleted |= set(document.slice(at, at + 1))
                 document.delete(at, 1)
             document.insert(rng.randint(0, len(document)), character)
-            advance(1)
-            if rng.random() < 0.05:
-                await document.settled()
-            await asyncio.sleep(rng.random() * 0.004)  # people type; nothing waits for this
+            self._killer.advance(1)
+            await self._breathe(rng.random())
+
+    async def _breathe(self, chance: float) -> None:
+        killer, document = self._killer, self.document
+        if not killer.down.is_set():
+            self._offline = 0
+            if chance < 0.8:
+                await first(document.settled() if chance < 0.05 else document.sent(), killer.down.wait())
+        elif self._offline == self.OFFLINE:
+            await killer.up.wait()
+        else:
+            self._offline += 1
+        await asyncio.sleep(0)
 
 
 def blocks() -> Iterator[int]:
@@ -174,16 +277,17 @@ def blocks() -> Iterator[int]:
 
 
 async def write_at_random_places(own_server: ServerProcess, seed: int, count: int) -> None:
-    killer = Killer(own_server, points(seed, 5, 3 * count))
     acks: list[Committed] = []
     async with AsyncExitStack() as stack:
         clients = await open_clients(stack, own_server, 3, "msgpack")
+        killer = Killer(own_server, points(seed, 5, 3 * count), clients)
         writers = []
-        for client, first in zip(clients, blocks(), strict=True):
+        for client, start in zip(clients, blocks(), strict=True):
             document = await client.document("notes")
             collect_acks(document, acks)
-            writers.append(Writer(document, first, count, random.Random(first)))
-        await asyncio.gather(*(writer.write(killer.advance) for writer in writers))
+            characters = [chr(start + index) for index in range(count)]
+            writers.append(Writer(document, characters, random.Random(seed + start), killer))
+        await asyncio.gather(*(writer.write() for writer in writers))
         await killer.finished()
         await asyncio.gather(*(writer.document.settled() for writer in writers))
         text = await audit(own_server, [writer.document for writer in writers], "", acks)
@@ -191,11 +295,11 @@ async def write_at_random_places(own_server: ServerProcess, seed: int, count: in
         typed = {character for writer in writers for character in writer.characters}
         assert len(text) == len(set(text)), "something was typed once and is there twice"
         assert typed - deleted <= set(text), "something was lost"
-        assert killer.kills >= 3
+        assert killer.kills == 5
 
 
 async def test_writers_at_random_places(own_server: ServerProcess) -> None:
-    await write_at_random_places(own_server, 5, 500)
+    await write_at_random_places(own_server, 5, 350)
 
 
 async def test_writers_while_their_history_is_merged(tmp_path: Path) -> None:
@@ -208,7 +312,7 @@ async def test_writers_while_their_history_is_merged(tmp_path: Path) -> None:
         "checkpoint_bytes": 4096,
     }
     with ServerProcess(tmp_path, {"documents": {**often}}) as server:
-        await write_at_random_places(server, 11, 500)
+        await write_at_random_places(server, 11, 350)
         async with await connect(server.ws_url, name="reader") as client:
             operations: list[dict[str, Any]] = []
             while page := await client.request("document:history", {"document": "notes", "since": len(operations)}):
@@ -222,23 +326,39 @@ async def test_writers_while_their_history_is_merged(tmp_path: Path) -> None:
                 if one["revision"] % 97 == 0:
                     at = await client.request("document:at", {"document": "notes", "revision": one["revision"]})
                     assert (at["text"], at["client"]) == (text, one["client"])
-    with closing(sqlite3.connect(tmp_path / "syncline.db")) as database:
-        blocks, most = database.execute("SELECT count(*), max(count) FROM turns WHERE count > 50").fetchone()
-        assert blocks >= 3 and most >= 100
-        assert database.execute("SELECT count(*) FROM checkpoints").fetchone()[0] >= 1
+        await asyncio.to_thread(wait_for_blocks, tmp_path / "syncline.db")
+
+
+def wait_for_blocks(path: Path) -> None:
+    """Merging goes on in the background: until it has made what a history of this length gives at the least."""
+    with closing(sqlite3.connect(path)) as database:
+
+        def merged() -> bool:
+            blocks, most = database.execute("SELECT count(*), max(count) FROM turns WHERE count > 50").fetchone()
+            checkpoints = database.execute("SELECT count(*) FROM checkpoints").fetchone()[0]
+            return bool(blocks >= 2 and most >= 100 and checkpoints >= 1)
+
+        wait_until(merged)
 
 
 async def test_messages(own_server: ServerProcess) -> None:
     """An acknowledged message is in the history where the ack said; one whose answer was lost is there once or not."""
     total = 400
-    killer = Killer(own_server, points(7, 4, total))
     acknowledged: dict[int, Position] = {}
     heard: list[int | str] = []
     async with AsyncExitStack() as stack:
-        sender, listener = await open_clients(stack, own_server, 2, "json")
+        sender, listener = clients = await open_clients(stack, own_server, 2, "json")
+        killer = Killer(own_server, points(7, 4, total), clients)
         out = await sender.join("team")
         inward = await listener.join("team")
-        inward.on_message(lambda publication: heard.append(publication.data))
+        ended = asyncio.Event()
+
+        def hear(publication: Publication) -> None:
+            heard.append(publication.data)
+            if publication.data == "end":
+                ended.set()
+
+        inward.on_message(hear)
         unknown = 0
         for number in range(total):
             try:
@@ -254,7 +374,8 @@ async def test_messages(own_server: ServerProcess) -> None:
         assert len(stored.history) == len(places), "a message is there twice"
         assert all(places[number] == position for number, position in acknowledged.items())
         assert unknown <= killer.kills
-        await until(lambda: heard and heard[-1] == "end")
+        await ended.wait()
+        assert killer.kills == 4
         assert heard == [publication.data for publication in stored.history], "the listener missed something"
         assert inward.position == last
         assert inward.recovered is True

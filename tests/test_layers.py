@@ -71,6 +71,8 @@ def test_nothing_imports_upward() -> None:
         ("client/connection.py", "from ..server import events"),
         ("client/__init__.py", "from syncline.server.seams import Store"),
         ("testing/stores.py", "from ..server.backends.sqlite import Store"),
+        ("testing/cells.py", "from ..core.ot import transform"),
+        ("testing/editing.py", "from syncline.core import ot"),
         ("__init__.py", "from .server import app"),
     ],
 )
@@ -99,6 +101,7 @@ def test_the_checker_finds(path: str, text: str) -> None:
         ("__main__.py", "from .server.app import build"),
         ("client/connection.py", "import picows, asyncio\nfrom ..core.ot import Operation"),
         ("testing/stores.py", "from ..server.seams import Store"),
+        ("testing/editing.py", "import random\nfrom .cells import Cell"),
         ("server/node.py", "import asyncio\nfrom .. import __version__\nfrom .handlers import rooms"),
     ],
 )

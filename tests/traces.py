@@ -1,4 +1,4 @@
-"""The recorded editing histories, and the example that replays them, for tests."""
+"""Editing histories for tests, made up and recorded, and the example that replays them."""
 
 from __future__ import annotations
 
@@ -7,27 +7,43 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
+
+from syncline.testing.editing import generate
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "replay_trace.py"
 
 
 def data() -> Path:
-    """The folder ``editing-traces``: in ``SYNCLINE_DATA``, or beside the checkout."""
-    folder = Path(os.environ.get("SYNCLINE_DATA") or ROOT.parent / "shared" / "data") / "editing-traces"
-    if not folder.is_dir():
-        pytest.skip("the editing traces are not here; SYNCLINE_DATA names the folder that holds editing-traces")
-    return folder
+    """Where recorded data would be."""
+    return Path(os.environ.get("SYNCLINE_DATA") or ROOT.parent / "shared" / "data")
+
+
+def recorded(place: str) -> Path:
+    """A file of it. Skips the test when it is not there."""
+    path = data() / place
+    if not path.is_file():
+        pytest.skip(f"{place} is not here; CONTRIBUTING.md says where it is to be had (SYNCLINE_DATA)")
+    return path
 
 
 def sequential(name: str) -> Path:
-    return data() / "sequential_traces" / f"{name}.json.gz"
+    """A recorded history of one person."""
+    return recorded(f"editing-traces/sequential_traces/{name}.json.gz")
 
 
 def concurrent(name: str) -> Path:
-    return data() / "concurrent_traces" / f"{name}.json.gz"
+    """A recorded history of several people."""
+    return recorded(f"editing-traces/concurrent_traces/{name}.json.gz")
+
+
+def made_up(seed: int, edits: int, authors: int) -> Any:
+    """The example's ``Trace`` of a history that is generated."""
+    history = generate(seed, edits, authors)
+    return example().parse(history.name, history.as_trace())
 
 
 def example() -> ModuleType:

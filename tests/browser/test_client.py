@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import peers, traces
+
 from .tools import build
 
 HERE = Path(__file__).resolve().parent
@@ -20,10 +22,14 @@ def test_there_are_scripts() -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_under_node(script: str, node: str) -> None:
+    environment = {**os.environ, "NO_COLOR": "1"}
+    if script == "ot.test.js":
+        found = [peers.vectors(), *filter(Path.is_file, [traces.data() / "ot-vectors.jsonl.gz"])]
+        environment["SYNCLINE_VECTORS"] = os.pathsep.join(map(str, found))
     done = subprocess.run(
         [node, "--test", "--test-reporter=tap", script],
         cwd=HERE,
-        env={**os.environ, "NO_COLOR": "1"},
+        env=environment,
         capture_output=True,
         text=True,
         check=False,

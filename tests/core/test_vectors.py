@@ -1,10 +1,12 @@
-"""Agreement with ot-text-unicode (ShareDB's type): 4,000 cases that it computed, most with characters above U+FFFF."""
+"""Agreement with ot-text-unicode (ShareDB's type): 4,000 cases that it computed, most with characters above U+FFFF.
+
+They are computed when they are not there yet (``tests.peers.vectors``); a recorded file of such is taken in addition.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,11 @@ import pytest
 
 from syncline.core.ot import Operation, apply, compose, diff, invert, to_unit, transform
 from syncline.core.text import Text
-
-DATA = Path(os.environ.get("SYNCLINE_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
-VECTORS = DATA / "ot-vectors.jsonl.gz"
+from tests import peers, traces
 
 
-def vectors() -> Iterator[dict[str, Any]]:
-    with gzip.open(VECTORS, "rt", encoding="utf-8") as lines:
+def cases(path: Path) -> Iterator[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
         for line in lines:
             yield json.loads(line)
 
@@ -36,12 +36,13 @@ def read(components: list[Any]) -> Operation:
     return Operation(result, "unicode")
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="needs ot-vectors.jsonl.gz (SYNCLINE_DATA)")
 @pytest.mark.parametrize("unit", ["unicode", "utf-16"])
-def test_vectors(unit: Any) -> None:
+@pytest.mark.parametrize("source", ["computed", "recorded"])
+def test_vectors(source: str, unit: Any) -> None:
     """Documents, and the components too: the tie rule and the order within a composite are the same."""
+    path = peers.vectors() if source == "computed" else traces.recorded("ot-vectors.jsonl.gz")
     count = 0
-    for case in vectors():
+    for case in cases(path):
         text = case["d"]
         a, b = to_unit(read(case["a"]), text, unit), to_unit(read(case["b"]), text, unit)
         c = to_unit(read(case["c"]), case["da"], unit)

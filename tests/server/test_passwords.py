@@ -31,7 +31,9 @@ def test_a_lone_surrogate_is_a_character_like_others() -> None:
     assert not verify_password(hashed, "\ud801")
 
 
-@pytest.mark.parametrize("damaged", ["", "plain", pytest.param(HASHED[:40], id="cut off"), "$2b$12$abcdefghijklmnopqrstuv"])
+@pytest.mark.parametrize(
+    "damaged", ["", "plain", pytest.param(HASHED[:40], id="cut off"), "$2b$12$abcdefghijklmnopqrstuv"]
+)
 def test_a_damaged_hash_is_not_a_wrong_password(damaged: str) -> None:
     with pytest.raises(ValueError, match="damaged"):
         verify_password(damaged, "Pässwörd")
