@@ -202,7 +202,7 @@ async def test_a_sequential_replay(own_server: ServerProcess) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("seed", seeds(0, 6))
+@pytest.mark.parametrize("seed", seeds(1, 6))
 async def test_longer_concurrent_replays(own_server: ServerProcess, seed: int) -> None:
     await replay_concurrently(own_server, traces.made_up(seed, 6_000, 2 + seed % 4), 8, seed)
 

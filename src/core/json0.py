@@ -11,7 +11,7 @@ The whole document is replaced with ``{"p": [], "od": old, "oi": new}``. Differe
 original lets two ends drift apart, or trusts what it is told:
 
 * a path that leads nowhere, an index past the end, a key that is set although it exists (without ``od``) are refused;
-* what ``od`` and ``ld`` say was there is never believed: ``resolve`` puts in what is;
+* what ``od`` and ``ld`` say was there is never believed: ``resolve`` puts in what is, and nothing is decided by it before;
 * ``na`` adds integers to integers: the sum of floats depends on the order of the summands;
 * ``si``/``sd`` become ``t``/``o`` at once: the original does not transform one form against the other;
 * a number is an integer up to 2^53 or a finite float, so that every language reads the same; ``__proto__`` is no key.
@@ -282,8 +282,10 @@ def append(op: Op, component: Component) -> None:
             op.pop()
     elif "na" in component and "na" in last and abs(component["na"] + last["na"]) <= MAX_INTEGER:
         op[-1] = component | {"na": component["na"] + last["na"]}
-    elif "li" in last and "ld" in component and "li" not in component and is_same_scalar(last["li"], component["ld"]):
-        op.pop()  # inserted and taken away again; what it had replaced stays away. As upstream: not for containers
+    elif "li" in last and "ld" in component and "li" not in component and type(last["li"]) not in (list, dict):
+        # Inserted and taken away again; what it had replaced stays away. As upstream: not for containers. What is taken away is what was
+        # inserted, whatever ``ld`` says.
+        op.pop()
         if "ld" in last:
             op.append({"p": last["p"], "ld": last["ld"]})
     elif "od" in last and "oi" not in last and "oi" in component and "od" not in component:
@@ -299,10 +301,6 @@ def append(op: Op, component: Component) -> None:
         pass
     else:
         op.append(component)
-
-
-def is_same_scalar(one: Value, two: Value) -> bool:
-    return type(one) is type(two) and type(one) not in (list, dict) and bool(one == two)
 
 
 # ----------------------------------------------------------------------------------------------------------- transform

@@ -213,6 +213,9 @@ class PresenceConfig:
     )
     occupancy_seconds: float = setting(1.0, "How often they are told, at most.", unit="s", low=0.05, high=3600)
     ttl_seconds: float = setting(60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400)
+    unwritten: int = setting(
+        100_000, "Changes kept while the backend takes none; of more the oldest are lost.", low=1, high=10_000_000
+    )
 
 
 @dataclass(frozen=True, slots=True)

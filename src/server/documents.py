@@ -72,11 +72,18 @@ class Documents:
         if task is None:
             task = self._node.spawn(self._load(document, user, type_name))
             self._loading[document] = task
-            task.add_done_callback(lambda _: self._loading.pop(document, None))
         # Shielded: one who loses the connection must not take the load away from the others.
         return await asyncio.shield(task)
 
     async def _load(self, document: str, user: str, type_name: str) -> LiveDocument:
+        try:
+            return await self._read(document, user, type_name)
+        finally:
+            # Not in a callback of the task, which runs a turn after its end: who asks between the two would get what has been unloaded
+            # meanwhile, at once, as often as it asks.
+            del self._loading[document]
+
+    async def _read(self, document: str, user: str, type_name: str) -> LiveDocument:
         self._make_place()
         store = self._node.store
         stored = await store.load_document(document)

@@ -96,10 +96,18 @@ class _Admission(Protocol):
     def refused(self) -> int: ...
 
 
+class _PresenceWrites(Protocol):
+    def __len__(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+
+
 class _Presence(Protocol):
     def __len__(self) -> int: ...
     @property
     def counted(self) -> int: ...
+    @property
+    def writes(self) -> _PresenceWrites: ...
 
 
 class _Upkeep(Protocol):
@@ -245,6 +253,9 @@ class _NodeCollector(Collector):
         yield _gauge("syncline_members", "Connections in rooms, counted per room.", members)
         yield _gauge("syncline_pending_requests", "Requests waiting in sessions' inboxes.", pending)
         yield _gauge("syncline_presence_entries", "Users present, counted per room.", len(self._node.presence))
+        writes = self._node.presence.writes
+        yield _gauge("syncline_presence_unwritten", "Changes of presence that the backend may not have.", len(writes))
+        yield _counter("syncline_presence_dropped", "Changes of presence that it never got.", writes.dropped)
         yield _gauge("syncline_rooms_counted", "Rooms whose members are told counts only.", self._node.presence.counted)
         yield _gauge("syncline_roles_remembered", "Roles of users who are away, in memory.", hub.remembered)
         yield _by("syncline_requests", "Requests by event.", "event", counters.requests)

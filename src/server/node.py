@@ -154,7 +154,9 @@ class Node:
         await self.upkeep.close()
         await self.documents.close()
         while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            # Not gather: of tasks that have all ended, Python 3.12 and newer make one that is done, and the loop never comes to the
+            # callbacks that take them out of the set. ``wait`` always lets it go on.
+            await asyncio.wait(self._tasks)
         for part in (self.broker, self._presence_backend, self.events, self.store):
             if part is not None:
                 await part.close()

@@ -9,14 +9,15 @@ nodes). A room above ``presence.occupancy_users`` users is only *counted*: its m
 instead of n * n.
 
 Bounds: what hangs on a seat is in the seat; one record per user within ``presence.grace_seconds`` of a lost connection; the changes of
-one turn; one timer per counted room. A join costs O(1) and a list of at most ``presence.list_limit`` users, in a
-larger room of ``presence.sample_users``, made once in ``presence.occupancy_seconds``.
+one turn; ``presence.unwritten`` changes for the backend (presence_writes.py); one timer per counted room. A join costs O(1) and a list
+of at most ``presence.list_limit`` users, in a larger room of ``presence.sample_users``, made once in ``presence.occupancy_seconds`` and
+anew when one of those was told to have changed.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -26,16 +27,13 @@ from ..core import wire
 from ..core.wire import Push
 from .config import PresenceConfig
 from .hub import Hub, LiveRoom, Seat
-from .presence_state import Sample, State, Stated, entry_of, raw, state_of, user_of
-from .seams import Broker, Clock, Presence, PresenceChange, PresenceEntry, Timer, Unavailable
+from .presence_state import Sample, State, Stated, absent_state, entry_of, raw, state_of, user_of
+from .presence_writes import PresenceWrites, Reading
+from .seams import Broker, Clock, Presence, PresenceChange, PresenceEntry, Timer
 from .session import Session
-
-log = logging.getLogger("syncline.presence")
 
 #: For who has a new connection already: the joins are on their way, and may wait for the store.
 _RESUME_SECONDS = 5.0
-#: Presence writes that one call of the backend takes: a storm must not make one long transaction.
-_CHUNK = 500
 
 
 class _Lost:
@@ -63,6 +61,12 @@ _Wire = list[tuple[str, State, str]]  # changes as they travel between nodes: (e
 _decode = msgspec.json.Decoder(_Wire).decode
 
 
+def forget_sample(room: LiveRoom, user: str) -> None:
+    """The user has changed: no join is answered any more with what they were."""
+    if isinstance(room.sample, Sample) and user in room.sample.users:
+        room.sample = None
+
+
 class PresenceTracker:
     def __init__(
         self,
@@ -79,16 +83,13 @@ class PresenceTracker:
         self._clock = clock
         self._hub = hub
         self._config = config
-        self._spawn = spawn
         self._call_soon = call_soon
         self._lost: dict[str, dict[str, _Lost]] = {}  # room -> user
         self._turn: dict[str, list[_Change]] = {}  # of this turn, by room
         self._recount: set[str] = set()  # counted rooms that changed since they were told
         self._telling = False  # at the end of this turn
         self._pacing: dict[str, Timer] = {}  # counted rooms that were told lately
-        self._changed: dict[tuple[str, str], PresenceChange] = {}  # for the backend, by (room, connection)
-        self._under_way: dict[tuple[str, str], PresenceChange] = {}  # being written now
-        self._writing = False
+        self.writes = PresenceWrites(presence, config.ttl_seconds, config.unwritten, spawn)
 
     def __len__(self) -> int:
         """Users here, counted per room."""
@@ -108,12 +109,14 @@ class PresenceTracker:
             self._notice(room.name, "room:user_joined", seat.user, seat.name, skip=seat.session.connection.id)
         else:
             self._tell_if_changed(room.name, seats, [other for other in seats if other is not seat])
+        forget_sample(room, seat.user)
         self._write(room.name, entry_of(seat), here=True)
         self._recounted(room.name)
 
     def left(self, seat: Seat, *, lost: bool, resumed: bool = False) -> None:
         """A connection stood up, or was lost: then the user may come back within the grace period. ``resumed``: it is about to."""
         room, user = seat.room.name, seat.user
+        forget_sample(seat.room, user)
         rest = seat.room.seats(user)
         entry = entry_of(seat, self._clock.time())
         if rest:
@@ -139,20 +142,23 @@ class PresenceTracker:
     def _expired(self, room: str, user: str) -> None:
         lost = self._take_lost(room, user)
         if lost is not None:
+            live = self._hub.rooms.get(room)
+            if live is not None:
+                forget_sample(live, user)
             self._gone(room, lost.entry, lost=True)
             self._recounted(room)
 
     def _gone(self, room: str, entry: PresenceEntry, *, lost: bool) -> None:
         self._write(room, entry, here=False)
         if lost:
-            state: State = {"user": entry.user, "name": entry.name, "status": "away"}
-            state |= {"last_seen": self._clock.time(), "metadata": None}
-            self._tell(room, state)
+            # Last seen when the connection was lost, not now: this is what the backend has, too.
+            self._tell(room, absent_state(entry.user, entry.name, entry.last_seen))
         self._notice(room, "room:user_left", entry.user, entry.name)
 
     def update(self, seat: Seat, status: str, metadata: bytes | None) -> None:
         """`presence:update` of one connection; the room is told what it makes of the user's status."""
         seat.status, seat.metadata, seat.last_seen = status, metadata, self._clock.time()
+        forget_sample(seat.room, seat.user)
         self._write(seat.room.name, entry_of(seat), here=True)
         self._tell(seat.room.name, state_of(seat.room.seats(seat.user)))
 
@@ -281,14 +287,14 @@ class PresenceTracker:
 
     async def elsewhere(self, room: LiveRoom) -> list[PresenceEntry]:
         """Other nodes' entries of the room; none without a shared backend. Raises Unavailable. O(connections)."""
+        with self.writes.reading(room.name) as reading:
+            return await self._elsewhere(room, reading)
+
+    async def _elsewhere(self, room: LiveRoom, reading: Reading) -> list[PresenceEntry]:
         if not self._presence.shared:
             return []
-        unwritten = {**self._under_way, **self._changed}  # may be written while the list is read, or not
-        entries = {entry.connection: entry for entry in await self._presence.list(room.name)}
-        for name, connection in (*unwritten, *self._under_way, *self._changed):
-            if name == room.name:
-                entries.pop(connection, None)
-        return [entry for entry in entries.values() if entry.connection not in self._hub.sessions]
+        listed = await self._presence.list(room.name)
+        return [one for one in listed if one.connection not in reading and one.connection not in self._hub.sessions]
 
     def _merged(self, room: LiveRoom, elsewhere: Sequence[PresenceEntry]) -> dict[str, State]:
         by_user: dict[str, list[Stated]] = {}
@@ -296,9 +302,30 @@ class PresenceTracker:
             by_user.setdefault(entry.user, []).append(entry)
         return {user: state_of(entries) for user, entries in by_user.items()}
 
-    async def members(self, room: LiveRoom) -> dict[str, State]:
-        """user -> what the protocol shows, over all nodes. Raises Unavailable. O(users)."""
-        return self._merged(room, await self.elsewhere(room))
+    def reading(self, room: str) -> AbstractContextManager[Reading]:
+        """For ``members``: begins before the first read whose answer belongs to it."""
+        return self.writes.reading(room)
+
+    async def members(self, room: LiveRoom, users: Collection[str], reading: Reading) -> dict[str, State]:
+        """What the protocol shows of all who are here, over all nodes, and of those of ``users`` who are not: "away", or "offline" when
+        nothing is known of them, then with an empty name. As it is when this returns. Raises Unavailable. O(users)."""
+        elsewhere = await self._elsewhere(room, reading)
+        here = self._merged(room, elsewhere)
+        seen = await self._presence.last_seen(room.name, [user for user in users if user not in here])
+        # From here on nothing waits: who came or went meanwhile is in the room, or in the reading.
+        gone: dict[str, PresenceEntry] = {}
+        for change in reading.values():
+            entry = change.entry
+            if entry.user not in gone or gone[entry.user].last_seen < entry.last_seen:
+                gone[entry.user] = entry
+        elsewhere = [one for one in elsewhere if one.connection not in reading]
+        here = self._merged(room, elsewhere)
+        for user in users:
+            if user not in here:
+                times = [seen[user]] if user in seen else []
+                times += [gone[user].last_seen] if user in gone else []
+                here[user] = absent_state(user, gone[user].name if user in gone else "", max(times, default=None))
+        return here
 
     def listed(
         self, room: LiveRoom, session: Session, elsewhere: Sequence[PresenceEntry] = ()
@@ -322,36 +349,16 @@ class PresenceTracker:
             return entries
         return [*entries[: limit - 1], raw(session.codec, state_of(room.seats(session.user)))]
 
-    async def last_seen(self, room: str, users: list[str]) -> dict[str, float]:
-        """When those users were last here, for those that ever left. Raises Unavailable."""
-        return await self._presence.last_seen(room, users)
-
     # The backend ---------------------------------------------------------------------------------------------
 
     def _write(self, room: str, entry: PresenceEntry, *, here: bool) -> None:
         if here and not self._presence.shared:
             return  # nobody else asks
-        self._changed[room, entry.connection] = PresenceChange(room, entry, here)
-        if not self._writing:
-            self._writing = True
-            self._spawn(self._write_changes())
-
-    async def _write_changes(self) -> None:
-        try:
-            while self._changed:
-                self._under_way, self._changed = self._changed, {}
-                changes = list(self._under_way.values())
-                for start in range(0, len(changes), _CHUNK):
-                    await self._presence.write(changes[start : start + _CHUNK], self._config.ttl_seconds)
-        except Unavailable as error:
-            # What is lost here comes again with the next touch; an entry that was not dropped expires.
-            log.warning("presence backend unavailable: %s", error)
-        finally:
-            self._under_way = {}
-            self._writing = False
+        self.writes.add(PresenceChange(room, entry, here))
 
     def touch_all(self) -> None:
-        """Renews every entry's life; the node calls it a few times per ``ttl``."""
+        """Renews every entry's life, and tries again what was not written; the node calls it a few times per ``ttl``."""
+        self.writes.retry()
         if not self._presence.shared:
             return
         now = self._clock.time()
@@ -370,3 +377,4 @@ class PresenceTracker:
         for timer in self._pacing.values():
             timer.cancel()
         self._pacing.clear()
+        self.writes.retry()

@@ -70,6 +70,12 @@ def state_of(entries: Sequence[Stated]) -> State:
     }
 
 
+def absent_state(user: str, name: str, last_seen: float | None) -> State:
+    """Of one who is not in the room. ``last_seen``: None when nothing is known of them."""
+    status = "offline" if last_seen is None else "away"
+    return {"user": user, "name": name, "status": status, "last_seen": last_seen, "metadata": None}
+
+
 def entry_of(seat: Seat, seen: float | None = None) -> PresenceEntry:
     session = seat.session
     at = seat.last_seen if seen is None else seen

@@ -36,6 +36,7 @@ def test_it_agrees_with_the_core(node: str) -> None:
         (first, after), (second, _) = (random_operation(random, content, 1 + seed % 6) for _ in range(2))
         then, _ = random_operation(random, after, 3)
         a, b, c = json0.parse(first), json0.parse(second), json0.parse(then)
+        lie = [{n: None if n in ("od", "ld") else v for n, v in one.items()} for one in a]
         calls += [
             ("parse", first),
             ("transform", a, b, "left"),
@@ -44,7 +45,10 @@ def test_it_agrees_with_the_core(node: str) -> None:
             ("invert", a, content),
             ("apply", content, a),
             ("diff", content, after),
-            ("resolve", content, [{n: None if n in ("od", "ld") else v for n, v in one.items()} for one in a]),
+            ("resolve", content, lie),
+            ("transform", lie, b, "left"),
+            ("transform", b, lie, "right"),
+            ("compose", lie, c),
         ]
         expected += [
             a,
@@ -55,6 +59,9 @@ def test_it_agrees_with_the_core(node: str) -> None:
             json0.apply(content, a),
             json0.diff(content, after),
             [json0.apply(content, a), json0.resolve(content, a)[1]],
+            json0.transform(lie, b, "left"),
+            json0.transform(b, lie, "right"),
+            json0.compose(lie, c),
         ]
     for call, got, wanted in zip(calls, ask(node, calls), expected, strict=True):
         assert got == {"ok": wanted}, call

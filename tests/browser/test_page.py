@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
 from tests.harness import ServerProcess
 
@@ -24,8 +26,13 @@ PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "device_scal
 class Tab:
     """One person at the page."""
 
-    def __init__(self, context: BrowserContext, url: str, name: str) -> None:
+    def __init__(
+        self, context: BrowserContext, url: str, name: str, sockets: Callable[[WebSocketRoute], None] | None = None
+    ) -> None:
+        """``sockets``: stands between the page and the server."""
         self.page: Page = context.new_page()
+        if sockets is not None:
+            self.page.route_web_socket(re.compile("/ws$"), sockets)
         self.page.set_default_timeout(PATIENCE)
         self.problems: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -96,9 +103,11 @@ def opener(browser: Browser, url: str, default: str) -> Iterator[Open]:
     contexts: list[BrowserContext] = []
     tabs: list[Tab] = []
 
-    def open_one(name: str, room: str = default, **options: Any) -> Tab:
+    def open_one(
+        name: str, room: str = default, sockets: Callable[[WebSocketRoute], None] | None = None, **options: Any
+    ) -> Tab:
         contexts.append(browser.new_context(**options))
-        tabs.append(Tab(contexts[-1], f"{url}/#{urllib.parse.quote(room, safe='')}", name))
+        tabs.append(Tab(contexts[-1], f"{url}/#{urllib.parse.quote(room, safe='')}", name, sockets))
         return tabs[-1]
 
     yield open_one
@@ -378,6 +387,78 @@ def test_the_history_slider(open_tab: Open) -> None:
     expect(page.locator("#history-toggle")).to_be_focused()
     expect(page.locator("#editor")).to_be_visible()
     bob.shows("ABCD")
+
+
+def test_the_history_follows_the_newest_version_until_another_one_is_chosen(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    page = bob.page
+    bob.settled()
+    page.click("#history-toggle")
+    past, about = page.locator("#past"), page.locator("#history-about")
+    expect(about).to_have_text("Version 0 of 0 · the beginning", timeout=PATIENCE)
+    expect(past).to_have_text("Nothing was here.", timeout=PATIENCE)
+    ada.put("A")
+    expect(past).to_have_text("A", timeout=PATIENCE)
+    expect(about).to_have_text(re.compile(r"Version 1 of 1 · Ada · .* · now"), timeout=PATIENCE)
+    page.click("#history-older")
+    ada.put("B")
+    expect(about).to_have_text("Version 0 of 2 · the beginning", timeout=PATIENCE)
+    for _ in range(2):
+        page.click("#history-newer")
+    ada.put("C")
+    expect(past).to_have_text("ABC", timeout=PATIENCE)
+    expect(about).to_have_text(re.compile(r"Version 3 of 3 · Ada · .* · now"), timeout=PATIENCE)
+
+
+def test_the_history_goes_on_when_the_server_is_back(open_own: Open, own_server: ServerProcess) -> None:
+    ada = open_own("Ada")
+    ada.put("A")
+    ada.settled()
+    ada.put("B")
+    ada.settled()
+    page = ada.page
+    past, about = page.locator("#past"), page.locator("#history-about")
+    page.click("#history-toggle")
+    expect(past).to_have_text("AB", timeout=PATIENCE)
+    own_server.kill()
+    expect(page.locator("#connection-text")).to_have_text(re.compile("Reconnecting|Connecting"), timeout=PATIENCE)
+    page.click("#history-older")
+    expect(about).to_have_text("Not connected: the history is on the server.", timeout=PATIENCE)
+    own_server.start()
+    expect(past).to_have_text("A", timeout=PATIENCE)
+    expect(about).to_have_text(re.compile(r"Version 1 of 2 · you · \d"), timeout=PATIENCE)
+
+
+def test_the_history_names_its_writers_as_soon_as_they_are_known(open_tab: Open) -> None:
+    ada, eve = open_tab("Ada"), open_tab("Eve")
+    ada.put("A")
+    eve.shows("A")
+    ada.page.goto("about:blank")
+    expect(eve.page.locator("#members .who")).to_have_count(
+        0, timeout=PATIENCE
+    )  # only the stored members have her name
+    asked: list[Callable[[], None]] = []
+
+    def held(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(frame: str | bytes) -> None:
+            told = json.loads(frame)
+            for one in told if isinstance(told, list) else [told]:
+                send = partial(server.send, json.dumps(one))
+                asked.append(send) if one["event"] == "room:members" else send()
+
+        socket.on_message(pass_on)
+
+    bob = open_tab("Bob", sockets=held)
+    bob.shows("A")
+    bob.page.click("#history-toggle")
+    about = bob.page.locator("#history-about")
+    expect(about).to_have_text(re.compile(r"Version 1 of 1 · somebody · "), timeout=PATIENCE)
+    assert asked
+    for answer in asked:
+        answer()
+    expect(about).to_have_text(re.compile(r"Version 1 of 1 · Ada · "), timeout=PATIENCE)
 
 
 def test_a_version_is_restored_and_that_is_undone(open_tab: Open) -> None:

@@ -442,3 +442,19 @@ async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmissio
                 await old.error("document:operation", document="d", seq=2, revision=1, operation=["x"]) == "not_joined"
             )
         assert await text_of(app) == ("BobAda", 2)
+
+
+async def test_a_load_that_has_just_ended_is_not_waited_for_again(app: App) -> None:
+    """The document is unloaded in the turn in which its load ends, before anything else hears of that end."""
+    documents = app.node.documents
+    loading = asyncio.ensure_future(documents.open("d", "ada"))
+    async with asyncio.timeout(10):
+        while "d" not in documents.live:
+            await asyncio.sleep(0)
+        assert not loading.done()
+        unloaded = documents.live["d"]
+        documents._unload(unloaded)
+        opened = await documents.open("d", "ada")
+    assert opened is not unloaded and not opened.closed
+    assert documents.live == {"d": opened}
+    assert await loading is unloaded and documents._loading == {}

@@ -306,10 +306,7 @@ function append(operation, component) {
     if (o.length) operation.push({ ...component, o });
   } else if (has(component, "na") && has(last, "na") && Math.abs(component.na + last.na) <= 2 ** 53) {
     operation[operation.length - 1] = { ...component, na: component.na + last.na };
-  } else if (
-    has(last, "li") && has(component, "ld") && !has(component, "li") &&
-    isScalar(last.li) && last.li === component.ld
-  ) {
+  } else if (has(last, "li") && has(component, "ld") && !has(component, "li") && isScalar(last.li)) {
     operation.pop();
     if (has(last, "ld")) operation.push({ p: last.p, ld: last.ld });
   } else if (has(last, "od") && !has(last, "oi") && has(component, "oi") && !has(component, "od")) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from ...core.errors import ErrorCode, SynclineError
@@ -148,20 +147,19 @@ async def leave(session: Session, data: RoomLeave, request: Request) -> dict[str
 async def members(session: Session, data: RoomOnly, request: Request) -> dict[str, Any]:
     node = session.node
     room = seat_of(session, data.room).room
-    roles, here = await asyncio.gather(node.store.room_members(data.room), node.presence.members(room))
-    absent = [user for user in roles if user not in here]
-    seen = await node.presence.last_seen(data.room, absent)
+    names: dict[str, str] = {}  # of those who are not here
+    with node.presence.reading(data.room) as reading:
+        roles = await node.store.room_members(data.room)
+        for user in roles:
+            if user not in room.users:
+                record = await node.store.user(user)
+                names[user] = record.name if record is not None else ""
+        states = await node.presence.members(room, roles, reading)
+    # From the last read to the reply nothing awaits: it is not older than what was told before it.
     listed = []
     for user, role in sorted(roles.items()):
-        state = here.get(user)
-        if state is None:
-            at = seen.get(user)
-            status = "offline" if at is None else "away"
-            state = {"user": user, "name": user, "status": status, "last_seen": at, "metadata": None}
-            record = await node.store.user(user)
-            if record is not None and record.name:
-                state["name"] = record.name
-        listed.append({**state, "role": role})
+        state = states[user]
+        listed.append({**state, "name": state["name"] or names.get(user) or user, "role": role})
     return {"room": data.room, "members": listed}
 
 

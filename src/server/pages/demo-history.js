@@ -10,9 +10,11 @@ export class History {
   #opened;
   #document = null;
   #releases = [];
-  #kept = new Map(); // revision -> {version, entry}
+  #kept = new Map(); // revision -> {version, entry}; another map for another document, or another life of it
   #horizon = 0;
   #wanted = null; // the revision to show
+  #following = false; // that is the newest one, and stays it
+  #trouble = ""; // why it cannot be shown or restored
   #asking = false;
   #shown = null;
 
@@ -40,9 +42,17 @@ export class History {
     this.close();
     for (const release of this.#releases) release();
     this.#document = document;
-    this.#kept.clear();
-    const follow = () => this.open && this.#paint();
-    this.#releases = [document.on("change", follow), document.on("settled", follow), document.on("state", follow)];
+    this.#kept = new Map();
+    const follow = () => this.#follow();
+    this.#releases = [
+      ...["change", "settled", "state"].map((event) => document.on(event, follow)),
+      document.on("reset", () => this.#begin()),
+    ];
+  }
+
+  /** What people are called has changed. */
+  refresh() {
+    this.#paint();
   }
 
   close() {
@@ -64,7 +74,9 @@ export class History {
     if (!shared || shared.generation === null) return;
     const { bar, past, editor, toggle, slider } = this.#elements;
     this.#wanted = shared.revision;
+    this.#following = true;
     this.#horizon = 0;
+    this.#trouble = "";
     bar.hidden = past.hidden = false;
     editor.hidden = true;
     toggle.setAttribute("aria-expanded", "true");
@@ -75,47 +87,69 @@ export class History {
   }
 
   #go(revision) {
-    this.#wanted = Math.max(this.#horizon, Math.min(revision, this.#document.revision));
+    const head = this.#document.revision;
+    this.#wanted = Math.max(this.#horizon, Math.min(revision, head));
+    this.#following = this.#wanted === head;
+    this.#trouble = "";
     this.#paint();
     this.#ask();
+  }
+
+  /** The document has changed, or the way to it: who looked at the newest version looks at the newest. */
+  #follow() {
+    if (!this.open) return;
+    if (this.#following) this.#wanted = this.#document.revision;
+    this.#paint();
+    this.#ask(); // also for what could not be had without a connection
+  }
+
+  /** The document was created anew: what was seen of the old one is no past of it. */
+  #begin() {
+    this.#kept = new Map();
+    this.#shown = null;
+    this.#horizon = 0;
+    if (this.open) this.#go(this.#document.revision);
   }
 
   /** One request at a time; what was wanted meanwhile is skipped, but for the last. */
   async #ask() {
     if (this.#asking) return;
     this.#asking = true;
-    const shared = this.#document;
-    try {
-      while (this.open && this.#document === shared && this.#shown?.version.revision !== this.#wanted) {
-        const revision = this.#wanted;
-        const found = this.#kept.get(revision) ?? (await this.#load(shared, revision));
-        if (!this.open || this.#document !== shared) break;
+    while (this.open && this.#shown?.version.revision !== this.#wanted) {
+      const [shared, kept, revision] = [this.#document, this.#kept, this.#wanted];
+      const stale = () => !this.open || this.#kept !== kept;
+      try {
+        const found = kept.get(revision) ?? (await this.#load(shared, kept, revision));
+        if (stale()) continue;
         this.#shown = found;
-        this.#paint();
-      }
-    } catch (error) {
-      if (error.code === "history_trimmed" && this.open) {
+        this.#trouble = "";
+      } catch (error) {
+        if (stale()) continue;
+        if (error.code !== "history_trimmed") {
+          this.#trouble = error.code === "disconnected" ? "Not connected: the history is on the server." : error.message;
+          break;
+        }
         const { horizon } = await shared.history({ limit: 1 }).catch(() => ({ horizon: shared.revision }));
-        this.#horizon = Math.max(this.#wanted + 1, horizon);
-        this.#wanted = this.#horizon;
-        queueMicrotask(() => this.open && this.#ask());
-      } else this.#say(error.code === "disconnected" ? "Not connected: the history is on the server." : error.message);
-    } finally {
-      this.#asking = false;
+        if (stale()) continue;
+        this.#horizon = Math.max(revision + 1, horizon);
+        this.#wanted = Math.max(this.#horizon, this.#wanted);
+      }
+      this.#paint();
     }
+    this.#asking = false;
     this.#paint();
   }
 
-  async #load(shared, revision) {
+  async #load(shared, kept, revision) {
     const since = Math.max(0, revision - 1);
     // What it changed is not to be had for the oldest one.
     const changed = shared.history({ since, limit: 1 }).catch(() => null);
     const [version, page] = await Promise.all([shared.textAt(revision), changed]);
-    if (page) this.#horizon = page.horizon;
+    if (page && this.#kept === kept) this.#horizon = page.horizon;
     const entry = page?.operations.find((one) => one.revision === revision) ?? null;
-    if (this.#kept.size >= MOST_KEPT) this.#kept.delete(this.#kept.keys().next().value);
+    if (kept.size >= MOST_KEPT) kept.delete(kept.keys().next().value);
     const found = { version, entry };
-    this.#kept.set(revision, found);
+    kept.set(revision, found);
     return found;
   }
 
@@ -127,13 +161,9 @@ export class History {
       await this.#document.restore(revision);
       this.close();
     } catch (error) {
-      this.#say(`This version cannot be restored: ${error.message}.`);
+      this.#trouble = `This version cannot be restored: ${error.message}.`;
     }
     this.#paint();
-  }
-
-  #say(text) {
-    if (this.open) this.#elements.about.textContent = text;
   }
 
   #paint() {
@@ -156,7 +186,7 @@ export class History {
     if (here && KINDS[shown.entry?.kind]) words.push(KINDS[shown.entry.kind]);
     if (revision === 0) words.push("the beginning");
     else if (revision === head) words.push("now");
-    const told = words.join(" \u00b7 ");
+    const told = this.#trouble || words.join(" \u00b7 ");
     if (about.textContent !== told) about.textContent = told;
     slider.setAttribute("aria-valuetext", words.join(", "));
     past.setAttribute("aria-busy", String(!here));

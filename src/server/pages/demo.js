@@ -133,6 +133,7 @@ function enter(name) {
   room = client.room(name, { history: 50 });
   chat.attach(room);
   room.on("members", showMembers);
+  room.on("joined", () => past.open && learnNames());
   room.on("error", (error) => notice(`The room cannot be joined: ${error.message}.`));
   shared = client.document(name, { client: ids.get(name) });
   ids.set(name, shared.id);
@@ -238,10 +239,12 @@ const STATUS = { online: "Online", away: "Away", busy: "Busy", offline: "Offline
 async function learnNames() {
   const members = await room.allMembers().catch(() => []);
   for (const { user, name } of members) names.set(user, name);
+  past.refresh();
 }
 
 function showMembers() {
   for (const { user, name } of room?.members.values() ?? []) names.set(user, name);
+  past.refresh();
   const others = [...(room?.members.values() ?? [])].filter(({ user }) => user !== me().user);
   others.sort((one, other) => collator.compare(one.name, other.name));
   const rows = others.map(({ user, name, status: theirs }) => {
