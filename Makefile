@@ -71,7 +71,7 @@ $(STAMPS)/flags: $(STAMPS)/venv setup.py
 	@touch $@
 
 $(STAMPS)/native: $(STAMPS)/build $(STAMPS)/flags $(NATIVE)
-	@echo "==> building those of the $(words $(PYX)) native modules that changed (all of them: about two minutes of one core)"
+	@echo "==> building those of the $(words $(PYX)) native modules that changed: to C, then compiled (all: about two minutes of a core)"
 	@$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
 
@@ -123,7 +123,7 @@ format: $(STAMPS)/dev ## rewrite the Python files in the one format
 types: setup ## mypy strict; stubtest: the native modules are what their .pyi say
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
-	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/load/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/browser/build.py
+	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/load/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/toolchain.py tools/browser/build.py
 	@$(PY) -m mypy loadtests/*.py tests/loadtests/*.py
 	@echo "==> stubtest $(MODULES)"
 	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))

@@ -18,13 +18,7 @@ from typing import Any
 
 import toolchain
 from setuptools import build_meta
-from setuptools.build_meta import (
-    build_editable,
-    build_sdist,
-    build_wheel,
-    prepare_metadata_for_build_editable,
-    prepare_metadata_for_build_wheel,
-)
+from setuptools.build_meta import build_editable, build_sdist, build_wheel
 
 __all__ = [
     "build_editable",
@@ -72,6 +66,16 @@ def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
 def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
     toolchain.require()
     return _with_node(build_meta.get_requires_for_build_editable(config_settings))
+
+
+def prepare_metadata_for_build_wheel(directory: str, config_settings: Any = None) -> str:
+    toolchain.require()  # once more: without build isolation, pip asks for no requirements
+    return build_meta.prepare_metadata_for_build_wheel(directory, config_settings)
+
+
+def prepare_metadata_for_build_editable(directory: str, config_settings: Any = None) -> str:
+    toolchain.require()
+    return build_meta.prepare_metadata_for_build_editable(directory, config_settings)
 
 
 def bundle() -> None:

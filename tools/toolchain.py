@@ -43,7 +43,7 @@ def missing_headers(include: Path) -> list[Missing]:
     """``include`` is the folder that should hold Python.h."""
     if (include / "Python.h").exists():
         return []
-    version = "python%d.%d" % sys.version_info[:2]
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     package = f"{version}-dev" if sys.base_prefix == "/usr" else ""
     return [Missing(package, f"the C headers of {version}: there is no Python.h in {include}")]
 

@@ -91,8 +91,8 @@ def installed(folder: Path) -> bool:
 
 def install(folder: Path, node: Path) -> None:
     """``npm ci`` in ``folder``, without packages' scripts (none here needs one) and without npm's news."""
-    # Without the second, Node leaves what it compiled of npm in the machine's folder for temporary files.
-    environment = dict(os.environ, PATH=f"{node}{os.pathsep}{os.environ.get('PATH', '')}", NODE_DISABLE_COMPILE_CACHE="1")
+    environment = dict(os.environ, PATH=f"{node}{os.pathsep}{os.environ.get('PATH', '')}")
+    environment["NODE_DISABLE_COMPILE_CACHE"] = "1"  # it would stay behind in the temporary folder
     command = [str(node / "npm"), "ci", "--ignore-scripts", "--no-fund", "--no-audit", "--no-update-notifier"]
     command.append("--loglevel=error")
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)
