@@ -45,7 +45,7 @@ find_python() {
     return 1
 }
 
-venv_works() { [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/python -c 'import pip' 2>/dev/null; }
+venv_works() { .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 need_python() {
     local python version
@@ -63,7 +63,7 @@ need_python() {
 need_build() {
     local python sentence names
     [ ! -e .venv/.stamps/native ] || return 0 # what is built stays; setup.py asks again before it compiles
-    if [ -x .venv/bin/python ]; then python=.venv/bin/python; else python=$(find_python) || python=; fi
+    if venv_works; then python=.venv/bin/python; else python=$(find_python) || python=; fi
     if [ -n "$python" ]; then
         while IFS=$'\t' read -r sentence names; do
             lack required "$names" "$sentence"
