@@ -33,7 +33,7 @@ help: ## list the targets
 
 # What is needed of the system, by goal: tools/setup.sh knows these words, and looks for all of it before anything is
 # installed, so that one message names everything that is missing. A goal that reaches `browser-tests` or `valgrind`
-# through another one belongs here too; forgotten, it still works, but asks later.
+# through another one belongs here too; forgotten, it still works, but what it needs is looked for later.
 NEEDS := python
 ifneq ($(filter-out lint format,$(MAKECMDGOALS)),)
 NEEDS += build
@@ -93,8 +93,8 @@ $(STAMPS)/dev: $(STAMPS)/build pyproject.toml
 	@touch $@
 
 $(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tests/peers/package-lock.json)
-	@tools/setup.sh system chromium
-	@echo "==> installing what the tests need from npm (about NPMX MB)"
+	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium)
+	@echo "==> installing what the tests need from npm (8 packages, 24 MB on disk)"
 	@$(PY) tools/browser/build.py --tests
 	@touch $@
 
@@ -174,7 +174,7 @@ bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
 
 $(STAMPS)/valgrind: tools/setup.sh | system
-	@tools/setup.sh system valgrind
+	@$(if $(filter valgrind,$(NEEDS)),,tools/setup.sh system valgrind)
 	@mkdir -p $(@D) && touch $@
 
 guard: setup $(STAMPS)/valgrind ## instructions of the core's workloads beside the stored counts (ARGS=--update stores them)
