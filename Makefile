@@ -42,17 +42,37 @@ help: ## list the targets
 
 # -- set-up -----------------------------------------------------------------------------------------------------------
 
-setup: $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle ## everything that `run` and `test` need, once
+# What is needed of the system, by goal: tools/setup.sh knows these words, and looks for all of it before anything is
+# installed, so that one message names everything that is missing. A goal that reaches `browser-tests` or `valgrind`
+# through another one belongs here too; forgotten, it still works, but what it needs is looked for later.
+NEEDS := python
+ifneq ($(filter-out lint format,$(MAKECMDGOALS)),)
+NEEDS += build
+endif
+ifneq ($(filter test test-all nightly,$(MAKECMDGOALS)),)
+NEEDS += chromium
+endif
+ifneq ($(filter guard test test-all nightly,$(MAKECMDGOALS)),)
+NEEDS += valgrind
+endif
 
-$(STAMPS)/venv: tools/setup.sh
+RUNNABLE := $(STAMPS)/native $(STAMPS)/install $(STAMPS)/bundle
+
+setup: $(RUNNABLE) $(STAMPS)/dev ## everything that `run`, `test`, `lint` and `types` need of Python, once
+
+.PHONY: system
+system:
+	@tools/setup.sh system $(NEEDS)
+
+$(STAMPS)/venv: tools/setup.sh | system
 	@tools/setup.sh venv
 	@mkdir -p $(@D) && touch $@
 
 # pip 25.1 is the first that reads dependency groups.
-$(STAMPS)/dev: $(STAMPS)/venv pyproject.toml
-	@echo "==> installing build, lint and test tools into $(VENV)"
+$(STAMPS)/build: $(STAMPS)/venv pyproject.toml
+	@echo "==> installing pip, Cython and setuptools into $(VENV) (about 7 MB to fetch)"
 	@$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(PY) -m pip install --quiet --group dev
+	@$(PY) -m pip install --quiet --group build
 	@touch $@
 
 # A changed setup.py may change compiler flags or Cython directives, which the time stamps of sources do not show.
@@ -61,35 +81,41 @@ $(STAMPS)/flags: $(STAMPS)/venv setup.py
 	@find src -name '*.so' -delete
 	@touch $@
 
-$(STAMPS)/install: $(STAMPS)/dev $(STAMPS)/flags pyproject.toml
-	@echo "==> installing syncline (editable) and what it needs, building its $(words $(PYX)) native modules in place"
-	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --no-build-isolation --editable .
-	@touch $@ $(STAMPS)/native
-
-$(STAMPS)/native: $(STAMPS)/install $(NATIVE)
-	@echo "==> building the native modules that changed"
+$(STAMPS)/native: $(STAMPS)/build $(STAMPS)/flags $(NATIVE)
+	@echo "==> building those of the $(words $(PYX)) native modules that changed: to C, then compiled (all: about two minutes of a core)"
 	@$(PY) setup.py --quiet build_ext --inplace
 	@touch $@
 
 # build.py takes Node from the machine, or else installs one from PyPI into .venv.
-$(STAMPS)/bundle: $(STAMPS)/dev $(wildcard tools/browser/*.*)
-	@echo "==> bundling the demo page's editor (CodeMirror)"
+$(STAMPS)/bundle: $(STAMPS)/build $(wildcard tools/browser/*.*)
+	@echo "==> bundling the demo page's editor (CodeMirror; 8 packages from npm, about 2 MB)"
 	@$(PY) tools/browser/build.py
 	@touch $@
 
+# The native modules and the bundle are taken as they are, hence after them; changed ones need no new installation.
+$(STAMPS)/install: $(STAMPS)/build pyproject.toml | $(STAMPS)/native $(STAMPS)/bundle
+	@echo "==> installing syncline (editable) and what it runs on into $(VENV) (26 packages, about 14 MB to fetch)"
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/dev: $(STAMPS)/build pyproject.toml
+	@echo "==> installing what tests, lint and types need into $(VENV) (52 packages, about 96 MB to fetch)"
+	@$(PY) -m pip install --quiet --group dev
+	@touch $@
+
 $(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tests/peers/package-lock.json)
-	@tools/setup.sh chromium
-	@echo "==> installing what the tests need from npm"
+	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium)
+	@echo "==> installing what the tests need from npm (8 packages, 24 MB on disk)"
 	@$(PY) tools/browser/build.py --tests
 	@touch $@
 
 # -- daily ------------------------------------------------------------------------------------------------------------
 
-run: setup ## start the server with the demo page on http://127.0.0.1:8000/ (CONFIG=file PORT=number)
+run: $(RUNNABLE) ## start the server with the demo page on http://127.0.0.1:8000/ (CONFIG=file PORT=number)
 	@echo "==> syncline serve: http://127.0.0.1:$(or $(PORT),8000)/ unless the configuration says otherwise; Ctrl-C stops it"
 	@$(if $(PORT),SYNCLINE_SERVER__PORT=$(PORT)) exec $(VENV)/bin/syncline serve $(if $(CONFIG),--config $(CONFIG))
 
-test: setup $(STAMPS)/browser-tests ## the gate: quick, the same in every run (ARGS='-k room -x' goes to pytest: a part of it)
+test: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind ## the gate: quick, the same in every run (ARGS='-k room -x' goes to pytest: a part of it)
 	@echo "==> the gate: $(if $(ARGS),pytest $(ARGS),all tests but the long ones)"
 	@PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m 'not full and not nightly' $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "no test was collected" >&2; exit $$code; }
 	@$(if $(ARGS),true,$(MAKE) bench-smoke asan ARGS= CHECKED='$(SMOKE)')
@@ -101,7 +127,7 @@ test-all: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind ## everything but wha
 	@$(if $(ARGS),true,$(MAKE) guard debug asan ARGS= SEED=$(SEED))
 	@echo "==> make test-all SEED=$(SEED): green"
 
-nightly: setup $(STAMPS)/browser-tests $(STAMPS)/bench-peers ## fuzz, endurance, each bench once: hours, from a new seed
+nightly: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind $(STAMPS)/bench-peers ## fuzz, endurance, each bench once: hours, from a new seed
 	@echo "==> property and fuzz tests at length, endurance, SEED=$(SEED)"
 	@$(SEEDED) SYNCLINE_TEST_LEVEL=nightly $(PYTEST) $(PARALLEL) -m 'hypothesis or fuzz or nightly' --timeout=0 --hypothesis-seed=$(SEED) $(ARGS)
 	@$(if $(ARGS),true,$(MAKE) bench-smoke ARGS= && $(MAKE) bench-peers ARGS=--quick && $(MAKE) bench-memory ARGS='--scale 0.05')
@@ -122,7 +148,7 @@ format: $(STAMPS)/dev ## rewrite the Python files in the one format
 types: setup ## mypy strict; stubtest: the native modules are what their .pyi say
 	@echo "==> mypy --strict"
 	@$(PY) -m mypy
-	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/load/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/browser/build.py
+	@$(PY) -m mypy tests/*.py tests/oracle/*.py tests/load/*.py tests/peers/*.py bench/*.py bench/peers/*.py examples/*.py tools/toolchain.py tools/browser/build.py
 	@$(PY) -m mypy loadtests/*.py tests/loadtests/*.py
 	@echo "==> stubtest $(MODULES)"
 	@$(if $(MODULES),MYPYPATH=build/typing $(PY) -m mypy.stubtest --ignore-disjoint-bases --allowlist tests/stubtest-allowlist.txt --ignore-unused-allowlist $(MODULES))
@@ -178,8 +204,8 @@ bench-ot: setup $(STAMPS)/bench-peers ## collaboration beside its peers (ARGS='-
 	@$(PY) -m pytest bench/bench_ot.py bench/bench_documents.py --timeout=0 --override-ini='python_files=bench_*.py' \
 	  --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name $(ARGS)
 
-$(STAMPS)/valgrind: tools/setup.sh
-	@tools/setup.sh valgrind
+$(STAMPS)/valgrind: tools/setup.sh | system
+	@$(if $(filter valgrind,$(NEEDS)),,tools/setup.sh system valgrind)
 	@mkdir -p $(@D) && touch $@
 
 guard: setup $(STAMPS)/valgrind ## instructions of the core's workloads beside the stored counts (ARGS=--update stores them)
@@ -211,7 +237,7 @@ autobahn: setup ## all 517 cases of Autobahn's suite against the real server (th
 	@echo "==> Autobahn, in full: about six minutes"
 	@SYNCLINE_TEST_LEVEL=full $(PYTEST) tests/autobahn --timeout=0 $(ARGS)
 
-wheel: $(STAMPS)/dev ## a wheel in dist/
+wheel: $(STAMPS)/build ## a wheel in dist/
 	@echo "==> building dist/*.whl (in an isolated environment)"
 	@rm -rf build/lib.* build/bdist.*
 	@SYNCLINE_REQUIRE_BUNDLE=1 $(PY) -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -226,3 +252,4 @@ clean: ## remove what was built (not .venv)
 distclean: clean ## remove .venv and node_modules too
 	rm -rf .venv .benchmarks tools/browser/node_modules tests/browser/node_modules tests/peers/node_modules \
 	  bench/peers/node_modules
+	@if ls *.db >/dev/null 2>&1; then echo "kept, with what servers stored here:" *.db; fi

@@ -10,19 +10,28 @@ Environment:
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 from setuptools.command.sdist import sdist
+from setuptools.modified import newer_group
 
 ROOT = Path(__file__).resolve().parent
 os.chdir(ROOT)
 sys.path.insert(0, str(ROOT / "tools"))
-from build_backend import bundle  # noqa: E402  (found through the line above)
+import toolchain  # noqa: E402  (found through the line above)
+from build_backend import bundle  # noqa: E402
+
+# Before Cython works for a minute and a compiler that is not there fails for each module.
+if {"build", "build_ext", "bdist_wheel", "develop", "editable_wheel", "install"} & set(sys.argv[1:]):
+    toolchain.require()
 
 SANITIZE = os.environ.get("SYNCLINE_SANITIZE") == "1"
 DEBUG = SANITIZE or os.environ.get("SYNCLINE_DEBUG") == "1"
@@ -72,12 +81,34 @@ extensions = [
 ]
 
 
+class ReportedBuildExt(build_ext):
+    """Names each module when it is compiled: all of them take minutes, in which nothing else is shown.
+
+    An editable install compiles in a new temporary folder. What lies beside the sources and is newer than they are is
+    taken from there instead of being compiled a second time.
+    """
+
+    compiled = itertools.count(1)
+
+    def build_extension(self, ext: Extension) -> None:
+        target = Path(self.get_ext_fullpath(ext.name))
+        beside = Path("src", *ext.name.split(".")[1:-1], target.name)
+        if self.editable_mode and FLAVOUR == "release" and not newer_group([*ext.sources, *ext.depends], str(beside)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(beside, target)
+            return
+        before = target.stat().st_mtime_ns if target.exists() else None
+        super().build_extension(ext)
+        if target.stat().st_mtime_ns != before:
+            print(f"    compiled {next(self.compiled)} of {len(self.extensions)}: {ext.name}", flush=True)
+
+
 class BundledBuildPy(build_py):
     """Collects Python files and data; the editor's bundle is part of the data."""
 
-    def finalize_options(self) -> None:
+    def run(self) -> None:
         bundle()
-        super().finalize_options()
+        super().run()
 
 
 class BundledSdist(sdist):
@@ -97,7 +128,7 @@ setup(
         "syncline.client": ["browser/*.js", "browser/*.ts"],
         "syncline.server.pages": ["*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest"],
     },
-    cmdclass={"build_py": BundledBuildPy, "sdist": BundledSdist},
+    cmdclass={"build_ext": ReportedBuildExt, "build_py": BundledBuildPy, "sdist": BundledSdist},
     ext_modules=cythonize(
         extensions,
         # Debug and release need folders of their own: cythonize compares time stamps, not directives. The sanitizer is the C

@@ -117,9 +117,11 @@ def circumstances() -> str:
                 break
     except OSError:
         pass
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    try:
+        asked = ["git", "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except FileNotFoundError:  # no git; in an unpacked archive, and where git refuses, it says nothing
+        commit = ""
     found = node()
     version = "no Node"
     if found is not None:
@@ -128,7 +130,7 @@ def circumstances() -> str:
         )
     return (
         f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; Python {platform.python_version()}, "
-        f"{version}; commit {commit.stdout.strip() or '?'}; {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average "
+        f"{version}; commit {commit or '?'}; {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average "
         f"{os.getloadavg()[0]:.1f}"
     )
 

@@ -214,15 +214,13 @@ def here() -> Path:
 
 def build(revision: str) -> Path:
     """A worktree of that commit with its natives built; kept in build/guard for the next time. Returns its `here`."""
-    found = subprocess.run(
-        ["git", "rev-parse", "--short=12", "--verify", revision + "^{commit}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = ["git", "rev-parse", "--short=12", "--verify", revision + "^{commit}"]
+    try:
+        found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Unable("git is needed to build another commit") from None
     if found.returncode:
-        raise Unable(f"no commit {revision!r}")
+        raise Unable(f"no commit {revision!r}: {found.stderr.strip()}")
     tree = ROOT / "build" / "guard" / found.stdout.strip()
     if not tree.exists():
         subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=True)

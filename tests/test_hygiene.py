@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,19 +15,9 @@ import pytest
 import syncline
 from syncline.core import errors
 from tests import cython_lint, layers
+from tests.project import ROOT, matches, project_files
 
-ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
-
-
-def project_files() -> list[Path]:
-    """What belongs to the project: tracked files, or in an unpacked sdist everything that is there."""
-    if (ROOT / ".git").exists():
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
-        return [ROOT / name for name in names if name and (ROOT / name).is_file()]
-    built = {"build", "dist", ".venv", "node_modules", "__pycache__"}
-    return [path for path in ROOT.rglob("*") if path.is_file() and not built & set(path.relative_to(ROOT).parts)]
 
 
 def test_nothing_is_bound_to_a_machine() -> None:
@@ -46,6 +37,49 @@ def test_nothing_is_bound_to_a_machine() -> None:
             continue
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in pattern.finditer(text)]
     assert not found, "\n".join(found)
+
+
+GIT = shutil.which("git")
+git = pytest.mark.skipif(GIT is None, reason="needs git")
+
+
+def tree(folder: Path, *names: str) -> Path:
+    shutil.copy(ROOT / ".gitignore", folder)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("", "utf-8")
+    return folder
+
+
+@git
+@pytest.mark.parametrize("refusing", [False, True])
+def test_the_projects_files_are_known_where_git_refuses(
+    refusing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = [".gitignore", "README.md", "src/core/a.pyx", "tests/c.c", "tests/deep/b.py"]
+    built = ["src/a.c", "src/core/a.c", "src/core/a.so", "src/x.egg-info/PKG-INFO", "build/x.py", "x.db", ".venv/b.py"]
+    tree(tmp_path, *here[1:], *built, "tests/__pycache__/b.pyc", "src/server/pages/codemirror.js")
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    if refusing:  # git's own switch for its own tests of "dubious ownership"
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        asked = subprocess.run(["git", "ls-files"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert "dubious ownership" in asked.stderr
+    assert [path.relative_to(tmp_path).as_posix() for path in project_files(tmp_path)] == here
+
+
+def test_the_projects_files_are_known_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, "a.py", "node_modules/a.js", ".git/config")
+    expected = [tmp_path / ".gitignore", tmp_path / "a.py"]
+    assert project_files(tree(tmp_path)) == expected
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert project_files(tmp_path) == expected
+
+
+def test_each_line_of_gitignore_is_one_that_is_understood() -> None:
+    lines = [line for line in (ROOT / ".gitignore").read_text("utf-8").splitlines() if not line.startswith("#")]
+    assert not [line for line in lines if line.startswith("!") or ("/" in line[:-1] and not line.startswith("src/"))]
+    assert matches("src/**/*.c", "src/a.c")
+    assert not matches("*.c", "a.cc")
 
 
 def test_files_stay_small_enough_to_read() -> None:

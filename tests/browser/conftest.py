@@ -40,7 +40,7 @@ def browser(bundle: None) -> Iterator[Browser]:
     """One for a module, not for the session: Playwright's event loop runs in this thread as long as it lives, so that no
     asynchronous test could."""
     path = os.environ.get("SYNCLINE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if path is None:
+    if path in (None, "none"):
         pytest.skip("there is no Chromium (SYNCLINE_CHROMIUM names one)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))

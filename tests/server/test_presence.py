@@ -12,8 +12,8 @@ import pytest
 from syncline.server.app import App
 from syncline.server.backends.memory import MemoryPresence
 from syncline.server.seams import PresenceChange, PresenceEntry, Unavailable
+from tests.serving import Serve
 
-from .conftest import Serve
 from .wsclient import Wire, dial
 
 

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -40,6 +42,8 @@ from syncline.server.seams import (
     UserRecord,
 )
 from syncline.testing import ManualClock, Outcomes, Recorder, settled
+from tests.project import ROOT
+from tests.waiting import PATIENCE
 
 NOTES = DocumentRecord("notes", "generation", "ada", created_at=1.0)
 
@@ -495,42 +499,44 @@ async def test_a_path_that_is_a_folder(tmp_path: Path) -> None:
     assert "unable to open database file" in await refusal(tmp_path)
 
 
-def _refusal_without_rights(path: Path, answer: Any) -> None:
-    if os.geteuid() == 0:
-        os.setgid(65534)
-        os.setuid(65534)
-    try:
-        asyncio.run(SqliteStore(open_database(path), ManualClock()).start())
-    except Unavailable as error:
-        answer.send(str(error))
-    else:
-        answer.send("opened")
+@pytest.fixture
+def sealed() -> Iterator[Path]:
+    """A folder that anybody may look into. The folders above a ``tmp_path`` are its user's alone."""
+    with tempfile.TemporaryDirectory(prefix="syncline-test-") as name:
+        os.chmod(name, 0o755)
+        folder = Path(name) / "sealed"
+        folder.mkdir()
+        yield folder
+        folder.chmod(0o755)
+
+
+def refused_without_rights(path: Path) -> str:
+    """What who may not write there is told. Root may write everywhere; so in a process that is nobody's."""
+    command = [sys.executable, "-m", "tests.server.backends.nobody", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["new file", "existing file"])
-async def test_a_folder_that_cannot_be_written(tmp_path: Path, there: bool) -> None:
-    folder = tmp_path / "sealed"
-    folder.mkdir()
-    path = folder / "syncline.db"
+async def test_a_folder_that_cannot_be_written(sealed: Path, there: bool) -> None:
+    path = sealed / "syncline.db"
     if there:
         store = SqliteStore(open_database(path), ManualClock())
         await store.start()
         await store.close()
         path.chmod(0o444)
-    folder.chmod(0o555)
-    for parent in [tmp_path, *tmp_path.parents][:3]:
-        if parent.stat().st_uid == os.geteuid():
-            parent.chmod(parent.stat().st_mode | 0o111)
-    ours, theirs = multiprocessing.Pipe()
-    # Root may write everywhere; so in a process of its own, that is nobody.
-    process = multiprocessing.get_context("fork").Process(target=_refusal_without_rights, args=(path, theirs))
-    process.start()
-    assert await asyncio.to_thread(ours.poll, 30)
-    text = ours.recv()
-    process.join()
-    folder.chmod(0o755)
+    sealed.chmod(0o555)
+    text = refused_without_rights(path)
     assert "not writable" in text
     assert str(path) in text
+
+
+def test_a_folder_that_cannot_be_entered(sealed: Path) -> None:
+    path = sealed / "deeper" / "syncline.db"
+    path.parent.mkdir()
+    sealed.chmod(0o000)
+    assert f"(Permission denied: {path.parent})" in refused_without_rights(path)
 
 
 async def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:

@@ -49,10 +49,13 @@ def failure(path: Path, error: Exception) -> Unavailable:
     hint = ""
     if isinstance(error, sqlite3.OperationalError):
         folder = path.absolute().parent
-        if not folder.is_dir():
-            hint = f" (there is no directory {folder})"
-        elif not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-            hint = " (the file or its directory is not writable)"
+        try:
+            if not folder.is_dir():
+                hint = f" (there is no directory {folder})"
+            elif not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+                hint = " (the file or its directory is not writable)"
+        except OSError as reason:  # a folder above may not be entered
+            hint = f" ({reason.strerror}: {reason.filename})"
     unavailable = Unavailable(f"{path}: {error}{hint}")
     unavailable.__cause__ = error
     return unavailable
