@@ -93,7 +93,7 @@ class ReportedBuildExt(build_ext):
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))
         beside = Path("src", *ext.name.split(".")[1:-1], target.name)
-        if self.editable_mode and FLAVOUR == "release" and not newer_group([*ext.sources, *ext.depends], str(beside)):
+        if self.editable_mode and not DEBUG and not newer_group([*ext.sources, *ext.depends], str(beside)):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(beside, target)
             return

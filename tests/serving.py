@@ -22,7 +22,7 @@ Serve = Callable[..., contextlib.AbstractAsyncContextManager[App]]
 
 def configure(backend: str, folder: Path, **sections: dict[str, Any]) -> Config:
     """Defaults on a free port, with some fields of some sections replaced."""
-    base = {
+    base: dict[str, dict[str, Any]] = {
         "server": {"port": 0, "drain_seconds": 2.0},
         "store": {"backend": backend, "path": str(folder / "syncline.db"), "synchronous": "normal"},
         "broker": {"backend": backend},

@@ -78,7 +78,6 @@ def test_the_storm_comes_back_and_recovers(everything: Run) -> None:
 def test_slow_readers_fall_behind_and_catch_up(everything: Run) -> None:
     assert everything.counts["behind"] > 0
     assert everything.count("catch up", "slow reader") > 0
-    assert everything.count("catch up", "beside slow") == 0
 
 
 def test_a_broken_limit_makes_the_exit_code_1(busy_server: ServerProcess, tmp_path: Path) -> None:
