@@ -205,7 +205,9 @@ async def test_nesting_is_an_error_and_not_the_end(app: App) -> None:
             ' "operation": [{"p": [], "od": null, "oi": ' + deep + "}]}}"
         )
         reply = await ada.take(lambda envelope: envelope["event"] == "error")
-        assert (reply.get("error") or reply["data"])["code"] in ("invalid_data", "malformed_frame")
+        # Who refuses it depends on how deep the interpreter lets the decoder go: the decoder, or the type's own bound.
+        refusals = ("invalid_data", "malformed_frame", "operation_invalid")
+        assert (reply.get("error") or reply["data"])["code"] in refusals
         assert (await state_of(app, "d"))["content"] is None
 
 
