@@ -41,6 +41,7 @@ class Tab:
         self.page.fill("#join-name", name)
         self.page.click("#join-form .primary")
         self.connected()
+        self.settled()  # its document is there: what is typed before that is typed into nothing
 
     def _said(self, kind: str, text: str) -> None:
         # A refused connection is the browser's own complaint, and expected while the server is down.
