@@ -7,6 +7,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DELETE_ON_ERROR:
 
 VENV   := .venv
+# The stamps of a .venv that is gone or broken, as after an upgrade of the system's Python, are none. Before make looks at them: what
+# a recipe removes, make goes on believing in.
+$(shell [ ! -d $(VENV)/.stamps ] || tools/setup.sh works || rm -rf $(VENV)/.stamps)
 PY     := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
 
@@ -103,8 +106,12 @@ $(STAMPS)/dev: $(STAMPS)/build pyproject.toml
 	@$(PY) -m pip install --quiet --group dev
 	@touch $@
 
-$(STAMPS)/browser-tests: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tests/peers/package-lock.json)
+$(STAMPS)/browser-tests: $(STAMPS)/peers
 	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium)
+	@touch $@
+
+# Before the tests: two of their workers must not do it at once.
+$(STAMPS)/peers: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tests/peers/package-lock.json)
 	@echo "==> installing what the tests need from npm (8 packages, 24 MB on disk)"
 	@$(PY) tools/browser/build.py --tests
 	@touch $@
@@ -117,24 +124,24 @@ run: $(RUNNABLE) ## start the server with the demo page on http://127.0.0.1:8000
 
 test: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind ## the gate: quick, the same in every run (ARGS='-k room -x' goes to pytest: a part of it)
 	@echo "==> the gate: $(if $(ARGS),pytest $(ARGS),all tests but the long ones)"
-	@PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m 'not full and not nightly' $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "no test was collected" >&2; exit $$code; }
+	@PYTHONHASHSEED=0 $(PYTEST) $(PARALLEL) -m 'not full' $(ARGS) || { code=$$?; [ $$code -ne 5 ] || echo "no test was collected" >&2; exit $$code; }
 	@$(if $(ARGS),true,$(MAKE) bench-smoke asan ARGS= CHECKED='$(SMOKE)')
 
 # The seed names what is tried: hypothesis' examples, the tests' own dice, the order of sets and dicts.
 test-all: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind ## everything but what takes hours, from a new seed (SEED=number repeats one)
 	@echo "==> all tests, in full, SEED=$(SEED)"
-	@$(SEEDED) SYNCLINE_TEST_LEVEL=full $(PYTEST) $(PARALLEL) -m 'not nightly' --hypothesis-seed=$(SEED) $(ARGS)
+	@$(SEEDED) SYNCLINE_TEST_LEVEL=full $(PYTEST) $(PARALLEL) --hypothesis-seed=$(SEED) $(ARGS)
 	@$(if $(ARGS),true,$(MAKE) guard debug asan ARGS= SEED=$(SEED))
 	@echo "==> make test-all SEED=$(SEED): green"
 
 nightly: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind $(STAMPS)/bench-peers ## fuzz, endurance, each bench once: hours, from a new seed
 	@echo "==> property and fuzz tests at length, endurance, SEED=$(SEED)"
-	@$(SEEDED) SYNCLINE_TEST_LEVEL=nightly $(PYTEST) $(PARALLEL) -m 'hypothesis or fuzz or nightly' --timeout=0 --hypothesis-seed=$(SEED) $(ARGS)
+	@$(SEEDED) SYNCLINE_TEST_LEVEL=nightly $(PYTEST) $(PARALLEL) -m 'hypothesis or fuzz' --timeout=0 --hypothesis-seed=$(SEED) $(ARGS)
 	@$(if $(ARGS),true,$(MAKE) bench-smoke ARGS= && $(MAKE) bench-peers ARGS=--quick && $(MAKE) bench-memory ARGS='--scale 0.05')
 	@echo "==> make nightly SEED=$(SEED): green"
 
-test-core: setup ## only the tests of src/core, quick
-	@$(PYTEST) $(PARALLEL) -m 'not full and not nightly' tests/core $(ARGS)
+test-core: setup $(STAMPS)/peers ## only the tests of src/core, quick
+	@$(PYTEST) $(PARALLEL) -m 'not full' tests/core $(ARGS)
 
 lint: $(STAMPS)/dev ## ruff: rules and formatting
 	@echo "==> ruff check, ruff format --check"
@@ -163,14 +170,14 @@ define flavoured_build
 	@$(2) $(PY) setup.py --quiet build --build-base build/$(1) --build-lib build/$(1)/lib
 endef
 
-debug: setup ## build with every check on (bounds, None, overflow, counters), run the core tests in it
+debug: setup $(STAMPS)/peers ## build with every check on (bounds, None, overflow, counters), run the core tests in it
 	$(call flavoured_build,debug,SYNCLINE_DEBUG=1)
 	@echo "==> core tests in the debug build"
 	@PYTHONHASHSEED=0 PYTHONPATH=build/debug/lib $(PY) -X dev -m pytest -p no:benchmark $(PARALLEL) $(CHECKED) $(ARGS)
 
 # The sanitizer must be loaded before Python; Python itself leaks at exit by design, so leak detection is off, and its
 # own allocator is replaced so that every object is seen.
-asan: setup ## the same under AddressSanitizer
+asan: setup $(STAMPS)/peers ## the same under AddressSanitizer
 	$(call flavoured_build,asan,SYNCLINE_SANITIZE=1)
 	@echo "==> core tests under AddressSanitizer"
 	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONHASHSEED=0 \

@@ -22,8 +22,8 @@ from tests.peers import Peers
 # that the first lines name (`make test-all` passes it as --hypothesis-seed), come with the longer levels.
 PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True)
 hypothesis.settings.register_profile("gate", PATIENT, derandomize=True, database=None)
-hypothesis.settings.register_profile("full", PATIENT, max_examples=500)
-hypothesis.settings.register_profile("nightly", PATIENT, max_examples=2_000)
+hypothesis.settings.register_profile("full", PATIENT, derandomize=False, max_examples=500)
+hypothesis.settings.register_profile("nightly", PATIENT, derandomize=False, max_examples=2_000)
 hypothesis.settings.load_profile(scale.LEVEL)
 
 

@@ -75,12 +75,14 @@ class Killer:
             await self._restart
 
     async def _start(self, returns: list[asyncio.Event]) -> None:
-        await asyncio.to_thread(self._server.start)
-        for back in returns:
-            await back.wait()
+        try:
+            await asyncio.to_thread(self._server.start)
+            for back in returns:
+                await back.wait()
+        finally:  # nobody waits for one that did not start: ``finished`` says why
+            self.down.clear()
+            self.up.set()
         self._restart = None
-        self.down.clear()
-        self.up.set()
         self.advance(0)
 
     def _return_of(self, client: Client) -> asyncio.Event:

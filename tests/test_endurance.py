@@ -6,19 +6,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import re
 import urllib.request
+from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from syncline.client import Backoff, Client, Options, connect
+from syncline.client import Backoff, Client, ConnectionLost, Options, connect
 from tests.harness import ServerProcess, Settings
 from tests.proxy import Proxy, proxied
 from tests.scale import by_level, dice
 from tests.waiting import PATIENCE
+
+T = TypeVar("T")
 
 ROUNDS = by_level(3, 30, 2_000)
 PEOPLE = 8
@@ -54,15 +60,24 @@ def resident(server: ServerProcess) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def person(url: str, number: int, chance: random.Random) -> Client:
+async def again(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """As people do whose connection broke before there was an answer."""
+    while True:
+        with contextlib.suppress(ConnectionLost):
+            return await ask()
+
+
+async def person(url: str, number: int, chance: random.Random, arrived: asyncio.Semaphore) -> Client:
     """Says and writes something; returns the client, still open."""
     options = Options(codec="json" if number % 2 else "msgpack", backoff=Backoff(initial=0.01, maximum=0.1))
     client = await connect(url, name=f"P{number}", options=options)
+    arrived.release()
     for room in chance.sample(range(30), 3):
-        joined = await client.join(f"room {room}")
+        joined = await again(partial(client.join, f"room {room}"))
         for _ in range(3):
-            await joined.send({"text": "x" * chance.randrange(300)})
-    document = await client.document(f"text {chance.randrange(10)}")
+            await joined.send({"text": "x" * chance.randrange(300)})  # sent again by itself
+    name = f"text {chance.randrange(10)}"
+    document = await again(lambda: client.document(name))
     for _ in range(5):
         document.insert(chance.randint(0, len(document)), chance.choice(["a", "word ", "🙂"]))
     await document.settled()
@@ -70,9 +85,13 @@ async def person(url: str, number: int, chance: random.Random) -> Client:
 
 
 async def a_round(server: ServerProcess, proxy: Proxy, chance: random.Random) -> None:
-    clients = [person(proxy.url, number, random.Random(chance.random())) for number in range(PEOPLE)]
+    arrived = asyncio.Semaphore(0)
+    clients = [person(proxy.url, number, random.Random(chance.random()), arrived) for number in range(PEOPLE)]
     working = asyncio.gather(*clients)
-    proxy.cut(lambda: chance.random() < 0.3)
+    for _ in range(PEOPLE):
+        await arrived.acquire()
+    assert not working.done()
+    proxy.cut(lambda: chance.random() < 0.5)  # in the middle of their work: it goes on when they are back
     for client in await working:
         if chance.random() < 0.3:
             proxy.cut(lambda: chance.random() < 0.2)

@@ -6,6 +6,7 @@
 #                                     build      a C compiler that works, and the C headers of that Python
 #                                     chromium   a browser for the tests of the demo page (they are skipped without)
 #                                     valgrind   valgrind and its headers, for `make guard` (which cannot count without)
+#   tools/setup.sh works            whether there is a .venv that can be used
 #   tools/setup.sh venv             makes .venv
 #
 # As root or with sudo it installs the Debian packages that are missing, and no service is started by that. Otherwise
@@ -50,7 +51,6 @@ venv_works() { .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info <
 need_python() {
     local python version
     if venv_works; then return; fi
-    rm -rf .venv/.stamps # of a .venv that is gone or broken, such as after an upgrade of the system's Python
     if ! python=$(find_python); then
         [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is not a Python of at least 3.11"
         lack required "python3 python3-venv" "Python 3.11 or newer (Debian 12 has it), with its venv module"
@@ -191,6 +191,7 @@ make_venv() {
 
 case "${1:-}" in
     system) shift; system "$@" ;;
+    works) venv_works ;;
     venv) make_venv ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

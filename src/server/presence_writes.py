@@ -10,6 +10,7 @@ connections of its room that change while one request is answered.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterator
@@ -42,6 +43,7 @@ class PresenceWrites:
         self._unwritten: dict[str, Reading] = {}  # by room: what waits and what is under way
         self._readings: dict[str, list[Reading]] = {}  # by room
         self._writing = False
+        self._failing = False  # the backend did not take the last ones
         self.dropped = 0  # for want of room
 
     def __len__(self) -> int:
@@ -55,7 +57,8 @@ class PresenceWrites:
         for reading in self._readings.get(room, ()):
             reading[connection] = change
         self._waiting[room, connection] = change
-        self._bound()
+        if self._failing:  # else they are soon written: many in one turn are not too many
+            self._bound()
         self.retry()
 
     def retry(self) -> None:
@@ -82,14 +85,19 @@ class PresenceWrites:
             while self._waiting:
                 under_way = {key: self._waiting.pop(key) for key in [*islice(self._waiting, _CHUNK)]}
                 try:
-                    await self._presence.write([*under_way.values()], self._ttl)
-                except Unavailable as error:
-                    log.warning("presence backend unavailable, %d changes wait: %s", len(self), error)
+                    async with asyncio.timeout(self._ttl):  # by then what was written before has expired
+                        await self._presence.write([*under_way.values()], self._ttl)
+                except (Unavailable, TimeoutError) as error:
+                    log.warning(
+                        "presence backend unavailable, %d changes wait: %s", len(self), str(error) or "no answer"
+                    )
+                    self._failing = True
                     self._put_back(under_way)
                     return
                 except BaseException:
                     self._forget(under_way)  # it would fail again, and keep the others from being written
                     raise
+                self._failing = False
                 self._forget(under_way)
         finally:
             self._writing = False

@@ -49,6 +49,11 @@ def presence_of(app: App) -> Any:
     return app.node.backends()["presence"]
 
 
+async def away(changes: Sequence[PresenceChange], ttl: float) -> None:
+    """In place of a backend's ``write``."""
+    raise Unavailable("the disk is gone")
+
+
 @contextlib.asynccontextmanager
 async def two_in_a_room(app: App) -> AsyncIterator[tuple[Wire, Wire]]:
     async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
@@ -208,23 +213,59 @@ async def test_a_change_that_breaks_the_backend_keeps_no_other_from_being_writte
         assert (await member(ada, bob.user))["last_seen"] is not None and tracker.writes.dropped == 0
 
 
-async def test_what_waits_for_a_backend_that_is_away_is_bounded(serve: Serve) -> None:
+async def test_what_waits_for_a_backend_that_is_away_is_bounded(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(presence={"unwritten": 2}) as app, contextlib.AsyncExitStack() as stack:
         ada, *others = [await stack.enter_async_context(dial(app.url, name=f"n{n}")) for n in range(5)]
         for client in (ada, *others):
             await client.call("room:join", room="r")
+        await until(lambda: written(app))
+        writes = app.node.presence.writes
+        with monkeypatch.context() as patch:
+            patch.setattr(presence_of(app), "write", away)
+            for client in others:
+                await client.call("room:leave", room="r")
+                await until(lambda: not writes._writing)
+            assert (len(writes), writes.dropped) == (2, 2)
+            states = [(await member(ada, client.user))["status"] for client in others]
+            assert states == ["offline", "offline", "away", "away"], "the oldest were dropped"
+        writes.retry()
+        await until(lambda: written(app))
+        assert [(await member(ada, client.user))["status"] for client in others] == states
+        assert (len(writes), writes.dropped) == (0, 2)
+
+
+async def test_many_at_once_are_not_too_many_for_a_backend_that_is_there(serve: Serve) -> None:
+    async with serve(presence={"unwritten": 2}) as app, contextlib.AsyncExitStack() as stack:
+        ada, *others = [await stack.enter_async_context(dial(app.url, name=f"n{n}")) for n in range(5)]
+        for client in (ada, *others):
+            await client.call("room:join", room="r")
+        await until(lambda: written(app))
         writes = app.node.presence.writes
         with gate(presence_of(app), "write") as write:
             await others[0].call("room:leave", room="r")
             await write.reached.wait()  # one is under way, the others wait
             for client in others[1:]:
                 await client.call("room:leave", room="r")
-            assert (len(writes), writes.dropped) == (3, 1)
-            states = [(await member(ada, client.user))["status"] for client in others]
-            assert states == ["away", "offline", "away", "away"], "the oldest of those that wait was dropped"
+            assert (len(writes), writes.dropped) == (4, 0)
         await until(lambda: written(app))
-        assert [(await member(ada, client.user))["status"] for client in others] == states
-        assert (len(writes), writes.dropped) == (0, 1)
+        assert [(await member(ada, client.user))["status"] for client in others] == ["away"] * 4
+
+
+async def test_a_backend_that_does_not_answer_is_one_that_is_away(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as app, two_in_a_room(app) as (ada, bob):
+        await until(lambda: written(app))
+        writes = app.node.presence.writes
+        monkeypatch.setattr(writes, "_ttl", 0.01)
+        with gate(presence_of(app), "write"):
+            await bob.call("room:leave", room="r")
+            await until(lambda: writes._failing and not writes._writing)
+            assert (await member(ada, bob.user))["status"] == "away"
+        monkeypatch.setattr(writes, "_ttl", 60.0)
+        writes.retry()
+        await until(lambda: written(app))
+        assert (await member(ada, bob.user))["status"] == "away" and not writes._failing
 
 
 @pytest.mark.parametrize("backend", ["memory"])

@@ -129,10 +129,12 @@ export class History {
           this.#trouble = error.code === "disconnected" ? "Not connected: the history is on the server." : error.message;
           break;
         }
-        const { horizon } = await shared.history({ limit: 1 }).catch(() => ({ horizon: shared.revision }));
+        const page = await shared.history({ limit: 1 }).catch(() => null);
         if (stale()) continue;
-        this.#horizon = Math.max(revision + 1, horizon);
+        if (page === null) break; // asked again when there is a connection
+        this.#horizon = Math.max(revision + 1, page.horizon);
         this.#wanted = Math.max(this.#horizon, this.#wanted);
+        this.#following ||= this.#wanted === shared.revision;
       }
       this.#paint();
     }
