@@ -54,9 +54,9 @@ class SlowQueue:
         self.queue.append(Waiting(frame, key if self.held else None))
         if self.size > self.low or self.size > self.maximum or len(self.queue) > self.messages:
             self.write()
-        if self.held and (
-            self.size + len(self.transport) > self.maximum + self.room or len(self.queue) > 2 * self.messages
-        ):
+        if self.held and self.size + self.handed > self.maximum + self.room:
+            self.handed = len(self.transport)  # only then it is asked what is left of it
+        if self.held and (self.size + self.handed > self.maximum + self.room or len(self.queue) > 2 * self.messages):
             self.closed = True
             self.queue = []
             self.behind = {}

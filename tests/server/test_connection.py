@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncline.core.deflate import Deflater
@@ -332,6 +332,11 @@ STEPS = st.lists(
 )
 
 
+#: What the transport has left is asked near the bound only; from then on there is room for more.
+ASKED = [("deliver", 70_000, ""), ("read", 65_536, ""), *[("deliver", size, "") for size in (1, 40_000, 40_000)]]
+
+
+@example(0, 4, 150_000, [*ASKED, ("publish", 1, "r")])
 @given(st.integers(0, 100_000), st.sampled_from([4, 1000]), st.sampled_from([150_000, 300_000]), STEPS)
 def test_the_ladder_against_a_list(takes: int, messages: int, limit: int, steps: list[tuple[str, int, str]]) -> None:
     low, high = 50_000, 120_000
