@@ -383,6 +383,8 @@ class Connection:
                 except Exception as fault:
                     future.set_exception(fault)
 
+        if self._link is None or self._link.lost:  # since the caller looked: who fails what waits has been here already
+            raise ConnectionLost("the connection ended before it was asked")
         id = self._write(event, data, answer)
         try:
             return await future

@@ -25,10 +25,11 @@ from syncline.client import (
     connect,
 )
 from syncline.client.codec import Codec
+from syncline.client.connection import Connection
 from syncline.client.errors import ProtocolViolation
 from syncline.server.app import App
 from tests.serving import serving, ws_url
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 from .links import QUICK, GateClock, Open, cut
 from .peer import Peer, scripted
@@ -227,6 +228,27 @@ async def test_a_request_made_while_away_waits(open_client: Open) -> None:
     assert not sending.done()
     clock.gate.set()
     assert (await sending).offset == 1
+
+
+async def test_a_link_that_breaks_just_before_auth_is_written(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells of it any more: it must be seen, not waited for until ``open_timeout``."""
+    ask = Connection._ask
+    broken = 0
+
+    async def late(self: Connection, event: str, *arguments: Any) -> Any:
+        nonlocal broken
+        link = self._link
+        if event == "auth" and not broken:
+            broken += 1
+            assert link is not None
+            link.abort()
+            await link.gone.wait()
+        return await ask(self, event, *arguments)
+
+    monkeypatch.setattr(Connection, "_ask", late)
+    options = Options(backoff=QUICK, open_timeout=3600.0)
+    async with asyncio.timeout(PATIENCE), await connect(ws_url(app), name="Ada", retry=True, options=options) as ada:
+        assert broken == 1 and ada.state == "open"
 
 
 async def test_states_are_told(open_client: Open) -> None:
