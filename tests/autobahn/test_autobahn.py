@@ -29,6 +29,27 @@ QUICK = [
 GOOD = {"OK", "INFORMATIONAL"}
 
 
+#: Milliseconds. The cases end a connection by a clock of their own, most after one second, sent or not; on a busy machine that says
+#: nothing of the server. So a failed case that took this long is asked again, twice; a wrong answer comes at once and is final.
+CLOCK = 900
+
+
+def good(result: kosoku.CaseResult) -> bool:
+    return GOOD.issuperset((result.behavior.value, result.behavior_close.value))
+
+
+def shown(result: kosoku.CaseResult) -> tuple[str, ...]:
+    """Why a case failed, in Autobahn's words."""
+    return result.behavior.value, result.result, result.behavior_close.value, result.result_close, f"{result.duration} ms"
+
+
+async def judged(url: str, cases: list[str] | None) -> list[kosoku.CaseResult]:
+    try:
+        return await kosoku.run_fuzzingclient(url, cases)
+    except kosoku.FailureError as failure:
+        return failure.results
+
+
 class Echo(ws.WebSocket):
     """Every message goes back as it came."""
 
@@ -50,11 +71,10 @@ async def test_every_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
     async with app_module.running(config) as app:
         url = re.sub("^http", "ws", app.url) + "/ws"
-        try:
-            results = await kosoku.run_fuzzingclient(url, None if FULL else QUICK)
-        except kosoku.FailureError as failure:
-            results = failure.results
-    verdicts = {result.case_id: (result.behavior.value, result.behavior_close.value) for result in results}
-    others = {case: both for case, both in verdicts.items() if not GOOD.issuperset(both)}
-    assert others == {}
+        results = await judged(url, None if FULL else QUICK)
+        failed = [result for result in results if not good(result)]
+        for _ in range(2):
+            if failed and all(result.duration >= CLOCK for result in failed):
+                failed = [again for again in await judged(url, [result.case_id for result in failed]) if not good(again)]
+    assert {result.case_id: shown(result) for result in failed} == {}
     assert len(results) == 517 if FULL else len(results) > 240
