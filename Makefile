@@ -53,7 +53,7 @@ ifneq ($(filter-out lint format,$(MAKECMDGOALS)),)
 NEEDS += build
 endif
 ifneq ($(filter test test-all nightly,$(MAKECMDGOALS)),)
-NEEDS += chromium
+NEEDS += chromium git
 endif
 ifneq ($(filter guard test test-all nightly,$(MAKECMDGOALS)),)
 NEEDS += valgrind
@@ -181,7 +181,7 @@ asan: setup $(STAMPS)/peers ## the same under AddressSanitizer
 	$(call flavoured_build,asan,SYNCLINE_SANITIZE=1)
 	@echo "==> core tests under AddressSanitizer"
 	@LD_PRELOAD="$$($(or $(CC),cc) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc PYTHONHASHSEED=0 \
-	  PYTHONPATH=build/asan/lib $(PYTEST) $(PARALLEL) $(CHECKED) -p no:cacheprovider $(ARGS)
+	  PYTHONPATH=build/asan/lib $(PYTEST) $(PARALLEL) $(CHECKED) -p no:cacheprovider -m 'not limited' $(ARGS)
 
 BENCH = $(PY) -m pytest bench/bench_core.py bench/bench_text.py bench/bench_workloads.py --timeout=0 \
   --override-ini='python_files=bench_*.py' --benchmark-columns=min,median,iqr,ops,rounds --benchmark-sort=name

@@ -5,6 +5,7 @@
 #                                     python     Python 3.11 or newer that can make virtual environments
 #                                     build      a C compiler that works, and the C headers of that Python
 #                                     chromium   a browser for the tests of the demo page (they are skipped without)
+#                                     git        git, for two tests (they are skipped without)
 #                                     valgrind   valgrind and its headers, for `make guard` (which cannot count without)
 #   tools/setup.sh works            whether there is a .venv that can be used
 #   tools/setup.sh venv             makes .venv
@@ -83,6 +84,10 @@ need_chromium() {
     lack optional chromium "Chromium, in which the demo page is tested (SYNCLINE_CHROMIUM=none: do without those tests)"
 }
 
+need_git() {
+    command -v git >/dev/null || lack optional git "git, with which two tests of the project's list of files make a folder that it refuses"
+}
+
 need_valgrind() {
     if command -v valgrind >/dev/null && [ -e /usr/include/valgrind/callgrind.h ]; then return; fi
     lack optional valgrind "valgrind, with which instructions are counted"
@@ -93,7 +98,7 @@ look() {
     required=() optional=() packages=()
     for need in "$@"; do
         case $need in
-            python | build | chromium | valgrind) "need_$need" ;;
+            python | build | chromium | git | valgrind) "need_$need" ;;
             *) die "no such need: $need" ;;
         esac
     done
