@@ -40,7 +40,13 @@ def good(result: kosoku.CaseResult) -> bool:
 
 def shown(result: kosoku.CaseResult) -> tuple[str, ...]:
     """Why a case failed, in Autobahn's words."""
-    return result.behavior.value, result.result, result.behavior_close.value, result.result_close, f"{result.duration} ms"
+    return (
+        result.behavior.value,
+        result.result,
+        result.behavior_close.value,
+        result.result_close,
+        f"{result.duration} ms",
+    )
 
 
 async def judged(url: str, cases: list[str] | None) -> list[kosoku.CaseResult]:
@@ -75,6 +81,8 @@ async def test_every_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         failed = [result for result in results if not good(result)]
         for _ in range(2):
             if failed and all(result.duration >= CLOCK for result in failed):
-                failed = [again for again in await judged(url, [result.case_id for result in failed]) if not good(again)]
+                failed = [
+                    again for again in await judged(url, [result.case_id for result in failed]) if not good(again)
+                ]
     assert {result.case_id: shown(result) for result in failed} == {}
     assert len(results) == 517 if FULL else len(results) > 240
