@@ -90,6 +90,10 @@ class Owner(Protocol):
         """Closed for good."""
 
 
+def _heard(result: Any, error: ClientError | None) -> None:
+    """An answer that is only awaited for its coming."""
+
+
 class Connection:
     """See above. All methods are for the loop's thread."""
 
@@ -314,7 +318,10 @@ class Connection:
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
 
     async def _watch(self, link: Link) -> None:
-        """Silence for twice ping_seconds means dead; before that the server is asked for a sign of life."""
+        """Silence for twice ping_seconds means dead; before that the server is asked for a sign of life.
+
+        With an id, else there is no answer; and a server that has just been asked something sends no ping of its own.
+        """
         period = float(self.identity.get("ping_seconds") or self.options.ping_seconds)
         clock = self.options.clock
         while not link.lost:
@@ -323,7 +330,7 @@ class Connection:
             if silence >= 2 * period:
                 link.abort(1006, "the server fell silent")
             elif silence >= 1.2 * period:
-                self.post("ping")
+                self.post("ping", None, _heard)
 
     async def _until_open(self) -> None:
         while self._ended is None and self.state != "open":

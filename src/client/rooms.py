@@ -293,6 +293,7 @@ class Room:
             publications = [self._publication(entry) for entry in received]
             members = {entry["user"]: _member(entry) for entry in result["members"]}
             self.role, recovered = result["role"], result["recovered"]
+            listed_all = self.occupancy.users == len(self._members)
             self.occupancy = _occupancy(result.get("occupancy") or {"users": len(members), "connections": len(members)})
             self.room_class = result.get("class", "history")
         except (KeyError, TypeError) as error:
@@ -309,7 +310,7 @@ class Room:
             self.proof.joined(digest, position, received, bool(recovered) and not repairing)
         except (KeyError, TypeError, ValueError) as error:
             raise ProtocolViolation(f"room:joined with a digest that is none: {error!r}") from error
-        self._members = members
+        before, self._members = self._members, members
         if not self.position.epoch:
             self.history = publications
             self.position = position
@@ -323,7 +324,20 @@ class Room:
         for publication in publications:
             self._publish(publication)
         self.position = position
+        if listed_all and self.occupancy.users == len(members):  # else they are only some of them
+            self._tell_changes(before)
         return self
+
+    def _tell_changes(self, before: dict[str, Member]) -> None:
+        """Who came, left or changed while nothing of it could be told."""
+        for user, member in before.items():
+            if user not in self._members:
+                self._on_members.fire("left", member)
+        for user, member in self._members.items():
+            if (known := before.get(user)) is None:
+                self._on_members.fire("joined", member)
+            elif (known.status, known.metadata) != (member.status, member.metadata):
+                self._on_members.fire("presence", member)
 
     def _rejoin(self) -> None:
         """First thing on a new link."""
@@ -413,6 +427,8 @@ class Room:
             self._on_members.fire("left", member)
             return
         kind = "joined"
+        if event == "room:user_joined":  # as one who has left and come, of which a slow reader is told the second only
+            member = Member(user, data.get("name", ""), member.role, "online", None, None)
         if event == "presence:update":
             kind = "presence"
             member = replace(

@@ -117,7 +117,11 @@ def _store(config: Config) -> Iterator[Conflict]:
     path = Path(config.store.path)
     if not config.store.path:
         yield ("store.path",), "is empty, but a backend is sqlite"
-    elif not path.parent.is_dir():
-        yield ("store.path",), f'the folder of "{path}" does not exist'
-    elif path.is_dir():
-        yield ("store.path",), f'"{path}" is a folder; a file is expected'
+        return
+    try:
+        if not path.parent.is_dir():
+            yield ("store.path",), f'the folder of "{path}" does not exist'
+        elif path.is_dir():
+            yield ("store.path",), f'"{path}" is a folder; a file is expected'
+    except OSError as error:  # pathlib hides only that something is not there
+        yield ("store.path",), f'"{path}": {error.strerror}'

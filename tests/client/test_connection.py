@@ -283,6 +283,15 @@ async def test_silence_is_noticed() -> None:
             await until(lambda: client.reconnects == 1 and client.state == "open")
 
 
+async def test_an_idle_client_stays(tmp_path: Path) -> None:
+    """What it asks keeps the server from sending pings; so it must be answered."""
+    async with serving(tmp_path, limits={"ping_seconds": 1.0}) as app, await connect(ws_url(app)) as client:
+        states: list[str] = []
+        client.on_state(states.append)
+        await until(lambda: app.node.counters.requests["ping"] >= 4)
+        assert not states
+
+
 async def test_a_flapping_server_is_not_hammered() -> None:
     """A connection that ends at once does not start the count of the backoff anew; a stable one does."""
     asked: list[float] = []

@@ -14,6 +14,7 @@ from syncline.client import (
     Closed,
     ConnectionLost,
     Disconnected,
+    Member,
     Occupancy,
     Position,
     Publication,
@@ -114,6 +115,54 @@ async def test_members_notices_presence(open_client: Open) -> None:
     assert seen[-1][:2] == ("left", bob.user)
     roles = {member.user: member.role for member in await room.all_members()}
     assert roles == {ada.user: "owner", bob.user: "member"}
+
+
+async def test_who_came_and_left_while_one_was_away(open_client: Open) -> None:
+    clock = GateClock()
+    ada, bob, eve = await open_client(clock=clock), await open_client(), await open_client()
+    room, leaving, changing = await ada.join("team"), await bob.join("team"), await eve.join("team")
+    await until(lambda: len(room.members) == 3)
+    told: list[tuple[str, str, str]] = []
+    room.on_members(lambda kind, member: told.append((kind, member.user, member.status)))
+    clock.gate.clear()
+    cut(ada)
+    await until(lambda: ada.state == "waiting")
+    await leaving.leave()
+    await eve.set_presence("busy")
+    coming = await open_client()
+    await coming.join("team")
+    assert told == []
+    clock.gate.set()
+    await until(lambda: coming.user in room.members)
+    assert told == [
+        ("left", bob.user, "online"),
+        ("presence", eve.user, "busy"),
+        ("joined", coming.user, "online"),
+    ]
+    assert changing.members[ada.user].status == "online"
+
+
+async def test_who_comes_is_not_as_who_left() -> None:
+    """A slow reader may be told of the coming only (docs/protocol.md, "Slow readers")."""
+
+    def script(peer: Peer, envelope: dict[str, Any]) -> None:
+        member = {"user": "bob", "name": "Bob", "role": "owner", "status": "busy", "metadata": {"call": 1}}
+        joined = {
+            "role": "member",
+            "position": {"offset": 0, "epoch": "e"},
+            "recovered": None,
+            "publications": [],
+            "members": [member],
+        }
+        pushed = {"event": "room:user_joined", "data": {"room": "team", "user": "bob", "name": "Bobby"}}
+        peer.send({"id": envelope["id"], "event": "room:joined", "result": joined}, pushed)
+
+    async with scripted() as server:
+        server.script = script
+        async with await connect(server.url, backoff=QUICK) as client:
+            room = await client.join("team")
+            await until(lambda: room.members["bob"].name == "Bobby")
+            assert room.members["bob"] == Member("bob", "Bobby", "owner", "online", None, None)
 
 
 async def test_custom_events(open_client: Open) -> None:

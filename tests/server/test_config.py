@@ -154,6 +154,7 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         ("[store]\npath = ''", "store.path: is empty"),
         ("[store]\npath = 'no/such/folder/x.db'", 'store.path: the folder of "no/such/folder/x.db" does not exist'),
         ("[store]\npath = '.'", "is a folder"),
+        (f"[store]\npath = '{'n' * 300}/x.db'", '/x.db": File name too long'),  # as a folder that one may not enter
     ],
 )
 def test_one_error_says_where_what_and_what_is_allowed(text: str, says: str, tmp_path: Path) -> None:
