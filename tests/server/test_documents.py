@@ -431,7 +431,7 @@ async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmissio
         async with dial(app.url, token=token) as new:
             join = {"document": "d", "client": "a", "revision": 0, "generation": generation}
             await new.send({"event": "document:join", "data": join, "id": 700})
-            await until(lambda: app.node.documents.live["d"].pins == 1)
+            await until(lambda: app.node.documents.live["d"]._settled)  # the join waits for the end of the commit
             monkeypatch.setattr(app.node.store, "append", append)
             append(*held[0])
             state = (await new.take(lambda envelope: envelope.get("id") == 700))["result"]
