@@ -33,10 +33,14 @@ class Receiver(Protocol):
 
 
 class Link(WSListener):
-    """Made by ``open_link``. Everything it knows of the socket's life is ``lost``, ``last_heard`` and ``writable``."""
+    """Made by ``open_link``. Everything it knows of the socket's life is ``lost``, ``last_heard`` and ``writable``.
+
+    ``wanted``: false when who opened it has given up, which picows does not notice: it goes on with the handshake.
+    """
 
     def __init__(self, receiver: Receiver, binary: bool, max_bytes: int, monotonic: Callable[[], float]) -> None:
         super().__init__()
+        self.wanted = True
         self.lost = False
         self.gone = asyncio.Event()  # set when ``lost``
         self.last_heard = monotonic()
@@ -72,6 +76,8 @@ class Link(WSListener):
     # In: called by picows ------------------------------------------------------------------------------------------
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        if not self.wanted:
+            self.abort()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.last_heard = self._monotonic()
@@ -150,10 +156,19 @@ async def open_link(
 ) -> Link:
     """A link on which the server accepted ``subprotocol``. Raises ConnectFailed, with the reason as its cause."""
     offered = {**(headers or {}), "Sec-WebSocket-Protocol": subprotocol}
+    made: list[Link] = []
+    wanted = True
+
+    def make() -> Link:
+        link = Link(receiver, binary, max_bytes, monotonic)
+        link.wanted = wanted
+        made.append(link)
+        return link
+
     try:
         async with asyncio.timeout(timeout):
             transport, link = await ws_connect(
-                lambda: Link(receiver, binary, max_bytes, monotonic),
+                make,
                 url,
                 ssl_context=ssl_context,
                 websocket_handshake_timeout=timeout,
@@ -162,7 +177,12 @@ async def open_link(
                 extra_headers=offered,
                 use_aiofastnet=False,
             )
-    except (OSError, TimeoutError, WSError, ValueError) as error:
+    except BaseException as error:
+        wanted = False  # of one that is made yet, when the server's answer comes
+        for link in made:
+            link.abort()
+        if not isinstance(error, (OSError, TimeoutError, WSError, ValueError)):
+            raise
         text = f"no connection to {url}: {str(error) or type(error).__name__}"
         raise ConnectFailed(text, _retry_after(error)) from error
     if not isinstance(link, Link):  # picows: the socket was closed before the server had answered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -434,6 +435,20 @@ async def test_what_is_too_large_is_not_sent(open_client: Open) -> None:
         await room.send(object())
     assert (await room.send("fits")).offset == 1
     assert ada.reconnects == 0
+
+
+async def test_who_gives_up_while_connecting_leaves_no_connection(tmp_path: Path) -> None:
+    """At whichever turn of the loop: picows goes on with a handshake that nobody waits for any more."""
+    async with serving(tmp_path, auth={"timeout_seconds": 600.0}) as app:
+        for turns in range(40):
+            opening = asyncio.ensure_future(connect(ws_url(app), name="Ada"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await (await opening).close()
+        async with await connect(ws_url(app)):  # has come later than all of them
+            await until(lambda: len(app.node.hub.sessions) == 1)
 
 
 async def test_closing_while_opening() -> None:
