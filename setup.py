@@ -35,6 +35,7 @@ if {"build", "build_ext", "bdist_wheel", "develop", "editable_wheel", "install"}
 
 SANITIZE = os.environ.get("SYNCLINE_SANITIZE") == "1"
 DEBUG = SANITIZE or os.environ.get("SYNCLINE_DEBUG") == "1"
+ANNOTATE = os.environ.get("SYNCLINE_ANNOTATE") == "1"
 
 # Cython, mypy and pyright find `syncline.core.x` by path, and Cython silently ignores each module's own
 # .pxd when it cannot: this link gives the import package its real name (ARCHITECTURE.md, "Build").
@@ -136,7 +137,8 @@ setup(
         build_dir=f"build/cython-{'debug' if DEBUG else 'release'}",
         include_path=[str(TYPING)],
         compiler_directives=directives,
-        annotate=os.environ.get("SYNCLINE_ANNOTATE") == "1",
+        annotate=ANNOTATE,
+        force=ANNOTATE,  # pages come only of what is made to C
         nthreads=int(os.environ.get("SYNCLINE_JOBS", "0")),
         quiet=True,
     ),

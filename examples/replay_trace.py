@@ -82,9 +82,17 @@ class Trace:
 
 
 def load(path: Path, limit: int = 0) -> Trace:
-    """Reads a trace, sequential or concurrent. ``limit``: only so many transactions of a sequential one (0: all)."""
+    """Reads a trace, sequential or concurrent. ``limit``: only so many transactions of a sequential one (0: all).
+
+    Raises OSError, ValueError.
+    """
     content = path.read_bytes()
-    raw = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+    try:
+        raw = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
+        if not {"txns", "endContent"} <= raw.keys():
+            raise ValueError("it has no txns, or no endContent")
+    except (ValueError, OSError, EOFError, AttributeError) as error:
+        raise ValueError(f"this is no trace of the editing-traces collection: {error}") from error
     return parse(path.name.partition(".")[0], raw, limit)
 
 

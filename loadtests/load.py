@@ -257,17 +257,18 @@ def _init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None:
 
 
 def chosen(classes: list[Any], parsed: Any) -> list[Any]:
-    """The classes that were asked for, by name or by ``--tags``; when none was, the mixed one."""
+    """The classes that were asked for, by name or by ``--tags``; when none was, the mixed one, or else (in a file of one's own) all."""
     wanted, unwanted = set(parsed.tags or ()), set(parsed.exclude_tags or ())
-    if not wanted and not unwanted and not parsed.user_classes and not parsed.class_picker:
-        wanted = {"mixed"}
 
     def tags(user_class: Any) -> set[str]:
         return {tag for task in user_class.tasks for tag in getattr(task, "locust_tag_set", ())}
 
+    known = set().union(*map(tags, classes))
+    if "mixed" in known and not wanted and not unwanted and not parsed.user_classes and not parsed.class_picker:
+        wanted = {"mixed"}
     kept = [each for each in classes if (not wanted or tags(each) & wanted) and not tags(each) & unwanted]
     if not kept:
-        raise ValueError(f"no scenario has one of the tags {sorted(wanted)}")
+        raise SystemExit(f"no scenario is left with these tags; there are {', '.join(sorted(known))}")
     return kept
 
 

@@ -26,7 +26,9 @@ def recorded(place: str) -> Path:
     """A file of it. Skips the test when it is not there."""
     path = data() / place
     if not path.is_file():
-        pytest.skip(f"{place} is not here; CONTRIBUTING.md says where it is to be had (SYNCLINE_DATA)")
+        pytest.skip(
+            f"{path} is not here; CONTRIBUTING.md, 'Editing histories', says what it is and where it is to be had"
+        )
     return path
 
 

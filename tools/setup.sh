@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+say() { if [ -t 2 ]; then printf '\033[1m==>\033[0m %s\n' "$*" >&2; else printf '==> %s\n' "$*" >&2; fi; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # -- what is missing --------------------------------------------------------------------------------------------------
@@ -78,7 +78,11 @@ need_build() {
 need_chromium() {
     local name
     [ "${SYNCLINE_CHROMIUM:-}" != none ] || return 0
-    for name in ${SYNCLINE_CHROMIUM:-} chromium chromium-browser google-chrome google-chrome-stable; do
+    if [ -n "${SYNCLINE_CHROMIUM:-}" ]; then
+        command -v "$SYNCLINE_CHROMIUM" >/dev/null || die "SYNCLINE_CHROMIUM=$SYNCLINE_CHROMIUM: there is no such program (none: do without)"
+        return
+    fi
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
         if command -v "$name" >/dev/null; then return; fi
     done
     lack optional chromium "Chromium, in which the demo page is tested (SYNCLINE_CHROMIUM=none: do without those tests)"

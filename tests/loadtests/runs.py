@@ -26,7 +26,7 @@ def command(host: str, summary: Path, *arguments: str, locustfile: str = "locust
 def environment() -> dict[str, str]:
     """locust's own settings may be in variables."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-    return kept | {"PYTHONPATH": str(Path(syncline.__file__).parent.parent)}
+    return kept | {"PYTHONPATH": os.pathsep.join((str(Path(syncline.__file__).parent.parent), str(ROOT)))}
 
 
 class Run:

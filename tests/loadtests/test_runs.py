@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ServerProcess, Settings
-from tests.loadtests.runs import END, Run, command, environment, run
+from tests.loadtests.runs import END, ROOT, SECONDS, Run, command, environment, run
 from tests.proxy import proxied
 
 #: One worker makes the run that they all look at.
@@ -145,6 +146,33 @@ async def test_losses_and_duplicates_are_caught(busy_server: ServerProcess, tmp_
     assert result.counts["missed"] >= seen // 10
     assert result.counts["duplicate"] >= seen // 10 - 1
     assert seen >= 20
+
+
+def test_a_scenario_of_ones_own_as_in_the_docs(busy_server: ServerProcess, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "load-testing.md").read_text("utf-8")
+    example = re.search(r"## Your own scenario.*?```python\n(.*?)```", page, re.DOTALL)
+    assert example
+    (tmp_path / "my.py").write_text(example[1], "utf-8")
+    mine = {"locustfile": str(tmp_path / "my.py")}
+    result = run(
+        busy_server.ws_url, tmp_path, "-u", "4", "-r", "50", "-t", "20s", "--rate", "5", "--stop-after", "20", **mine
+    )
+    assert result.code == 0, result.output
+    assert result.count("join", "support") == 8  # the queue and a case
+    assert result.counts["delivered"] > 0 and result.counts["missed"] == 0
+    summary = tmp_path / "no.json"
+    done = subprocess.run(
+        command(busy_server.ws_url, summary, "--tags", "nosuch", "-u", "1", "-t", "1s", **mine),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "no scenario is left with these tags; there are support" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.full

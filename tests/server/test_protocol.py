@@ -267,6 +267,9 @@ def test_every_error_code_is_documented(pytestconfig: pytest.Config) -> None:
     text = (pytestconfig.rootpath / "docs" / "protocol.md").read_text()
     for code in ErrorCode:
         assert f"`{code.value}`" in text, code
+    types = (pytestconfig.rootpath / "src" / "client" / "browser" / "syncline.d.ts").read_text()
+    for code in ErrorCode:
+        assert f'"{code.value}"' in types, code
 
 
 async def test_counts_return_to_zero(app: App) -> None:
