@@ -15,6 +15,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
@@ -90,6 +91,19 @@ class ReportedBuildExt(build_ext):
     """
 
     compiled = itertools.count(1)
+
+    def build_extensions(self) -> None:
+        link = self.compiler.link_shared_object
+
+        def link_whole(objects: Any, output_filename: str, *arguments: Any, **options: Any) -> None:
+            # The linker makes its file before it has anything to write: interrupted, what it leaves would pass for built.
+            part = Path(f"{output_filename}.part")
+            part.unlink(missing_ok=True)
+            link(objects, str(part), *arguments, **options)
+            part.replace(output_filename)
+
+        self.compiler.link_shared_object = link_whole
+        super().build_extensions()
 
     def build_extension(self, ext: Extension) -> None:
         target = Path(self.get_ext_fullpath(ext.name))

@@ -176,3 +176,36 @@ def test_a_packages_services_are_not_started(fresh: Path, bare: Path, tmp_path: 
     assert (tmp_path / "installed").exists()
     assert not (tmp_path / "started").exists()
     assert sorted(path.name for path in fresh.parent.rglob("*")) == before
+
+
+# -- the build --------------------------------------------------------------------------------------------------------
+
+
+def test_a_build_that_was_cut_off_while_linking_is_done_again(tmp_path: Path) -> None:
+    """The linker makes its file first, and writes it last: an empty one must not pass for a module."""
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "tools", project / "tools", ignore=shutil.ignore_patterns("node_modules"))
+    bucket = (f"src/core/bucket.{suffix}" for suffix in ("pyx", "pxd", "pyi"))
+    for name in (
+        "setup.py",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "src/__init__.py",
+        "src/core/__init__.py",
+        *bucket,
+    ):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, project / name)
+    compiler = script(
+        tmp_path / "cut-off",
+        'out=\nfor word; do [ "$out" != next ] || out=$word; [ "$word" != -o ] || out=next; done\n'
+        'case $out in *bucket*.so*) : > "$out"; kill -9 $PPID; exit 1 ;; esac\nexec cc "$@"',
+    )
+    build = (sys.executable, "setup.py", "--quiet", "build_ext", "--inplace")
+    code, output = run(*build, cwd=project, CC=str(compiler))
+    assert code == -9, output
+    code, output = run(*build, cwd=project)
+    assert code == 0, output
+    (module,) = (project / "src" / "core").glob("bucket.*.so")
+    assert module.stat().st_size > 0

@@ -306,14 +306,17 @@ def append(op: Op, component: Component) -> None:
 # ----------------------------------------------------------------------------------------------------------- transform
 
 
-def transform(op: Op, other: Op, side: Side) -> Op:
+def transform(op: Op, other: Op, side: Side, *, victims: bool = True) -> Op:
     """``op`` as it must be made after ``other``; both were made on the same content. "left" wins ties.
 
+    Without ``victims``, what ``op`` removes (``od``, ``ld``) stays as it says: ``resolve`` puts in what is there, and nothing is decided
+    by it. With them each component of ``other`` costs the size of what it changes in there; without, the cost is the components'.
     Raises SynclineError(operation_invalid) when they cannot have been.
     """
+    step = transform_component if victims else transform_place
     if side == "left":
-        return cross(op, other, transform_component, append)[0]
-    return cross(other, op, transform_component, append)[1]
+        return cross(op, other, step, append)[0]
+    return cross(other, op, step, append)[1]
 
 
 def reach(component: Component) -> int:
@@ -342,6 +345,11 @@ def transform_component(result: Op, component: Component, other: Component, side
     within = operand(component, other)
     if within is not None and reach(other) > reach(component) and ("ld" in component or "od" in component):
         component = with_changed_victim(component, other, within)
+    transform_place(result, component, other, side)
+
+
+def transform_place(result: Op, component: Component, other: Component, side: Side) -> None:
+    """As ``transform_component``, with what it removes as it says."""
     at = operand(other, component)
     if at is None or not may_meet(component, other, at):
         append(result, component)

@@ -95,7 +95,11 @@ async def build(config: Config) -> Node:
     secret = config.auth.secret
     if config.auth.mode == "guest" and config.auth.algorithm == "HS256" and not secret:
         # Kept in the store, so that guests stay who they are when the server restarts.
-        secret = await parts.store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
+        try:
+            secret = await parts.store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
+        except Unavailable as error:
+            await parts.store.close()
+            raise StartError(str(error)) from error
     auth = JwtAuth(config.auth, secret=secret)
     if auth.guests:
         log.warning('guest users are let in without a token: for demos only; set auth.mode = "jwt" for anything else')

@@ -76,7 +76,7 @@ def broadcast(
             if frame is None:
                 told = text_hash if at == revision else None
                 frame = frames[collaborator.kind] = _operations(document, at, part, *collaborator.kind, told)
-            connection.deliver(frame)
+            connection.reply(frame)  # whatever its size: who keeps up is not cut off for what another one wrote
     return left_out
 
 

@@ -287,6 +287,8 @@ class PresenceTracker:
 
     async def elsewhere(self, room: LiveRoom) -> list[PresenceEntry]:
         """Other nodes' entries of the room; none without a shared backend. Raises Unavailable. O(connections)."""
+        if not self._presence.shared:
+            return []
         with self.writes.reading(room.name) as reading:
             return await self._elsewhere(room, reading)
 

@@ -22,6 +22,9 @@ from .seams import Presence, PresenceChange, Unavailable
 
 log = logging.getLogger("syncline.presence")
 
+#: A backend that takes longer for one call is as one that fails: what waits for it is bounded from then on.
+_SLOW_SECONDS = 1.0
+
 #: Changes that one call of the backend takes: a storm must not make one long transaction.
 _CHUNK = 500
 
@@ -43,7 +46,7 @@ class PresenceWrites:
         self._unwritten: dict[str, Reading] = {}  # by room: what waits and what is under way
         self._readings: dict[str, list[Reading]] = {}  # by room
         self._writing = False
-        self._failing = False  # the backend did not take the last ones
+        self._failing = False  # the backend did not take the last ones, or does not answer
         self.dropped = 0  # for want of room
 
     def __len__(self) -> int:
@@ -84,6 +87,7 @@ class PresenceWrites:
         try:
             while self._waiting:
                 under_way = {key: self._waiting.pop(key) for key in [*islice(self._waiting, _CHUNK)]}
+                slow = asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._overdue)
                 try:
                     async with asyncio.timeout(self._ttl):  # by then what was written before has expired
                         await self._presence.write([*under_way.values()], self._ttl)
@@ -97,10 +101,16 @@ class PresenceWrites:
                 except BaseException:
                     self._forget(under_way)  # it would fail again, and keep the others from being written
                     raise
+                finally:
+                    slow.cancel()
                 self._failing = False
                 self._forget(under_way)
         finally:
             self._writing = False
+
+    def _overdue(self) -> None:
+        self._failing = True
+        self._bound()
 
     def _put_back(self, changes: dict[_Key, PresenceChange]) -> None:
         for key, change in reversed(changes.items()):

@@ -134,11 +134,9 @@ async def test_who_came_and_left_while_one_was_away(open_client: Open) -> None:
     assert told == []
     clock.gate.set()
     await until(lambda: coming.user in room.members)
-    assert told == [
-        ("left", bob.user, "online"),
-        ("presence", eve.user, "busy"),
-        ("joined", coming.user, "online"),
-    ]
+    assert sorted(told) == sorted(
+        [("left", bob.user, "online"), ("presence", eve.user, "busy"), ("joined", coming.user, "online")]
+    )
     assert changing.members[ada.user].status == "online"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from syncline.server import presence_writes
 from syncline.server.app import App
 from syncline.server.backends.memory import MemoryPresence
 from syncline.server.seams import PresenceChange, PresenceEntry, Unavailable
@@ -234,7 +235,10 @@ async def test_what_waits_for_a_backend_that_is_away_is_bounded(serve: Serve, mo
         assert (len(writes), writes.dropped) == (0, 2)
 
 
-async def test_many_at_once_are_not_too_many_for_a_backend_that_is_there(serve: Serve) -> None:
+async def test_many_at_once_are_not_too_many_for_a_backend_that_is_there(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_writes, "_SLOW_SECONDS", 3600.0)
     async with serve(presence={"unwritten": 2}) as app, contextlib.AsyncExitStack() as stack:
         ada, *others = [await stack.enter_async_context(dial(app.url, name=f"n{n}")) for n in range(5)]
         for client in (ada, *others):
@@ -249,6 +253,27 @@ async def test_many_at_once_are_not_too_many_for_a_backend_that_is_there(serve: 
             assert (len(writes), writes.dropped) == (4, 0)
         await until(lambda: written(app))
         assert [(await member(ada, client.user))["status"] for client in others] == ["away"] * 4
+
+
+async def test_what_waits_for_a_backend_that_is_silent_is_bounded(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(presence={"unwritten": 2}) as app, contextlib.AsyncExitStack() as stack:
+        ada, *others = [await stack.enter_async_context(dial(app.url, name=f"n{n}")) for n in range(6)]
+        for client in (ada, *others):
+            await client.call("room:join", room="r")
+        await until(lambda: written(app))
+        monkeypatch.setattr(presence_writes, "_SLOW_SECONDS", 0.01)
+        writes = app.node.presence.writes
+        with gate(presence_of(app), "write") as write:
+            await others[0].call("room:leave", room="r")
+            await write.reached.wait()
+            await until(lambda: writes._failing)
+            for client in others[1:]:
+                await client.call("room:leave", room="r")
+            assert (len(writes), writes.dropped) == (3, 2), "two, and what is under way"
+        await until(lambda: written(app))
+        assert not writes._failing
 
 
 async def test_a_backend_that_does_not_answer_is_one_that_is_away(

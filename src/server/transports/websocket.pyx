@@ -261,10 +261,14 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         self.connection.deliver(_PING_FRAME)
 
     def takes(self):
-        """Whether its silence says nothing: reading is paused, or it has taken some of what the ping waits behind."""
+        """Whether its silence says nothing: it is not listened to, or it has taken some of what the ping waits behind."""
         cdef Py_ssize_t before = self._taken
         if self.halted and not self._done:
-            return True
+            # Who is not listened to because he does not take what he asked for is not spared.
+            if not self.connection.held:
+                return True
+            self._taken = self._acknowledged()
+            return self._taken > before
         if before < self._ahead:
             self._taken = self._acknowledged()
         return self._taken > before

@@ -475,6 +475,49 @@ async def test_a_slow_reader_is_not_taken_for_dead(serve: Serve) -> None:
             assert turn(6, lambda: eve.closed)
 
 
+async def test_who_asks_much_and_takes_nothing_is_dead(serve: Serve) -> None:
+    """It is not listened to while its answers wait; that must not spare it."""
+    limits = {"ping_seconds": 3600.0, "pong_timeout_seconds": 3600.0, "pending_requests": 4, "message_bytes": 8_000_000}
+    async with serve(limits=limits) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:create", document="d", text="x" * 6_000_000)
+        with await asyncio.to_thread(RawClient, app.port, receive_bytes=8192) as eve:
+            await asyncio.to_thread(eve.login, "Eve")
+            for number in range(12):
+                await asyncio.to_thread(eve.send, "document:join", id=100 + number, document="d", client=f"c{number}")
+            (session,) = (one for one in app.node.hub.sessions.values() if one.name == "Eve")
+            await until(lambda: session._paused and session.connection.held)
+            (socket,) = (one for slot in app.node.pings._slots for one in slot if one.connection is session.connection)
+            taken = -1
+            while taken != (taken := socket._acknowledged()):  # type: ignore[attr-defined]
+                await asyncio.sleep(0.05)  # the kernel's buffers are full when it takes no more
+            for _ in range(6 * len(app.node.pings._slots)):
+                app.node.pings.turn()
+            assert session.connection.closed and app.node.counters.disconnects["ping_timeout"]
+
+
+async def test_a_large_operation_cuts_nobody_off(serve: Serve) -> None:
+    """What a tiny operation removes is told: more than ``queue_bytes`` of it."""
+    limits = {"message_bytes": 1_048_576, "queue_bytes": 1_048_576, "queue_high_bytes": 500_000}
+    async with serve(limits=limits) as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await ada.call("document:create", document="d", type="json", content={})
+        for client in (ada, bob):
+            await client.call("document:join", document="d", client=client.user)
+        for number in range(4):
+            operation = [{"p": [f"k{number}"], "oi": "x" * 700_000}]
+            data = {"document": "d", "seq": number + 1, "revision": number, "operation": operation}
+            await ada.send({"event": "document:operation", "data": data})
+            for client in (ada, bob):
+                await client.push("document:operation", revision=number + 1)
+        gone = [{"p": [f"k{number}"], "od": None} for number in range(4)]
+        await bob.send(
+            {"event": "document:operation", "data": {"document": "d", "seq": 1, "revision": 4, "operation": gone}}
+        )
+        for client in (ada, bob):
+            pushed = await client.push("document:operation", revision=5)
+            assert [len(one["od"]) for one in pushed["operations"][0]["operation"]] == [700_000] * 4
+        assert not app.node.counters.disconnects
+
+
 # Order -------------------------------------------------------------------------------------------------------------------
 
 

@@ -70,7 +70,7 @@ def claim(path: Path) -> IO[str]:
     try:
         held = open(lock, "a+", encoding="ascii")  # noqa: SIM115 - the caller closes it
     except OSError as error:
-        raise Unavailable(f"{lock}: {error.strerror}") from error
+        raise Unavailable(f"{lock}: {error.strerror or error}") from error
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
