@@ -115,6 +115,11 @@ class DocumentType(ABC, Generic[C, O]):
     def transform(self, operation: O, other: O, side: Side) -> O:
         """``operation`` as it must be made after ``other``; the left one wins ties. Raises SynclineError."""
 
+    def rebase(self, operation: O, other: O, side: Side) -> O:
+        """``transform``, for one who commits the outcome: what an operation only says for others, and ``commit`` makes true, need not
+        be moved along."""
+        return self.transform(operation, other, side)
+
     def cost(self, operation: O, other: O) -> int:
         """About how many microseconds that takes; the sum over a rebase is bounded (``MAX_COST``)."""
         return 1

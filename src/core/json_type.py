@@ -76,7 +76,10 @@ class JsonType(DocumentType[Value, Op]):
         return after, size + grown, told
 
     def transform(self, operation: Op, other: Op, side: Side) -> Op:
-        # Of one transform a client may ask for thousands, of values that it says were there: they are not looked into.
+        return json0.transform(operation, other, side)
+
+    def rebase(self, operation: Op, other: Op, side: Side) -> Op:
+        # A client may ask for thousands of these, with large values that it says were there: they are not looked into.
         return json0.transform(operation, other, side, victims=False)
 
     def cost(self, operation: Op, other: Op) -> int:

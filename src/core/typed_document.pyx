@@ -226,7 +226,7 @@ cdef class TypedDocument(Window):
             cost += self.type.cost(operation, other)
             if cost > MAX_COST:
                 raise SynclineError(ErrorCode.OPERATION_INVALID, "too large for what was committed since its revision")
-            operation = self.type.transform(operation, other, "left")
+            operation = self.type.rebase(operation, other, "left")
         return operation
 
     # --------------------------------------------------------------------------------------------------- questions

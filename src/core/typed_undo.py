@@ -241,8 +241,8 @@ class TypedUndo:
             budget[0] -= self.type.cost(operation, step)
             if budget[0] < 0:
                 raise SynclineError(ErrorCode.OPERATION_INVALID, "too much was committed since what it would undo")
-            below.append(self.type.transform(step, operation, "right"))
-            operation = self.type.transform(operation, step, "left")
+            below.append(self.type.rebase(step, operation, "right"))
+            operation = self.type.rebase(operation, step, "left")
         return operation, below
 
     # -- recording ---------------------------------------------------------------------------------------------------

@@ -120,7 +120,7 @@ def test_what_was_there_is_not_believed(seed: int) -> None:
         for told in (a, lie):
             assert same(json0.apply(after_a, json0.transform(b, told, other)), after)  # type: ignore[arg-type]
         # The server does not even follow what is said to be removed.
-        blind = JsonType().transform(lie, b, side)  # type: ignore[arg-type]
+        blind = JsonType().rebase(lie, b, side)  # type: ignore[arg-type]
         assert json0.resolve(after_b, blind)[1] == json0.resolve(after_b, json0.transform(a, b, side))[1]  # type: ignore[arg-type]
 
 
@@ -129,7 +129,7 @@ def test_what_a_client_says_it_removes_costs_nothing() -> None:
     operation = json0.parse([{"p": ["list"], "od": [0] * 10}])
     claimed = operation[0]["od"]
     for index in range(10):
-        operation = JsonType().transform(operation, json0.parse([{"p": ["list", index], "na": 1}]), "left")
+        operation = JsonType().rebase(operation, json0.parse([{"p": ["list", index], "na": 1}]), "left")
     assert operation[0]["od"] is claimed
     assert json0.transform(operation, json0.parse([{"p": ["list", 3], "na": 1}]), "left")[0]["od"][3] == 1, (
         "as upstream"

@@ -159,7 +159,7 @@ def test_a_scenario_of_ones_own_as_in_the_docs(busy_server: ServerProcess, tmp_p
     )
     assert result.code == 0, result.output
     assert result.count("join", "support") == 8  # the queue and a case
-    assert result.counts["delivered"] > 0 and result.counts["missed"] == 0
+    assert result.counts["delivered"] + result.count("edit", "support") > 0 and result.counts["missed"] == 0
     summary = tmp_path / "no.json"
     done = subprocess.run(
         command(busy_server.ws_url, summary, "--tags", "nosuch", "-u", "1", "-t", "1s", **mine),
