@@ -34,11 +34,11 @@ def run_faults(quick: bool, write: bool, runs: int) -> bool:
 
 def run_ot(quick: bool, write: bool, runs: int) -> bool:
     """bench_ot.py and bench_documents.py: medians of their own rounds."""
-    command = [sys.executable, "-m", "pytest", "bench_ot.py", "bench_documents.py", "--timeout=0", "--rootdir", ".."]
-    command += ["--override-ini=python_files=bench_*.py", "-c", "../pyproject.toml", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "bench/bench_ot.py", "bench/bench_documents.py", "--timeout=0"]
+    command += ["--override-ini=python_files=bench_*.py", "-p", "no:cacheprovider"]
     command += ["--write"] * write
     environment = dict(os.environ, BENCH_SECONDS="0.5") if quick else dict(os.environ)
-    return subprocess.run(command, cwd=HERE, env=environment, check=False).returncode == 0
+    return subprocess.run(command, cwd=HERE.parent, env=environment, check=False).returncode == 0
 
 
 def main() -> int:
