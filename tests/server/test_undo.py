@@ -278,9 +278,10 @@ async def test_killed_again_and_again(own_server: ServerProcess) -> None:
 
     authors = [Author(letter, random.Random(letter), answered) for letter in "abc"]
     async with asyncio.timeout(110):
-        await asyncio.gather(*(author.work(own_server, 25) for author in authors))
-        if starting is not None:
-            await starting
+        while kills < 2:  # how often there is time for it depends on how long a start takes
+            await asyncio.gather(*(author.work(own_server, 25) for author in authors))
+            if starting is not None:
+                await starting
         await asyncio.gather(*(author.work(own_server, 0) for author in authors))
         texts = []
         for author in authors:
@@ -292,5 +293,5 @@ async def test_killed_again_and_again(own_server: ServerProcess) -> None:
             texts.append(author.text)
         if starting is not None:
             await starting
-    assert kills >= 2 and own_server.starts == kills + 1
+    assert own_server.starts == kills + 1
     assert texts[-1] == ""
