@@ -40,6 +40,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
         live = await documents.open(data.document, session.user, data.type)
         live.pins += 1  # an idle document must not be unloaded while somebody waits to join it
         try:
+            grants = live.grants
             role = await documents.role(live, session.user)
             if data.unit not in live.type.units:
                 raise SynclineError(ErrorCode.INVALID_DATA, f"documents of this type count {live.type.units[0]}")
@@ -48,8 +49,8 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             await live.settle()
             # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
             session.require_open()
-            if not live.closed:
-                break
+            if not live.closed and grants == live.grants:
+                break  # else somebody's role was changed meanwhile: this one's, perhaps
         finally:
             live.pins -= 1
             documents.consider_idle(live)

@@ -155,7 +155,7 @@ class Documents:
             self._node.spawn(self._retire(live))
 
     async def _retire(self, live: LiveDocument) -> None:
-        await live.save_snapshot()
+        await live.snapshots.save()
         if not live.closed and not live.collaborators and not live.busy:
             self._unload(live)
             self._node.upkeep.consider(live.id)  # what was the window's is free to be merged
@@ -181,10 +181,16 @@ class Documents:
         """Stores snapshots of what changed; for a clean stop. What was acknowledged is on disk without it."""
         for live in list(self.live.values()):
             await live.settle()
-            await live.save_snapshot()
+            await live.snapshots.save()
             self._unload(live)
 
     # Roles ---------------------------------------------------------------------------------------------------
+
+    def role_changed(self, document: str, user: str, role: str | None) -> None:
+        """A grant takes effect at once. With None the default role is left, if there is one."""
+        live = self.live.get(document)
+        if live is not None:
+            live.role_changed(user, role or live.record.default_role)
 
     async def role(self, live: LiveDocument, user: str) -> str:
         """Raises SynclineError(forbidden) when the user has none."""

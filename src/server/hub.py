@@ -2,8 +2,8 @@
 
 A room is *live* on this node while a connection of it sits in it; the hub subscribes it at the broker with the first one and
 unsubscribes after the last one. A live room remembers its record, and its seats the roles of who is there; the roles of who was there
-lately are remembered too. ``granted`` keeps them right, so joining a live room reads the store at most once per new user. (With
-several nodes over one store a grant on another one must reach ``granted`` here.)
+lately are remembered too. ``role_changed`` keeps them right, so joining a live room reads the store at most once per new user. (With
+several nodes over one store a grant on another one must reach ``role_changed`` here.)
 
 Bound: ``recent`` (user, room) roles of who is away, the longest away goes first. Memory: a seat is one object; a user with one
 connection in a room, or one connection at all, costs no collection of its own.
@@ -26,15 +26,18 @@ log = logging.getLogger("syncline.hub")
 
 
 class Seat:
-    """One session in one room, and how it is there: ``status``, ``metadata`` (raw JSON or None) and ``last_seen`` (Unix seconds, when it
-    said so last) are the presence tracker's."""
+    """One session in one room, and how it is there.
+
+    ``role``: None when it was taken away, and the seat with it. ``status``, ``metadata`` (raw JSON or None) and ``last_seen`` (Unix
+    seconds, when it said so last) are the presence tracker's.
+    """
 
     __slots__ = ("last_seen", "metadata", "proven", "role", "room", "session", "status")
 
     def __init__(self, room: LiveRoom, session: Session, role: str, now: float) -> None:
         self.room = room
         self.session = session
-        self.role = role
+        self.role: str | None = role
         self.status = "online"
         self.metadata: bytes | None = None
         self.last_seen = now
@@ -206,7 +209,9 @@ class Hub:
             self._remember(session.user, room.name, seat.role)
         self.close_if_empty(room)
 
-    def _remember(self, user: str, room: str, role: str) -> None:
+    def _remember(self, user: str, room: str, role: str | None) -> None:
+        if role is None:  # it was taken away
+            return
         self._away[user, room] = role
         if len(self._away) > self._recent:
             self._away.popitem(last=False)
@@ -223,14 +228,17 @@ class Hub:
             return self._away.get((user, room.name))
         return held.role if isinstance(held, Seat) else held[0].role
 
-    def granted(self, name: str, user: str, role: str | None) -> list[Seat]:
-        """The store has a new role for the user: what is remembered changes with it. Returns the user's seats, unchanged."""
+    def role_changed(self, name: str, user: str, role: str | None) -> list[Seat]:
+        """The store has a new role for the user: all that was read before is void. Returns the user's seats, which have it."""
         self._away.pop((user, name), None)
         room = self.rooms.get(name)
         if room is None:
             return []
         room.grants += 1
-        return room.seats(user)
+        seats = room.seats(user)
+        for seat in seats:
+            seat.role = role
+        return seats
 
     def close_if_empty(self, room: LiveRoom) -> None:
         if room.users or room.pins or self.rooms.get(room.name) is not room:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.bodies import pack
 from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
 from ..core.types import AnyDocument, AnyEntry, document_type
 from .collaborator import Collaborator
@@ -22,7 +21,8 @@ from .document_frames import broadcast, entries_between, show_cursors
 from .events import DocumentCursor
 from .pace import Pace
 from .requests import Request
-from .seams import Conflict, DocumentRecord, DocumentSnapshot, Timer, Turn, Unavailable
+from .seams import Conflict, DocumentRecord, Timer, Turn, Unavailable
+from .snapshots import Snapshots
 from .submission import Submission, Submitted
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class LiveDocument:
         self.collaborators: dict[str, Collaborator] = {}  # client -> collaborator
         self.closed = False
         self.pins = 0  # joins under way, which keep it loaded
+        self.grants = 0  # how often a role in it was changed
         self._inbox: list[Submission] = []
         self._accepted: list[Submission] = []  # in the commit under way, duplicates of this turn included
         self._entries: list[AnyEntry] = []  # what that commit stores
@@ -52,10 +53,7 @@ class LiveDocument:
         self._pace = Pace(node.clock, node.call_soon, self._turn, node.config.documents.rest_microseconds)
         self._committing = False
         self._widening = False
-        self._snapshot_at = core.revision
-        self._snapshotting = False
-        self._snapshot_bytes = 0  # of the last one that this process stored,
-        self._log_bytes = 0  # and of the turns since
+        self.snapshots = Snapshots(self)
         self._hash_at = core.revision
         self._undo_dropped = core.undo_dropped
         self.idle: Timer | None = None
@@ -121,7 +119,7 @@ class LiveDocument:
                 # Made long ago: the history it needs is in the store. It and what came after it wait.
                 self._inbox = inbox[index:] + self._inbox
                 self._widening = True
-                self.node.spawn(self._widen_for_inbox(outdated.base))
+                self.node.spawn(self._widen_for(submission, outdated.base))
                 return
             else:
                 submission.receipt = receipt
@@ -131,13 +129,15 @@ class LiveDocument:
                     if submission.data.revision < receipt.revision - 1:
                         self.node.counters.operations_transformed += 1
 
-    async def _widen_for_inbox(self, base: int) -> None:
+    async def _widen_for(self, submission: Submission, base: int) -> None:
         try:
             await self.widen(base)
         except (SynclineError, Unavailable) as error:
             log.warning("history of document %s from revision %d: %s", self.id, base, error)
-            if isinstance(error, SynclineError) and error.code == ErrorCode.HISTORY_TRIMMED and self._inbox:
-                self._send_back(self._inbox.pop(0))
+            if isinstance(error, SynclineError) and error.code == ErrorCode.HISTORY_TRIMMED:
+                if submission in self._inbox:  # else its client has gone, or was sent out
+                    self._inbox.remove(submission)
+                    self._send_back(submission)
                 return
             waiting, self._inbox = self._inbox, []
             for submission in waiting:
@@ -202,7 +202,7 @@ class LiveDocument:
         self._committing = True
         base = self.core.revision - len(self._entries)
         turn = Turn(base, len(self._entries), self.type.encode_entries(self._entries), self.node.clock.time())
-        self._log_bytes += len(turn.body)
+        self.snapshots.logged(len(turn.body))
         started = self.node.clock.monotonic()
 
         def done(revision: int | None, error: Exception | None) -> None:
@@ -213,7 +213,7 @@ class LiveDocument:
             else:
                 self._committed(revision)
 
-        self.node.store.append(self.id, turn, done)
+        self.node.store.append(self.id, self.core.generation, turn, done)
 
     def _commit_failed(self, error: Exception | None) -> None:
         log.error("commit of document %s at revision %d failed: %s", self.id, self.core.revision, error)
@@ -244,7 +244,7 @@ class LiveDocument:
         if not self._settled:  # who waits may need the window as it is
             self.core.trim()
         self.release()
-        self._maybe_snapshot()
+        self.snapshots.consider()
         if self._inbox or self._cursors:
             self._schedule()
         self.node.documents.consider_idle(self)
@@ -342,6 +342,9 @@ class LiveDocument:
 
     def role_changed(self, user: str, role: str | None) -> None:
         """Takes effect at once; None sends the user's clients out."""
+        self.grants += 1
+        if role in (None, "reader"):
+            self._refuse(user)
         for collaborator in [one for one in self.collaborators.values() if one.session.user == user]:
             if role is None:
                 self.remove(collaborator)
@@ -350,6 +353,15 @@ class LiveDocument:
             else:
                 collaborator.role = role
 
+    def _refuse(self, user: str) -> None:
+        """What of theirs is not in a commit yet."""
+        waiting, self._inbox = self._inbox, []
+        for submission in waiting:
+            if submission.collaborator.session.user == user:
+                submission.request.fail(SynclineError(ErrorCode.FORBIDDEN, "your role was changed"))
+            else:
+                self._inbox.append(submission)
+
     def release(self) -> None:
         """Wakes those who wait for the end of a commit."""
         settled, self._settled = self._settled, []
@@ -357,39 +369,12 @@ class LiveDocument:
             callback()
 
     @property
+    def committing(self) -> bool:
+        return self._committing
+
+    @property
     def busy(self) -> bool:
         """Whether work is under way that must not be cut off."""
         return bool(
-            self.pins or self._committing or self._inbox or self._widening or self._settled or self._snapshotting
+            self.pins or self._committing or self._inbox or self._widening or self._settled or self.snapshots.saving
         )
-
-    # Snapshots -----------------------------------------------------------------------------------------------
-
-    def _maybe_snapshot(self) -> None:
-        """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
-        costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many."""
-        few, since = self.node.config.documents.snapshot_operations, self.core.revision - self._snapshot_at
-        if self._snapshotting:
-            return
-        if since >= few and (self._log_bytes >= self._snapshot_bytes or since >= 16 * few):
-            self.node.spawn(self.save_snapshot())
-
-    async def save_snapshot(self) -> None:
-        """Stores the text as it is, unless it is stored already. Call when no commit is under way."""
-        if self._snapshotting or self.core.revision == self._snapshot_at or self._committing:
-            return
-        self._snapshotting = True
-        snapshot = DocumentSnapshot(self.core.revision, self.core.snapshot())
-        self._log_bytes = 0
-        try:
-            if not self.collaborators:  # nobody waits, and it may lie there for long
-                snapshot = DocumentSnapshot(snapshot.revision, await self.node.archive.in_thread(pack, snapshot.body))
-            await self.node.store.save_snapshot(self.id, self.core.generation, snapshot)
-            self._snapshot_at, self._snapshot_bytes = snapshot.revision, len(snapshot.body)
-            self.node.counters.snapshots += 1
-            self.node.upkeep.consider(self.id)
-        except Unavailable as error:
-            log.warning("snapshot of document %s: %s", self.id, error)  # the log has everything; later then
-        finally:
-            self._snapshotting = False
-            self.node.documents.consider_idle(self)

@@ -265,12 +265,12 @@ class Node:
 
     def room_role_changed(self, room: str, user: str, role: str | None) -> None:
         """A grant takes effect at once; None takes the user out of the room."""
-        for seat in self.hub.granted(room, user, role):
+        for seat in self.hub.role_changed(room, user, role):
             if role is None:
                 self.leave_room(seat, lost=False)
                 seat.session.push("room:removed", {"room": room})
-            else:
-                seat.role = role
+        if role is None:
+            self.presence.removed(room, user)
 
     def _dead(self, socket: WebSocket) -> None:
         socket.session.close(errors.PING_TIMEOUT)

@@ -130,6 +130,15 @@ class PresenceTracker:
             self._gone(room, entry, lost=lost)
         self._recounted(room)
 
+    def removed(self, room: str, user: str) -> None:
+        """Whoever was taken out of the room is not waited for."""
+        lost = self._take_lost(room, user)
+        if lost is not None:
+            if (live := self._hub.rooms.get(room)) is not None:
+                forget_sample(live, user)
+            self._gone(room, lost.entry, lost=False)
+            self._recounted(room)
+
     def _take_lost(self, room: str, user: str) -> _Lost | None:
         users = self._lost.get(room)
         lost = users.pop(user, None) if users is not None else None

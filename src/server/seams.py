@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, Protocol, TypeVar
 
 from ..core.room import Position, Publication
 from .clock import Clock as Clock
@@ -31,9 +32,16 @@ from .seams_presence import PresenceEntry as PresenceEntry
 T = TypeVar("T")
 Done = Callable[[T | None, Exception | None], None]
 
+#: No expectation of anybody's role.
+NOBODY: Final[Mapping[str, str | None]] = MappingProxyType({})
+
 
 class Conflict(Exception):
     """Somebody else holds what was to be written: the name is taken, or another writer committed this revision."""
+
+
+class LastOwner(Exception):
+    """What has an owner keeps one: its last one cannot be taken away."""
 
 
 class Unavailable(Exception):
@@ -227,8 +235,14 @@ class Store(Protocol):
 
     async def room_role(self, room: str, user: str) -> str | None: ...
 
-    async def set_room_role(self, room: str, user: str, role: str | None) -> None:
-        """Creates, replaces or (None) removes a membership."""
+    async def set_room_role(
+        self, room: str, user: str, role: str | None, expect: Mapping[str, str | None] = NOBODY
+    ) -> None:
+        """Creates, replaces or (None) removes a membership.
+
+        ``expect``: roles (None: none) of users on which the change was decided. When one of them is another by now, it is a
+        ``Conflict``, and nothing changes. Raises ``LastOwner`` rather than leave the room without one.
+        """
 
     async def room_members(self, room: str) -> dict[str, str]:
         """user -> role."""
@@ -253,11 +267,11 @@ class Store(Protocol):
         """The turns that hold revisions ``since`` + 1 ... ``until``, in order; the first may begin earlier and the last
         end later. Fewer when they are not (or no longer) stored."""
 
-    def append(self, document: str, turn: Turn, done: Done[int]) -> None:
+    def append(self, document: str, generation: str, turn: Turn, done: Done[int]) -> None:
         """Commits one turn; ``done`` gets the new revision. Durable before ``done``.
 
-        The key (document, revision) is the fence: fails with ``Conflict`` unless the document's last revision is
-        exactly ``turn.base``; nothing is written then. One failing append does not fail others of the same batch.
+        (document, generation, revision) is the fence: fails with ``Conflict`` unless the document is in this life and its last
+        revision is exactly ``turn.base``; nothing is written then. One failing append does not fail others of the same batch.
         Raises ValueError for a turn without operations.
         """
 
@@ -286,7 +300,10 @@ class Store(Protocol):
 
     async def document_role(self, document: str, user: str) -> str | None: ...
 
-    async def set_document_role(self, document: str, user: str, role: str | None) -> None: ...
+    async def set_document_role(
+        self, document: str, user: str, role: str | None, expect: Mapping[str, str | None] = NOBODY
+    ) -> None:
+        """As ``set_room_role``."""
 
     async def document_roles(self, document: str) -> dict[str, str]: ...
 

@@ -55,7 +55,7 @@ class Outcomes:
 
 
 async def settled(submit: Callable[[Callable[[Any, Exception | None], None]], object]) -> Any:
-    """The result of one call with ``done``, as in ``await settled(partial(store.append, "notes", turn))``.
+    """The result of one call with ``done``, as in ``await settled(partial(store.append, "notes", "generation", turn))``.
 
     Raises the call's error.
     """

@@ -24,6 +24,7 @@ from ..server.seams import (
 from .clock import ManualClock
 from .outcome import Outcomes
 from .store_history import NOTES, HistorySuite, append, turn, with_turns
+from .store_roles import RolesSuite
 
 CreateStore = Callable[[ManualClock], Store]
 Open = Callable[[], Awaitable[Store]]
@@ -49,7 +50,7 @@ ODD_NAMES = [
 ]
 
 
-class StoreSuite(HistorySuite):
+class StoreSuite(HistorySuite, RolesSuite):
     """Give it the fixture ``create``: ``create(clock) -> Store``."""
 
     @pytest.fixture
@@ -127,7 +128,7 @@ class StoreSuite(HistorySuite):
         await with_turns(store)
         outcomes = Outcomes()
         for base in range(50):
-            store.append("notes", turn(base), outcomes.done(base))
+            store.append("notes", NOTES.generation, turn(base), outcomes.done(base))
         await store.close()
         assert outcomes.order == list(range(50))
         assert not outcomes.errors
@@ -270,7 +271,7 @@ class StoreSuite(HistorySuite):
         await store.put_user(UserRecord("ada"))
         await store.create_room(RoomRecord("team", "ada"))
         await store.create_document(DocumentRecord("notes", "g", "ada"))
-        await append(store, "notes", Turn(0, 1, b""))
+        await append(store, "notes", Turn(0, 1, b""), "g")
         records = (await store.user("ada"), await store.room("team"), await store.document("notes"))
         assert [record.created_at if record else None for record in records] == [now] * 3
         assert [stored.created_at for stored in await store.turns("notes", 0, 1)] == [now]
@@ -362,7 +363,7 @@ class StoreSuite(HistorySuite):
         await with_turns(store)
         for count in (0, -1):
             with pytest.raises(ValueError, match="at least one"):
-                store.append("notes", Turn(0, count, b""), lambda revision, error: None)
+                store.append("notes", NOTES.generation, Turn(0, count, b""), lambda revision, error: None)
         assert await append(store, "notes", turn(0)) == 1
 
     async def test_many_appends_in_a_turn_are_in_order(self, store: Store) -> None:
@@ -372,7 +373,7 @@ class StoreSuite(HistorySuite):
         outcomes = Outcomes()
         for base in range(0, 60, 2):
             for name in names:
-                store.append(name, turn(base, 2), outcomes.done((name, base)))
+                store.append(name, NOTES.generation, turn(base, 2), outcomes.done((name, base)))
             if base % 10 == 0:
                 await asyncio.sleep(0)
         await outcomes.wait()
@@ -389,9 +390,9 @@ class StoreSuite(HistorySuite):
             await store.create_document(replace(NOTES, id=name))
         outcomes = Outcomes()
         for base in range(10):
-            store.append("good", turn(base), outcomes.done(("good", base)))
-            store.append("bad", turn(base + 1), outcomes.done(("bad", base)))
-            store.append("nowhere", turn(base), outcomes.done(("nowhere", base)))
+            store.append("good", NOTES.generation, turn(base), outcomes.done(("good", base)))
+            store.append("bad", NOTES.generation, turn(base + 1), outcomes.done(("bad", base)))
+            store.append("nowhere", NOTES.generation, turn(base), outcomes.done(("nowhere", base)))
         await outcomes.wait()
         assert {name for name, _ in outcomes.results} == {"good"}
         assert len(outcomes.results) == 10
@@ -404,8 +405,8 @@ class StoreSuite(HistorySuite):
     async def test_one_of_two_writers_wins_a_revision(self, store: Store) -> None:
         await with_turns(store)
         outcomes = Outcomes()
-        store.append("notes", turn(0, 2, b"first"), outcomes.done("first"))
-        store.append("notes", turn(0, 1, b"second"), outcomes.done("second"))
+        store.append("notes", NOTES.generation, turn(0, 2, b"first"), outcomes.done("first"))
+        store.append("notes", NOTES.generation, turn(0, 1, b"second"), outcomes.done("second"))
         await outcomes.wait()
         assert outcomes.results == {"first": 2}
         assert isinstance(outcomes.errors["second"], Conflict)
@@ -426,7 +427,7 @@ class StoreSuite(HistorySuite):
         loads: list[asyncio.Future[StoredDocument | None]] = []
         saves: list[asyncio.Future[None]] = []
         for base in range(60):
-            store.append("notes", turn(base), outcomes.done(base))
+            store.append("notes", NOTES.generation, turn(base), outcomes.done(base))
             if base % 6 == 5:
                 snapshot = DocumentSnapshot(len(outcomes.order), b"")
                 saves.append(asyncio.ensure_future(store.save_snapshot("notes", NOTES.generation, snapshot)))
@@ -549,7 +550,14 @@ class StoreSuite(HistorySuite):
         assert stored is not None
         assert (stored.record, stored.snapshot, stored.turns) == (anew, None, [])
         assert await store.document_roles("notes") == {"eve": "owner"}
-        assert await append(store, "notes", turn(0)) == 1
+        with pytest.raises(Conflict):  # of the old one's owner, at the revision that fits
+            await append(store, "notes", turn(0))
+        assert await append(store, "notes", turn(0), anew.generation) == 1
+        with pytest.raises(Conflict):
+            await append(store, "notes", turn(1))
+        stored = await store.load_document("notes")
+        assert stored is not None
+        assert stored.revision == 1
 
 
 class DurableStoreSuite(StoreSuite):
@@ -610,7 +618,7 @@ class DurableStoreSuite(StoreSuite):
         for revision in range(20):
             for number, store in enumerate(stores):
                 body = b"by %d at %d" % (number, revision)
-                store.append("notes", turn(revision, 1, body), outcomes.done((revision, number)))
+                store.append("notes", NOTES.generation, turn(revision, 1, body), outcomes.done((revision, number)))
             await outcomes.wait()
             winners = [number for number in (0, 1) if (revision, number) in outcomes.results]
             assert len(winners) == 1

@@ -18,8 +18,8 @@ def turn(base: int, count: int = 1, body: bytes | None = None) -> Turn:
     return Turn(base, count, b"turn after %d" % base if body is None else body, 9.0)
 
 
-async def append(store: Store, document: str, what: Turn) -> int:
-    revision = await settled(partial(store.append, document, what))
+async def append(store: Store, document: str, what: Turn, generation: str = NOTES.generation) -> int:
+    revision = await settled(partial(store.append, document, generation, what))
     assert isinstance(revision, int)
     return revision
 
@@ -30,7 +30,7 @@ async def with_turns(store: Store, *counts: int, record: DocumentRecord = NOTES)
     turns, base = [], 0
     for count in counts:
         turns.append(turn(base, count))
-        base = await append(store, record.id, turns[-1])
+        base = await append(store, record.id, turns[-1], record.generation)
     return turns
 
 

@@ -211,9 +211,9 @@ async def test_many_in_one_turn_are_one_append(app: App, monkeypatch: pytest.Mon
     turns: list[Turn] = []
     append = app.node.store.append
 
-    def spy(document: str, turn: Turn, done: Any) -> None:
+    def spy(document: str, generation: str, turn: Turn, done: Any) -> None:
         turns.append(turn)
-        append(document, turn, done)
+        append(document, generation, turn, done)
 
     monkeypatch.setattr(app.node.store, "append", spy)
     async with dial(app.url, name="Ada") as ada:
@@ -236,7 +236,7 @@ async def test_a_failed_commit_is_no_ack_and_everybody_heals(app: App, monkeypat
             await submit(ada, 1, 0, ["kept"], document)
             await bob.push("document:operation", revision=1)
 
-            def broken(document: str, turn: Turn, done: Any, error: Exception = error) -> None:
+            def broken(document: str, generation: str, turn: Turn, done: Any, error: Exception = error) -> None:
                 done(None, error)
 
             monkeypatch.setattr(app.node.store, "append", broken)
@@ -416,7 +416,7 @@ async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmissio
     held: list[Any] = []
     append = app.node.store.append
 
-    def hold(document: str, turn: Turn, done: Any) -> None:
+    def hold(document: str, generation: str, turn: Turn, done: Any) -> None:
         held.append((document, turn, done))
 
     async with dial(app.url, name="Ada") as old, dial(app.url, name="Bob") as bob:

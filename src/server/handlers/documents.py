@@ -19,6 +19,7 @@ from ..events import (
 )
 from ..live_document import LiveDocument
 from ..requests import Request
+from ..seams import Conflict, LastOwner
 from ..session import Session
 from .registry import Events
 
@@ -98,14 +99,18 @@ def leave(session: Session, data: DocumentOnly, request: Request) -> dict[str, A
 
 @EVENTS.on("document:grant", DocumentGrant)
 async def grant(session: Session, data: DocumentGrant, request: Request) -> dict[str, Any]:
-    node = session.node
-    live, collaborator = joined(session, data.document)
-    if collaborator.role != "owner":
-        raise SynclineError(ErrorCode.FORBIDDEN, "only an owner grants roles")
-    if data.role != "owner":
-        roles = await node.store.document_roles(data.document)
-        if roles.get(data.user) == "owner" and sum(1 for role in roles.values() if role == "owner") == 1:
-            raise SynclineError(ErrorCode.FORBIDDEN, "a document keeps at least one owner")
-    await node.store.set_document_role(data.document, data.user, data.role)
-    live.role_changed(data.user, data.role or live.record.default_role)
+    store = session.node.store
+    joined(session, data.document)
+    while True:
+        own = await store.document_role(data.document, session.user)
+        if own != "owner":
+            raise SynclineError(ErrorCode.FORBIDDEN, "only an owner grants roles")
+        try:
+            await store.set_document_role(data.document, data.user, data.role, {session.user: own})
+        except Conflict:
+            continue  # changed meanwhile
+        except LastOwner as error:
+            raise SynclineError(ErrorCode.FORBIDDEN, "a document keeps at least one owner") from error
+        break
+    session.node.documents.role_changed(data.document, data.user, data.role)
     return {"document": data.document, "user": data.user, "role": data.role}

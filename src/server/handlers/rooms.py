@@ -10,7 +10,7 @@ from .. import passwords
 from ..events import DigestState, RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
 from ..hub import LiveRoom, Seat
 from ..requests import Request
-from ..seams import RoomRecord
+from ..seams import Conflict, LastOwner, RoomRecord
 from ..session import Session
 from . import digest
 from .registry import Events
@@ -113,7 +113,10 @@ async def _admit(session: Session, room: LiveRoom, password: str | None) -> str:
             raise SynclineError(ErrorCode.PASSWORD_REQUIRED, "this room has a password")
         if not await node.in_thread(passwords.verify_password, record.password, password):
             raise SynclineError(ErrorCode.PASSWORD_WRONG, "wrong password")
-    await node.store.set_room_role(name, session.user, record.default_role)
+    try:
+        await node.store.set_room_role(name, session.user, record.default_role, {session.user: None})
+    except Conflict:  # somebody gave the user a role meanwhile
+        return await _admit(session, room, password)
     return record.default_role
 
 
@@ -134,13 +137,24 @@ async def leave(session: Session, data: RoomLeave, request: Request) -> dict[str
     seat = seat_of(session, data.room)
     node = session.node
     if data.resign:
-        if seat.role == "owner":
-            raise SynclineError(ErrorCode.FORBIDDEN, "an owner hands the room over before resigning")
-        await node.store.set_room_role(data.room, session.user, None)
+        await _resign(session, data.room)
     node.leave_room(seat, lost=False)
     if data.resign:
         node.room_role_changed(data.room, session.user, None)  # the user's other connections are out, too
     return {"room": data.room}
+
+
+async def _resign(session: Session, room: str) -> None:
+    """Raises SynclineError(forbidden)."""
+    store = session.node.store
+    while True:
+        role = await store.room_role(room, session.user)
+        if role == "owner":
+            raise SynclineError(ErrorCode.FORBIDDEN, "an owner hands the room over before resigning")
+        try:
+            return await store.set_room_role(room, session.user, None, {session.user: role})
+        except Conflict:
+            continue  # changed meanwhile
 
 
 @EVENTS.on("room:members", RoomOnly)
@@ -165,19 +179,26 @@ async def members(session: Session, data: RoomOnly, request: Request) -> dict[st
 
 @EVENTS.on("room:grant", RoomGrant)
 async def grant(session: Session, data: RoomGrant, request: Request) -> dict[str, Any]:
-    node = session.node
-    seat = seat_of(session, data.room)
-    present = await node.store.room_role(data.room, data.user)
-    if seat.role == "moderator":
-        allowed = present in (None, "member", "reader") and data.role in (None, "member", "reader")
-    else:
-        allowed = seat.role == "owner"
-    if not allowed:
-        raise SynclineError(ErrorCode.FORBIDDEN, "your role does not allow this")
-    if present == "owner" and data.role != "owner":
-        roles = await node.store.room_members(data.room)
-        if sum(1 for role in roles.values() if role == "owner") == 1:
-            raise SynclineError(ErrorCode.FORBIDDEN, "a room keeps at least one owner")
-    await node.store.set_room_role(data.room, data.user, data.role)
+    node, store = session.node, session.node.store
+    seat_of(session, data.room)
+    while True:
+        own = await store.room_role(data.room, session.user)
+        present = await store.room_role(data.room, data.user)
+        if not _may_grant(own, present, data.role):
+            raise SynclineError(ErrorCode.FORBIDDEN, "your role does not allow this")
+        try:
+            await store.set_room_role(data.room, data.user, data.role, {session.user: own, data.user: present})
+        except Conflict:
+            continue  # one of the two was changed meanwhile
+        except LastOwner as error:
+            raise SynclineError(ErrorCode.FORBIDDEN, "a room keeps at least one owner") from error
+        break
     node.room_role_changed(data.room, data.user, data.role)
     return {"room": data.room, "user": data.user, "role": data.role}
+
+
+def _may_grant(own: str | None, present: str | None, role: str | None) -> bool:
+    """Whether somebody may give another one, who is ``present``, a role in the room."""
+    if own == "moderator":
+        return present in (None, "member", "reader") and role in (None, "member", "reader")
+    return own == "owner"

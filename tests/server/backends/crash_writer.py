@@ -59,7 +59,7 @@ async def main(path: str) -> None:
                 number += 1
                 base = revisions[name]
                 body = b"%d" % base
-                store.append(name, Turn(base, 1, body), partial(appended, name, base))
+                store.append(name, "generation", Turn(base, 1, body), partial(appended, name, base))
                 revisions[name] += 1
                 publication = Publication(name, "ada", "Ada", 0.0, "json", b"%d" % number)
                 broker.publish(publication, partial(published, name, number))

@@ -134,7 +134,7 @@ async def test_all_that_one_turn_writes_is_one_transaction(path: Path) -> None:
     await asyncio.sleep(0)
     # The tasks have submitted in this turn; so do we.
     for number in range(100):
-        store.append("notes", Turn(number, 1, b""), outcomes.done(("turn", number)))
+        store.append("notes", NOTES.generation, Turn(number, 1, b""), outcomes.done(("turn", number)))
         broker.publish(Publication("team", "ada", "Ada", 0.0, "json", b"1"), outcomes.done(("publication", number)))
         log.append("team", "message", b"1", outcomes.done(("event", number)))
     await outcomes.wait()
@@ -241,11 +241,11 @@ async def test_a_failing_commit_leaves_no_gap_in_offsets_or_revisions(path: Path
     def write(number: int) -> None:
         publication = Publication("team", "ada", "Ada", 0.0, "json", b"%d" % number)
         broker.publish(publication, outcomes.done(("publication", number)))
-        store.append("notes", Turn(1, 1, b"%d" % number), outcomes.done(("turn", number)))
+        store.append("notes", NOTES.generation, Turn(1, 1, b"%d" % number), outcomes.done(("turn", number)))
         log.append("team", "message", b"%d" % number, outcomes.done(("event", number)))
 
     outcomes = Outcomes()
-    store.append("notes", Turn(0, 1, b""), outcomes.done("first"))
+    store.append("notes", NOTES.generation, Turn(0, 1, b""), outcomes.done("first"))
     publication = Publication("team", "ada", "Ada", 0.0, "json", b"0")
     broker.publish(publication, outcomes.done("publication"))
     await outcomes.wait()
@@ -281,16 +281,19 @@ async def test_a_full_disk_is_unavailable_until_there_is_room(path: Path) -> Non
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name(path.name + "-wal").stat().st_size + 8192, usual[1]))
     try:
         outcomes = Outcomes()
-        store.append("notes", Turn(0, 1, b"x" * 1_000_000), outcomes.done("big"))
-        store.append("notes", Turn(0, 1, b"x"), outcomes.done("small"))
+        store.append("notes", NOTES.generation, Turn(0, 1, b"x" * 1_000_000), outcomes.done("big"))
+        store.append("notes", NOTES.generation, Turn(0, 1, b"x"), outcomes.done("small"))
         await outcomes.wait()
         with pytest.raises(Unavailable):
-            await settled(lambda done: store.append("notes", Turn(0, 1, b"x" * 1_000_000), done))
+            await settled(lambda done: store.append("notes", NOTES.generation, Turn(0, 1, b"x" * 1_000_000), done))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert isinstance(outcomes.errors["big"], Unavailable)
     revision = outcomes.results.get("small", 0)
-    assert await settled(lambda done: store.append("notes", Turn(revision, 1, b"y" * 1_000_000), done)) == revision + 1
+    assert (
+        await settled(lambda done: store.append("notes", NOTES.generation, Turn(revision, 1, b"y" * 1_000_000), done))
+        == revision + 1
+    )
     stored = await store.load_document("notes")
     assert stored is not None
     assert [turn.base for turn in stored.turns] == list(range(revision + 1))
@@ -454,7 +457,7 @@ async def test_a_damaged_file_is_unavailable_never_empty(path: Path) -> None:
     await store.start()
     await store.create_document(NOTES)
     for base in range(200):
-        await settled(partial(store.append, "notes", Turn(base, 1, b"x" * 500)))
+        await settled(partial(store.append, "notes", NOTES.generation, Turn(base, 1, b"x" * 500)))
     await store.close()
     healthy = path.read_bytes()
     # Every page but the first, which holds the schema: one way of damage that opening does not notice.
@@ -468,7 +471,7 @@ async def test_a_damaged_file_is_unavailable_never_empty(path: Path) -> None:
         with pytest.raises(Unavailable, match="malformed"):
             await store.load_document("notes")
         with pytest.raises(Unavailable, match="malformed"):
-            await settled(lambda done: store.append("notes", Turn(200, 1, b""), done))
+            await settled(lambda done: store.append("notes", NOTES.generation, Turn(200, 1, b""), done))
     finally:
         await store.close()
     path.write_bytes(healthy)

@@ -6,18 +6,20 @@ Complexity: O(1) + result, but ``users`` sorts all users and ``load_document``/`
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
 from ...seams import (
+    NOBODY,
     Clock,
     Conflict,
     DocumentRecord,
     DocumentSnapshot,
     DocumentState,
     Done,
+    LastOwner,
     RoomRecord,
     StoredDocument,
     Turn,
@@ -117,10 +119,12 @@ class MemoryStore:
         self._require_open()
         return self._members.get(room, {}).get(user)
 
-    async def set_room_role(self, room: str, user: str, role: str | None) -> None:
+    async def set_room_role(
+        self, room: str, user: str, role: str | None, expect: Mapping[str, str | None] = NOBODY
+    ) -> None:
         self._require_open()
         if room in self._members:
-            _set_role(self._members[room], user, role)
+            _set_role(self._members[room], user, role, expect)
 
     async def room_members(self, room: str) -> dict[str, str]:
         self._require_open()
@@ -170,15 +174,15 @@ class MemoryStore:
         stored = self._documents.get(document)
         return [] if stored is None else stored.between(since, until)
 
-    def append(self, document: str, turn: Turn, done: Done[int]) -> None:
+    def append(self, document: str, generation: str, turn: Turn, done: Done[int]) -> None:
         if turn.count < 1:
             raise ValueError("a turn holds at least one operation")
         if not self._open:
             done(None, Unavailable("the store is closed"))
             return
         stored = self._documents.get(document)
-        if stored is None or stored.revision != turn.base:
-            done(None, Conflict(f"document {document!r} is not at revision {turn.base}"))
+        if stored is None or (stored.record.generation, stored.revision) != (generation, turn.base):
+            done(None, Conflict(f"document {document!r} is not at revision {turn.base} of generation {generation!r}"))
             return
         stored.turns.append(replace(turn, created_at=turn.created_at or self._clock.time()))
         stored.bases.append(turn.base)
@@ -252,11 +256,13 @@ class MemoryStore:
         stored = self._documents.get(document)
         return None if stored is None else stored.roles.get(user)
 
-    async def set_document_role(self, document: str, user: str, role: str | None) -> None:
+    async def set_document_role(
+        self, document: str, user: str, role: str | None, expect: Mapping[str, str | None] = NOBODY
+    ) -> None:
         self._require_open()
         stored = self._documents.get(document)
         if stored is not None:
-            _set_role(stored.roles, user, role)
+            _set_role(stored.roles, user, role, expect)
 
     async def document_roles(self, document: str) -> dict[str, str]:
         self._require_open()
@@ -268,7 +274,13 @@ class MemoryStore:
         return self._documents.pop(document, None) is not None
 
 
-def _set_role(roles: dict[str, str], user: str, role: str | None) -> None:
+def _set_role(roles: dict[str, str], user: str, role: str | None, expect: Mapping[str, str | None]) -> None:
+    for other, expected in expect.items():
+        if roles.get(other) != expected:
+            raise Conflict(f"the role of {other!r} is not {expected!r}")
+    owners = [other for other, held in roles.items() if held == "owner"]
+    if owners == [user] and role != "owner":
+        raise LastOwner(f"{user!r} is the only owner")
     if role is None:
         roles.pop(user, None)
     else:

@@ -6,12 +6,13 @@ Writes go through the turn's transaction, reads see one moment. O(log n) + resul
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from ...seams import (
+    NOBODY,
     Clock,
     Conflict,
     DocumentRecord,
@@ -26,6 +27,7 @@ from ...seams import (
 )
 from .database import Database
 from .part import Part
+from .roles import DOCUMENTS, ROOMS, Roles
 
 T = TypeVar("T")
 
@@ -77,6 +79,13 @@ class SqliteStore(Part):
     async def _change(self, query: str, *values: object) -> int:
         """Runs one statement; returns the number of rows that it changed."""
         return await self._write(lambda connection: connection.execute(query, values).rowcount)
+
+    async def _change_role(
+        self, roles: Roles, name: str, user: str, role: str | None, expect: Mapping[str, str | None]
+    ) -> None:
+        refusal = await self._write(lambda connection: roles.set(connection, name, user, role, expect))
+        if refusal is not None:
+            raise refusal
 
     async def ping(self) -> None:
         # Through the writing thread: one that waits for a lock or a dead disk is not ready.
@@ -139,15 +148,10 @@ class SqliteStore(Part):
     async def room_role(self, room: str, user: str) -> str | None:
         return await self._value("SELECT role FROM room_members WHERE room = ? AND user = ?", room, user)
 
-    async def set_room_role(self, room: str, user: str, role: str | None) -> None:
-        if role is None:
-            await self._change("DELETE FROM room_members WHERE room = ? AND user = ?", room, user)
-            return
-        query = (
-            "INSERT INTO room_members (room, user, role) SELECT name, ?, ? FROM rooms WHERE name = ?"
-            " ON CONFLICT DO UPDATE SET role = excluded.role"
-        )
-        await self._change(query, user, role, room)
+    async def set_room_role(
+        self, room: str, user: str, role: str | None, expect: Mapping[str, str | None] = NOBODY
+    ) -> None:
+        await self._change_role(ROOMS, room, user, role, expect)
 
     async def room_members(self, room: str) -> dict[str, str]:
         query = "SELECT user, role FROM room_members WHERE room = ?"
@@ -230,27 +234,29 @@ class SqliteStore(Part):
 
         return await self._read(work)
 
-    def append(self, document: str, turn: Turn, done: Done[int]) -> None:
+    def append(self, document: str, generation: str, turn: Turn, done: Done[int]) -> None:
         if turn.count < 1:
             raise ValueError("a turn holds at least one operation")
         if not self._open:
             done(None, Unavailable(f"{self._database.path}: closed"))
             return
         created_at = turn.created_at or self._clock.time()
-        self._database.submit(self._append, (document, turn, created_at), done)
+        self._database.submit(self._append, (document, generation, turn, created_at), done)
 
     def _append(
-        self, connection: sqlite3.Connection, appends: Sequence[tuple[str, Turn, float]]
+        self, connection: sqlite3.Connection, appends: Sequence[tuple[str, str, Turn, float]]
     ) -> list[int | Exception]:
         outcomes: list[int | Exception] = []
-        for document, turn, created_at in appends:
+        for document, generation, turn, created_at in appends:
             # The fence. What does not match changes nothing, so a conflict needs no rollback.
             row = connection.execute(
-                "UPDATE documents SET revision = ? WHERE id = ? AND revision = ? RETURNING key",
-                (turn.base + turn.count, document, turn.base),
+                "UPDATE documents SET revision = ? WHERE id = ? AND generation = ? AND revision = ? RETURNING key",
+                (turn.base + turn.count, document, generation, turn.base),
             ).fetchone()
             if row is None:
-                outcomes.append(Conflict(f"document {document!r} is not at revision {turn.base}"))
+                outcomes.append(
+                    Conflict(f"document {document!r} is not at revision {turn.base} of generation {generation!r}")
+                )
                 continue
             connection.execute(
                 "INSERT INTO turns VALUES (?, ?, ?, ?, ?)", (row[0], turn.base, turn.count, turn.body, created_at)
@@ -351,15 +357,10 @@ class SqliteStore(Part):
             f"SELECT role FROM document_roles WHERE document = {_KEY} AND user = ?", document, user
         )
 
-    async def set_document_role(self, document: str, user: str, role: str | None) -> None:
-        if role is None:
-            await self._change(f"DELETE FROM document_roles WHERE document = {_KEY} AND user = ?", document, user)
-            return
-        query = (
-            "INSERT INTO document_roles (document, user, role) SELECT key, ?, ? FROM documents WHERE id = ?"
-            " ON CONFLICT DO UPDATE SET role = excluded.role"
-        )
-        await self._change(query, user, role, document)
+    async def set_document_role(
+        self, document: str, user: str, role: str | None, expect: Mapping[str, str | None] = NOBODY
+    ) -> None:
+        await self._change_role(DOCUMENTS, document, user, role, expect)
 
     async def document_roles(self, document: str) -> dict[str, str]:
         query = f"SELECT user, role FROM document_roles WHERE document = {_KEY}"

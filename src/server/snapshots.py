@@ -1,0 +1,60 @@
+"""When a loaded document's content is stored whole, so that loading it again need not replay all of its turns."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..core.bodies import pack
+from .seams import DocumentSnapshot, Unavailable
+
+if TYPE_CHECKING:
+    from .live_document import LiveDocument
+
+log = logging.getLogger("syncline.documents")
+
+
+class Snapshots:
+    """Those of one loaded document."""
+
+    __slots__ = ("_at", "_bytes", "_live", "_log_bytes", "saving")
+
+    def __init__(self, live: LiveDocument) -> None:
+        self._live = live
+        self._at = live.core.revision
+        self._bytes = 0  # of the last one that this process stored,
+        self._log_bytes = 0  # and of the turns since
+        self.saving = False
+
+    def logged(self, size: int) -> None:
+        """A turn of so many bytes is on its way to the log."""
+        self._log_bytes += size
+
+    def consider(self) -> None:
+        """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
+        costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many."""
+        node = self._live.node
+        few, since = node.config.documents.snapshot_operations, self._live.core.revision - self._at
+        if not self.saving and since >= few and (self._log_bytes >= self._bytes or since >= 16 * few):
+            node.spawn(self.save())
+
+    async def save(self) -> None:
+        """Stores the content as it is, unless it is stored already or a commit is under way."""
+        live, node, core = self._live, self._live.node, self._live.core
+        if self.saving or core.revision == self._at or live.committing:
+            return
+        self.saving = True
+        snapshot = DocumentSnapshot(core.revision, core.snapshot())
+        self._log_bytes = 0
+        try:
+            if not live.collaborators:  # nobody waits, and it may lie there for long
+                snapshot = DocumentSnapshot(snapshot.revision, await node.archive.in_thread(pack, snapshot.body))
+            await node.store.save_snapshot(live.id, core.generation, snapshot)
+            self._at, self._bytes = snapshot.revision, len(snapshot.body)
+            node.counters.snapshots += 1
+            node.upkeep.consider(live.id)
+        except Unavailable as error:
+            log.warning("snapshot of document %s: %s", live.id, error)  # the log has everything; later then
+        finally:
+            self.saving = False
+            node.documents.consider_idle(live)
