@@ -43,6 +43,7 @@ class ErrorCode(StrEnum):
     LIMIT_EXCEEDED = "limit_exceeded"
     RATE_LIMITED = "rate_limited"
     UNAVAILABLE = "unavailable"
+    FATE_UNKNOWN = "fate_unknown"
     INTERNAL = "internal"
 
 

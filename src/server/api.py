@@ -22,7 +22,7 @@ from ..core.wire import Push
 from .config import Config
 from .events import ConnectionId, DisplayName, Name, Targets
 from .hub import Hub
-from .seams import Broker, Clock, Done, Store, Unavailable
+from .seams import Broker, Clock, Done, NotWritten, Store, Unavailable
 
 log = logging.getLogger("syncline.api")
 
@@ -133,7 +133,8 @@ async def _published(node: Publishing, room: str, told: Messages) -> Awaitable[d
             return
         if position is None:
             log.warning("publish to %s failed: %s", room, error)
-            answer.set_result({"room": room, "error": "unavailable"})
+            fate = "unavailable" if isinstance(error, NotWritten) else "fate_unknown"
+            answer.set_result({"room": room, "error": fate})
             return
         result = {"room": room, "offset": position.offset, "epoch": position.epoch}
         again = {"duplicate": True} if publication.offset != position.offset else {}

@@ -357,8 +357,9 @@ class BrokerConfig:
 @dataclass(frozen=True, slots=True)
 class EventsConfig:
     backend: str = setting(
-        "store",
-        "Where messages are also logged, for other systems to read. store: with the store's backend.",
+        "none",
+        "Where messages are also logged, for other systems to read. store: with the store's backend. Each costs a second transaction, and"
+        " what was stored just before a crash may be missing.",
         choices=("store", "none", "memory", "sqlite"),
     )
     keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)

@@ -74,6 +74,7 @@ class Counters:
         "disconnects",
         "divergences",
         "errors",
+        "events_lost",
         "frames_in",
         "history_failures",
         "load_failures",
@@ -97,6 +98,7 @@ class Counters:
         self.publications = 0  # that reached this node
         self.deliveries = 0  # frames queued for members
         self.publish_failures = 0
+        self.events_lost = 0
         self.publish_duplicates = 0
         self.auth_failures = 0
         self.operations_accepted = 0

@@ -270,6 +270,7 @@ class _NodeCollector(Collector):
             ("unproven", "Deliveries that a digest did not prove.", counters.deliveries_unproven),
         ):
             yield _by(f"syncline_deliveries_{name}", text, "class", {"history": 0, **found})
+        yield _counter("syncline_events_lost", "Messages that the event log did not take.", counters.events_lost)
         yield _counter("syncline_publish_failures", "Messages that the broker did not take.", counters.publish_failures)
         yield _counter(
             "syncline_publish_duplicates", "Messages that were published before.", counters.publish_duplicates

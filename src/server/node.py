@@ -281,7 +281,7 @@ class Node:
     # Publications --------------------------------------------------------------------------------------------
 
     def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
-        """To the broker, and to the event log when there is one; ``done`` when both have it. ``once``: ``Broker.publish``."""
+        """To the broker, and to the event log when there is one; ``done`` when the broker has it. ``once``: ``Broker.publish``."""
         if self.events is None:
             self.broker.publish(publication, done, once)
             return
@@ -295,9 +295,16 @@ class Node:
             # A duplicate is logged again: whether the first one got that far is not known here, and at least once is promised.
             at = {"offset": position.offset, "epoch": position.epoch}
             body = msgspec.msgpack.encode({**publication.as_data("msgpack"), **at})
-            events.append(publication.room, "message", body, lambda _, error: done(None if error else position, error))
+            events.append(publication.room, "message", body, self._logged)
+            done(position, None)
 
         self.broker.publish(publication, published, once)
+
+    def _logged(self, sequence: int | None, error: Exception | None) -> None:
+        if error is not None:
+            # The message is stored and on its way to the members: what its author is told does not depend on this.
+            self.counters.events_lost += 1
+            log.error("event log: a message is missing in it: %s", error)
 
     def send_to(self, room: str, targets: Targets, push: Push) -> None:
         """A push for some: in a room, or anywhere (``room`` ""). At most once, through the broker to every node."""

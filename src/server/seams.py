@@ -9,7 +9,7 @@ Two kinds of call:
 * with ``done``: the hot path. The call returns at once; the backend batches everything submitted in one turn of the
   event loop and calls ``done(result, error)`` on the loop's thread when it is durable, exactly once, in the order of
   submission per key. Exactly one of the two arguments is None. A memory backend calls ``done`` before it returns.
-  What cannot even be queued (the queue is full, the backend closed) fails with ``Unavailable`` at once, before the call
+  What cannot even be queued (the queue is full, the backend closed) fails with ``NotWritten`` at once, before the call
   returns, whatever is still under way.
 
 A backend that was closed, or not started, is ``Unavailable``; what takes something away (``unsubscribe``) does nothing.
@@ -46,6 +46,10 @@ class LastOwner(Exception):
 
 class Unavailable(Exception):
     """The backend did not answer. Nothing is known of the write's fate; reads changed nothing."""
+
+
+class NotWritten(Unavailable):
+    """As that, and it is known that nothing was written."""
 
 
 class Unrecoverable(Exception):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ..core.room import Position, Publication
-from ..server.seams import Broker, Unavailable, Unrecoverable
+from ..server.seams import Broker, NotWritten, Unavailable, Unrecoverable
 from .clock import ManualClock
 from .outcome import Outcomes, settled
 
@@ -554,7 +554,7 @@ class BrokerSuite:
         outcomes = Outcomes()
         broker.publish(message(), outcomes.done("publish"))
         await outcomes.wait()
-        assert isinstance(outcomes.errors["publish"], Unavailable)
+        assert isinstance(outcomes.errors["publish"], NotWritten)
         broker.publish_ephemeral("team", "confetti", b"")
         with pytest.raises(Unavailable):
             await broker.subscribe("team")

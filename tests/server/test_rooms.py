@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from syncline.server.app import App
+from syncline.server.seams import LoggedEvent, NotWritten, Unavailable
 from tests.serving import Serve, leak_free
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 from .wsclient import Wire, dial
 
@@ -252,18 +255,44 @@ async def test_a_short_loss_is_not_noticed(serve: Serve) -> None:
 
 
 async def test_messages_are_logged_for_other_systems(serve: Serve) -> None:
-    async with serve() as app, dial(app.url, name="Ada") as ada:
+    async with serve(events={"backend": "store"}) as app, dial(app.url, name="Ada") as ada:
         await ada.call("room:join", room="r")
         for number in range(3):
             await ada.call("message:send", room="r", data={"n": number})
         assert app.node.events is not None
-        logged = await app.node.events.read(0, 10)
+        logged: Sequence[LoggedEvent] = []
+        async with asyncio.timeout(PATIENCE):  # the author was answered before
+            while len(logged) < 3:
+                logged = await app.node.events.read(0, 10)
         bodies = [msgspec.msgpack.decode(event.body) for event in logged]
         assert [(event.key, event.kind) for event in logged] == [("r", "message")] * 3
         assert [(body["offset"], body["user"], body["data"]) for body in bodies] == [
             (number + 1, ada.user, {"n": number}) for number in range(3)
         ]
-    async with serve(events={"backend": "none"}) as app, dial(app.url, name="Ada") as ada:
+    async with serve() as app:
+        assert app.node.events is None, "it is off unless it is asked for"
+
+
+async def test_a_log_that_fails_is_not_the_authors_matter(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve(events={"backend": "store"}) as app, dial(app.url, name="Ada") as ada:
         await ada.call("room:join", room="r")
-        await ada.call("message:send", room="r", data=1)
-        assert app.node.events is None
+
+        def broken(key: str, kind: str, body: bytes, done: Any) -> None:
+            done(None, NotWritten("disk full"))
+
+        monkeypatch.setattr(app.node.events, "append", broken)
+        assert (await ada.call("message:send", room="r", data=1))["offset"] == 1
+        assert app.node.counters.events_lost == 1
+
+
+async def test_what_a_client_is_told_of_a_failed_send_is_true(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        for error, code in ((NotWritten("disk full"), "unavailable"), (Unavailable("no answer"), "fate_unknown")):
+
+            def broken(publication: Any, done: Any, once: str = "", error: Exception = error) -> None:
+                done(None, error)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(app.node.broker, "publish", broken)
+                assert await ada.error("message:send", room="r", data=1) == code

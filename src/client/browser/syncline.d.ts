@@ -92,7 +92,7 @@ export type ErrorCode =
   | "password_required" | "password_wrong" | "document_not_found" | "document_exists" | "not_joined" | "client_taken"
   | "document_unavailable" | "document_too_large" | "operation_invalid" | "operation_out_of_range" | "revision_unknown"
   | "sequence_conflict" | "history_trimmed" | "nothing_to_undo" | "nothing_to_redo" | "message_too_large"
-  | "limit_exceeded" | "rate_limited" | "unavailable" | "internal"
+  | "limit_exceeded" | "rate_limited" | "unavailable" | "fate_unknown" | "internal"
   | (string & {});
 
 export class SynclineError extends Error {

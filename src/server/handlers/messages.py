@@ -12,6 +12,7 @@ from ...core.errors import ErrorCode, SynclineError
 from ...core.room import Position, Publication
 from ..events import CustomEvent, MessageSend, Targets
 from ..requests import Request
+from ..seams import NotWritten
 from ..session import Session
 from .registry import Events
 from .rooms import seat_of
@@ -54,7 +55,7 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
         if position is None:
             node.counters.publish_failures += 1
             log.warning("publish to %s failed: %s", data.room, error)
-            request.fail(SynclineError(ErrorCode.UNAVAILABLE, "the message was not stored; try again"))
+            request.fail(_refusal(error))
             return
         result: dict[str, Any] = {"room": data.room, "offset": position.offset, "epoch": position.epoch}
         if publication.offset != position.offset:
@@ -63,6 +64,13 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
         request.reply(result)
 
     node.publish(publication, published, data.idempotency_key or "")
+
+
+def _refusal(error: Exception | None) -> SynclineError:
+    if isinstance(error, NotWritten):
+        return SynclineError(ErrorCode.UNAVAILABLE, "the message was not stored; try again")
+    text = "the message may have been stored, or not; send it again with the same idempotency_key"
+    return SynclineError(ErrorCode.FATE_UNKNOWN, text)
 
 
 @EVENTS.on("event:custom", CustomEvent)

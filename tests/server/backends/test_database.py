@@ -35,6 +35,7 @@ from syncline.server.seams import (
     DocumentRecord,
     DocumentSnapshot,
     DocumentState,
+    NotWritten,
     PresenceChange,
     PresenceEntry,
     Turn,
@@ -206,7 +207,7 @@ async def test_a_unit_fails_alone_and_leaves_nothing(database: Database) -> None
     assert isinstance(second, Unavailable)
     assert third == 7
     assert [name if isinstance(name, str) else name[0] for name in outcomes.order] == [1, 2, 2, -1, 3, "last"]
-    assert sorted(type(error).__name__ for error in outcomes.errors.values()) == ["Conflict", "Unavailable"]
+    assert sorted(type(error).__name__ for error in outcomes.errors.values()) == ["Conflict", "NotWritten"]
     assert sorted(await values(database)) == [1, 2, 3, 4]
 
 
@@ -654,3 +655,40 @@ async def test_names_in_the_path_are_taken_literally(tmp_path: Path) -> None:
         await database.acquire()
         await database.release()
         assert (tmp_path / name).is_file()
+
+
+class Failing:
+    """A connection whose COMMIT ends with an error: the kernel, or the disk, does not say what it has."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+async def test_what_is_told_of_a_failed_write_is_what_is_known(path: Path) -> None:
+    database = open_database(path, synchronous="normal")
+    store = SqliteStore(database, ManualClock())
+    await store.start()
+    await store.create_document(NOTES)
+    connection = database._connection
+    assert connection is not None
+    database._connection = Failing(connection)  # type: ignore[assignment]
+    with pytest.raises(Unavailable) as told:
+        await settled(lambda done: store.append("notes", NOTES.generation, Turn(0, 1, b""), done))
+    assert not isinstance(told.value, NotWritten), "it may be on the disk"
+
+    def wrong(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO users VALUES (NULL, NULL, NULL, NULL, NULL)")
+
+    with pytest.raises(NotWritten):
+        await database.write(wrong)
+    await store.close()
+    with pytest.raises(NotWritten):
+        await settled(lambda done: store.append("notes", NOTES.generation, Turn(0, 1, b""), done))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ....core.room import HistoryRing, Position, Publication
-from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
+from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 
 SWEPT: Final = 2000  # rooms in one sweep: a fraction of a millisecond
 
@@ -114,7 +114,7 @@ class MemoryBroker:
 
     def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
         if self._events is None:
-            done(None, Unavailable("the broker is closed"))
+            done(None, NotWritten("the broker is closed"))
             return
         room = publication.room
         ring = self._ring(room)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from ...seams import Clock, Done, LoggedEvent, Unavailable
+from ...seams import Clock, Done, LoggedEvent, NotWritten, Unavailable
 
 
 class MemoryEventLog:
@@ -33,7 +33,7 @@ class MemoryEventLog:
 
     def append(self, key: str, kind: str, body: bytes, done: Done[int]) -> None:
         if not self._open:
-            done(None, Unavailable("the event log is closed"))
+            done(None, NotWritten("the event log is closed"))
             return
         self._sequence += 1
         self._events.append(LoggedEvent(self._sequence, key, kind, body, self._clock.time()))

@@ -20,6 +20,7 @@ from ...seams import (
     DocumentState,
     Done,
     LastOwner,
+    NotWritten,
     RoomRecord,
     StoredDocument,
     Turn,
@@ -178,7 +179,7 @@ class MemoryStore:
         if turn.count < 1:
             raise ValueError("a turn holds at least one operation")
         if not self._open:
-            done(None, Unavailable("the store is closed"))
+            done(None, NotWritten("the store is closed"))
             return
         stored = self._documents.get(document)
         if stored is None or (stored.record.generation, stored.revision) != (generation, turn.base):

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final
 
 from ....core.room import HistoryRing, Position, Publication
-from ...seams import BrokerEvents, Done, History, Unavailable, Unrecoverable
+from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 from .database import Database
 from .part import Part
 
@@ -108,7 +108,7 @@ class SqliteBroker(Part):
 
     def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
         if not self._open:
-            done(None, Unavailable(f"{self._database.path}: closed"))
+            done(None, NotWritten(f"{self._database.path}: closed"))
             return
         self._database.submit(self._write, (publication, once), partial(self._published, publication, done))
 

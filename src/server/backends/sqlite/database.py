@@ -30,7 +30,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from ...seams import Done, Unavailable
+from ...seams import Done, NotWritten, Unavailable
 from .file import claim, connect, failure
 from .migrations import NotOurs, migrate
 
@@ -173,10 +173,10 @@ class Database:
         """
         if self._loop is None:
             self.failures += 1
-            done(None, Unavailable(f"{self.path}: closed"))
+            done(None, NotWritten(f"{self.path}: closed"))
         elif self.queue_depth >= self._queue_size:
             self.failures += 1
-            done(None, Unavailable(f"{self.path}: {self.queue_depth} writes are waiting for the disk"))
+            done(None, NotWritten(f"{self.path}: {self.queue_depth} writes are waiting for the disk"))
         else:
             self._enqueue((writer, item, done))
 
@@ -277,16 +277,18 @@ class Database:
 
     def _transaction(self, units: list[_Unit]) -> Sequence[Any]:
         outcomes: list[Any] = []
+        fate: type[Unavailable] = NotWritten
         try:
             if self._connection is None:
                 self._connection = self._connect("rw")  # never makes an empty file in the place of a lost one
             self._connection.execute("BEGIN IMMEDIATE")
             for writer, group in itertools.groupby(units, itemgetter(0)):
                 outcomes += self._group(self._connection, writer, [item for _, item, _ in group])
+            fate = Unavailable  # it may be on disk although an error is told
             self._connection.execute("COMMIT")
         except Exception as error:
             self._disconnect()
-            return [failure(self.path, error)] * len(units)
+            return [failure(self.path, error, fate)] * len(units)
         return outcomes
 
     def _group(
@@ -304,7 +306,7 @@ class Database:
             connection.execute("RELEASE unit")
             if len(items) > 1:
                 return [result for item in items for result in self._group(connection, writer, [item])]
-            return [failure(self.path, error) if isinstance(error, sqlite3.Error) else error]
+            return [failure(self.path, error, NotWritten) if isinstance(error, sqlite3.Error) else error]
         connection.execute("RELEASE unit")
         return results
 

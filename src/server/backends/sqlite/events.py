@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ...seams import Clock, Done, LoggedEvent, Unavailable
+from ...seams import Clock, Done, LoggedEvent, NotWritten
 from .database import Database
 from .part import Part
 
@@ -23,7 +23,7 @@ class SqliteEventLog(Part):
 
     def append(self, key: str, kind: str, body: bytes, done: Done[int]) -> None:
         if not self._open:
-            done(None, Unavailable(f"{self._database.path}: closed"))
+            done(None, NotWritten(f"{self._database.path}: closed"))
             return
         self._database.submit(self._write, (key, kind, body, self._clock.time()), done)
 

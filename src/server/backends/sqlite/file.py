@@ -44,7 +44,7 @@ def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> 
     return connection
 
 
-def failure(path: Path, error: Exception) -> Unavailable:
+def failure(path: Path, error: Exception, kind: type[Unavailable] = Unavailable) -> Unavailable:
     """The error as the seams know it, with what an operator can see from outside."""
     hint = ""
     if isinstance(error, sqlite3.OperationalError):
@@ -56,7 +56,7 @@ def failure(path: Path, error: Exception) -> Unavailable:
                 hint = " (the file or its directory is not writable)"
         except OSError as reason:  # a folder above may not be entered
             hint = f" ({reason.strerror}: {reason.filename})"
-    unavailable = Unavailable(f"{path}: {error}{hint}")
+    unavailable = kind(f"{path}: {error}{hint}")
     unavailable.__cause__ = error
     return unavailable
 

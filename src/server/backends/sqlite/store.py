@@ -19,10 +19,10 @@ from ...seams import (
     DocumentSnapshot,
     DocumentState,
     Done,
+    NotWritten,
     RoomRecord,
     StoredDocument,
     Turn,
-    Unavailable,
     UserRecord,
 )
 from .database import Database
@@ -238,7 +238,7 @@ class SqliteStore(Part):
         if turn.count < 1:
             raise ValueError("a turn holds at least one operation")
         if not self._open:
-            done(None, Unavailable(f"{self._database.path}: closed"))
+            done(None, NotWritten(f"{self._database.path}: closed"))
             return
         created_at = turn.created_at or self._clock.time()
         self._database.submit(self._append, (document, generation, turn, created_at), done)
