@@ -143,9 +143,13 @@ def token_create(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
     secret = config.auth.secret
     if config.auth.algorithm == "HS256" and not secret:
-        # Guest mode: the server made a secret once, or makes it with us, and keeps it in the store.
+        # Guest mode: the server made a secret once and keeps it in the store.
         if config.store.backend == "memory":
             raise CommandError("a server with store.backend = memory takes its secret with it; set auth.secret")
+        if not os.path.exists(config.store.path):
+            raise CommandError(
+                f"{config.store.path}: there is no database here; go to the server's folder, name its --config, or set auth.secret"
+            )
         secret = _with_store(config, lambda store: store.setting("auth.secret", lambda: secrets.token_urlsafe(48)))
     try:
         print(JwtAuth(config.auth, secret=secret).issue(arguments.user, arguments.name or "", ttl=arguments.ttl))

@@ -198,10 +198,14 @@ def test_a_token_of_a_configured_secret(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_token_of_the_secret_in_the_store(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("token", "create", "--user", "ada") == 1
+    assert "syncline.db: there is no database here" in capsys.readouterr().err
+    assert not Path("syncline.db").exists(), "a token of a secret that nobody has is none"
+    assert run("user", "add", "ada") == 0
+    capsys.readouterr()
     assert run("token", "create", "--user", "ada") == 0
     assert run("token", "create", "--user", "bob") == 0
     first, second = capsys.readouterr().out.split()
-    assert Path("syncline.db").exists()
     config = write("[store]\nbackend = 'memory'\n")
     assert run("token", "create", "--user", "ada", "--config", config) == 1
     assert "set auth.secret" in capsys.readouterr().err

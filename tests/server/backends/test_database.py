@@ -692,3 +692,26 @@ async def test_what_is_told_of_a_failed_write_is_what_is_known(path: Path) -> No
     await store.close()
     with pytest.raises(NotWritten):
         await settled(lambda done: store.append("notes", NOTES.generation, Turn(0, 1, b""), done))
+
+
+async def test_what_is_made_is_for_its_user_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    usual = os.umask(0o022)
+    try:
+        for wide in (False, True):
+            if wide:
+                path.chmod(0o644)
+            database = open_database(path)
+            database.claim()
+            store = SqliteStore(database, ManualClock())
+            await store.start()
+            await store.create_document(NOTES)
+            modes = {
+                one.name.removeprefix(path.name): one.stat().st_mode & 0o777
+                for one in path.parent.glob(path.name + "*")
+            }
+            warned = [record for record in caplog.records if "can be read by others (mode 0644)" in record.getMessage()]
+            assert len(warned) == wide
+            assert wide or modes == dict.fromkeys(("", "-wal", "-shm", ".lock"), 0o600)
+            await store.close()
+    finally:
+        os.umask(usual)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import queue
 import sqlite3
 import threading
@@ -31,8 +32,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ...seams import Done, NotWritten, Unavailable
-from .file import claim, connect, failure
+from .file import claim, connect, failure, wider
 from .migrations import NotOurs, migrate
+
+log = logging.getLogger("syncline.sqlite")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -256,6 +259,8 @@ class Database:
         try:
             self._connection = self._connect("rwc")
             migrate(self._connection)
+            if mode := wider(self.path):
+                log.warning("%s can be read by others (mode %04o) and holds secrets: chmod 600 it", self.path, mode)
         except Exception as error:
             self._disconnect()
             _tell(loop, opened, failure(self.path, error))

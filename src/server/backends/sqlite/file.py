@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -18,10 +19,27 @@ OLDEST_SQLITE: Final = (3, 35, 0)
 WAL_BYTES: Final = 67_108_864
 
 
+#: What is made is for the service's user alone: the signing secret and the hashes of passwords are in it.
+PRIVATE: Final = 0o600
+
+
+def wider(path: Path) -> int:
+    """The permissions of a file when others have some of them; else 0. Raises OSError."""
+    mode = path.stat().st_mode & 0o777
+    return mode if mode & ~PRIVATE else 0
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE)
+
+
 def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
     """``mode``: rw, or rwc to create the file; ``busy_timeout`` in seconds. Raises NotOurs, sqlite3.Error."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
+    if mode == "rwc" and not path.exists():
+        with suppress(OSError), open(path, "xb", opener=_open_private):
+            pass  # SQLite gives its mode to what it makes beside it, and says better why it cannot be made
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -68,7 +86,7 @@ def claim(path: Path) -> IO[str]:
     """
     lock = path.with_name(path.name + ".lock")
     try:
-        held = open(lock, "a+", encoding="ascii")  # noqa: SIM115 - the caller closes it
+        held = open(lock, "a+", encoding="ascii", opener=_open_private)  # noqa: SIM115 - the caller closes it
     except OSError as error:
         raise Unavailable(f"{lock}: {error.strerror or error}") from error
     try:
