@@ -34,6 +34,7 @@ from .metrics import Counters, Metrics
 from .pings import TURNS, PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
+from .readiness import Readiness
 from .room_classes import RoomClasses
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
 from .session import Session
@@ -99,6 +100,7 @@ class Node:
             config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead, self._seen
         )
         self.draining = False
+        self._readiness = Readiness(store, broker, self.clock, EVERYWHERE)
         self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: list[asyncio.Task[None]] = []
@@ -168,12 +170,7 @@ class Node:
         failing = {}
         if self.draining:
             failing["node"] = "draining"
-        try:
-            await asyncio.wait_for(self.store.ping(), 5.0)
-        except (Unavailable, TimeoutError) as error:
-            log.warning("readiness: %s", error)
-            failing["store"] = "no answer"
-        return failing
+        return failing | await self._readiness.failing()
 
     def backends(self) -> dict[str, object]:
         """Those in use, by name, for the metrics."""
@@ -321,6 +318,9 @@ class Node:
         try:
             if event == "room:changes":
                 self.counters.deliveries += self.presence.on_changes(room, payload)
+                return
+            if event == "ready":
+                self._readiness.heard(payload)
                 return
             if event == "to":
                 self.counters.deliveries += self._on_targeted(payload)

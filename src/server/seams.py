@@ -217,7 +217,7 @@ class Store(Protocol):
         """Finishes what was submitted, then closes. Idempotent."""
 
     async def ping(self) -> None:
-        """Returns when the store answers; ``Unavailable`` otherwise. For readiness."""
+        """Returns when the store has written something; ``Unavailable`` otherwise. For readiness."""
 
     async def setting(self, key: str, default: Callable[[], str]) -> str:
         """The stored value of ``key``; on first use ``default()`` is stored and returned, atomically."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 from typing import Any
 
 import pytest
 
+from syncline.server import readiness
 from syncline.server.app import App
+from tests.serving import Serve
 
 
 class EagerGather:
@@ -58,3 +62,42 @@ async def test_a_node_ends_though_a_task_ends_just_then(app: App, monkeypatch: p
     await node.stop()
     assert ended == ["first", "second"]
     assert not node._tasks
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+async def test_a_node_that_cannot_write_is_not_ready(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading goes on as ever when the disk is full."""
+    monkeypatch.setattr(readiness, "HOLDS", 0.0)
+    async with serve() as app:
+        assert await app.node.ready() == {}
+        log = os.stat(app.node.config.store.path + "-wal")
+        usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.st_size, usual[1]))
+        try:
+            assert await app.node.ready() == {"store": "no answer"}
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        assert await app.node.ready() == {}
+
+
+async def test_a_node_that_cannot_deliver_is_not_ready(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "HOLDS", 0.0)
+    monkeypatch.setattr(readiness, "PATIENCE", 0.05)
+    monkeypatch.setattr(app.node.broker, "publish_ephemeral", lambda room, event, payload: None)
+    assert (await app.node.ready())["broker"] == "no answer"
+
+
+async def test_who_asks_often_costs_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "HOLDS", 3600.0)
+    asked = 0
+    ping = app.node.store.ping
+
+    async def counted() -> None:
+        nonlocal asked
+        asked += 1
+        await ping()
+
+    monkeypatch.setattr(app.node.store, "ping", counted)
+    assert await asyncio.gather(*(app.node.ready() for _ in range(50))) == [{}] * 50
+    assert await app.node.ready() == {}
+    assert asked == 1
