@@ -90,7 +90,7 @@ def _announce(text: str) -> None:
 def serve(arguments: argparse.Namespace) -> int:
     options = {"server.host": arguments.host, "server.port": arguments.port, "log.level": arguments.log_level}
     config = _load(arguments, {key: value for key, value in options.items() if value is not None})
-    logs.configure(config.log.level, config.log.format)
+    logs.configure(config.log.level, config.log.format, waiting=config.log.waiting)
     _raise_descriptor_limit(config.limits.connections)
     from . import app
 

@@ -358,8 +358,7 @@ class BrokerConfig:
 class EventsConfig:
     backend: str = setting(
         "none",
-        "Where messages are also logged, for other systems to read. store: with the store's backend. Each costs a second transaction, and"
-        " what was stored just before a crash may be missing.",
+        "Where messages are also logged, for other systems. store: with the store's backend. A crash may cost the newest.",
         choices=("store", "none", "memory", "sqlite"),
     )
     keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)
@@ -369,6 +368,7 @@ class EventsConfig:
 class LogConfig:
     level: str = setting("info", "Least severe level that is written.", choices=("debug", "info", "warning", "error"))
     format: str = setting("auto", "auto: console on a terminal, JSON otherwise.", choices=("auto", "console", "json"))
+    waiting: int = setting(10_000, "Lines that wait for who reads them; more are dropped.", low=100, high=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import re
 import sys
+import threading
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
 import structlog
@@ -122,8 +125,66 @@ class _Handler(logging.StreamHandler[TextIO]):
         pass
 
 
-def configure(level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+class _Background(_Handler):
+    """Lines are written by a thread: whoever reads standard error, or does not (a full pipe), never holds up the event loop.
+
+    ``most`` lines wait; more are dropped, counted, and told of when there is room again.
+    """
+
+    def __init__(self, stream: TextIO, most: int) -> None:
+        super().__init__(stream)
+        self.dropped = 0
+        self._most = most
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # A daemon: one that is stuck in a write must not keep the process.
+        self._thread = threading.Thread(target=self._write, name="syncline-log", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() >= self._most:
+            self.dropped += 1
+            return
+        try:
+            self._lines.put(self.format(record))
+        except Exception:  # as every handler does: what cannot be formatted is not worth more than the rest
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Nothing: the thread writes as fast as it can."""
+
+    def close(self) -> None:
+        """Writes what waits, for a second at most."""
+        self._lines.put(None)
+        self._thread.join(1.0)
+        super().close()
+
+    def _write(self) -> None:
+        told = 0
+        while (line := self._lines.get()) is not None:
+            if self.dropped > told and self._lines.qsize() < self._most // 2:
+                missing, told = self.dropped - told, self.dropped
+                text = "%d lines of this log were dropped: nobody took them"
+                record = logging.LogRecord("syncline.log", logging.WARNING, __file__, 0, text, (missing,), None)
+                self._put(self.format(record))
+            self._put(line)
+
+    def _put(self, line: str) -> None:
+        with suppress(OSError, ValueError):  # closed, or a full disk
+            self.stream.write(line + self.terminator)
+            self.stream.flush()
+
+
+def dropped() -> int:
+    """Lines that were dropped since the start."""
+    return sum(one.dropped for one in logging.getLogger().handlers if isinstance(one, _Background))
+
+
+def configure(
+    level: str = "info", format: str = "auto", stream: TextIO | None = None, *, waiting: int | None = None
+) -> None:
     """Sets logging up for the whole process; calling it again replaces what it did.
+
+    ``waiting``: lines that may wait for a thread that writes them; None: each is written before the call that logs it returns.
 
     ``level``: debug, info, warning or error. ``format``: auto (console on a terminal, else JSON), console or json.
     ``stream``: standard error by default.
@@ -131,11 +192,13 @@ def configure(level: str = "info", format: str = "auto", stream: TextIO | None =
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
     kind = ("console" if terminal else "json") if format == "auto" else format
-    handler = _Handler(stream)
+    handler = _Handler(stream) if waiting is None else _Background(stream, waiting)
     handler.setFormatter(formatter(kind, colours=terminal and kind == "console"))
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:
         root.removeHandler(old)
+        if isinstance(old, _Background):
+            old.close()
     root.addHandler(handler)
     number = logging.getLevelNamesMapping()[level.upper()]
     root.setLevel(number)

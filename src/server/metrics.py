@@ -21,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from .. import __version__
+from . import log as logs
 from .config import Config
 from .counters import Counters, Histogram
 
@@ -270,6 +271,7 @@ class _NodeCollector(Collector):
             ("unproven", "Deliveries that a digest did not prove.", counters.deliveries_unproven),
         ):
             yield _by(f"syncline_deliveries_{name}", text, "class", {"history": 0, **found})
+        yield _counter("syncline_log_lines_dropped", "Lines of the log that nobody took.", logs.dropped())
         yield _counter("syncline_events_lost", "Messages that the event log did not take.", counters.events_lost)
         yield _counter("syncline_publish_failures", "Messages that the broker did not take.", counters.publish_failures)
         yield _counter(

@@ -24,6 +24,8 @@ from syncline.server import cli
 from syncline.server.backends.jwt import JwtAuth
 from syncline.server.config import AuthConfig
 
+from .rawclient import RawClient
+
 SECRET = "a secret for tests that is long enough"
 
 
@@ -275,6 +277,25 @@ def test_a_store_that_cannot_be_opened(capsys: pytest.CaptureFixture[str]) -> No
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_that_nobody_reads_holds_nothing_up(servers: list[Server]) -> None:
+    """Its pipe is full after 64 KiB."""
+    servers.append(server := Server("--log-level", "debug", SYNCLINE_LOG__WAITING="100").wait_ready())
+    port = int(server.url.rpartition(":")[2])
+    dropped = 0
+    while not dropped:
+        for _ in range(50):
+            with RawClient(port) as client:
+                client.handshake()
+        code, metrics = server.get("/metrics")
+        assert code == 200
+        (line,) = re.findall(r"^syncline_log_lines_dropped_total (\S+)$", metrics, re.MULTILINE)
+        dropped = int(float(line))
+    code, err = server.end()  # which reads it
+    assert code == 0
+    told = [json.loads(line)["message"] for line in err.splitlines()]
+    assert any("lines of this log were dropped" in message for message in told)
 
 
 def test_serve_until_sigterm(servers: list[Server], capsys: pytest.CaptureFixture[str]) -> None:
