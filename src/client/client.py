@@ -134,11 +134,12 @@ class Client:
         await self.request("room:create", data)
 
     async def set_presence(self, status: Status, metadata: Any = None, *, room: str | None = None) -> None:
-        """For one room or, without, for all rooms of this connection."""
+        """For one room or, without, for all rooms of this connection. It is said again where the server forgot it meanwhile."""
         data: dict[str, Any] = {"status": status, "metadata": metadata}
-        if room is not None:
-            data["room"] = room
-        await self.request("presence:update", data)
+        await self.request("presence:update", data if room is None else data | {"room": room})
+        for name, joined in self._rooms.items():
+            if room in (None, name):
+                joined._said = data
 
     # Documents -------------------------------------------------------------------------------------------------------
     @overload

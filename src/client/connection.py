@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -265,9 +265,9 @@ class Connection:
             if refused is not None and isinstance(error, ConnectionLost):
                 raise refused from error
             raise
+        self._opened.set()  # first: what waited goes before what is asked for when this is told
         self._set_state("open")
         self._owner.on_open(self.identity)
-        self._opened.set()
 
     async def _fresh_token(self) -> str:
         assert self._get_token is not None
@@ -351,19 +351,32 @@ class Connection:
         returned. Raises RequestError (with the code), ConnectionLost, RequestTimeout, Disconnected, Closed, and
         ValueError or TypeError for data that cannot be sent.
         """
+        async with self.turn(event):
+            return await self.attempt(event, data, accept)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, event: str) -> AsyncIterator[None]:
+        """A place among the ``max_pending`` requests under way, in order of arrival. Raises RequestTimeout.
+
+        Who tries again keeps it over all ``attempt``s: else who came later would go before.
+        """
         try:
             async with asyncio.timeout(self.options.request_timeout), self._slots:
-                while True:
-                    await self._until_open()
-                    link = self._link
-                    if link is None or link.lost:
-                        await asyncio.sleep(0)
-                    elif link.writable.is_set():
-                        return await self._ask(event, data, accept)
-                    else:
-                        await link.writable.wait()
+                yield
         except TimeoutError as error:
             raise RequestTimeout(f"{event} was not answered in time") from error
+
+    async def attempt(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
+        """One try of a ``request``, within a ``turn``."""
+        while True:
+            await self._until_open()
+            link = self._link
+            if link is None or link.lost:
+                await asyncio.sleep(0)
+            elif link.writable.is_set():
+                return await self._ask(event, data, accept)
+            else:
+                await link.writable.wait()
 
     def post(self, event: str, data: Any = None, answer: Answer | None = None) -> None:
         """Writes at once or, on a link that is gone, not at all. For what heals by itself after a reconnect.

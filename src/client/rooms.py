@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from .callbacks import Callbacks
 from .codec import Received
-from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError, RequestTimeout
+from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError
 from .proof import Position, Proof
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ class Room:
         self.room_class = "history"
         self.position = Position(0, "")
         self.occupancy = Occupancy(0, 0)
+        self._said: dict[str, Any] | None = None  # one's presence here
         self.history: list[Publication] = []
         self.recovered: bool | None = None
         self.error: ClientError | None = None
@@ -190,20 +191,18 @@ class Room:
         return Position(result["offset"], result["epoch"])
 
     async def _persist(self, message: dict[str, Any]) -> Any:
-        try:
-            async with asyncio.timeout(self._client.connection.options.request_timeout):
-                while True:
-                    self._check()
-                    try:
-                        return await self._client.request("message:send", message)
-                    except ConnectionLost:
-                        pass  # the next request waits for the next link, where the joins go first
-                    except RequestError as error:
-                        if error.code != "not_a_member" or not self._joining:
-                            raise
-                        await self._joined_again.wait()  # that join failed for a reason that passes
-        except TimeoutError as error:
-            raise RequestTimeout("message:send was not answered in time") from error
+        connection = self._client.connection
+        async with connection.turn("message:send"):
+            while True:
+                self._check()
+                try:
+                    return await connection.attempt("message:send", message)
+                except ConnectionLost:
+                    pass  # the next attempt waits for the next link, where the joins go first
+                except RequestError as error:
+                    if error.code != "not_a_member" or not self._joining:
+                        raise
+                    await self._joined_again.wait()  # that join failed for a reason that passes
 
     async def send_event(
         self, name: str, data: Any = None, *, users: Sequence[str] = (), connections: Sequence[str] = ()
@@ -324,9 +323,16 @@ class Room:
         for publication in publications:
             self._publish(publication)
         self.position = position
+        self._say_again()
         if listed_all and self.occupancy.users == len(members):  # else they are only some of them
             self._tell_changes(before)
         return self
+
+    def _say_again(self) -> None:
+        """One's presence, when the server has forgotten it: after the grace period, or a restart."""
+        said, own = self._said, self._members.get(self._client.user)
+        if said is not None and (own is None or (own.status, own.metadata) != (said["status"], said["metadata"])):
+            self._client.connection.post("presence:update", {"room": self.name, **said}, lambda result, error: None)
 
     def _tell_changes(self, before: dict[str, Member]) -> None:
         """Who came, left or changed while nothing of it could be told."""

@@ -16,6 +16,7 @@ from syncline.client import (
     Disconnected,
     Member,
     Occupancy,
+    Options,
     Position,
     Publication,
     RequestError,
@@ -75,6 +76,33 @@ async def test_many_sends_at_once_share_frames_and_keep_their_order(open_client:
     positions = await asyncio.gather(*(room.send(number) for number in range(300)))
     assert [position.offset for position in positions] == list(range(1, 301))
     assert [(await anext(stream)).data for _ in range(300)] == list(range(300))
+
+
+@pytest.mark.parametrize("pending", [4, 1024])
+async def test_sends_keep_their_order_over_a_lost_connection(open_client: Open, pending: int) -> None:
+    """Also those beyond ``max_pending``, those made while away, and those made in the moment in which it is back."""
+    clock = GateClock()
+    options = Options(max_pending=pending, backoff=QUICK, clock=clock)
+    ada, bob = await open_client(options=options), await open_client()
+    room = await ada.join("team")
+    watched = (await bob.join("team")).messages()
+    sending = [asyncio.ensure_future(room.send(number)) for number in range(20)]
+
+    def back(state: str) -> None:
+        if state == "open":
+            sending.extend(asyncio.ensure_future(room.send(number)) for number in range(40, 50))
+
+    ada.on_state(back)
+    got = [(await anext(watched)).data]
+    clock.gate.clear()
+    cut(ada)
+    await until(lambda: ada.state == "waiting")
+    sending.extend(asyncio.ensure_future(room.send(number)) for number in range(20, 40))
+    await asyncio.sleep(0)
+    clock.gate.set()
+    got += [(await anext(watched)).data for _ in range(49)]
+    assert got == list(range(50))
+    await asyncio.gather(*sending)
 
 
 async def test_a_large_room_is_counted(tmp_path: Path, codec: str) -> None:
@@ -138,6 +166,29 @@ async def test_who_came_and_left_while_one_was_away(open_client: Open) -> None:
         [("left", bob.user, "online"), ("presence", eve.user, "busy"), ("joined", coming.user, "online")]
     )
     assert changing.members[ada.user].status == "online"
+
+
+async def test_presence_is_said_again_where_it_was_forgotten(tmp_path: Path) -> None:
+    async with serving(tmp_path, presence={"grace_seconds": 0.0}) as app, contextlib.AsyncExitStack() as stack:
+        ada = await stack.enter_async_context(await connect(ws_url(app), backoff=QUICK))
+        bob = await stack.enter_async_context(await connect(ws_url(app)))
+        rooms = [await ada.join("team"), await ada.join("other")]
+        watched = [await bob.join("team"), await bob.join("other")]
+        await ada.set_presence("busy", {"call": 1})
+        await rooms[1].set_presence("away")
+
+        def seen() -> list[tuple[str, Any]]:
+            members = [room.members[ada.user] for room in watched if ada.user in room.members]
+            return [(member.status, member.metadata) for member in members]
+
+        said = [("busy", {"call": 1}), ("away", None)]
+        await until(lambda: seen() == said)
+        told: list[str] = []
+        watched[0].on_members(lambda kind, member: told.append(kind))
+        ada.connection.identity.pop("connection")  # it cannot resume: as after a restart
+        cut(ada)
+        await until(lambda: ada.reconnects == 1 and "left" in told)
+        await until(lambda: seen() == said)
 
 
 async def test_who_comes_is_not_as_who_left() -> None:
