@@ -417,7 +417,7 @@ async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmissio
     append = app.node.store.append
 
     def hold(document: str, generation: str, turn: Turn, done: Any) -> None:
-        held.append((document, turn, done))
+        held.append((document, generation, turn, done))
 
     async with dial(app.url, name="Ada") as old, dial(app.url, name="Bob") as bob:
         token = (await old.call("auth:refresh"))["token"]
