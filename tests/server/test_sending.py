@@ -34,8 +34,8 @@ async def test_a_message_with_a_key_is_published_once(app: App) -> None:
         assert app.node.counters.publish_duplicates == 2
 
 
-async def test_a_duplicate_is_logged_with_its_position(app: App) -> None:
-    async with dial(app.url, name="Ada") as ada:
+async def test_a_duplicate_is_logged_with_its_position(serve: Serve, backend: str) -> None:
+    async with serve(events={"backend": backend}) as app, dial(app.url, name="Ada") as ada:
         await ada.call("room:join", room="r")
         for _ in range(2):
             await ada.call("message:send", room="r", data=1, idempotency_key="k")

@@ -37,7 +37,7 @@ def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> 
     """``mode``: rw, or rwc to create the file; ``busy_timeout`` in seconds. Raises NotOurs, sqlite3.Error."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
-    if mode == "rwc" and not path.exists():
+    if mode == "rwc":
         with suppress(OSError), open(path, "xb", opener=_open_private):
             pass  # SQLite gives its mode to what it makes beside it, and says better why it cannot be made
     connection = sqlite3.connect(
