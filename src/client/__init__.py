@@ -21,6 +21,7 @@ from .errors import (
     ProtocolViolation,
     RequestError,
     RequestTimeout,
+    Undecodable,
 )
 from .history import Blame, BlameRange, History, HistoryEntry, Version
 from .proof import Position, Proof
@@ -67,6 +68,7 @@ __all__ = [
     "SystemClock",
     "TypedDocument",
     "TypedOrigin",
+    "Undecodable",
     "Version",
     "connect",
 ]

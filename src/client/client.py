@@ -16,7 +16,7 @@ from .callbacks import Callbacks
 from .codec import CodecName, Received
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
-from .errors import ClientError, RequestError
+from .errors import ClientError, RequestError, Undecodable
 from .heartbeat import Heartbeat
 from .rooms import CustomEvent, Room, Status
 from .typed_document import TypedDocument
@@ -257,8 +257,12 @@ class Client:
 
     def on_message_received(self, received: Received) -> None:
         if self._on_push:
-            data = structs.asdict(received) | {"data": self.connection.decode(received.data)}
-            self._on_push.fire("message:received", data)
+            try:
+                data = structs.asdict(received) | {"data": self.connection.decode(received.data)}
+            except Undecodable:
+                pass  # the room says so
+            else:
+                self._on_push.fire("message:received", data)
         room = self._rooms.get(received.room)
         if room is not None:
             room._message(received)

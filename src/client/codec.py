@@ -10,10 +10,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from .errors import ProtocolViolation
+from .errors import ProtocolViolation, Undecodable
 
 CodecName = Literal["json", "msgpack"]
 NOTHING = msgspec.Raw(b"")
+#: What msgspec's decoders raise for bytes that they do not take.
+_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Incoming(msgspec.Struct):
@@ -58,6 +60,7 @@ class Codec:
         self._incoming = kind.Decoder(Incoming | list[Incoming]).decode
         self._received = kind.Decoder(Received).decode
         self._joined = kind.Decoder(_Joined).decode
+        self._fields = kind.Decoder(dict[str, msgspec.Raw]).decode
 
     def encode(self, envelope: dict[str, Any]) -> bytes:
         """Raises TypeError or ValueError when the data has no form in this encoding."""
@@ -78,39 +81,40 @@ class Codec:
         """Raises ProtocolViolation. The raw values live as long as ``frame``."""
         try:
             value = self._incoming(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _REFUSALS as error:
             raise self._violation("a frame", error) from error
         return value if isinstance(value, list) else [value]
 
     def value(self, raw: msgspec.Raw) -> Any:
-        """A value of its own; None for what is absent. Raises ProtocolViolation."""
+        """A value of its own; None for what is absent. Raises Undecodable."""
         if not raw:
             return None
         try:
             return self._value(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._violation("a value", error) from error
+        except _REFUSALS as error:
+            raise Undecodable(f"a value that cannot be decoded: {error}") from error
 
     def received(self, raw: msgspec.Raw) -> Received:
         """Raises ProtocolViolation. Its payload lives as long as the frame."""
         try:
             received: Received = self._received(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _REFUSALS as error:
             raise self._violation("message:received", error) from error
         return received
 
     def result(self, envelope: Incoming) -> Any:
-        """The value of a reply's result. The publications of `room:joined` are ``Received``, of bytes of their own."""
+        """The value of a reply's result. The publications of `room:joined` are ``Received``, of bytes of their own.
+
+        Raises ProtocolViolation, Undecodable.
+        """
         if envelope.event != "room:joined":
             return self.value(envelope.result)
         raw = envelope.result.copy()
-        result = self.value(raw)
-        if not isinstance(result, dict):
-            raise ProtocolViolation("room:joined without a result")
         try:
-            publications = self._joined(raw).publications
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            fields, publications = self._fields(raw), self._joined(raw).publications
+        except _REFUSALS as error:
             raise self._violation("room:joined", error) from error
+        result = {name: self.value(field) for name, field in fields.items() if name != "publications"}
         return {**result, "publications": publications}
 
     def _violation(self, what: str, error: Exception) -> ProtocolViolation:

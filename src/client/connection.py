@@ -35,6 +35,7 @@ from .errors import (
     ProtocolViolation,
     RequestError,
     RequestTimeout,
+    Undecodable,
 )
 from .link import Link, open_link
 
@@ -340,7 +341,7 @@ class Connection:
             raise self._ended
 
     def decode(self, raw: Raw) -> Any:
-        """The value of a raw payload. Raises ProtocolViolation."""
+        """The value of a raw payload. Raises Undecodable."""
         return self._codec.value(raw)
 
     # Requests --------------------------------------------------------------------------------------------------------
@@ -466,7 +467,12 @@ class Connection:
                 continue  # timed out or cancelled
             error = self._codec.value(envelope.error)
             if error is None:
-                answer(self._codec.result(envelope), None)
+                try:
+                    result = self._codec.result(envelope)
+                except Undecodable as undecodable:
+                    answer(None, undecodable)
+                else:
+                    answer(result, None)
             elif not self._authenticated and envelope.id != self._auth_id:
                 answer(
                     None, ConnectionLost("not authenticated")
@@ -482,7 +488,11 @@ class Connection:
             if self._authenticated:
                 self._owner.on_message_received(self._codec.received(envelope.data))
             return
-        data = self._codec.value(envelope.data)
+        try:
+            data = self._codec.value(envelope.data)
+        except Undecodable as error:
+            log.warning("%s was passed over: %s", event, error)
+            return
         if not event or not isinstance(data, dict):
             raise ProtocolViolation("a push without event or data")
         if event == "auth:expiring":

@@ -60,5 +60,9 @@ class ProtocolViolation(ClientError):
     """The server sent something that is not the protocol; the connection is given up and made anew."""
 
 
+class Undecodable(ClientError):
+    """A value that the decoder here does not hold: nested too deeply, beyond the numbers. It costs that one message or answer."""
+
+
 class Diverged(ClientError):
     """The local text and the server's history do not fit together; the document is loaded anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +14,13 @@ from msgspec import Struct
 
 from .callbacks import Callbacks
 from .codec import Received
-from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError
+from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError, Undecodable
 from .proof import Position, Proof
 
 if TYPE_CHECKING:
     from .client import Client
+
+log = logging.getLogger("syncline.client")
 
 Status = Literal["online", "away", "busy"]
 # Joining again failed for a reason that passes.
@@ -289,7 +292,7 @@ class Room:
         try:
             position = Position(result["position"]["offset"], result["position"]["epoch"])
             received: list[Received] = result["publications"]
-            publications = [self._publication(entry) for entry in received]
+            publications = [entry for entry in map(self._publication, received) if entry is not None]
             members = {entry["user"]: _member(entry) for entry in result["members"]}
             self.role, recovered = result["role"], result["recovered"]
             listed_all = self.occupancy.users == len(self._members)
@@ -316,7 +319,7 @@ class Room:
             return self
         had, self.recovered = self.position, recovered
         if not recovered:
-            offset = publications[0].offset - 1 if publications else position.offset
+            offset = received[0].offset - 1 if received else position.offset
             known = had.offset if had.epoch == position.epoch else 0
             self.position = Position(max(offset, known), position.epoch)
             self._on_gap.fire(had, self.position)
@@ -404,7 +407,11 @@ class Room:
         else:
             if self.proof.fold(offset, received.data):
                 self._client._heartbeat.ask([self])
-            self._deliver(self._publication(received))
+            publication = self._publication(received)
+            if publication is not None:
+                self._deliver(publication)
+            else:
+                self.position = Position(offset, received.epoch)
 
     def _sent(self, offset: int, epoch: str, hashed: int) -> None:
         """One's own message that is not sent back, in its place in the order."""
@@ -454,16 +461,15 @@ class Room:
             stream._put(publication)
         self._on_message.fire(publication)
 
-    def _publication(self, received: Received) -> Publication:
-        return Publication(
-            received.room,
-            received.offset,
-            received.epoch,
-            received.user,
-            received.name,
-            received.time,
-            self._client.connection.decode(received.data),
-        )
+    def _publication(self, received: Received) -> Publication | None:
+        """None when its payload cannot be decoded: that costs this one message, not the link."""
+        try:
+            data = self._client.connection.decode(received.data)
+        except Undecodable as error:
+            log.warning("room %s: the message at %d was passed over: %s", self.name, received.offset, error)
+            return None
+        sent = (received.room, received.offset, received.epoch, received.user, received.name, received.time)
+        return Publication(*sent, data)
 
     def _drop_stream(self, stream: MessageStream) -> None:
         if stream in self._streams:

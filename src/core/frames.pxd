@@ -37,3 +37,4 @@ cpdef int close_code(bytes payload) except -1
 cpdef bytes encode_frame(int opcode, bytes payload, bint compressed=*)
 cpdef bytes encode_close(int code, str reason)
 cpdef bint is_utf8(bytes data) except -1
+cdef bint utf8_valid(const uint8_t* data, Py_ssize_t size) noexcept nogil

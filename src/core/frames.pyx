@@ -119,7 +119,12 @@ cpdef bint is_utf8(bytes data) except -1:
     """Whether ``data`` is well-formed UTF-8 (RFC 3629)."""
     if data is None:
         raise TypeError("data must be bytes")
-    return _utf8_step(_ACCEPT, <const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data)) == _ACCEPT
+    return utf8_valid(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+
+cdef bint utf8_valid(const uint8_t* data, Py_ssize_t size) noexcept nogil:
+    # noexcept: as _utf8_step.
+    return _utf8_step(_ACCEPT, data, size) == _ACCEPT
 
 
 cdef void _unmask(uint8_t* out, const uint8_t* data, Py_ssize_t size, uint32_t mask, unsigned int phase) noexcept nogil:

@@ -194,7 +194,7 @@ cdef class Push:
         try:
             return transcode(self._body, self._codec, codec)
         except ValueError:
-            # A payload without a counterpart arrives as null rather than not at all (docs/protocol.md, Envelopes).
+            # What an older server let in arrives as null rather than not at all.
             return _encode(codec, None)
 
     cpdef bytes frame(self, str codec):

@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from ..core.errors import SynclineError
+from ..core.payload import check_payload
 from ..core.room import Position, Publication
 from ..core.wire import Push
 from .config import Config
@@ -80,11 +82,14 @@ def routes(node: Publishing) -> list[Route]:
 
     async def publish(request: Request) -> Response:
         told = await _body(request, config.body_bytes, messages.decode)
+        _check(told.data)
         outcomes = [await _published(node, room, told) for room in dict.fromkeys(told.rooms)]
         return JSONResponse({"results": [await outcome for outcome in outcomes]}, headers={"cache-control": "no-store"})
 
     async def send(request: Request) -> Response:
-        _tell(node, await _body(request, config.body_bytes, event.decode))
+        told = await _body(request, config.body_bytes, event.decode)
+        _check(told.data)
+        _tell(node, told)
         return Response(status_code=202)
 
     def guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -112,6 +117,13 @@ async def _body(request: Request, limit: int, decode: Callable[[bytes], T]) -> T
     except (ValueError, RecursionError) as error:
         text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
         raise HTTPException(400, text) from error
+
+
+def _check(payload: msgspec.Raw) -> None:
+    try:
+        check_payload("json", bytes(payload))
+    except SynclineError as error:
+        raise HTTPException(400, error.message) from error
 
 
 async def _published(node: Publishing, room: str, told: Messages) -> Awaitable[dict[str, Any]]:

@@ -9,6 +9,7 @@ import msgspec
 
 from ...core import wire
 from ...core.errors import ErrorCode, SynclineError
+from ...core.payload import check_payload
 from ...core.room import Position, Publication
 from ..events import CustomEvent, MessageSend, Targets
 from ..requests import Request
@@ -23,15 +24,11 @@ EVENTS = Events()
 
 
 def payload_of(session: Session, raw: msgspec.Raw) -> bytes:
-    """The raw payload. One that came as MessagePack is checked here: JSON members must be able to have it."""
+    """The raw payload: one that every member can decode. Raises SynclineError(invalid_data)."""
     payload = bytes(raw)
     if not payload:
         return b"null" if session.codec == "json" else b"\xc0"
-    if session.codec == "msgpack":
-        try:
-            wire.transcode(payload, "msgpack", "json")
-        except ValueError as error:
-            raise SynclineError(ErrorCode.INVALID_DATA, str(error)) from error
+    check_payload(session.codec, payload)
     return payload
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import ErrorCode, SynclineError
+from ...core.payload import check_payload
 from ..events import PresenceUpdate
 from ..requests import Request
 from ..session import Session
@@ -21,8 +22,9 @@ def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str
     limit = session.node.config.presence.metadata_bytes
     metadata: bytes | None = None
     if bytes(data.metadata):
+        check_payload(session.codec, bytes(data.metadata))
         try:
-            # Decoded and encoded anew, so that whatever lists it later can rely on it.
+            # Decoded and encoded anew: kept as JSON, whatever it came as.
             value = (msgspec.json if session.codec == "json" else msgspec.msgpack).decode(data.metadata)
             metadata = None if value is None else msgspec.json.encode(value)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:

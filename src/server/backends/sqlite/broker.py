@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from ....core.payload import deliverable
 from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 from .database import Database
@@ -243,7 +244,10 @@ class SqliteBroker(Part):
                 " WHERE room = ? AND epoch = ? AND publications.offset <= ? ORDER BY publications.offset",
                 (room, epoch, newest),
             )
-            return [Publication(*row) for row in rows]
+            return [
+                Publication(room, user, name, time, codec, deliverable(codec, data), offset, epoch)
+                for room, user, name, time, codec, data, offset, epoch in rows
+            ]
 
         stored = await self._database.read(work)
         if channel.complete or channel.ring.epoch != epoch:
