@@ -24,7 +24,8 @@ from syncline.core.nodes cimport (
     Inner,
     Leaf,
     filled,
-    give,
+    give_inner,
+    give_leaf,
     insert_child,
     move_children,
     remove_child,
@@ -210,7 +211,11 @@ cdef void tree_write(
             write_long(self, position, kind, data, start, length)
             return
         offset = size_of(self, leaf)
-        if position == self.start + offset:
+        if position < self.start + offset:
+            offset //= 2
+            split_leaf(self, offset - is_low(cell_of(leaf, offset)))
+            seek(self, position, False)
+        elif not room_behind(self, position, cells):
             # Typing at the end of a chunk leaves it full.
             settle(self)
             leaf = take_leaf(self)
@@ -218,9 +223,6 @@ cdef void tree_write(
             leaf.start = <int32_t>cells
             attach(self, leaf)
             return
-        offset //= 2
-        split_leaf(self, offset - is_low(cell_of(leaf, offset)))
-        seek(self, position, False)
         leaf = self.leaf
     move_gap(self, leaf, position - self.start)
     wide = encode(kind, data, start, length, cells_of(leaf) + leaf.start)
@@ -232,6 +234,22 @@ cdef void tree_write(
     self.grown += cells
     self.widened += wide
     self.dirty = True
+
+
+cdef bint room_behind(Tree *self, Py_ssize_t position, Py_ssize_t cells) noexcept:  # walks pointers
+    """Moves the finger to the chunk that begins at ``position`` when that has room, else leaves it on the one that ends there.
+
+    Without it, text put in at the same place again and again would take a chunk each time.
+    """
+    if position == self.size:
+        return False
+    seek(self, position, True)
+    if cells <= self.leaf.end - self.leaf.start:
+        return True
+    settle(self)
+    self.leaf = NULL
+    seek(self, position, False)
+    return False
 
 
 cdef Py_ssize_t fitting(
@@ -331,7 +349,7 @@ cdef void shrink(Tree *self) noexcept:  # frees and moves memory
         join(self, <Leaf *>inner.children[slot - 1], <Leaf *>inner.children[slot])
         inner.sizes[slot - 1] += inner.sizes[slot]
         inner.wides[slot - 1] += inner.wides[slot]
-    give(inner.children[slot], &self.spare_leaves, &self.leaves)
+    give_leaf(self, <Leaf *>inner.children[slot])
     self.leaf = NULL
     remove_child(inner, slot)
     while level > 0 and inner.count < self.fanout // 4 + (self.fanout < 8):
@@ -344,7 +362,7 @@ cdef void shrink(Tree *self) noexcept:  # frees and moves memory
         inner = <Inner *>self.root
         self.root = inner.children[0]
         self.depth -= 1
-        give(inner, &self.spare_inners, &self.inners)
+        give_inner(self, inner)
 
 
 cdef void join(Tree *self, Leaf *left, Leaf *right) noexcept:  # there is room
@@ -372,7 +390,7 @@ cdef bint join_inners(Tree *self, Inner *parent, int slot) noexcept:  # frees an
         (<Inner *>parent.children[slot - 1]).hashed = False
         parent.sizes[slot - 1] += parent.sizes[slot]
         parent.wides[slot - 1] += parent.wides[slot]
-    give(inner, &self.spare_inners, &self.inners)
+    give_inner(self, inner)
     remove_child(parent, slot)
     return True
 

@@ -37,21 +37,26 @@ cdef struct Tree:
     bint dirty             # edited since the way was last set right
     Inner *path[MAX_DEPTH]
     int32_t slots[MAX_DEPTH]
+    Py_ssize_t leaves      # in the tree
+    Py_ssize_t inners
     # Nodes in reserve, linked through their first bytes.
     void *spare_leaves
     void *spare_inners
-    Py_ssize_t leaves
-    Py_ssize_t inners
+    Py_ssize_t leaves_spare
+    Py_ssize_t inners_spare
 
 cdef Tree *tree_new(int leaf_cells, int fanout) except NULL
 cdef Tree *tree_copy(Tree *source) except NULL
 cdef void tree_free(Tree *self) noexcept
 cdef int tree_check(Tree *self) except -1
 cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -1
+cdef void tree_release(Tree *self) noexcept
+cdef Py_ssize_t tree_bytes(Tree *self) noexcept
 cdef void settle(Tree *self) noexcept
 cdef Leaf *take_leaf(Tree *self) noexcept
 cdef Inner *take_inner(Tree *self) noexcept
-cdef void give(void *node, void **first, Py_ssize_t *count) noexcept
+cdef void give_leaf(Tree *self, Leaf *leaf) noexcept
+cdef void give_inner(Tree *self, Inner *inner) noexcept
 cdef void insert_child(Inner *inner, int at, void *node, Py_ssize_t size, Py_ssize_t wide) noexcept
 cdef void remove_child(Inner *inner, int at) noexcept
 cdef void move_children(Inner *source, Inner *target, int first) noexcept

@@ -8,15 +8,22 @@ from libc.string cimport memcpy, memmove
 cdef extern from "Python.h":
     void Py_FatalError(const char *message) noexcept
 
-# Spare nodes that stay beyond what an edit reserves, so that it seldom allocates.
-cdef Py_ssize_t KEPT = 2
+# Spare nodes that stay when an edit is done, so that the next one seldom allocates.
+cdef Py_ssize_t SPARE_LEAVES = 4
+cdef Py_ssize_t SPARE_INNERS = 8
 
 cdef Py_ssize_t live = 0
+cdef Py_ssize_t missing = 0
 
 
 def live_chunks() -> int:
     """How many nodes of trees are allocated in this process; for leak tests."""
     return live
+
+
+def missing_chunks() -> int:
+    """How many nodes were needed beyond what was reserved, in this process; tests hold it at 0."""
+    return missing
 
 
 cdef Tree *tree_new(int leaf_cells, int fanout) except NULL:
@@ -31,7 +38,7 @@ cdef Tree *tree_new(int leaf_cells, int fanout) except NULL:
     self.size = self.wide = self.start = self.grown = self.widened = 0
     self.dirty = False
     self.spare_leaves = self.spare_inners = NULL
-    self.leaves = self.inners = 0
+    self.leaves = self.inners = self.leaves_spare = self.inners_spare = 0
     try:
         tree_reserve(self, 0, 1)
     except MemoryError:
@@ -54,6 +61,7 @@ cdef Tree *tree_copy(Tree *source) except NULL:
     except MemoryError:
         tree_free(self)
         raise
+    self.leaves, self.inners = source.leaves, source.inners
     self.depth = source.depth
     self.size = source.size
     self.wide = source.wide
@@ -150,8 +158,8 @@ cdef void free_nodes(void *node, int depth) noexcept:  # only frees
 
 cdef void free_spares(Tree *self, Py_ssize_t leaves, Py_ssize_t inners) noexcept:  # only frees
     """All but so many."""
-    drop_spares(&self.spare_leaves, &self.leaves, leaves)
-    drop_spares(&self.spare_inners, &self.inners, inners)
+    drop_spares(&self.spare_leaves, &self.leaves_spare, leaves)
+    drop_spares(&self.spare_inners, &self.inners_spare, inners)
 
 
 cdef void drop_spares(void **first, Py_ssize_t *count, Py_ssize_t kept) noexcept:  # only frees
@@ -180,34 +188,76 @@ cdef int add_spares(void **first, Py_ssize_t *count, Py_ssize_t wanted, size_t s
 
 
 cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -1:
-    """Enough nodes for so many insertions of so many cells together. Raises MemoryError, with the text as it was.
+    """Enough nodes for so many insertions of so many cells together, and deletions between them. Raises MemoryError, with the text
+    as it was.
 
-    An insertion splits one chunk, and fills new ones but for an eighth and half a pair, the last as far as it goes. It may split the whole way
-    up; after that, along a run of new chunks, an inner node splits once in half a fan-out, its parents more seldom:
-    less than one inner node in all for each half - 1 chunks.
+    One insertion splits a chunk, and fills new ones but for an eighth and half a pair, the last as far as it goes. It may split the
+    whole way up; after that, along a run of new chunks, an inner node splits once in half a fan-out, its parents more seldom: less
+    than one inner node in all for each half - 1 chunks.
+
+    Many insertions take fewer than two chunks each, or a list of 49,000 single characters would reserve half a gigabyte. Say a chunk
+    has in credit what it holds above half its size. A short insertion (up to a quarter of a chunk) splits only what is three quarters
+    full, and the halves have no credit: so a quarter of a chunk is used up, of what the chunks had at the beginning (at most half of
+    each) and of what was inserted. It adds a chunk between two only if both are three quarters full, and that one must be filled
+    before it happens there again. A long insertion splits one chunk anywhere and begins one; there are at most cells / quarter. When
+    two chunks become one, that adds no more credit than the chunk which is given back is worth. Together less than four chunks
+    for each that there is and for each quarter inserted. Inner nodes likewise: a split takes half a fan-out of children.
     """
-    cdef Py_ssize_t leaves = 2 * inserts + cells // (filled(self) - 1)
-    cdef Py_ssize_t inners = (self.depth + 1) * inserts + leaves // (self.fanout // 2 - 1) + 1
+    cdef Py_ssize_t quarter = self.leaf_cells // 4, half = self.fanout // 2
+    cdef Py_ssize_t splits = 2 * inserts
+    cdef Py_ssize_t leaves, inners
+    if quarter >= 8:
+        splits = min(splits, 4 * self.leaves + 4 * (cells // quarter) + 8)
+    leaves = splits + cells // (filled(self) - 1)
+    inners = (self.depth + 1) * min(inserts, splits) + leaves // (half - 1) + 1
+    if half >= 8:
+        inners = min(inners, 2 * self.inners + 2 * (leaves // (half - 1)) + self.depth + 2)
     if cells > self.leaf_cells or inserts > 1:
         inners += 8 if self.fanout >= 16 else MAX_DEPTH  # what grows above the root meanwhile
-    if self.leaves > leaves + KEPT or self.inners > inners + KEPT:
-        free_spares(self, leaves + KEPT, inners + KEPT)
-    if leaves > self.leaves or inners > self.inners:
+    if leaves > self.leaves_spare or inners > self.inners_spare:
         try:
-            add_spares(&self.spare_leaves, &self.leaves, leaves, sizeof(Leaf) + self.leaf_cells * sizeof(uint16_t))
-            add_spares(&self.spare_inners, &self.inners, inners, sizeof(Inner))
+            add_spares(&self.spare_leaves, &self.leaves_spare, leaves, leaf_size(self))
+            add_spares(&self.spare_inners, &self.inners_spare, inners, sizeof(Inner))
         except MemoryError:
-            free_spares(self, KEPT, KEPT)
+            tree_release(self)
             raise
     return 0
 
 
-cdef Leaf *take_leaf(Tree *self) noexcept:  # what was reserved; a wrong bound must not go on
+cdef void tree_release(Tree *self) noexcept:  # only frees
+    """Gives back what was reserved and not needed, and what deletions left."""
+    free_spares(self, SPARE_LEAVES, SPARE_INNERS)
+
+
+cdef Py_ssize_t tree_bytes(Tree *self) noexcept:  # arithmetic
+    """Memory of the nodes, spare ones included."""
+    cdef Py_ssize_t inners = self.inners + self.inners_spare
+    return sizeof(Tree) + (self.leaves + self.leaves_spare) * leaf_size(self) + inners * <Py_ssize_t>sizeof(Inner)
+
+
+cdef inline Py_ssize_t leaf_size(Tree *self) noexcept:  # arithmetic
+    return sizeof(Leaf) + self.leaf_cells * sizeof(uint16_t)
+
+
+cdef void *unreserved(size_t size) noexcept:
+    """A node all the same, should the bound above be wrong: the edit is half done, so only want of memory ends it."""
+    global live, missing
+    cdef void *node = malloc(size)
+    if node == NULL:
+        Py_FatalError("syncline.core.chunks: no memory in the middle of an edit")
+    live += 1
+    missing += 1
+    return node
+
+
+cdef Leaf *take_leaf(Tree *self) noexcept:  # what was reserved
     cdef Leaf *leaf = <Leaf *>self.spare_leaves
     if leaf == NULL:
-        Py_FatalError("syncline.core.chunks: more chunks were needed than reserved")
-    self.spare_leaves = (<void **>leaf)[0]
-    self.leaves -= 1
+        leaf = <Leaf *>unreserved(leaf_size(self))
+    else:
+        self.spare_leaves = (<void **>leaf)[0]
+        self.leaves_spare -= 1
+    self.leaves += 1
     leaf.start = 0
     leaf.end = self.leaf_cells
     leaf.wide = 0
@@ -218,23 +268,29 @@ cdef Leaf *take_leaf(Tree *self) noexcept:  # what was reserved; a wrong bound m
 cdef Inner *take_inner(Tree *self) noexcept:  # as take_leaf
     cdef Inner *inner = <Inner *>self.spare_inners
     if inner == NULL:
-        Py_FatalError("syncline.core.chunks: more inner nodes were needed than reserved")
-    self.spare_inners = (<void **>inner)[0]
-    self.inners -= 1
+        inner = <Inner *>unreserved(sizeof(Inner))
+    else:
+        self.spare_inners = (<void **>inner)[0]
+        self.inners_spare -= 1
+    self.inners += 1
     inner.count = 0
     inner.hashed = False
     return inner
 
 
-cdef void give(void *node, void **first, Py_ssize_t *count) noexcept:  # only frees
-    global live
-    if count[0] < KEPT:
-        (<void **>node)[0] = first[0]
-        first[0] = node
-        count[0] += 1
-    else:
-        free(node)
-        live -= 1
+cdef void give_leaf(Tree *self, Leaf *leaf) noexcept:  # links it into a list
+    # Kept until the edit is done: what it inserts further on may count on it.
+    (<void **>leaf)[0] = self.spare_leaves
+    self.spare_leaves = leaf
+    self.leaves -= 1
+    self.leaves_spare += 1
+
+
+cdef void give_inner(Tree *self, Inner *inner) noexcept:  # as give_leaf
+    (<void **>inner)[0] = self.spare_inners
+    self.spare_inners = inner
+    self.inners -= 1
+    self.inners_spare += 1
 
 
 cdef void insert_child(Inner *inner, int at, void *node, Py_ssize_t size, Py_ssize_t wide) noexcept:  # there is room

@@ -19,6 +19,7 @@ cdef class Text:
     cdef Py_ssize_t size(self) noexcept
     cdef Py_ssize_t piece(self, Py_ssize_t position, Py_ssize_t end, const uint16_t **cells) noexcept
     cdef int reserve(self, Py_ssize_t extra, Py_ssize_t inserts) except -1
+    cdef void release(self) noexcept
     cdef int chop(self, Py_ssize_t extra, Py_ssize_t inserts) except -1
     cdef Text twin(self)
     cdef void swap(self, Text other) noexcept

@@ -21,7 +21,7 @@ from syncline.core.chunks cimport (
     tree_wide_before, tree_write,
 )
 from syncline.core.crc cimport crc_cells
-from syncline.core.nodes cimport FANOUT, Tree, tree_check, tree_copy, tree_free, tree_new, tree_reserve
+from syncline.core.nodes cimport FANOUT, Tree, tree_check, tree_copy, tree_free, tree_new, tree_release, tree_reserve
 from syncline.core.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.parts cimport (
     DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, count_points, has_astral, invalid, out_of_range,
@@ -137,6 +137,10 @@ cdef class Text:
         self.gap_end = capacity - tail
         self.capacity = capacity
         return 0
+
+    cdef void release(self) noexcept:  # only frees
+        if self.tree != NULL:
+            tree_release(self.tree)
 
     cdef int chop(self, Py_ssize_t extra, Py_ssize_t inserts) except -1:
         """From a gap buffer into chunks, with what ``reserve`` asks."""
@@ -328,8 +332,7 @@ cdef class Text:
         return self.reserve(operation.inserted, inserts)
 
     cdef int commit(self, Operation operation) except -1:
-        """Applies what ``require_applicable`` has let pass; fails only for want of memory, and then before any change.
-        """
+        """Applies what ``require_applicable`` let pass; fails only for want of memory, and then before any change."""
         cdef Py_ssize_t index, at = 0, used = 0, points
         cdef Part part
         self.prepare(operation)
@@ -344,12 +347,11 @@ cdef class Text:
                 at += part.length
             else:
                 self.erase(at, part.length)
+        self.release()
         return 0
 
     cdef int replay_splices(self, const Splice *splices, Py_ssize_t count, str inserted) except -1:
-        """Applies them one after the other, all or nothing; ``inserted`` is what all insert, in order. Raises as
-        ``replay``.
-        """
+        """Applies them one after the other, all or nothing; ``inserted``: what all insert, in order. Raises as ``replay``."""
         cdef int64_t most = splices_check(splices, count, self.size(), inserted), deleted = 0
         cdef Py_ssize_t index
         cdef list journal = []
@@ -375,7 +377,9 @@ cdef class Text:
                 self.run(splices, count, inserted, journal)
             except BaseException:
                 self.take_back(journal)
+                self.release()
                 raise
+        self.release()
         return 0
 
     cdef int run(self, const Splice *splices, Py_ssize_t count, str inserted, list journal) except -1:
@@ -497,15 +501,13 @@ cdef class Text:
         return self.tree != NULL
 
     def check(self):
-        """For tests: raises AssertionError unless the tree of chunks is as its invariants say. O(text)."""
+        """For tests: raises AssertionError unless the chunks are as their invariants say. O(text)."""
         if self.tree != NULL:
             tree_check(self.tree)
             assert self.wide == self.tree.wide
 
     def hash(self):
-        """CRC-32 (zlib's) of the text as UTF-16LE. O(chunks edited since the last call + nodes above them); a text that
-        is not in chunks counts as one.
-        """
+        """CRC-32 (zlib's) of the text as UTF-16LE. O(chunks edited since the last call); not in chunks, O(text)."""
         cdef Py_ssize_t size = self.size(), position = 0, count
         cdef const uint16_t *cells
         cdef uint32_t crc = 0
@@ -536,10 +538,10 @@ cdef class Text:
         self.reserve(length, 1)
         self.erase(position, deleted)
         self.write(position, inserted, 0, PyUnicode_GET_LENGTH(inserted), length)
+        self.release()
 
     def replay(self, bytes body not None):
-        """Applies a batch of splices, all or nothing; the form is in splices.pyx. O(edits * (log n + chunk) + what they
-        insert and delete); many are without a Python object for each.
+        """Applies a batch of splices (splices.pyx), all or nothing. O(edits * (log n + chunk) + what they insert and delete).
 
         Raises ValueError for a damaged body, SynclineError as ``splice``.
         """
@@ -589,9 +591,7 @@ cdef class Text:
 
     def to_unit(self, Operation operation not None, unit):
         """``operation``, which applies to this text, counted in ``unit``. With astral characters O(text) for a gap
-        buffer, O(components * (log n + chunk)) for chunks.
-
-        Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
+        buffer, O(components * (log n + chunk)) for chunks. Raises SynclineError as ``slice``.
         """
         return self.counted(operation, unit_is_utf16(unit))
 

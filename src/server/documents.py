@@ -155,7 +155,7 @@ class Documents:
             self._node.spawn(self._retire(live))
 
     async def _retire(self, live: LiveDocument) -> None:
-        await live.snapshots.save()
+        await live.snapshots.save(live)
         if not live.closed and not live.collaborators and not live.busy:
             self._unload(live)
             self._node.upkeep.consider(live.id)  # what was the window's is free to be merged
@@ -181,7 +181,7 @@ class Documents:
         """Stores snapshots of what changed; for a clean stop. What was acknowledged is on disk without it."""
         for live in list(self.live.values()):
             await live.settle()
-            await live.snapshots.save()
+            await live.snapshots.save(live)
             self._unload(live)
 
     # Roles ---------------------------------------------------------------------------------------------------

@@ -50,10 +50,10 @@ class LiveDocument:
         self._entries: list[AnyEntry] = []  # what that commit stores
         self._cursors: dict[str, DocumentCursor] = {}  # client -> newest, waiting for the turn
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
-        self._pace = Pace(node.clock, node.call_soon, self._turn, node.config.documents.rest_microseconds)
+        self._pace = Pace(node.clock, node.call_soon, node.config.documents.rest_microseconds)
         self._committing = False
         self._widening = False
-        self.snapshots = Snapshots(self)
+        self.snapshots = Snapshots(core.revision)
         self._hash_at = core.revision
         self._undo_dropped = core.undo_dropped
         self.idle: Timer | None = None
@@ -91,7 +91,7 @@ class LiveDocument:
 
     def _schedule(self) -> None:
         if not self._committing and not self._widening:
-            self._pace.schedule()
+            self._pace.schedule(self._turn)
 
     def _turn(self) -> None:
         if self.closed or self._committing or self._widening:
@@ -244,7 +244,7 @@ class LiveDocument:
         if not self._settled:  # who waits may need the window as it is
             self.core.trim()
         self.release()
-        self.snapshots.consider()
+        self.snapshots.consider(self)
         if self._inbox or self._cursors:
             self._schedule()
         self.node.documents.consider_idle(self)

@@ -18,27 +18,27 @@ SHORTEST_REST = 0.001
 
 
 class Pace:
-    """Calls ``turn`` soon after ``schedule``, once, but not before the rest after the last one is over."""
+    """Calls ``turn`` soon after ``schedule``, once, but not before the rest after the last one is over.
 
-    __slots__ = ("_call_soon", "_clock", "_over", "_rest", "_resting", "_scheduled", "_turn")
+    It is held only until it was called: its document is to be freed when it is unloaded, not when cycles are looked for.
+    """
 
-    def __init__(
-        self, clock: Clock, call_soon: Callable[[Callable[[], object]], object], turn: Callable[[], None], rest: int
-    ) -> None:
+    __slots__ = ("_call_soon", "_clock", "_over", "_rest", "_resting", "_turn")
+
+    def __init__(self, clock: Clock, call_soon: Callable[[Callable[[], object]], object], rest: int) -> None:
         """``rest``: microseconds for each client."""
         self._clock = clock
         self._call_soon = call_soon
-        self._turn = turn
+        self._turn: Callable[[], None] | None = None  # scheduled
         self._rest = rest / 1e6
         self._over = 0.0  # monotonic: when the rest is
-        self._scheduled = False
-        self._resting: Timer | None = None  # scheduled, and waits for that
+        self._resting: Timer | None = None  # waits for that
 
-    def schedule(self) -> None:
+    def schedule(self, turn: Callable[[], None]) -> None:
         """Idempotent until the turn comes."""
-        if self._scheduled:
+        if self._turn is not None:
             return
-        self._scheduled = True
+        self._turn = turn
         left = self._over - self._clock.monotonic() if self._over else 0.0
         if left > 0:
             self._resting = self._clock.call_later(left, self._run)
@@ -58,6 +58,7 @@ class Pace:
         self._over = self._clock.monotonic() + rest if rest >= SHORTEST_REST else 0.0
 
     def _run(self) -> None:
-        self._scheduled = False
         self._resting = None
-        self._turn()
+        turn, self._turn = self._turn, None
+        assert turn is not None
+        turn()

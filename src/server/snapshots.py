@@ -15,13 +15,12 @@ log = logging.getLogger("syncline.documents")
 
 
 class Snapshots:
-    """Those of one loaded document."""
+    """Those of one loaded document, which is handed in: it is not held, so that it is freed at once when it is unloaded."""
 
-    __slots__ = ("_at", "_bytes", "_live", "_log_bytes", "saving")
+    __slots__ = ("_at", "_bytes", "_log_bytes", "saving")
 
-    def __init__(self, live: LiveDocument) -> None:
-        self._live = live
-        self._at = live.core.revision
+    def __init__(self, revision: int) -> None:
+        self._at = revision
         self._bytes = 0  # of the last one that this process stored,
         self._log_bytes = 0  # and of the turns since
         self.saving = False
@@ -30,17 +29,17 @@ class Snapshots:
         """A turn of so many bytes is on its way to the log."""
         self._log_bytes += size
 
-    def consider(self) -> None:
+    def consider(self, live: LiveDocument) -> None:
         """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
         costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many."""
-        node = self._live.node
-        few, since = node.config.documents.snapshot_operations, self._live.core.revision - self._at
+        node = live.node
+        few, since = node.config.documents.snapshot_operations, live.core.revision - self._at
         if not self.saving and since >= few and (self._log_bytes >= self._bytes or since >= 16 * few):
-            node.spawn(self.save())
+            node.spawn(self.save(live))
 
-    async def save(self) -> None:
+    async def save(self, live: LiveDocument) -> None:
         """Stores the content as it is, unless it is stored already or a commit is under way."""
-        live, node, core = self._live, self._live.node, self._live.core
+        node, core = live.node, live.core
         if self.saving or core.revision == self._at or live.committing:
             return
         self.saving = True

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncline.core.errors import SynclineError
-from syncline.core.nodes import live_chunks
+from syncline.core.nodes import live_chunks, missing_chunks
 from syncline.core.ot import Operation
 from syncline.core.text import Text, live_texts, set_limits
 from tests.oracle import text as oracle
@@ -24,14 +24,16 @@ from tests.scale import seeds
 from tests.waiting import PATIENCE
 
 # Cells of a gap buffer, of a chunk, children of a node: chunks at once, chunks after a while, as in production.
-SIZES = [(0, 8, 4), (0, 9, 5), (60, 16, 4), (0, 64, 64), (131_072, 2_032, 64)]
+SIZES = [(0, 8, 4), (0, 9, 5), (60, 16, 4), (0, 40, 16), (0, 64, 64), (131_072, 2_032, 64)]
 
 
 @pytest.fixture(autouse=True, scope="module", params=SIZES, ids=str)
 def sizes(request: pytest.FixtureRequest) -> Iterator[tuple[int, int, int]]:
     before = set_limits(*request.param)
+    missing = missing_chunks()
     yield request.param
     set_limits(*before)
+    assert missing_chunks() == missing, "more nodes were needed than tree_reserve's bound says"
 
 
 def check(native: Text, text: str) -> None:
@@ -332,6 +334,75 @@ def test_operations_of_many_inserts() -> None:
         text = after if len(after) < 3000 else ""
         if not text:
             native = Text()
+
+
+@pytest.mark.parametrize("seed", seeds(6, 40, 400))
+def test_what_many_insertions_reserve_is_enough(seed: int, sizes: tuple[int, int, int]) -> None:
+    """Full chunks that are all split; erasures that join them, and what is put in again; runs between two chunks."""
+    choices = random.Random(seed)
+    cells = sizes[1]
+    text = "x" * (cells * choices.choice([3, 40, 200]) if cells < 100 else 150_000)
+    native = Text(text[: len(text) // 2])
+    while len(native) < len(text):  # typed at the end: chunks are full
+        step = min(len(text) - len(native), choices.choice([1, cells // 5 + 1, cells // 4]))
+        native.splice(len(native), 0, text[:step])
+    for _ in range(6):
+        insert = choices.choice([1, 1, cells // 8 + 1, cells // 4, cells // 4 + 1, cells // 3, 3 * cells])
+        keep = choices.choice([1, cells // 8 + 1, cells // 2, cells, 2 * cells])
+        drop = choices.choice([0, 0, 1, cells // 2, cells - 1, 3 * cells])
+        components: list[int | str] = []
+        parts, at = [], 0
+        while at < len(text) and len(components) < 60_000:
+            kept = min(choices.choice([keep, keep, 1 + keep // 2]), len(text) - at)
+            parts.append(text[at : at + kept])
+            components.append(kept)
+            at += kept
+            gone = min(drop, len(text) - at)
+            at += gone
+            parts.append("y" * insert)
+            components += [-gone, parts[-1]] if gone else [parts[-1]]
+        text = "".join(parts) + text[at:]
+        native.apply(Operation(components))
+        check(native, text)
+        if (len(text) > 400 * cells and cells < 100) or len(text) > 2_000_000:
+            native.splice(cells, len(native) - 2 * cells, "")
+            text = text[:cells] + text[-cells:]
+
+
+def test_text_put_in_at_one_place_again_and_again(sizes: tuple[int, int, int]) -> None:
+    """As when somebody types with the caret left before what was typed: chunks fill all the same."""
+    cells = sizes[1]
+    native = Text("x" * (150_000 if cells > 100 else 40 * cells))
+    for place in (len(native) // 2, cells - cells // 8, 0):
+        before, length = live_chunks(), len(native)
+        for _ in range(20 * cells if cells < 100 else 6000):
+            native.splice(place, 0, "y")
+        assert live_chunks() - before < 5 * (len(native) - length) // cells + 20
+    native.check()
+
+
+MANY_INSERTS = """
+import resource
+from syncline.core.ot import Operation
+from syncline.core.text import Text
+native = Text("x" * 200_000)
+operation = Operation([1, "y"] * 50_000)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 16_000_000, held + 16_000_000))
+native.apply(operation)
+assert len(native) == 250_000
+"""
+
+
+@pytest.mark.limited
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits its memory by what Linux tells")
+def test_many_insertions_take_little_memory(sizes: tuple[int, int, int]) -> None:
+    """A list of single characters once reserved 11 kB for each: half a gigabyte for an operation of 400 kB."""
+    if sizes[1] > 100:  # once: it is a process with production's sizes
+        done = subprocess.run(
+            [sys.executable, "-c", MANY_INSERTS], capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_none_is_left_behind() -> None:

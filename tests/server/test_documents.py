@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -458,3 +460,37 @@ async def test_a_load_that_has_just_ended_is_not_waited_for_again(app: App) -> N
     assert opened is not unloaded and not opened.closed
     assert documents.live == {"d": opened}
     assert await loading is unloaded and documents._loading == {}
+
+
+@pytest.mark.parametrize("type", ["text", "rich-text", "json"])
+async def test_an_unloaded_document_is_freed_at_once(app: App, type: str) -> None:
+    """By its references, not when the collector looks for cycles: that may be long after."""
+    content = {"content": {"a": 1}} if type == "json" else {}
+    edit = {"text": ["hello"], "rich-text": [{"insert": "hello"}], "json": [{"p": ["a"], "na": 1}]}[type]
+    gc.collect()
+    gc.disable()
+    try:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await ada.call("document:create", document="d", type=type, **content)
+            for client in (ada, bob):
+                await client.call("document:join", document="d", client=client.user[:8], type=type)
+            live = weakref.ref(app.node.documents.live["d"])
+            for seq in (1, 2, 3):
+                await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=edit)
+            await ada.call("document:undo", document="d", seq=4, revision=3)
+            await ada.send(
+                {"event": "document:cursor", "data": {"document": "d", "revision": 3, "anchor": 0, "head": 1}}
+            )
+            await ada.call("document:history", document="d")
+            await ada.call(
+                "document:blame" if type == "text" else "document:at",
+                document="d",
+                **({} if type == "text" else {"revision": 1}),
+            )
+            assert await bob.error("document:operation", document="d", seq=1, revision=0, operation=7) != ""
+            for client in (ada, bob):
+                await client.call("document:leave", document="d")
+            await until(lambda: not app.node.documents.live)
+            assert live() is None, gc.get_referrers(live())
+    finally:
+        gc.enable()

@@ -17,7 +17,7 @@ class Turns:
         self.clock.advance(1.0)
         self.soon: list[Callable[[], object]] = []
         self.count = 0
-        self.pace = Pace(self.clock, self.soon.append, self.turn, rest)
+        self.pace = Pace(self.clock, self.soon.append, rest)
 
     def turn(self) -> None:
         self.count += 1
@@ -32,8 +32,8 @@ class Turns:
 
 def test_a_turn_comes_once_and_soon() -> None:
     turns = Turns(rest=20)
-    turns.pace.schedule()
-    turns.pace.schedule()
+    turns.pace.schedule(turns.turn)
+    turns.pace.schedule(turns.turn)
     assert turns.count == 0
     assert turns.loop() == 1
     assert turns.loop() == 1
@@ -42,21 +42,21 @@ def test_a_turn_comes_once_and_soon() -> None:
 def test_after_a_turn_for_many_the_next_one_rests() -> None:
     turns = Turns(rest=20)
     turns.pace.sent(100)
-    turns.pace.schedule()
+    turns.pace.schedule(turns.turn)
     assert turns.loop() == 0
     turns.clock.advance(0.0019)
     assert turns.loop() == 0
     turns.clock.advance(0.0002)
     assert turns.count == 1
     # The rest counts from the turn that sent, not from the submission: who comes later waits for nothing.
-    turns.pace.schedule()
+    turns.pace.schedule(turns.turn)
     assert turns.loop() == 2
 
 
 def test_a_rest_ends_when_everybody_has_submitted() -> None:
     turns = Turns(rest=20)
     turns.pace.sent(100)
-    turns.pace.schedule()
+    turns.pace.schedule(turns.turn)
     turns.pace.submitted(99, 100)
     assert turns.loop() == 0
     turns.pace.submitted(100, 100)
@@ -69,11 +69,11 @@ def test_a_rest_ends_when_everybody_has_submitted() -> None:
 def test_few_clients_cause_no_rest_and_end_that_of_many() -> None:
     turns = Turns(rest=20)
     turns.pace.sent(49)
-    turns.pace.schedule()
+    turns.pace.schedule(turns.turn)
     assert turns.loop() == 1
     turns.pace.sent(1000)
     turns.pace.sent(2)
-    turns.pace.schedule()
+    turns.pace.schedule(turns.turn)
     assert turns.loop() == 2
 
 
