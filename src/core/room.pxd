@@ -17,6 +17,7 @@ cdef class Publication:
         readonly bytes data
         public str skip               # the connection that does not get it; "": all do. Of this node, not kept
         readonly str key              # what it is the newest of, in a room of the class latest; "": its user
+        bint _unchecked               # ``data`` is as it was stored, by an older server perhaps
         bytes _json                   # the built frame, per kind of member; None until asked for
         bytes _msgpack
         Py_ssize_t _other_size        #: of the payload in the codec that is not ``codec``; -1 until its frame is built

@@ -39,8 +39,12 @@ class Publication:
         offset: int = 0,
         epoch: str = "",
         key: str = "",
+        stored: bool = False,
     ) -> None:
-        """``key``: what it is the newest of, in a room of the class latest; "": its user. Not kept in the history."""
+        """``key``: what it is the newest of, in a room of the class latest; "": its user. Not kept in the history.
+
+        ``stored``: read from where an older server may have written it; a payload that not all can decode is sent as null.
+        """
     @property
     def position(self) -> Position: ...
     @property

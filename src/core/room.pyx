@@ -17,6 +17,7 @@ import msgspec
 
 from .digest cimport RollingDigest
 from .wire cimport Push
+from .payload import deliverable
 from .wire import push_frame, transcode
 
 
@@ -54,6 +55,7 @@ cdef class Publication:
         long long offset=0,
         str epoch not None="",
         str key not None="",
+        bint stored=False,
     ):
         self.room = room
         self.user = user
@@ -68,6 +70,7 @@ cdef class Publication:
         self._json = None
         self._msgpack = None
         self._other_size = -1
+        self._unchecked = stored
 
     @property
     def position(self):
@@ -98,6 +101,9 @@ cdef class Publication:
         """The payload as it is sent in ``codec``."""
         cdef bytes frame
         cdef Py_ssize_t end
+        if self._unchecked:
+            self.data = <bytes>deliverable(self.codec, self.data)
+            self._unchecked = False
         if codec == self.codec:
             return self.data
         frame = self._json if codec == "json" else self._msgpack

@@ -165,7 +165,7 @@ async def test_who_came_and_left_while_one_was_away(open_client: Open) -> None:
     assert sorted(told) == sorted(
         [("left", bob.user, "online"), ("presence", eve.user, "busy"), ("joined", coming.user, "online")]
     )
-    assert changing.members[ada.user].status == "online"
+    await until(lambda: ada.user in changing.members and changing.members[ada.user].status == "online")
 
 
 async def test_presence_is_said_again_where_it_was_forgotten(tmp_path: Path) -> None:

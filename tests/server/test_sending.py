@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from syncline.core.digest import epoch_seed, item_hash
 from syncline.server.app import App
 from tests.serving import Serve
+from tests.waiting import PATIENCE
 
 from .wsclient import dial
 
@@ -39,8 +41,12 @@ async def test_a_duplicate_is_logged_with_its_position(serve: Serve, backend: st
         await ada.call("room:join", room="r")
         for _ in range(2):
             await ada.call("message:send", room="r", data=1, idempotency_key="k")
-        assert app.node.events is not None
-        bodies = [msgspec.msgpack.decode(event.body) for event in await app.node.events.read(0, 10)]
+        events = app.node.events
+        assert events is not None
+        async with asyncio.timeout(PATIENCE):  # it is written beside the answer, not before it
+            while len(logged := await events.read(0, 10)) < 2:
+                await asyncio.sleep(0.01)
+        bodies = [msgspec.msgpack.decode(event.body) for event in logged]
         assert [body["offset"] for body in bodies] == [1, 1]
         assert bodies[0]["epoch"] == bodies[1]["epoch"] != ""
 

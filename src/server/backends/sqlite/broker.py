@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from ....core.payload import deliverable
 from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 from .database import Database
@@ -245,7 +244,7 @@ class SqliteBroker(Part):
                 (room, epoch, newest),
             )
             return [
-                Publication(room, user, name, time, codec, deliverable(codec, data), offset, epoch)
+                Publication(room, user, name, time, codec, data, offset, epoch, stored=True)
                 for room, user, name, time, codec, data, offset, epoch in rows
             ]
 
