@@ -22,14 +22,16 @@ Settings = dict[str, dict[str, Setting]]
 class ServerProcess:
     """Blocking calls; inside a running event loop use ``asyncio.to_thread``.
 
-    ``settings``: sections of the configuration, over an SQLite store in ``directory`` and a free port.
+    ``settings``: sections of the configuration, over an SQLite store in ``directory`` and a free port. ``files``: how many the
+    process may open.
     """
 
-    def __init__(self, directory: Path, settings: Settings | None = None) -> None:
+    def __init__(self, directory: Path, settings: Settings | None = None, files: int | None = None) -> None:
         self.directory = directory
         self.log_path = directory / "server.log"
         self.port = 0
         self.starts = 0
+        self._limit = ["/bin/sh", "-c", f'ulimit -n {files} && exec "$0" "$@"'] if files else []
         self._settings: Settings = {
             "server": {"port": 0, "drain_seconds": 2},
             "store": {"path": str(directory / "syncline.db")},
@@ -80,7 +82,7 @@ class ServerProcess:
         self._listening.clear()
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "syncline", "serve", "--config", str(config)],
+                [*self._limit, sys.executable, "-m", "syncline", "serve", "--config", str(config)],
                 cwd=self.directory,
                 env={name: value for name, value in os.environ.items() if not name.startswith("SYNCLINE_")},
                 stdin=subprocess.DEVNULL,

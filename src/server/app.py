@@ -15,6 +15,7 @@ from typing import cast
 import uvicorn
 
 from . import api, http
+from .arrivals import places
 from .backends import memory
 from .backends.jwt import JwtAuth
 from .clock import LoopClock
@@ -194,7 +195,7 @@ async def create(config: Config) -> App:
         lifespan="off",
         log_config=None,
         access_log=False,
-        backlog=config.server.backlog,
+        backlog=places(config.limits.connections, config.server.backlog)[1],
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=5,

@@ -84,6 +84,7 @@ class Authentication:
         session.user = credentials.user
         session.name = credentials.name or credentials.user
         session.guest = credentials.guest
+        node.arrivals.identified(session)
         node.hub.authenticated(session)
         node.rates.opened(session.user, session.allowance)
         self._set_expiry(session, credentials.expires_at)

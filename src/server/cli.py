@@ -24,6 +24,7 @@ from .. import __version__
 from ..core.errors import SynclineError
 from . import config_docs
 from . import log as logs
+from .arrivals import ALWAYS, OWN_DESCRIPTORS, places
 from .config import Config
 from .config_load import ConfigError, load
 
@@ -35,9 +36,6 @@ log = logging.getLogger("syncline.cli")
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
-
-#: Descriptors beside those of connections: listener, store, logs, the event loop's own.
-_SPARE_DESCRIPTORS: Final = 200
 
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -91,7 +89,7 @@ def serve(arguments: argparse.Namespace) -> int:
     options = {"server.host": arguments.host, "server.port": arguments.port, "log.level": arguments.log_level}
     config = _load(arguments, {key: value for key, value in options.items() if value is not None})
     logs.configure(config.log.level, config.log.format, waiting=config.log.waiting)
-    _raise_descriptor_limit(config.limits.connections)
+    _raise_descriptor_limit(config.limits.connections, config.server.backlog)
     from . import app
 
     try:
@@ -101,10 +99,10 @@ def serve(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _raise_descriptor_limit(connections: int) -> None:
+def _raise_descriptor_limit(connections: int, backlog: int) -> None:
     """Each connection is a descriptor; the soft limit is 1024 on many systems, which nobody means."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + _SPARE_DESCRIPTORS
+    needed = connections + backlog + OWN_DESCRIPTORS + ALWAYS
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return
     wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -113,11 +111,13 @@ def _raise_descriptor_limit(connections: int) -> None:
     except (OSError, ValueError) as error:
         wanted = soft
         log.warning("the limit of open files could not be raised: %s", error)
-    if wanted < needed:
+    room, _ = places(connections, backlog)
+    if room < connections:
         log.warning(
-            "limits.connections is %d, but this process may open %d files: raise `ulimit -n`, or lower it",
+            "limits.connections is %d, but this process may open %d files: %d are taken; raise `ulimit -n`, or lower it",
             connections,
             wanted,
+            room,
         )
 
 

@@ -159,7 +159,7 @@ class LimitsConfig:
         zero="none",
     )
     connections: int = setting(
-        19_000, "Connections on this node; more are answered with HTTP 503.", low=1, high=1_000_000
+        19_000, "Connections on this node, HTTP's included; more are answered with 503.", low=1, high=1_000_000
     )
     ping_seconds: float = setting(25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600)
     pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600)

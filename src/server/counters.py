@@ -77,6 +77,7 @@ class Counters:
         "events_lost",
         "frames_in",
         "history_failures",
+        "http_refused",
         "load_failures",
         "operations_accepted",
         "operations_duplicate",
@@ -123,6 +124,7 @@ class Counters:
         self.requests: defaultdict[str, int] = defaultdict(int)  # event ->
         self.errors: defaultdict[str, int] = defaultdict(int)  # code ->
         self.disconnects: defaultdict[str, int] = defaultdict(int)  # reason ->
+        self.http_refused: defaultdict[str, int] = defaultdict(int)  # status ->
         self.commits = Histogram()
         self.publishes = Histogram()
 

@@ -92,6 +92,14 @@ class _Flusher(Protocol):
     def take_queue_messages_max(self) -> int: ...
 
 
+class _Arrivals(Protocol):
+    places: int
+    dropped: int
+
+    @property
+    def strangers(self) -> int: ...
+
+
 class _Admission(Protocol):
     @property
     def refused(self) -> int: ...
@@ -167,6 +175,8 @@ class Observed(Protocol):
     @property
     def admission(self) -> _Admission: ...
     @property
+    def arrivals(self) -> _Arrivals: ...
+    @property
     def presence(self) -> _Presence: ...
     @property
     def pings(self) -> _Pings: ...
@@ -208,7 +218,14 @@ class _NodeCollector(Collector):
             now.add_metric([transport, codec], counters.connections[transport, codec])
         yield now
         yield opened
-        yield _gauge("syncline_connections_limit", "limits.connections.", node.config.limits.connections)
+        yield _gauge(
+            "syncline_connections_limit", "limits.connections, or what descriptors allow.", node.arrivals.places
+        )
+        yield _gauge(
+            "syncline_connections_unidentified", "Those without a user, HTTP included.", node.arrivals.strangers
+        )
+        yield _counter("syncline_connections_dropped", "Unidentified ones that made room.", node.arrivals.dropped)
+        yield _by("syncline_http_refused", "HTTP requests beyond the bounds of one.", "status", counters.http_refused)
         yield _counter("syncline_auth_failures", "Tokens refused.", counters.auth_failures)
         yield _by("syncline_disconnects", "Connections ended by the server.", "reason", counters.disconnects)
         yield _counter("syncline_frames_received", "Messages received on WebSockets.", counters.frames_in)

@@ -22,6 +22,7 @@ from ..core.room import Position, Publication
 from ..core.wire import Push
 from .admission import Admission
 from .archive import Archive
+from .arrivals import Arrivals, places
 from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
@@ -86,6 +87,7 @@ class Node:
             self.loop.call_soon, limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages
         )
         self.admission = Admission(limits.handshakes_per_second, limits.handshakes_burst, self.clock.monotonic)
+        self.arrivals = Arrivals(places(limits.connections, config.server.backlog)[0], self.clock.monotonic)
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
         classes = RoomClasses(rooms.latest, rooms.volatile)
         self.hub = Hub(broker, self.spawn, history, self.clock.time, classes.of, limits.recent_users)

@@ -148,6 +148,7 @@ class Session:
         node = self.node
         self.connection, self.allowance = connection, node.rates.connection()
         node.hub.add(self)
+        node.arrivals.enter(self, connection.transport.abort)
         node.authentication.expect(self)
         if credentials is not None:
             self._wait(node.authentication.accept(self, credentials), Request(self, node.handlers["auth"], None))
@@ -193,6 +194,7 @@ class Session:
         if self.expiry is not None:
             self.expiry.cancel()
         self._inbox = None
+        self.node.arrivals.left(self, identified=bool(self.user))
         self.connection.lost()
         self.node.session_lost(self, resumed=resumed)
 

@@ -6,8 +6,7 @@ picows'; from then on the socket belongs to a native ``WebSocket`` (websocket.py
 
 This is the only file that imports picows in the server.
 
-Bounds: a request head has HEAD_BYTES to be recognised in; a connection that has asked for nothing after ``auth.timeout_seconds`` is
-closed.
+Bounds: those of front.py for a request's head; a connection that has asked for nothing after ``auth.timeout_seconds`` is closed.
 """
 
 from __future__ import annotations
@@ -15,17 +14,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import picows.picows
 from picows import WSUpgradeRequest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
 from ..session import Session
+from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
 from .websocket import Sockets, WebSocket
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ log = logging.getLogger("syncline.ws")
 #: Not in picows' stubs: the two steps of its own server's handshake.
 _parse: Any = picows.picows._parse_http_request  # type: ignore[attr-defined]
 _validate: Any = picows.picows._validate_upgrade_request  # type: ignore[attr-defined]
-
-HEAD_BYTES: Final = 16_384
 
 
 class Refused(Exception):
@@ -98,7 +95,7 @@ class Endpoint:
             raise Refused(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {config.server.path}")
         if node.draining:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
-        if len(node.hub.sessions) >= config.limits.connections:
+        if node.arrivals.full:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
         wait = node.admission.refusal()
         if wait is not None:
@@ -179,6 +176,7 @@ class _Front(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._transport = transport
         self._state.connections.add(self)  # type: ignore[arg-type]
+        self._endpoint.node.arrivals.enter(self, transport.abort)
         self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -190,7 +188,7 @@ class _Front(asyncio.Protocol):
         if data.startswith(begin) and data[len(begin) : len(begin) + 1] in (b" ", b"?"):
             end = data.find(b"\r\n\r\n") + 4
             if end > 3:
-                if b"\r\nsec-websocket-key:" in data[:end].lower():
+                if b"\r\nsec-websocket-key:" in data[:end].lower() and _within_bounds(data, end):
                     self._leave()
                     # What follows came before our answer, which the standard forbids.
                     socket = self._endpoint.upgrade(data[:end], transport)
@@ -204,7 +202,7 @@ class _Front(asyncio.Protocol):
             self._head = data
             return
         self._leave()
-        protocol = HttpToolsProtocol(*self._uvicorn)
+        protocol = BoundedHttp(self._endpoint.node, *self._uvicorn)
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
         protocol.data_received(data)
@@ -214,6 +212,7 @@ class _Front(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._state.connections.discard(self)
+        self._endpoint.node.arrivals.left(self)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._transport = None
@@ -251,6 +250,11 @@ class _Upgrade(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._socket is not None:
             self._socket.connection_lost(exc)
+
+
+def _within_bounds(data: bytes, end: int) -> bool:
+    """Else it is answered as any other request beyond them."""
+    return end <= HEAD_BYTES and data.find(b"\r\n") <= URL_BYTES and data.count(b"\r\n", 0, end) <= HEADERS + 2
 
 
 def _token(authorization: str, query: str) -> str | None:

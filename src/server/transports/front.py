@@ -1,0 +1,204 @@
+"""HTTP within bounds: uvicorn's protocol, which by itself takes a head of any size, at any pace.
+
+A head may have HEAD_BYTES, HEADERS lines and a URL of URL_BYTES, and must be there within HEAD_SECONDS; a body must go on at
+BODY_RATE (how large it may be is for its route); PIPELINED requests may wait for an answer; an answer must be taken within
+ANSWER_SECONDS. A connection without a request is closed after uvicorn's five seconds. RFC 9112 section 9, RFC 6585 section 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+if TYPE_CHECKING:
+    from ..node import Node
+
+HEAD_BYTES: Final = 16_384
+HEADERS: Final = 100
+URL_BYTES: Final = 8192
+HEAD_SECONDS: Final = 10.0
+#: Bytes a second, after the first HEAD_SECONDS.
+BODY_RATE: Final = 1024
+PIPELINED: Final = 16
+ANSWER_SECONDS: Final = 60.0
+#: After a refusal, what still comes is read and dropped for so long: a socket closed on it would take our answer back (RFC 9112, 9.6).
+LINGER_SECONDS: Final = 1.0
+
+#: What is given to the parser at once: how exactly a head is measured.
+_STEP: Final = 1024
+_TOO_LARGE: Final = f"a request's head has at most {HEAD_BYTES} bytes"
+
+
+class _Refusal(Exception):
+    """Raised inside the parser's callbacks; what the client is told."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One HTTP connection. A stranger among ``node.arrivals`` until it ends or becomes a WebSocket."""
+
+    def __init__(self, node: Node, *uvicorn: Any) -> None:
+        super().__init__(*uvicorn)
+        self._node = node
+        self._measured = 0  # bytes since something whole was read: a head, a piece of a body, a request
+        self._timer: asyncio.TimerHandle | None = None
+        self._reading = False  # a request has begun and is not whole
+        self._body = 0
+        self._began = 0.0  # the body
+        self._refused = False
+
+    # From the event loop -------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._node.arrivals.enter(self, transport.abort)
+        self._node.counters.connection_opened("none", "http")
+        self._wait(HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), _STEP):
+            if self._refused or self.transport.is_closing() or self.parser is None:
+                return
+            self._unset_keepalive_if_required()
+            if self._timer is None:  # not idle any more; empty lines are no request yet
+                self._wait(HEAD_SECONDS)
+            part = data[start : start + _STEP]
+            self._measured += len(part)
+            try:
+                self.parser.feed_data(part)
+            except httptools.HttpParserUpgrade:
+                if self._should_upgrade():
+                    self.handle_websocket_upgrade()
+                else:
+                    self.refuse(HTTPStatus.BAD_REQUEST, "this server upgrades to WebSocket only")
+                return  # what follows came before our answer, which the standard forbids
+            except httptools.HttpParserError as error:
+                cause = error.__context__ or error.__cause__
+                if isinstance(cause, _Refusal):
+                    self.refuse(cause.status, cause.text)
+                else:
+                    self.refuse(HTTPStatus.BAD_REQUEST, "not HTTP/1.1")
+                return
+            if self._measured > HEAD_BYTES:
+                self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._leave()
+        super().handle_websocket_upgrade()
+
+    # From the parser -----------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._measured = _STEP  # the step in which it begins
+        self._reading = True
+        self._body = 0
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > URL_BYTES:
+            raise _Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a URL has at most {URL_BYTES} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        if len(self.headers) > HEADERS:  # trailers count too
+            raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has at most {HEADERS} headers")
+
+    def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= PIPELINED:
+            raise _Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests wait for an answer")
+        if self._measured > HEAD_BYTES + _STEP:  # the step in which it ends
+            raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+        super().on_headers_complete()
+        self._measured = 0
+        self._began = self.loop.time()
+        self._node.arrivals.heard(self)
+        self._wait(HEAD_SECONDS)
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._measured = 0
+        self._body += len(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._measured = 0
+        self._reading = False
+        self._wait(ANSWER_SECONDS)
+
+    def on_response_complete(self) -> None:
+        self._stop_waiting()
+        super().on_response_complete()
+        if self._reading or self.pipeline:  # an answer to a request that is not whole, or the next one's turn
+            self._wait(HEAD_SECONDS if self._reading else ANSWER_SECONDS)
+
+    @property
+    def _answered(self) -> bool:
+        """Whether every request so far has its answer."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first
+        return cycle is None or cycle.response_complete
+
+    # Time ----------------------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(seconds, self._late)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if self._refused or self.transport.is_closing():
+            self.transport.abort()
+            return
+        if self._reading and self._body:
+            # So many bytes may take so long; the next look is when what there is will be too little.
+            left = self._began + HEAD_SECONDS + self._body / BODY_RATE - self.loop.time()
+            if left > 0:
+                self._wait(left)
+                return
+        if self._reading or self._answered:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
+        else:
+            self.transport.abort()  # the answer is not taken
+
+    # The end -------------------------------------------------------------------------------------------------
+
+    def refuse(self, status: HTTPStatus, text: str) -> None:
+        """Answers and closes; only closes when an answer has begun."""
+        self._node.counters.http_refused[str(int(status))] += 1
+        self._refused = True
+        self._wait(LINGER_SECONDS)
+        if self._answered or not self.cycle.response_started:
+            body = json.dumps({"error": {"code": status.name.lower(), "message": text}}).encode()
+            self.transport.write(
+                f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+                "cache-control: no-store\r\nconnection: close\r\n\r\n".encode()
+                + body
+            )
+            if not self._answered:
+                self.cycle.disconnected = True  # whatever it would answer
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _leave(self) -> None:
+        self._stop_waiting()
+        self._node.arrivals.left(self)
+        self._node.counters.connection_closed("none", "http")

@@ -1,0 +1,264 @@
+"""Who comes in when there is no place, and HTTP within bounds: the registry alone, and the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from syncline.server.app import App
+from syncline.server.arrivals import ALWAYS, Arrivals, places
+from syncline.server.transports import front
+from tests.harness import ServerProcess
+from tests.serving import Serve, serving
+from tests.waiting import PATIENCE, until
+
+from .rawclient import RawClient
+from .wsclient import dial
+
+
+class Room:
+    """An ``Arrivals`` and who was sent away from it."""
+
+    def __init__(self, places: int) -> None:
+        self.time = 1000.0
+        self.gone: list[int] = []
+        self.arrivals = Arrivals(places, lambda: self.time)
+
+    def enter(self, *numbers: int) -> None:
+        for number in numbers:
+            self.arrivals.enter(number, lambda number=number: self.gone.append(number))  # type: ignore[misc]
+
+
+def test_the_oldest_stranger_makes_room() -> None:
+    room = Room(40)
+    room.enter(*range(50))
+    assert room.gone == list(range(10)) and len(room.arrivals) == 40
+    for number in range(10, 40):
+        room.arrivals.identified(number)
+    room.enter(50)
+    assert room.gone[10:] == [] and len(room.arrivals) == 41, "so many strangers there always may be"
+    room.enter(*range(51, 60))
+    assert room.gone[10:] == [40, 41, 42, 43] and room.arrivals.strangers == ALWAYS
+    room.arrivals.heard(44)
+    room.enter(60, 61)
+    assert room.gone[14:] == [45, 46] and not room.arrivals.full
+    for number in (44, *range(47, 56)):
+        room.arrivals.identified(number)
+    assert room.arrivals.full and room.arrivals.known == 40
+    for number in range(10, 40):
+        room.arrivals.left(number, identified=True)
+    room.arrivals.left(46)  # was sent away, and its end is told later
+    room.arrivals.left(61)
+    assert (room.arrivals.known, len(room.arrivals), room.arrivals.dropped) == (10, 15, 16)
+
+
+def test_it_is_said_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(16)
+    room.enter(*range(100))
+    assert len(caplog.records) == 1
+    room.time += 10.0
+    room.enter(100)
+    assert len(caplog.records) == 2 and "84 of those were closed" in caplog.text
+
+
+def test_places_within_the_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, expected in {
+        resource.RLIM_INFINITY: (19_000, 2048),
+        65_536: (19_000, 2048),
+        20_000: (19_000, 920),
+        256: (144, 32),
+        64: (1, 8),
+    }.items():
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        assert places(19_000, 2048) == expected
+        assert limit == resource.RLIM_INFINITY or limit < 128 or sum(expected) + 80 <= limit
+
+
+def request(app: App, data: bytes, *more: bytes, seconds: float = PATIENCE) -> bytes:
+    """What comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", app.port), seconds) as raw:
+        try:
+            for piece in (data, *more):
+                raw.sendall(piece)
+        except OSError:
+            pass  # it has closed already
+        answer = b""
+        try:
+            while piece := raw.recv(65536):
+                answer += piece
+        except OSError:
+            pass
+        return answer
+
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+KEY = b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+
+
+REQUESTS = [
+    (HEAD + b"X: " + b"a" * 15_000 + b"\r\n\r\n", 200),
+    (HEAD + b"X: y\r\n" * 97 + b"\r\n", 200),
+    (HEAD + b"\r\n", 200),
+    (b"GET /health?" + b"a" * 8000 + HEAD[11:] + b"\r\n", 200),
+    (HEAD + b"X: " + b"a" * 40_000_000, 431),
+    (HEAD + b"X: " + b"a" * 17_500 + b"\r\n\r\n", 431),
+    (HEAD + b"X: y\r\n" * 101 + b"\r\n", 431),
+    (HEAD + b"X-" + b"a" * 1_000_000 + b": y\r\n\r\n", 431),
+    (b"GET /" + b"a" * 40_000_000, 414),
+    (b"GET /health?" + b"a" * 9000 + HEAD[11:] + b"\r\n", 414),
+    (b"GET /ws?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n", 414),
+    (b"GET /ws HTTP/1.1\r\nHost: x\r\n" + KEY + b"X: y\r\n" * 101 + b"\r\n", 431),
+    (b"GET /ws HTTP/1.1\r\nHost: x\r\n" + KEY + b"X: " + b"a" * 40_000_000, 431),
+    (b"\r\n" * 1_000_000, 431),
+    (b"\x16\x03\x01\x02\x00" + b"\x00" * 100, 400),
+    (b"GET / SPAM\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 400),
+    # Trailers and chunk extensions are not counted by the size of a body.
+    (HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"e" * 1_000_000, 431),
+    (HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: " + b"e" * 1_000_000, 431),
+    ((HEAD.replace(b"Connection: close", b"X: y") + b"\r\n") * 3000, 429),
+]
+
+
+async def test_what_a_request_may_be(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        for number, (data, status) in enumerate(REQUESTS):
+            app.node.counters.http_refused.clear()
+            answer = await asyncio.to_thread(request, app, data)
+            lines = [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+            assert lines and lines[-1].startswith(b"HTTP/1.1 %d " % status), (number, data[:80], answer[:300])
+            assert app.node.counters.http_refused == ({} if status == 200 else {str(status): 1}), (number, data[:80])
+            assert status == 200 or b'{"error": {"code": ' in answer
+            await until(lambda: len(app.node.arrivals) == 0)
+        async with httpx.AsyncClient(base_url=app.url, trust_env=False) as client:
+            assert (await client.get("/health")).status_code == 200
+
+
+async def test_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head that does not end, lines without a request, a body that stands still, an answer that nobody takes."""
+    monkeypatch.setattr(front, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(front, "ANSWER_SECONDS", 0.5)
+    post = b"POST /api/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer 0123456789abcdef\r\nContent-Length: 2000\r\n\r\n{"
+    async with serving(tmp_path, api={"key": "0123456789abcdef"}) as app:
+        for data in (b"GET /hea", HEAD, b"\r\n", HEAD + b"X: y", post, post + b" " * 100):
+            answer = await asyncio.to_thread(request, app, data)
+            assert answer.startswith(b"HTTP/1.1 408 "), (data, answer)
+
+        # Little by little, but at its rate: taken.
+        def steady() -> bytes:
+            with socket.create_connection(("127.0.0.1", app.port), PATIENCE) as raw:
+                body = b'{"rooms":["r"],"data":"' + b"x" * 3000 + b'"}'
+                raw.sendall(
+                    post[:-1].replace(b"2000", str(len(body)).encode()).replace(b"Host", b"Connection: close\r\nHost")
+                )
+                for start in range(0, len(body), 100):
+                    raw.sendall(body[start : start + 100])
+                    let_pass(0.02)
+                answer = b""
+                while piece := raw.recv(65536):
+                    answer += piece
+                return answer
+
+        assert (await asyncio.to_thread(steady)).startswith(b"HTTP/1.1 200 ")
+
+        def takes_nothing() -> None:
+            with socket.socket() as raw:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                raw.settimeout(PATIENCE)
+                raw.connect(("127.0.0.1", app.port))
+                raw.sendall(b"GET /codemirror.js HTTP/1.1\r\nHost: x\r\n\r\n" * 12)
+                while not len(app.node.arrivals):
+                    let_pass(0.02)
+                while len(app.node.arrivals):
+                    let_pass(0.02)
+
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.to_thread(takes_nothing)
+        assert len(app.node.arrivals) == 0
+
+
+def let_pass(seconds: float) -> None:
+    """Without reading."""
+    threading.Event().wait(seconds)
+
+
+async def test_strangers_do_not_keep_clients_out(serve: Serve) -> None:
+    """Half requests, silent connections, half handshakes and unauthenticated clients beyond all places."""
+    async with serve(limits={"connections": 30}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        with ExitStack() as stack:
+            for number in range(120):
+                raw = stack.enter_context(socket.create_connection(("127.0.0.1", app.port), PATIENCE))
+                raw.sendall(
+                    (b"", b"GET /hea", b"GET /ws HTTP/1.1\r\nHost", b"GET /ws HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n")[
+                        number % 4
+                    ]
+                )
+                await until(lambda due=number + 1: app.node.arrivals.dropped + app.node.arrivals.strangers == due)  # type: ignore[misc]
+            assert len(app.node.arrivals) <= 30 and app.node.arrivals.dropped == 91
+            async with dial(app.url, name="Bob") as bob:
+                await bob.call("room:join", room="r")
+                await ada.call("message:send", room="r", data=1)
+                assert (await bob.push("message:received"))["data"] == 1
+                assert app.node.arrivals.known == 2
+                async with httpx.AsyncClient(base_url=app.url, trust_env=False) as client:
+                    text = (await client.get("/metrics")).text
+                assert (
+                    "syncline_connections_dropped_total 9" in text
+                    and 'syncline_connections{codec="none",transport="http"}' in text
+                )
+        await until(lambda: len(app.node.arrivals) == 1)
+
+
+async def test_all_places_are_clients(serve: Serve) -> None:
+    async with serve(limits={"connections": 2}) as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob"):
+
+        def knock() -> int:
+            with RawClient(app.port) as client:
+                client.handshake()
+                return client.status
+
+        assert await asyncio.to_thread(knock) == 503
+        async with httpx.AsyncClient(base_url=app.url, trust_env=False) as client:
+            assert (await client.get("/health")).status_code == 200
+        assert await ada.call("ping") is not None
+        await ada.socket.close()
+        await until(lambda: not app.node.arrivals.full)
+        async with dial(app.url, name="Cy") as cy:
+            assert await cy.call("ping") is not None
+
+
+async def test_few_files(tmp_path: Path) -> None:
+    """More half requests at once than the process may open files: clients come in, and the operator is told why it is close."""
+    server = ServerProcess(tmp_path, files=256)
+    await asyncio.to_thread(server.start)
+    try:
+        with ExitStack() as stack:
+
+            def half(count: int) -> None:
+                for _ in range(count):
+                    raw = stack.enter_context(socket.socket())
+                    raw.setblocking(False)
+                    raw.connect_ex(("127.0.0.1", server.port))
+                    with suppress(OSError):
+                        raw.send(b"GET /hea")
+
+            for _ in range(3):
+                await asyncio.to_thread(half, 400)
+                async with dial(server.url, name="Ada") as ada:
+                    await ada.call("room:join", room="r")
+                    await asyncio.to_thread(half, 400)
+                    assert (await ada.call("message:send", room="r", data=1))["offset"] >= 1
+            async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+                text = (await client.get("/metrics")).text
+            assert "syncline_connections_limit 144" in text
+        assert "144 are taken" in server.log and "no place left" in server.log
+    finally:
+        assert await asyncio.to_thread(server.stop) == 0
