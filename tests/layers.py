@@ -35,6 +35,7 @@ ROOMS: tuple[tuple[str, str], ...] = (
     ("syncline.server.config_load", "contracts"),
     ("syncline.server.counters", "contracts"),
     ("syncline.server.keys", "contracts"),
+    ("syncline.server.origins", "contracts"),
     ("syncline.server.metrics", "contracts"),
     ("syncline.server.log", "contracts"),
     ("syncline.server.retry", "contracts"),

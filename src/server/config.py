@@ -44,7 +44,10 @@ class ServerConfig:
     backlog: int = setting(2048, "Connections that wait to be accepted.", low=1, high=65535)
     drain_seconds: float = setting(10.0, "How long clients may take to leave on SIGTERM.", unit="s", low=0, high=3600)
     allowed_origins: list[str] = setting(  # noqa: RUF009  (the list is made anew for each config)
-        ["*"], 'Origins whose pages may connect; "*" allows all.'
+        [], 'Whose pages may connect; "https://*.a.org", "*"; none: with guests this server\'s own, with tokens all.'
+    )
+    allowed_hosts: list[str] = setting(  # noqa: RUF009
+        [], "Its own names; none: with guests localhost, addresses, this machine's, a proxy's; with tokens all."
     )
     compression: bool = setting(
         False, "Compress messages to clients that offer permessage-deflate; costs about 40 kB for each that sends so."
@@ -80,12 +83,10 @@ class AuthConfig:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    message_bytes: int = setting(
-        1_048_576, "Largest message, all frames together.", unit="bytes", low=1024, high=67_108_864
-    )
+    message_bytes: int = setting(1_048_576, "Largest message, of all frames.", unit="bytes", low=1024, high=67_108_864)
     batch_size: int = setting(256, "Envelopes in one frame.", low=1, high=10_000)
     pending_requests: int = setting(
-        1024, "Requests waiting on one connection before reading pauses.", low=1, high=100_000
+        1024, "Requests waiting on a connection before reading pauses.", low=1, high=100_000
     )
     rooms: int = setting(256, "Rooms joined by one connection.", low=1, high=100_000)
     documents: int = setting(64, "Documents joined by one connection.", low=1, high=10_000)
@@ -194,7 +195,7 @@ class PresenceConfig:
         5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once"
     )
     metadata_bytes: int = setting(
-        4096, "Largest presence metadata.", unit="bytes", low=0, high=65_536, zero="no metadata"
+        4096, "Largest metadata of presence.", unit="bytes", low=0, high=65_536, zero="no metadata"
     )
     list_limit: int = setting(
         100, "Users up to which the answer to a join lists all that are in the room.", low=1, high=100_000
@@ -222,7 +223,7 @@ class PresenceConfig:
 class DocumentsConfig:
     create_on_join: bool = setting(True, "A join creates the document when there is none.")
     default_role: str = setting(
-        "editor", "Role of everybody in a document made by a join.", choices=("editor", "reader")
+        "editor", "Everybody's role in a document made by a join.", choices=("editor", "reader")
     )
     max_length: int = setting(16_777_216, "Longest text.", unit="UTF-16 code units", low=1024, high=268_435_456)
     window_operations: int = setting(10_000, "Operations kept in memory per document.", low=1, high=10_000_000)
@@ -314,9 +315,7 @@ class DocumentsConfig:
         low=4096,
         high=1_073_741_824,
     )
-    checkpoints: int = setting(
-        1000, "Checkpoints kept per document; of more the most crowded go.", low=2, high=1_000_000
-    )
+    checkpoints: int = setting(1000, "Checkpoints kept of a document; of more the crowded go.", low=2, high=1_000_000)
     retention_seconds: float = setting(
         3600.0, "Time between two looks at all documents for operations to prune.", unit="s", low=1, high=604_800
     )

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from .config import AuthConfig, Config, RoomsConfig
 from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, load_public_key
+from .origins import is_host, is_origin
 
 #: (the keys concerned, the one to change first; what is wrong)
 Conflict: TypeAlias = tuple[tuple[str, ...], str]
@@ -17,7 +18,6 @@ Conflict: TypeAlias = tuple[tuple[str, ...], str]
 _TAKEN: Final = ("/health", "/ready", "/metrics", "/api/messages", "/api/events")
 
 _HISTORY: Final = re.compile(r"full|checkpoints|days=[1-9][0-9]{0,5}")
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s?#]+", re.IGNORECASE)
 
 
 def conflicts(config: Config) -> Iterator[Conflict]:
@@ -41,9 +41,15 @@ def _server(config: Config) -> Iterator[Conflict]:
     if not re.fullmatch(r"/[^\s?#{}]+", server.path) or server.path in _TAKEN:
         yield ("server.path",), f'found "{server.path}", allowed is a path such as "/ws", none of {", ".join(_TAKEN)}'
     for origin in server.allowed_origins:
-        if origin != "*" and not _ORIGIN.fullmatch(origin):
-            allowed = '"*" or an origin such as "https://example.org" (no path, no slash at the end)'
+        if not is_origin(origin):
+            allowed = '"*", or an origin such as "https://example.org" or "https://*.example.org" (no path, no slash at the end)'
             yield ("server.allowed_origins",), f'found "{origin}", allowed is {allowed}'
+    for host in server.allowed_hosts:
+        if not is_host(host):
+            yield (
+                ("server.allowed_hosts",),
+                f'found "{host}", allowed is "*", or a name such as "rt.example.org" (no port)',
+            )
 
 
 def _auth(auth: AuthConfig) -> Iterator[Conflict]:

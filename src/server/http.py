@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 from typing import Final, Protocol
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .. import __version__
 from . import browser_client, metrics
 from .config import Config
+from .origins import Origins
 
 log = logging.getLogger("syncline.http")
 
@@ -198,6 +199,20 @@ class _SecurityHeaders:
         await self._app(scope, receive, with_headers)
 
 
+class _OwnHost:
+    """Refuses requests for another server's name; but not whether this one lives, which is asked by whatever name."""
+
+    def __init__(self, app: ASGIApp, origins: Origins) -> None:
+        self._app = app
+        self._origins = origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in ("/health", "/ready") and (refused := self._origins.misdirected(Headers(scope=scope))):
+            await _error(Request(scope), HTTPStatus.MISDIRECTED_REQUEST, refused)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 def _json(request: Request, content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     answer = JSONResponse(content, status, {"cache-control": "no-store", **(headers or {})})
     if request.method == "HEAD":
@@ -261,7 +276,7 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
     routes += [Route(path, file) for path in files]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_SecurityHeaders)],
+        middleware=[Middleware(_SecurityHeaders), Middleware(_OwnHost, origins=Origins(config))],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     # A redirect would send the client to whatever its Host header said.

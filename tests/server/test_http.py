@@ -35,7 +35,7 @@ class Node:
 
 def client_of(node: Node) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(http.create(node), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://syncline.test")
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
 
 @pytest.fixture

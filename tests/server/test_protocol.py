@@ -214,7 +214,7 @@ async def test_fragments_and_bad_utf8(app: App) -> None:
 
 
 async def test_too_many_connections(serve: Serve) -> None:
-    async with serve(limits={"connections": 1}) as app, dial(app.url):
+    async with serve(limits={"connections": 1}) as app, dial(app.url, name="Ada"):
         with pytest.raises(websockets.InvalidStatus) as caught:
             async with dial(app.url):
                 pass

@@ -23,6 +23,7 @@ from picows import WSUpgradeRequest
 from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
+from ..origins import Origins
 from ..session import Session
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
 from .websocket import Sockets, WebSocket
@@ -58,7 +59,7 @@ class Endpoint:
         self._config = node.config
         self._sockets = Sockets(node)
         self._deflaters: dict[int, Deflater] = {}  # by window; at most seven
-        self._origins = frozenset(node.config.server.allowed_origins)
+        self._origins = Origins(node.config)
         self.head_seconds = node.config.auth.timeout_seconds
         #: What the heads of our own handshakes begin with.
         self.begin = b"GET " + node.config.server.path.encode()
@@ -100,9 +101,8 @@ class Endpoint:
         wait = node.admission.refusal()
         if wait is not None:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", f"Retry-After: {wait}\r\n")
-        origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and "*" not in self._origins:
-            raise Refused(HTTPStatus.FORBIDDEN, "origin not allowed")
+        if refused := self._origins.refused(headers):
+            raise Refused(HTTPStatus.FORBIDDEN, refused)
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
         if offered and chosen is None:
