@@ -120,7 +120,7 @@ def test_who_is_cut_off_gets_everything(server: ServerProcess, dialect: str) -> 
     )
     assert verified(report) == {}
     faults = report["faults"]
-    assert faults["cuts"] > 11 and faults["delivered_share"] == 1.0 and faults["not_back"] == 0
+    assert faults["cuts"] > 0 and faults["delivered_share"] == 1.0 and faults["not_back"] == 0
     assert report["recovered_ms"]["count"] == faults["cuts"]
 
 
