@@ -113,13 +113,13 @@ REQUESTS = [
     (HEAD + b"X-" + b"a" * 1_000_000 + b": y\r\n\r\n", 431),
     (b"GET /" + b"a" * 40_000_000, 414),
     (b"GET /health?" + b"a" * 9000 + HEAD[11:] + b"\r\n", 414),
-    (b"GET /ws?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n", 414),
-    (b"GET /ws HTTP/1.1\r\nHost: x\r\n" + KEY + b"X: y\r\n" * 101 + b"\r\n", 431),
-    (b"GET /ws HTTP/1.1\r\nHost: x\r\n" + KEY + b"X: " + b"a" * 40_000_000, 431),
+    (b"GET /ws?" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"\r\n", 414),
+    (b"GET /ws HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"X: y\r\n" * 101 + b"\r\n", 431),
+    (b"GET /ws HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"X: " + b"a" * 40_000_000, 431),
     (b"\r\n" * 1_000_000, 431),
     (b"\x16\x03\x01\x02\x00" + b"\x00" * 100, 400),
     (b"GET / SPAM\r\n\r\n", 400),
-    (b"GET /x HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 400),
+    (b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 400),
     # Trailers and chunk extensions are not counted by the size of a body.
     (HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"e" * 1_000_000, 431),
     (HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: " + b"e" * 1_000_000, 431),
@@ -145,7 +145,7 @@ async def test_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A head that does not end, lines without a request, a body that stands still, an answer that nobody takes."""
     monkeypatch.setattr(front, "HEAD_SECONDS", 0.3)
     monkeypatch.setattr(front, "ANSWER_SECONDS", 0.5)
-    post = b"POST /api/messages HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer 0123456789abcdef\r\nContent-Length: 2000\r\n\r\n{"
+    post = b"POST /api/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer 0123456789abcdef\r\nContent-Length: 2000\r\n\r\n{"
     async with serving(tmp_path, api={"key": "0123456789abcdef"}) as app:
         for data in (b"GET /hea", HEAD, b"\r\n", HEAD + b"X: y", post, post + b" " * 100):
             answer = await asyncio.to_thread(request, app, data)
@@ -173,7 +173,7 @@ async def test_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 raw.settimeout(PATIENCE)
                 raw.connect(("127.0.0.1", app.port))
-                raw.sendall(b"GET /codemirror.js HTTP/1.1\r\nHost: x\r\n\r\n" * 12)
+                raw.sendall(b"GET /codemirror.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 12)
                 while not len(app.node.arrivals):
                     let_pass(0.02)
                 while len(app.node.arrivals):
@@ -197,9 +197,12 @@ async def test_strangers_do_not_keep_clients_out(serve: Serve) -> None:
             for number in range(120):
                 raw = stack.enter_context(socket.create_connection(("127.0.0.1", app.port), PATIENCE))
                 raw.sendall(
-                    (b"", b"GET /hea", b"GET /ws HTTP/1.1\r\nHost", b"GET /ws HTTP/1.1\r\nHost: x\r\n" + KEY + b"\r\n")[
-                        number % 4
-                    ]
+                    (
+                        b"",
+                        b"GET /hea",
+                        b"GET /ws HTTP/1.1\r\nHost",
+                        b"GET /ws HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"\r\n",
+                    )[number % 4]
                 )
                 await until(lambda due=number + 1: app.node.arrivals.dropped + app.node.arrivals.strangers == due)  # type: ignore[misc]
             assert len(app.node.arrivals) <= 30 and app.node.arrivals.dropped == 91

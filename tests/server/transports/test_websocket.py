@@ -29,7 +29,7 @@ from tests.waiting import PATIENCE, until
 
 KEY = base64.b64encode(bytes(16)).decode()
 HEAD = (
-    "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
     f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n"
 ).encode()
 
@@ -116,7 +116,7 @@ async def test_the_head_in_any_pieces(app: App, monkeypatch: pytest.MonkeyPatch)
 async def test_other_requests_are_uvicorns(app: App) -> None:
     """Also a plain GET of our own path, an upgrade later on a connection, and what is no HTTP at all."""
     async with plain(app) as raw:
-        raw.send(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        raw.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await raw.head()).startswith(b"HTTP/1.1 200 ")
         body = await raw.reader.readuntil(b"}")
         assert b"ok" in body
@@ -127,8 +127,8 @@ async def test_other_requests_are_uvicorns(app: App) -> None:
         raw.send(request("ping"))
         assert b'"time"' in (await raw.frame())[1]
     for head, status in (
-        (b"GET /ws HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 426"),
-        (b"GET /wsx HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 404"),
+        (b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 426"),
+        (b"GET /wsx HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 404"),
         (HEAD.replace(b"/ws", b"/other"), b"HTTP/1.1 404"),
         (HEAD.replace(b"GET", b"POST"), b"HTTP/1.1 4"),
         (HEAD.replace(b"n: 13", b"n: 12"), b"HTTP/1.1 400"),
