@@ -74,8 +74,8 @@ class Arrivals:
 
     def identified(self, one: Hashable) -> None:
         """It is somebody's, and is never sent away from now on."""
-        if self._strangers.pop(one, None) is not None:
-            self.known += 1
+        self._strangers.pop(one, None)  # not there when it was just sent away; it leaves as one who is known all the same
+        self.known += 1
 
     def left(self, one: Hashable, *, identified: bool = False) -> None:
         if identified:

@@ -59,6 +59,15 @@ def test_the_oldest_stranger_makes_room() -> None:
     assert (room.arrivals.known, len(room.arrivals), room.arrivals.dropped) == (10, 15, 16)
 
 
+def test_sent_away_while_it_says_who_it_is() -> None:
+    room = Room(16)
+    room.enter(*range(17))
+    assert room.gone == [0]
+    room.arrivals.identified(0)  # the store has just answered
+    room.arrivals.left(0, identified=True)
+    assert (room.arrivals.known, len(room.arrivals)) == (0, 16)
+
+
 def test_it_is_said_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
     room = Room(16)
     room.enter(*range(100))
