@@ -274,3 +274,30 @@ async def test_few_files(tmp_path: Path) -> None:
         assert "144 are taken" in server.log and "no place left" in server.log
     finally:
         assert await asyncio.to_thread(server.stop) == 0
+
+
+async def test_a_refusal_is_not_written_into_an_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+
+        def ask() -> bytes:
+            with socket.socket() as raw:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                raw.settimeout(PATIENCE)
+                raw.connect(("127.0.0.1", app.port))
+                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8)
+                answer = raw.recv(100)
+                with suppress(OSError):
+                    raw.sendall(HEAD + b"X: " + b"a" * 20_000)
+                with suppress(OSError):
+                    while piece := raw.recv(65536):
+                        answer += piece
+                return answer
+
+        answer = await asyncio.to_thread(ask)
+        statuses = []
+        while answer:
+            head, _, rest = answer.partition(b"\r\n\r\n")
+            statuses.append(head.split()[1])
+            answer = rest[int(head.lower().split(b"content-length: ")[1].split()[0]) :]
+        assert statuses == [b"200"] * (len(statuses) - 1) + [b"431"] and len(statuses) > 1
+        await until(lambda: len(app.node.arrivals) == 0)

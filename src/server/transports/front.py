@@ -55,6 +55,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._body = 0
         self._began = 0.0  # the body
         self._refused = False
+        self._running: RequestResponseCycle | None = None
 
     # From the event loop -------------------------------------------------------------------------------------
 
@@ -148,8 +149,11 @@ class BoundedHttp(HttpToolsProtocol):
     @property
     def _answered(self) -> bool:
         """Whether every request so far has its answer."""
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first
-        return cycle is None or cycle.response_complete
+        return self._running is None or self._running.response_complete
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle  # uvicorn's ``cycle`` is the newest, which may wait for this one's answer
+        super()._start_asgi_task(cycle, app)
 
     # Time ----------------------------------------------------------------------------------------------------
 
@@ -185,15 +189,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._node.counters.http_refused[str(int(status))] += 1
         self._refused = True
         self._wait(LINGER_SECONDS)
-        if self._answered or not self.cycle.response_started:
+        self.pipeline.clear()
+        running = self._running
+        if running is None or running.response_complete or not running.response_started:
             body = json.dumps({"error": {"code": status.name.lower(), "message": text}}).encode()
             self.transport.write(
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
                 "cache-control: no-store\r\nconnection: close\r\n\r\n".encode()
                 + body
             )
-            if not self._answered:
-                self.cycle.disconnected = True  # whatever it would answer
+            if running is not None:
+                running.disconnected = True  # whatever it would answer
             self.transport.write_eof()
         else:
             self.transport.close()
