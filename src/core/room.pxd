@@ -17,6 +17,7 @@ cdef class Publication:
         readonly bytes data
         public str skip               # the connection that does not get it; "": all do. Of this node, not kept
         readonly str key              # what it is the newest of, in a room of the class latest; "": its user
+        Py_ssize_t _length            #: of ``data`` as it was given
         bint _unchecked               # ``data`` is as it was stored, by an older server perhaps
         bytes _json                   # the built frame, per kind of member; None until asked for
         bytes _msgpack

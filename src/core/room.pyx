@@ -71,6 +71,7 @@ cdef class Publication:
         self._msgpack = None
         self._other_size = -1
         self._unchecked = stored
+        self._length = PyBytes_GET_SIZE(data)
 
     @property
     def position(self):
@@ -78,8 +79,8 @@ cdef class Publication:
 
     @property
     def size(self):
-        """Bytes of the payload and the names."""
-        return PyBytes_GET_SIZE(self.data) + len(self.room) + len(self.user) + len(self.name)
+        """Bytes of the payload, as it was made, and the names: what it counts for does not change."""
+        return self._length + len(self.room) + len(self.user) + len(self.name)
 
     def as_data(self, str codec not None):
         """What `message:received` carries, for an encoder of ``codec``: a dict with the payload raw."""

@@ -226,3 +226,17 @@ def test_many_publications_in_one_array() -> None:
     for count in (0, 15, 16, 65_535, 65_536, 69_999):
         raw = publications_raw("msgpack", publications[:count])
         assert len(msgspec.msgpack.decode(raw)) == count
+
+
+def test_a_stored_payload_that_is_sent_as_null_counts_for_what_it_was() -> None:
+    ring = HistoryRing("e", 0, 10, 1_000)
+    for number in range(1, 4):
+        ring.append(Publication("r", "u", "n", 0.0, "json", b"[" * 300, number, "e", stored=True))
+    before = ring.size_bytes
+    (*_, last) = ring.last(3)
+    assert last.data == b"[" * 300
+    assert (last.payload("json"), last.payload("msgpack"), last.data) == (b"null", b"\xc0", b"null")
+    assert ring.size_bytes == before
+    for number in range(4, 40):
+        ring.append(Publication("r", "u", "n", 0.0, "json", b"1", number, "e"))
+    assert ring.size_bytes == sum(publication.size for publication in ring.last(40))
