@@ -74,7 +74,8 @@ class Arrivals:
 
     def identified(self, one: Hashable) -> None:
         """It is somebody's, and is never sent away from now on."""
-        self._strangers.pop(one, None)  # not there when it was just sent away; it leaves as one who is known all the same
+        # Not among them when it was just sent away; it leaves as one who is known all the same.
+        self._strangers.pop(one, None)
         self.known += 1
 
     def left(self, one: Hashable, *, identified: bool = False) -> None:
