@@ -465,14 +465,16 @@ class Connection:
             answer = self._answers.pop(envelope.id, None)
             if answer is None:
                 continue  # timed out or cancelled
-            error = self._codec.value(envelope.error)
+            try:
+                error = self._codec.value(envelope.error)
+                result = self._codec.result(envelope) if error is None else None
+            except ClientError as undecodable:
+                answer(None, undecodable)
+                if not isinstance(undecodable, Undecodable):
+                    raise
+                continue
             if error is None:
-                try:
-                    result = self._codec.result(envelope)
-                except Undecodable as undecodable:
-                    answer(None, undecodable)
-                else:
-                    answer(result, None)
+                answer(result, None)
             elif not self._authenticated and envelope.id != self._auth_id:
                 answer(
                     None, ConnectionLost("not authenticated")

@@ -17,7 +17,7 @@ from ..core.ot import Operation, diff, map_position
 from .callbacks import Callbacks
 from .code_points import UNIT
 from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request
-from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
+from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
 from .history import Blame, History, Version, read_blame, read_history, read_version
 from .steps import UNDECIDED, Steps
 
@@ -381,6 +381,9 @@ class Document(Steps):
         if error is None:
             self._failures = 0
             self._guarded(self._joined, result)
+        elif isinstance(error, Undecodable):
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
         elif error.code in PASSING:

@@ -360,7 +360,7 @@ class Room:
         if error is None:
             if self.error is None:
                 self._joined(result)
-        elif isinstance(error, RequestError) and error.code in PASSING:
+        elif isinstance(error, Undecodable) or (isinstance(error, RequestError) and error.code in PASSING):
             self._failures += 1
             self._client.later(self._rejoin, self._failures)
         elif isinstance(error, RequestError):

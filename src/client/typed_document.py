@@ -15,7 +15,7 @@ from ..core.types import document_type
 from .callbacks import Callbacks
 from .document_state import Request
 from .documents import LOST_HISTORY, PASSING, REFUSALS
-from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError
+from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
 from .steps import UNDECIDED, Steps
 from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState
 
@@ -192,6 +192,9 @@ class TypedDocument(Steps):
         if error is None:
             self._failures = 0
             self._guarded(self._joined, result)
+        elif isinstance(error, Undecodable):
+            self._failures += 1
+            self._client.later(self._rejoin, self._failures)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
         elif error.code in PASSING:

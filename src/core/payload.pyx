@@ -9,12 +9,15 @@ JSON (RFC 8259): anything off the grammar, bytes that are not UTF-8, unpaired su
 "unpredictable"), integers outside -2^63 ... 2^64-1 and numbers beyond the doubles (section 6).
 MessagePack (its specification, "Formats"): what is cut off or goes on after the value, strings that are not UTF-8, NaN and the
 infinities, extension types, map keys other than strings and integers: none of these has a form in JSON.
+Both: the key ``__proto__``, for which @msgpack/msgpack refuses the whole frame.
 Both: more than ``MAX_DEPTH`` levels, where decoders that recurse begin to give up (128 is the default of Rust's serde_json).
 
 Integers of 64 bits pass, as ids are; JavaScript rounds them above 2^53. Binary passes: it is base64 in JSON.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from json import loads as json_loads
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.math cimport isfinite
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
@@ -135,11 +138,21 @@ cdef inline uint8_t _space(Scan *scan) noexcept:
 cdef int _key(Scan *scan) except -1:
     if scan.at == scan.size or scan.data[scan.at] != c'"':
         raise _refusal("not JSON: a key is missing", scan.at)
+    cdef Py_ssize_t begin = scan.at + 1, size
     _json_string(scan)
+    size = scan.at - 1 - begin
+    # With escapes, up to six characters for each.
+    if (size == 9 and memcmp(scan.data + begin, b"__proto__", 9) == 0) or (9 < size <= 54 and _escaped_proto(scan, begin - 1)):
+        raise _refusal("the key __proto__ changes objects in JavaScript", begin)
     if _space(scan) != c':':
         raise _refusal("not JSON", scan.at)
     scan.at += 1
     return 0
+
+
+cdef bint _escaped_proto(Scan *scan, Py_ssize_t quote) except -1:
+    cdef bytes key = PyBytes_FromStringAndSize(<const char *>scan.data + quote, scan.at - quote)
+    return b"\\" in key and json_loads(key) == "__proto__"
 
 
 cdef int _word(Scan *scan, const char *word, Py_ssize_t size) except -1:
@@ -277,8 +290,13 @@ cdef int _msgpack(Scan *scan) except -1:
             pass
         elif 0xA0 <= byte <= 0xBF:
             _msgpack_string(scan, byte & 0x1F)
+            if key and byte == 0xA9 and memcmp(scan.data + scan.at - 9, b"__proto__", 9) == 0:
+                raise _refusal("the key __proto__ changes objects in JavaScript", begin)
         elif 0xD9 <= byte <= 0xDB:
-            _msgpack_string(scan, _number(scan, 1 << (byte - 0xD9)))
+            count = _number(scan, 1 << (byte - 0xD9))
+            _msgpack_string(scan, count)
+            if key and count == 9 and memcmp(scan.data + scan.at - 9, b"__proto__", 9) == 0:
+                raise _refusal("the key __proto__ changes objects in JavaScript", begin)
         elif 0xCC <= byte <= 0xCF:  # uint 8 ... 64
             _skip(scan, 1 << (byte - 0xCC))
         elif 0xD0 <= byte <= 0xD3:  # int 8 ... 64

@@ -51,6 +51,8 @@ def _look(value: Any, depth: int) -> None:
             raise Refused
         for item in value:
             if isinstance(value, tuple):
+                if item[0] == "__proto__":
+                    raise Refused
                 _look(item[0], depth)
                 _look(item[1], depth + 1)
             else:
@@ -102,7 +104,10 @@ def _value(data: bytes, at: int, depth: int, *, key: bool = False) -> int:
             raise Refused
         for _ in range(count):
             if byte <= 0x8F or byte >= 0xDE:
+                begin = at
                 at = _value(data, at, depth + 1, key=True)
+                if data[begin:at].endswith(b"__proto__") and at - begin in (10, 11, 12, 14):
+                    raise Refused
             at = _value(data, at, depth + 1)
         return at
     raise Refused

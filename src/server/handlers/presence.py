@@ -22,6 +22,8 @@ def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str
     limit = session.node.config.presence.metadata_bytes
     metadata: bytes | None = None
     if bytes(data.metadata):
+        if len(data.metadata) > 2 * limit:  # however it is written
+            raise SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
         check_payload(session.codec, bytes(data.metadata))
         try:
             # Decoded and encoded anew: kept as JSON, whatever it came as.
