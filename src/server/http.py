@@ -207,7 +207,8 @@ class _OwnHost:
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] not in ("/health", "/ready") and (refused := self._origins.misdirected(Headers(scope=scope))):
+        exempt = scope["path"] in ("/health", "/ready") or scope["path"].startswith("/api/")  # the API has its key
+        if not exempt and (refused := self._origins.misdirected(Headers(scope=scope))):
             await _error(Request(scope), HTTPStatus.MISDIRECTED_REQUEST, refused)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

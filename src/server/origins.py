@@ -113,11 +113,14 @@ class Origins:
 
     def misdirected(self, headers: Mapping[str, str]) -> str:
         """Why this server is not the one that was asked for; "" when it is."""
-        given = headers.get("host", "")
-        host = _split(given)[0]
-        if self._any_host or not host or _is_address(host) or any(_matches(name, host) for name in self._hosts):
+        if self._any_host or (self._proxies and any(name in headers for name in _PROXIES)):
             return ""
-        if self._proxies and any(name in headers for name in _PROXIES):
+        for name in ("host", "x-forwarded-host"):
+            given = headers.get(name, "").partition(",")[0]
+            host = _split(given)[0]
+            if host and not _is_address(host) and not any(_matches(one, host) for one in self._hosts):
+                break
+        else:
             return ""
         return f"this server is not reached as {given[:_TOLD]!r}: server.allowed_hosts does not have that name"
 

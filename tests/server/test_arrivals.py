@@ -301,3 +301,82 @@ async def test_a_refusal_is_not_written_into_an_answer(tmp_path: Path) -> None:
             answer = rest[int(head.lower().split(b"content-length: ")[1].split()[0]) :]
         assert statuses == [b"200"] * (len(statuses) - 1) + [b"431"] and len(statuses) > 1
         await until(lambda: len(app.node.arrivals) == 0)
+
+
+UPGRADE = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"\r\n"
+
+
+@pytest.mark.parametrize("path", [b"/ws", b"/wsx"])
+async def test_an_upgrade_waits_for_the_answers_before_it(
+    tmp_path: Path, path: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an answer ends up in the WebSocket, or a writer waits for ever on a connection that nothing counts."""
+    monkeypatch.setattr(front, "LINGER_SECONDS", 0.2)
+    async with serving(tmp_path) as app:
+
+        def behind(count: int) -> bytes:
+            with socket.socket() as raw:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                raw.settimeout(PATIENCE)
+                raw.connect(("127.0.0.1", app.port))
+                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * count)
+                while not app.node.arrivals.strangers:
+                    let_pass(0.01)
+                let_pass(0.1)
+                with suppress(OSError):
+                    raw.sendall(UPGRADE % path)
+                while app.node.arrivals.strangers:  # without reading
+                    let_pass(0.01)
+                answer = b""
+                with suppress(OSError):
+                    while piece := raw.recv(65536):
+                        answer += piece
+                return answer
+
+        for count in (1, 4):
+            assert b"101 Switching" not in await asyncio.to_thread(behind, count)
+            assert app.node.hub.sessions == {}
+        at_once = await asyncio.to_thread(
+            request, app, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE % path
+        )
+        assert at_once.startswith(b"HTTP/1.1 400 ") and b"101 Switching" not in at_once
+        await until(lambda: len(app.node.arrivals) == 0 and len(asyncio.all_tasks()) <= 12)
+        assert app.node.counters.connections["none", "http"] == 0
+
+
+async def test_an_answer_that_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though all of it was handed to the transport."""
+    monkeypatch.setattr(front, "ANSWER_SECONDS", 0.3)
+    async with serving(tmp_path) as app:
+
+        def sleeps(more: bytes) -> None:
+            with socket.socket() as raw:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                raw.settimeout(PATIENCE)
+                raw.connect(("127.0.0.1", app.port))
+                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n")
+                while not app.node.arrivals.strangers:
+                    let_pass(0.01)
+                while app.node.arrivals.strangers:
+                    let_pass(0.01)
+
+        async with asyncio.timeout(PATIENCE):
+            for more in (b"", b"Connection: close\r\n"):
+                await asyncio.to_thread(sleeps, more)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        UPGRADE.replace(b"Version: 13", b"Version: \xff") % b"/ws",
+        UPGRADE.replace(b"Version: 13", b"Version: \xff") % b"/wsx",
+        UPGRADE % b"//[",
+    ],
+)
+async def test_handshakes_that_once_failed(tmp_path: Path, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(tmp_path) as app:
+        answer = await asyncio.to_thread(request, app, head)
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 101 ")), answer
+        await until(lambda: len(app.node.arrivals) == 0)
+        assert app.node.counters.connections["none", "http"] == 0
+    assert not [record for record in caplog.records if record.levelname == "ERROR"], caplog.text

@@ -106,6 +106,8 @@ def test_what_is_configured() -> None:
     assert named.misdirected({"host": "RT.example.org.:8443"}) == named.misdirected({"host": "a.example.net"}) == ""
     for host in ("example.net", "evil.example"):
         assert "allowed_hosts" in named.misdirected({"host": host, "x-forwarded-for": "203.0.113.7"})
+    told = asked("127.0.0.1:8000", "http://evil.example", x_forwarded_host="evil.example")
+    assert "allowed_hosts" in named.refused(told), "not by what a proxy passes on either"
     assert origins(host="rt.local").misdirected({"host": "rt.local:8000"}) == ""
     assert origins(hosts=("*",)).misdirected({"host": "evil.example"}) == ""
 

@@ -22,7 +22,7 @@ HEAD_BYTES: Final = 16_384
 HEADERS: Final = 100
 URL_BYTES: Final = 8192
 HEAD_SECONDS: Final = 10.0
-#: Bytes a second, after the first HEAD_SECONDS.
+#: Bytes a second, looked at every HEAD_SECONDS.
 BODY_RATE: Final = 1024
 PIPELINED: Final = 16
 ANSWER_SECONDS: Final = 60.0
@@ -52,8 +52,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._measured = 0  # bytes since something whole was read: a head, a piece of a body, a request
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False  # a request has begun and is not whole
-        self._body = 0
-        self._began = 0.0  # the body
+        self._body = self._body_seen = 0  # bytes of it, and how many there were when it was last looked at
+        self._left = False
         self._refused = False
         self._running: RequestResponseCycle | None = None
 
@@ -81,7 +81,10 @@ class BoundedHttp(HttpToolsProtocol):
             try:
                 self.parser.feed_data(part)
             except httptools.HttpParserUpgrade:
-                if self._should_upgrade():
+                if not self._answered or self.pipeline or self.transport.get_write_buffer_size():
+                    # It would come into the middle of an answer, and whoever waits to go on writing would wait for ever.
+                    self.refuse(HTTPStatus.BAD_REQUEST, "an upgrade waits for the answers before it")
+                elif self._should_upgrade():
                     self.handle_websocket_upgrade()
                 else:
                     self.refuse(HTTPStatus.BAD_REQUEST, "this server upgrades to WebSocket only")
@@ -106,7 +109,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_begin()
         self._measured = _STEP  # the step in which it begins
         self._reading = True
-        self._body = 0
+        self._body = self._body_seen = 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -125,7 +128,6 @@ class BoundedHttp(HttpToolsProtocol):
             raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
         super().on_headers_complete()
         self._measured = 0
-        self._began = self.loop.time()
         self._node.arrivals.heard(self)
         self._wait(HEAD_SECONDS)
 
@@ -143,7 +145,9 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._stop_waiting()
         super().on_response_complete()
-        if self._reading or self.pipeline:  # an answer to a request that is not whole, or the next one's turn
+        if self.transport.get_write_buffer_size():  # written, and not taken
+            self._wait(ANSWER_SECONDS)
+        elif self._reading or self.pipeline:  # an answer to a request that is not whole, or the next one's turn
             self._wait(HEAD_SECONDS if self._reading else ANSWER_SECONDS)
 
     @property
@@ -168,15 +172,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._timer = None
-        if self._refused or self.transport.is_closing():
+        untaken = self._answered and not self._reading and self.transport.get_write_buffer_size()
+        if self._refused or self.transport.is_closing() or untaken:
             self.transport.abort()
             return
-        if self._reading and self._body:
-            # So many bytes may take so long; the next look is when what there is will be too little.
-            left = self._began + HEAD_SECONDS + self._body / BODY_RATE - self.loop.time()
-            if left > 0:
-                self._wait(left)
-                return
+        if self._reading and self._body - self._body_seen >= BODY_RATE * HEAD_SECONDS:
+            self._body_seen = self._body
+            self._wait(HEAD_SECONDS)
+            return
         if self._reading or self._answered:
             self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
         else:
@@ -206,5 +209,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _leave(self) -> None:
         self._stop_waiting()
+        if self._left:
+            return
+        self._left = True
         self._node.arrivals.left(self)
         self._node.counters.connection_closed("none", "http")

@@ -69,7 +69,7 @@ class Endpoint:
         try:
             return self._accept(head, transport)
         except Refused as refusal:
-            status, body = refusal.status, str(refusal).encode()
+            status, body = refusal.status, str(refusal).encode("utf-8", "backslashreplace")
             transport.write(
                 f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
                 f"{refusal.header}Connection: close\r\n\r\n".encode()
@@ -91,7 +91,10 @@ class Endpoint:
         except (RuntimeError, UnicodeError) as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
         node, config = self.node, self._config
-        url = urlsplit(request.path.decode("latin-1"))
+        try:
+            url = urlsplit(request.path.decode("latin-1"))
+        except ValueError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, "not a URL") from error
         if url.path != config.server.path:
             raise Refused(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {config.server.path}")
         if node.draining:
