@@ -206,6 +206,8 @@ cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -
     cdef Py_ssize_t quarter = self.leaf_cells // 4, half = self.fanout // 2
     cdef Py_ssize_t splits = 2 * inserts
     cdef Py_ssize_t leaves, inners
+    if inserts == 1 and cells <= quarter and self.leaves_spare >= 2 and self.inners_spare >= self.depth + 4:
+        return 0  # typing
     if quarter >= 8:
         splits = min(splits, 4 * self.leaves + 4 * (cells // quarter) + 8)
     leaves = splits + cells // (filled(self) - 1)
@@ -226,7 +228,8 @@ cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -
 
 cdef void tree_release(Tree *self) noexcept:  # only frees
     """Gives back what was reserved and not needed, and what deletions left."""
-    free_spares(self, SPARE_LEAVES, SPARE_INNERS)
+    if self.leaves_spare > SPARE_LEAVES or self.inners_spare > SPARE_INNERS:
+        free_spares(self, SPARE_LEAVES, SPARE_INNERS)
 
 
 cdef Py_ssize_t tree_bytes(Tree *self) noexcept:  # arithmetic
