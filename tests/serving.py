@@ -59,6 +59,7 @@ async def leak_free(app: App) -> None:
                 or node.documents.live
                 or len(node.presence)
                 or len(node.pings)
+                or len(node.arrivals)
             )
         )
     )

@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..core.json_values import json_decoder
 from .errors import ProtocolViolation, Undecodable
 
 CodecName = Literal["json", "msgpack"]
 NOTHING = msgspec.Raw(b"")
-#: What msgspec's decoders raise for bytes that they do not take.
-_REFUSALS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+#: What msgspec's decoders raise for bytes that they do not take: its errors and UnicodeDecodeError are ValueErrors.
+_REFUSALS = (ValueError, RecursionError)
 
 
 class Incoming(msgspec.Struct):
@@ -56,7 +57,7 @@ class Codec:
         # msgspec's encoders keep no state between calls but their options.
         self._encode = msgspec.msgpack.Encoder().encode if self.binary else msgspec.json.Encoder().encode
         kind = msgspec.msgpack if self.binary else msgspec.json
-        self._value = kind.Decoder().decode
+        self._value = kind.Decoder().decode if self.binary else json_decoder().decode
         self._incoming = kind.Decoder(Incoming | list[Incoming]).decode
         self._received = kind.Decoder(Received).decode
         self._joined = kind.Decoder(_Joined).decode

@@ -11,12 +11,13 @@ from .document_type import DocumentType
 from .entries import payload_digest
 from .errors import ErrorCode, SynclineError
 from .json0 import Component, Op
-from .json_values import Value, check_value, same_value, size
+from .json_values import Value, check_value, json_decoder, same_value, size
 from .text0 import Side, units
 
 # Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
 _encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder()
+_decode = json_decoder().decode
 
 
 class JsonType(DocumentType[Value, Op]):
@@ -38,7 +39,7 @@ class JsonType(DocumentType[Value, Op]):
 
     def load(self, dumped: str) -> Value:
         try:
-            return check_value(msgspec.json.decode(dumped))
+            return check_value(_decode(dumped))
         except (ValueError, RecursionError, SynclineError) as error:
             raise ValueError(f"damaged content: {error}") from error
 

@@ -51,7 +51,6 @@ cdef void tree_free(Tree *self) noexcept
 cdef int tree_check(Tree *self) except -1
 cdef int tree_reserve(Tree *self, Py_ssize_t cells, Py_ssize_t inserts) except -1
 cdef void tree_release(Tree *self) noexcept
-cdef Py_ssize_t tree_bytes(Tree *self) noexcept
 cdef void settle(Tree *self) noexcept
 cdef Leaf *take_leaf(Tree *self) noexcept
 cdef Inner *take_inner(Tree *self) noexcept

@@ -232,12 +232,6 @@ cdef void tree_release(Tree *self) noexcept:  # only frees
         free_spares(self, SPARE_LEAVES, SPARE_INNERS)
 
 
-cdef Py_ssize_t tree_bytes(Tree *self) noexcept:  # arithmetic
-    """Memory of the nodes, spare ones included."""
-    cdef Py_ssize_t inners = self.inners + self.inners_spare
-    return sizeof(Tree) + (self.leaves + self.leaves_spare) * leaf_size(self) + inners * <Py_ssize_t>sizeof(Inner)
-
-
 cdef inline Py_ssize_t leaf_size(Tree *self) noexcept:  # arithmetic
     return sizeof(Leaf) + self.leaf_cells * sizeof(uint16_t)
 

@@ -17,10 +17,10 @@ Integers of 64 bits pass, as ids are; JavaScript rounds them above 2^53. Binary 
 
 from json import loads as json_loads
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.math cimport isfinite
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
 
 from .errors import ErrorCode, SynclineError
 
@@ -151,8 +151,11 @@ cdef int _key(Scan *scan) except -1:
 
 
 cdef bint _escaped_proto(Scan *scan, Py_ssize_t quote) except -1:
-    cdef bytes key = PyBytes_FromStringAndSize(<const char *>scan.data + quote, scan.at - quote)
-    return b"\\" in key and json_loads(key) == "__proto__"
+    """Whether the key that begins there is that name, written with escapes."""
+    cdef Py_ssize_t size = scan.at - quote
+    if memchr(scan.data + quote, c'\\', size) == NULL:
+        return False
+    return json_loads((<const char *>scan.data + quote)[:size]) == "__proto__"
 
 
 cdef int _word(Scan *scan, const char *word, Py_ssize_t size) except -1:

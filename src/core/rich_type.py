@@ -8,10 +8,12 @@ import msgspec
 
 from .document_type import DocumentType
 from .errors import ErrorCode, SynclineError
-from .json_values import same_value
+from .json_values import json_decoder, same_value
 from .rich import Delta
 from .rich_text import RichText
 from .text0 import Side, units
+
+_decode = json_decoder().decode
 
 
 class RichType(DocumentType[RichText, Delta]):
@@ -34,7 +36,7 @@ class RichType(DocumentType[RichText, Delta]):
 
     def load(self, dumped: str) -> RichText:
         try:
-            return document(Delta.parse(msgspec.json.decode(dumped), trusted=True))
+            return document(Delta.parse(_decode(dumped), trusted=True))
         except (ValueError, RecursionError, SynclineError) as error:
             raise ValueError(f"damaged content: {error}") from error
 

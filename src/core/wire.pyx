@@ -11,6 +11,8 @@ from typing import Annotated
 import msgspec
 
 from .errors import ErrorCode, SynclineError
+from .json_values import json_decoder
+
 from .frames cimport encode_frame
 
 JSON = "json"
@@ -37,8 +39,7 @@ cdef object _json_one = msgspec.json.Decoder(Envelope).decode
 cdef object _json_many = msgspec.json.Decoder(list[Envelope]).decode
 cdef object _msgpack_one = msgspec.msgpack.Decoder(Envelope).decode
 cdef object _msgpack_many = msgspec.msgpack.Decoder(list[Envelope]).decode
-# float_hook: by itself msgspec takes 10 us for a number near the ends of the doubles, so a message of them stopped the server for seconds.
-cdef object _json_any = msgspec.json.Decoder(float_hook=float).decode
+cdef object _json_any = json_decoder().decode
 cdef object _msgpack_any = msgspec.msgpack.Decoder().decode
 
 

@@ -22,7 +22,6 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from . import log as logs
-from .config import Config
 from .counters import Counters, Histogram
 
 __all__ = ["CONTENT_TYPE", "Counters", "Metrics", "Observed", "WriteQueue"]
@@ -162,8 +161,6 @@ class WriteQueue(Protocol):
 class Observed(Protocol):
     """What a scrape looks at: the node."""
 
-    @property
-    def config(self) -> Config: ...
     @property
     def counters(self) -> Counters: ...
     @property

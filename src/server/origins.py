@@ -22,11 +22,9 @@ from urllib.parse import urlsplit
 from .config import Config
 
 _PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-_PATTERN: Final = re.compile(
-    r"[a-z][a-z0-9+.-]*://((\*\.)?[^\s/?#@*:\[\]]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?",
-    re.IGNORECASE,
-)
-_HOST: Final = re.compile(r"(\*\.)?[^\s/?#@*:\[\]]+|\[?[0-9a-f:.]+\]?", re.IGNORECASE)
+_NAME: Final = r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*"
+_PATTERN: Final = re.compile(rf"(?!wss?:)[a-z][a-z0-9+.-]*://({_NAME}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?", re.IGNORECASE)
+_HOST: Final = re.compile(rf"{_NAME}|\[?[0-9a-f:.]+\]?", re.IGNORECASE)
 _PROXIES: Final = ("x-forwarded-for", "x-forwarded-host", "forwarded", "via")
 
 #: Longer ones are cut in what is told of them.
@@ -50,7 +48,8 @@ class Origin(NamedTuple):
 
 
 def is_origin(text: str) -> bool:
-    """Whether ``server.allowed_origins`` may hold it: an origin, its host perhaps with ``*.`` before it; "null"; or "*"."""
+    """Whether ``server.allowed_origins`` may hold it: an origin as browsers write it (names beyond ASCII as xn--...), its host perhaps with
+    ``*.`` before it; "null"; or "*"."""
     if text in ("*", "null"):
         return True
     try:

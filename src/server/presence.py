@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from ..core import wire
+from ..core.json_values import json_decoder
 from ..core.wire import Push
 from .config import PresenceConfig
 from .hub import Hub, LiveRoom, Seat
@@ -58,7 +59,7 @@ class _Change:
 
 
 _Wire = list[tuple[str, State, str]]  # changes as they travel between nodes: (event, data, skip)
-_decode = msgspec.json.Decoder(_Wire).decode
+_decode = json_decoder(_Wire).decode
 
 
 def forget_sample(room: LiveRoom, user: str) -> None:

@@ -7,8 +7,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..core.json_values import json_decoder
 from .hub import Seat
 from .seams import PresenceEntry
+
+_decode = json_decoder().decode
 
 #: A user's status over its connections is the strongest of theirs.
 _STRENGTH = {"away": 0, "online": 1, "busy": 2}
@@ -66,7 +69,7 @@ def state_of(entries: Sequence[Stated]) -> State:
         "name": newest.name,
         "status": status,
         "last_seen": newest.last_seen,
-        "metadata": msgspec.json.decode(newest.metadata) if newest.metadata else None,
+        "metadata": _decode(newest.metadata) if newest.metadata else None,
     }
 
 

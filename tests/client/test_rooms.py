@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from picows import WSMsgType
 
 from syncline.client import (
     Backoff,
@@ -212,6 +214,49 @@ async def test_who_comes_is_not_as_who_left() -> None:
             room = await client.join("team")
             await until(lambda: room.members["bob"].name == "Bobby")
             assert room.members["bob"] == Member("bob", "Bobby", "owner", "online", None, None)
+
+
+async def test_a_join_that_cannot_be_decoded_is_asked_for_again() -> None:
+    """Something in it that the decoder here does not hold; the link stays, and the room does not stay silent."""
+    joins = 0
+
+    def script(peer: Peer, envelope: dict[str, Any]) -> None:
+        nonlocal joins
+        joins += 1
+        member = {"user": "bob", "name": "Bob", "role": "owner", "status": "busy", "metadata": float("inf")}
+        joined = {
+            "role": "member",
+            "position": {"offset": 0, "epoch": "e"},
+            "recovered": None,
+            "publications": [],
+            "members": [member] if joins == 2 else [],
+        }
+        text = json.dumps({"id": envelope["id"], "event": "room:joined", "result": joined}).replace("Infinity", "1e999")
+        peer.transport.send(WSMsgType.TEXT, text.encode())
+        if joins == 1:
+            peer.send({"event": "room:behind", "data": {"room": "team", "position": {"offset": 0, "epoch": "e"}}})
+        elif joins == 3:
+            data = {
+                "room": "team",
+                "offset": 1,
+                "epoch": "e",
+                "user": "bob",
+                "name": "Bob",
+                "time": 0.0,
+                "data": "hello",
+            }
+            peer.send({"event": "message:received", "data": data})
+
+    async with scripted() as server:
+        server.script = script
+        async with await connect(server.url, backoff=QUICK) as client:
+            states: list[str] = []
+            client.on_state(states.append)
+            room = await client.join("team")
+            heard: list[Any] = []
+            room.on_message(lambda publication: heard.append(publication.data))
+            await until(lambda: heard == ["hello"])
+            assert joins == 3 and states == [] and len(server.peers) == 1
 
 
 async def test_custom_events(open_client: Open) -> None:

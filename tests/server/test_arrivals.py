@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
-import threading
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from syncline.server.arrivals import ALWAYS, Arrivals, places
 from syncline.server.transports import front
 from tests.harness import ServerProcess
 from tests.serving import Serve, serving
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, until, wait_until
 
 from .rawclient import RawClient
 from .wsclient import dial
@@ -169,7 +169,7 @@ async def test_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 )
                 for start in range(0, len(body), 100):
                     raw.sendall(body[start : start + 100])
-                    let_pass(0.02)
+                    time.sleep(0.02)
                 answer = b""
                 while piece := raw.recv(65536):
                     answer += piece
@@ -183,19 +183,12 @@ async def test_what_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 raw.settimeout(PATIENCE)
                 raw.connect(("127.0.0.1", app.port))
                 raw.sendall(b"GET /codemirror.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 12)
-                while not len(app.node.arrivals):
-                    let_pass(0.02)
-                while len(app.node.arrivals):
-                    let_pass(0.02)
+                wait_until(lambda: len(app.node.arrivals))
+                wait_until(lambda: not len(app.node.arrivals))
 
         async with asyncio.timeout(PATIENCE):
             await asyncio.to_thread(takes_nothing)
         assert len(app.node.arrivals) == 0
-
-
-def let_pass(seconds: float) -> None:
-    """Without reading."""
-    threading.Event().wait(seconds)
 
 
 async def test_strangers_do_not_keep_clients_out(serve: Serve) -> None:
@@ -306,6 +299,24 @@ async def test_a_refusal_is_not_written_into_an_answer(tmp_path: Path) -> None:
 UPGRADE = b"GET %b HTTP/1.1\r\nHost: localhost\r\n" + KEY + b"\r\n"
 
 
+def untaken(app: App, asked: bytes, then: bytes = b"") -> bytes:
+    """Asks, sends ``then`` when the answer has begun, and takes nothing until the server has closed; then what there is."""
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        raw.settimeout(PATIENCE)
+        raw.connect(("127.0.0.1", app.port))
+        raw.sendall(asked)
+        assert raw.recv(1, socket.MSG_PEEK)
+        with suppress(OSError):
+            raw.sendall(then)
+        wait_until(lambda: not app.node.arrivals.strangers)
+        answer = b""
+        with suppress(OSError):
+            while piece := raw.recv(65536):
+                answer += piece
+        return answer
+
+
 @pytest.mark.parametrize("path", [b"/ws", b"/wsx"])
 async def test_an_upgrade_waits_for_the_answers_before_it(
     tmp_path: Path, path: bytes, monkeypatch: pytest.MonkeyPatch
@@ -313,56 +324,27 @@ async def test_an_upgrade_waits_for_the_answers_before_it(
     """Else an answer ends up in the WebSocket, or a writer waits for ever on a connection that nothing counts."""
     monkeypatch.setattr(front, "LINGER_SECONDS", 0.2)
     async with serving(tmp_path) as app:
-
-        def behind(count: int) -> bytes:
-            with socket.socket() as raw:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-                raw.settimeout(PATIENCE)
-                raw.connect(("127.0.0.1", app.port))
-                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * count)
-                while not app.node.arrivals.strangers:
-                    let_pass(0.01)
-                let_pass(0.1)
-                with suppress(OSError):
-                    raw.sendall(UPGRADE % path)
-                while app.node.arrivals.strangers:  # without reading
-                    let_pass(0.01)
-                answer = b""
-                with suppress(OSError):
-                    while piece := raw.recv(65536):
-                        answer += piece
-                return answer
-
+        await asyncio.to_thread(request, app, HEAD + b"\r\n")
+        tasks = len(asyncio.all_tasks())
         for count in (1, 4):
-            assert b"101 Switching" not in await asyncio.to_thread(behind, count)
+            asked = b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * count
+            assert b"101 Switching" not in await asyncio.to_thread(untaken, app, asked, UPGRADE % path)
             assert app.node.hub.sessions == {}
         at_once = await asyncio.to_thread(
             request, app, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE % path
         )
         assert at_once.startswith(b"HTTP/1.1 400 ") and b"101 Switching" not in at_once
-        await until(lambda: len(app.node.arrivals) == 0 and len(asyncio.all_tasks()) <= 12)
+        await until(lambda: len(app.node.arrivals) == 0 and len(asyncio.all_tasks()) <= tasks)
         assert app.node.counters.connections["none", "http"] == 0
 
 
-async def test_an_answer_that_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+async def test_an_answer_that_is_not_taken(tmp_path: Path, more: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though all of it was handed to the transport."""
     monkeypatch.setattr(front, "ANSWER_SECONDS", 0.3)
     async with serving(tmp_path) as app:
-
-        def sleeps(more: bytes) -> None:
-            with socket.socket() as raw:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-                raw.settimeout(PATIENCE)
-                raw.connect(("127.0.0.1", app.port))
-                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n")
-                while not app.node.arrivals.strangers:
-                    let_pass(0.01)
-                while app.node.arrivals.strangers:
-                    let_pass(0.01)
-
-        async with asyncio.timeout(PATIENCE):
-            for more in (b"", b"Connection: close\r\n"):
-                await asyncio.to_thread(sleeps, more)
+        asked = b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
+        assert (await asyncio.to_thread(untaken, app, asked)).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize(

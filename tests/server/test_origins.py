@@ -134,11 +134,23 @@ def test_what_cannot_be_configured() -> None:
         "https://a.example:99999",
         "https://a.example:*",
         "https://a b",
+        "wss://a.example",
+        "https://b\u00fccher.example",
+        "https://a.example.",
     ):
         assert not is_origin(text), text
     for text in ("*", "a.example", "*.a.example", "[::1]", "127.0.0.1"):
         assert is_host(text), text
-    for text in ("", "a.example:8000", "https://a.example", "a.example/", "*.", "a.*"):
+    for text in (
+        "b\u00fccher.example",
+        "a.example.",
+        "",
+        "a.example:8000",
+        "https://a.example",
+        "a.example/",
+        "*.",
+        "a.*",
+    ):
         assert not is_host(text), text
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ...core.errors import ErrorCode, SynclineError
+from ...core.json_values import json_decoder
 from ...core.payload import check_payload
 from ..events import PresenceUpdate
 from ..requests import Request
@@ -15,6 +16,8 @@ from .registry import Events
 from .rooms import seat_of
 
 EVENTS = Events()
+
+_json = json_decoder().decode
 
 
 @EVENTS.on("presence:update", PresenceUpdate)
@@ -27,7 +30,7 @@ def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str
         check_payload(session.codec, bytes(data.metadata))
         try:
             # Decoded and encoded anew: kept as JSON, whatever it came as.
-            value = (msgspec.json if session.codec == "json" else msgspec.msgpack).decode(data.metadata)
+            value = _json(data.metadata) if session.codec == "json" else msgspec.msgpack.decode(data.metadata)
             metadata = None if value is None else msgspec.json.encode(value)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise SynclineError(ErrorCode.INVALID_DATA, "the metadata has no JSON form") from error

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from ...core.json_values import json_decoder
 from ..requests import Handler
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +39,7 @@ class Events:
                 Handler(
                     event=event,
                     reply=reply or event,
-                    json=msgspec.json.Decoder(data),
+                    json=json_decoder(data),
                     msgpack=msgspec.msgpack.Decoder(data),
                     call=call,
                     waits=inspect.iscoroutinefunction(call),
