@@ -472,8 +472,8 @@ async def test_an_unloaded_document_is_freed_at_once(app: App, type: str) -> Non
     try:
         async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
             await ada.call("document:create", document="d", type=type, **content)
-            for client in (ada, bob):
-                await client.call("document:join", document="d", client=client.user[:8], type=type)
+            for client, id in ((ada, "a"), (bob, "b")):
+                await client.call("document:join", document="d", client=id, type=type)
             live = weakref.ref(app.node.documents.live["d"])
             for seq in (1, 2, 3):
                 await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=edit)

@@ -127,8 +127,8 @@ async def test_into_documents(app: App, codec: str, type: str) -> None:
     async with dial(app.url, name="Ada", codec=codec) as ada, dial(app.url, name="Bob") as bob:
         content = {"content": {}} if type == "json" else {}
         await ada.call("document:create", document="d", type=type, **content)
-        for client in (ada, bob):
-            await client.call("document:join", document="d", client=client.user[:8], type=type)
+        for client, id in ((ada, "a"), (bob, "b")):
+            await client.call("document:join", document="d", client=id, type=type)
         for operation in operations:
             payload = operation if codec == "json" else packed(operation)
             fields = {"document": "d", "seq": 1, "revision": 0}
