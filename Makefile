@@ -53,7 +53,7 @@ ifneq ($(filter-out lint format,$(MAKECMDGOALS)),)
 NEEDS += build
 endif
 ifneq ($(filter test test-all nightly,$(MAKECMDGOALS)),)
-NEEDS += chromium git
+NEEDS += chromium git proxies
 endif
 ifneq ($(filter guard test test-all nightly,$(MAKECMDGOALS)),)
 NEEDS += valgrind
@@ -106,8 +106,8 @@ $(STAMPS)/dev: $(STAMPS)/build pyproject.toml
 	@$(PY) -m pip install --quiet --group dev
 	@touch $@
 
-$(STAMPS)/browser-tests: $(STAMPS)/peers
-	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium)
+$(STAMPS)/browser-tests: $(STAMPS)/peers tools/setup.sh
+	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium proxies)
 	@touch $@
 
 # Before the tests: two of their workers must not do it at once.

@@ -6,6 +6,7 @@
 #                                     build      a C compiler that works, and the C headers of that Python
 #                                     chromium   a browser for the tests of the demo page (they are skipped without)
 #                                     git        git, for two tests (they are skipped without)
+#                                     proxies    haproxy and nginx, for the tests behind them (they are skipped without)
 #                                     valgrind   valgrind and its headers, for `make guard` (which cannot count without)
 #   tools/setup.sh works            whether there is a .venv that can be used
 #   tools/setup.sh venv             makes .venv
@@ -92,6 +93,14 @@ need_git() {
     command -v git >/dev/null || lack optional git "git, with which two tests of the project's list of files make a folder that it refuses"
 }
 
+need_proxies() {
+    local name
+    for name in haproxy nginx; do
+        command -v "$name" >/dev/null || [ -x "/usr/sbin/$name" ] \
+            || lack optional "$name" "$name, behind which the server is tested as behind a proxy"
+    done
+}
+
 need_valgrind() {
     if command -v valgrind >/dev/null && [ -e /usr/include/valgrind/callgrind.h ]; then return; fi
     lack optional valgrind "valgrind, with which instructions are counted"
@@ -102,7 +111,7 @@ look() {
     required=() optional=() packages=()
     for need in "$@"; do
         case $need in
-            python | build | chromium | git | valgrind) "need_$need" ;;
+            python | build | chromium | git | proxies | valgrind) "need_$need" ;;
             *) die "no such need: $need" ;;
         esac
     done
@@ -202,5 +211,5 @@ case "${1:-}" in
     system) shift; system "$@" ;;
     works) venv_works ;;
     venv) make_venv ;;
-    *) sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

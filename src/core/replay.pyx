@@ -56,6 +56,10 @@ class Range(NamedTuple):
     time: float
 
 
+# Cells that are moved without letting other threads run: some microseconds.
+cdef Py_ssize_t ALONE = 16_384
+
+
 cdef LogReader open_log(bytes body):
     """A reader of a body of any form."""
     cdef LogReader reader
@@ -203,6 +207,12 @@ def growth(bytes body not None, int64_t skip=0, count=None):
 # ------------------------------------------------------------------------------------------------------- the authors
 
 
+cdef void spread(int32_t *cells, int64_t count, int32_t number) noexcept nogil:  # the caller has the room
+    cdef int64_t at
+    for at in range(count):
+        cells[at] = number
+
+
 @cython.final
 cdef class Blame:
     """Folds operations into the origin of every code unit of a text."""
@@ -242,33 +252,46 @@ cdef class Blame:
                 raise MemoryError()
             tail = self.capacity - self.gap_end
             if size:
-                memcpy(grown, self.cells, self.gap_start * sizeof(int32_t))
-                memcpy(grown + capacity - tail, self.cells + self.gap_end, tail * sizeof(int32_t))
+                with nogil:
+                    memcpy(grown, self.cells, self.gap_start * sizeof(int32_t))
+                    memcpy(grown + capacity - tail, self.cells + self.gap_end, tail * sizeof(int32_t))
             free(self.cells)
             self.cells = grown
             self.gap_end = capacity - tail
             self.capacity = capacity
         if position < self.gap_start:
             distance = self.gap_start - position
-            memmove(self.cells + self.gap_end - distance, self.cells + position, distance * sizeof(int32_t))
+            self.shift(self.gap_end - distance, position, distance)
             self.gap_start -= distance
             self.gap_end -= distance
         elif position > self.gap_start:
             distance = position - self.gap_start
-            memmove(self.cells + self.gap_start, self.cells + self.gap_end, distance * sizeof(int32_t))
+            self.shift(self.gap_start, self.gap_end, distance)
             self.gap_start += distance
             self.gap_end += distance
         return 0
 
+    cdef int shift(self, Py_ssize_t to, Py_ssize_t start, Py_ssize_t count) except -1:
+        """Moves cells. A long way is milliseconds, for which other threads may run: an object is one thread's."""
+        if count < ALONE:
+            memmove(self.cells + to, self.cells + start, count * sizeof(int32_t))
+        else:
+            with nogil:
+                memmove(self.cells + to, self.cells + start, count * sizeof(int32_t))
+        return 0
+
     cdef int fill(self, int64_t position, int64_t length, int64_t count, int32_t number, bint counting) except -1:
         """Inserts ``count`` times ``length`` cells of a number, or of numbers from there on."""
-        cdef int64_t size = self.capacity - (self.gap_end - self.gap_start), index, at
+        cdef int64_t size = self.capacity - (self.gap_end - self.gap_start), index
         if position > size or size + count * length > MAX_LENGTH:
             raise damaged("an operation reaches past the end of the text")
         self.move_gap(position, count * length)
         for index in range(count):
-            for at in range(length):
-                self.cells[self.gap_start + at] = number
+            if length < ALONE:
+                spread(self.cells + self.gap_start, length, number)
+            else:
+                with nogil:
+                    spread(self.cells + self.gap_start, length, number)
             self.gap_start += length
             number += counting
         return 0

@@ -1,15 +1,15 @@
 """What a document was: the text at any revision, its operations page by page, and who wrote what.
 
 Everything is read from the store, which has whatever was acknowledged; the document need not be loaded. What costs more
-than a look (unpacking, replaying, folding) runs in a thread. Bounds: a connection's requests wait for one another, pages
-have a limit, blame goes back ``documents.blame_operations``.
+than a look (unpacking, replaying, folding) runs in a thread, in slices, users in turns (fair_thread.py), for as long as its session
+is there. Bounds: ``limits.waiting_work``; a connection's requests wait for one another, pages have a limit, blame goes back
+``documents.blame_operations``.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -20,19 +20,28 @@ from ..core.replay import Author, Blame, Range, author_of, growth, replay_text
 from ..core.text import Text
 from ..core.types import AnyEntry, document_type
 from .document_frames import entries_between
+from .fair_thread import FairThread, Steps
 from .seams import DocumentState, StoredDocument, Turn
 
 if TYPE_CHECKING:
     from ..core.ot import Unit
     from .node import Node
+    from .session import Session
 
 log = logging.getLogger("syncline.history")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: The key of this node's own work.
+OWN = ("own",)
+
 #: Characters of one client within so many seconds are one range of blame: a sitting, not a keystroke.
 SITTING_SECONDS = 60.0
+#: Characters of a text that is made piece by piece.
+PIECE = 262_144
+#: Cells of a blame that one step moves.
+MOVES = 32_000_000
 
 
 @dataclass(slots=True, frozen=True)
@@ -71,13 +80,17 @@ class Archive:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="syncline-history")
+        self.thread = FairThread(node.loop, "syncline-history", node.config.limits.waiting_work)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.thread.close()
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._node.loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        """For this node's own work: it takes turns with all that is asked for."""
+        return await self.thread.run(OWN, lambda: call(*args, **kwargs))
+
+    async def _for(self, session: Session, steps: Steps[T]) -> T:
+        return await self.thread.work(session.work("ask"), steps, session.require_open)
 
     async def state(self, document: str, user: str) -> DocumentState:
         """Raises SynclineError (document_not_found, forbidden), Unavailable."""
@@ -91,7 +104,7 @@ class Archive:
 
     # The content at a revision -------------------------------------------------------------------------------
 
-    async def at(self, document: str, revision: int) -> Past:
+    async def at(self, session: Session, document: str, revision: int) -> Past:
         """Raises SynclineError (document_not_found, revision_unknown, history_trimmed, document_unavailable),
         Unavailable."""
         stored = await self._node.store.load_document(document, revision)
@@ -110,14 +123,14 @@ class Archive:
             # A checkpoint that was kept longer than the operations behind it.
             raise trimmed(stored.horizon)
         try:
-            return await self.in_thread(_past, stored, turns, revision)
+            return await self._for(session, _past(stored, turns, revision))
         except ValueError as error:
             log.error("document %s cannot be read at revision %d: %s", document, revision, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
 
     # Operations ----------------------------------------------------------------------------------------------
 
-    async def page(self, state: DocumentState, since: int | None, limit: int) -> Page:
+    async def page(self, session: Session, state: DocumentState, since: int | None, limit: int) -> Page:
         """At most ``limit`` operations after ``since``, fewer when they are long; without it the last ones.
 
         Raises SynclineError (revision_unknown, history_trimmed, document_unavailable), Unavailable.
@@ -131,7 +144,8 @@ class Archive:
         until = min(start + limit, state.revision)
         turns = await self._node.store.turns(document, start, until)
         try:
-            entries = await self.in_thread(entries_between, document_type(state.record.type), turns, start, until)
+            type = document_type(state.record.type)
+            entries = await self._for(session, _entries(type, turns, start, until))
         except ValueError as error:
             log.error("document %s, revisions %d to %d: %s", document, start, until, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
@@ -148,7 +162,7 @@ class Archive:
 
     # Blame ---------------------------------------------------------------------------------------------------
 
-    async def blame(self, state: DocumentState, start: int, end: int | None, unit: Unit) -> Blamed:
+    async def blame(self, session: Session, state: DocumentState, start: int, end: int | None, unit: Unit) -> Blamed:
         """Who wrote the characters from ``start`` to ``end`` (counted in ``unit``) of the text at the head.
 
         Raises SynclineError (invalid_data, history_trimmed, document_unavailable), Unavailable.
@@ -157,10 +171,10 @@ class Archive:
             raise SynclineError(ErrorCode.INVALID_DATA, "only texts say who wrote what")
         document, revision = state.record.id, state.revision
         base = max(state.horizon, revision - self._node.config.documents.blame_operations)
-        past = await self.at(document, revision)
+        past = await self.at(session, document, revision)
         turns = await self._node.store.turns(document, base, revision)
         try:
-            ranges = await self.in_thread(_blame, past.content, turns, base, revision, start, end, unit)
+            ranges = await self._for(session, _blame(past.content, turns, base, revision, start, end, unit))
         except ValueError as error:
             log.error("document %s, revisions %d to %d: %s", document, base, revision, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
@@ -171,14 +185,15 @@ def trimmed(horizon: int) -> SynclineError:
     return SynclineError(ErrorCode.HISTORY_TRIMMED, f"the history is kept from revision {horizon} on")
 
 
-def content_at(stored: StoredDocument, revision: int) -> Any:
+def content_at(stored: StoredDocument, revision: int) -> Steps[Any]:
     """The content at ``revision`` from what ``load_document(document, revision)`` gave. Raises ValueError."""
     type = document_type(stored.record.type)
     if stored.snapshot is None:
         base, content = 0, type.empty()
     else:
         base, content = stored.snapshot.revision, type.load(decode_snapshot(stored.snapshot.body)[0])
-    text = Text(content) if type.name == "text" else None
+    yield
+    text = (yield from _text(content)) if type.name == "text" else None
     for turn in stored.turns if base < revision else []:
         skip = base - turn.base
         if skip < 0:
@@ -186,49 +201,90 @@ def content_at(stored: StoredDocument, revision: int) -> Any:
         if text is not None:
             base += replay_text(text, turn.body, skip, revision - base)
         else:
-            content, count = _replay(type, content, turn, skip, revision - base)
+            content, count = yield from _replay(type, content, turn, skip, revision - base)
             base += count
+        yield
     if base != revision:
         raise ValueError(f"operations after revision {base} are missing")
-    return content if text is None else str(text)
+    if text is None:
+        return content
+    return (yield from _string(text))
 
 
-def _replay(type: DocumentType[Any, Any], content: Any, turn: Turn, skip: int, count: int) -> tuple[Any, int]:
+def _text(content: str) -> Steps[Text]:
+    text = Text()
+    for start in range(0, len(content), PIECE):
+        text.splice(len(text), 0, content[start : start + PIECE])
+        yield
+    return text
+
+
+def _string(text: Text) -> Steps[str]:
+    pieces, at = [], 0
+    while at < len(text):
+        end = min(at + PIECE, len(text))
+        try:
+            pieces.append(text.slice(at, end))
+        except SynclineError:  # between the halves of a pair
+            end += 1
+            pieces.append(text.slice(at, end))
+        at = end
+        yield
+    return "".join(pieces)
+
+
+def _replay(type: DocumentType[Any, Any], content: Any, turn: Turn, skip: int, count: int) -> Steps[tuple[Any, int]]:
     entries = type.decode_entries(turn.body, skip, count)
+    yield
     try:
         for entry in entries:
             content = type.apply(content, entry.operation)
+            yield
     except SynclineError as error:
         raise ValueError(f"an operation does not fit the content: {error.message}") from error
     return content, len(entries)
 
 
-def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Past:
+def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Steps[Past]:
     author = None
     for turn in turns:
         if turn.base < revision <= turn.base + turn.count:
             author = author_of(turn.body, revision - turn.base - 1)
+    content = yield from content_at(stored, revision)
     type = document_type(stored.record.type)
-    return Past(revision, type.name, type.show(content_at(stored, revision)), author)
+    return Past(revision, type.name, type.show(content), author)
+
+
+def _entries(type: DocumentType[Any, Any], turns: list[Turn], start: int, until: int) -> Steps[list[AnyEntry]]:
+    yield from ()  # a generator, with one step
+    return entries_between(type, turns, start, until)
 
 
 def _blame(
     text: str, turns: Sequence[Turn], base: int, revision: int, start: int, end: int | None, unit: Unit
-) -> list[Range]:
-    whole = Text(text)
+) -> Steps[list[Range]]:
+    whole = yield from _text(text)
     length = whole.length(unit)
     end = length if end is None else end
     if not start <= end <= length:
         raise SynclineError(ErrorCode.INVALID_DATA, f"the text has {length} characters")
     first, behind = (whole.offset_to(at, unit, "utf-16") for at in (start, end))
     # How long the text was at the base: what the operations added is known without it.
-    grown = sum(growth(turn.body, max(base - turn.base, 0), revision - max(base, turn.base)) for turn in turns)
+    grown = 0
+    for turn in turns:
+        grown += growth(turn.body, max(base - turn.base, 0), revision - max(base, turn.base))
+        yield
     blame = Blame(len(whole) - grown, base)
     for turn in turns:
-        skip = blame.revision - turn.base
-        if skip < 0:
+        if turn.base > blame.revision:
             raise ValueError(f"operations after revision {blame.revision} are missing")
-        blame.fold(turn.body, skip, revision - blame.revision)
+        until = min(turn.base + turn.count, revision)
+        while blame.revision < until:
+            # An operation may move all cells: of a long text few go into one step.
+            most = min(until - blame.revision, max(8, MOVES // (len(whole) + 1)))
+            if not blame.fold(turn.body, blame.revision - turn.base, most):
+                raise ValueError(f"operations after revision {blame.revision} are missing")
+            yield
     if blame.revision != revision or len(blame) != len(whole):
         raise ValueError("the operations do not make the text")
     return blame.ranges(first, behind, SITTING_SECONDS, text if unit == "unicode" else None)

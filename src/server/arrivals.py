@@ -1,8 +1,8 @@
 """Connections that have not said who they are: how many there may be, and which of them make room.
 
 A connection takes a descriptor from its first byte on, before anything is known of it. Were strangers to hold all places, by half
-requests or by silence, nobody else could come in; so whoever has waited longest goes, as soon as there is no place left.
-Who has authenticated is never sent away for it. All are counted against ``limits.connections``.
+requests or by silence, nobody else could come in; so as soon as there is no place left one of them goes: of the address that has most,
+the one that was heard of longest ago. Who has authenticated is never sent away for it. All are counted against ``limits.connections``.
 """
 
 from __future__ import annotations
@@ -34,14 +34,23 @@ def places(connections: int, backlog: int) -> tuple[int, int]:
 
 
 class Arrivals:
-    """Everybody enters, is perhaps ``identified``, and leaves once. O(1) each."""
+    """Everybody enters, is perhaps ``identified``, and leaves once. ``address``: whose it is, "" for nobody knows. O(1) each."""
 
-    def __init__(self, places: int, now: Callable[[], float]) -> None:
-        """``now``: a clock, in seconds."""
+    def __init__(
+        self, places: int, now: Callable[[], float], *, of_address: int = 0, strangers_of_address: int = 0
+    ) -> None:
+        """``now``: a clock, in seconds. ``of_address``, ``strangers_of_address``: 0 is no limit."""
         self.places = places
         self.known = 0
         self.dropped = 0
-        self._strangers: dict[Hashable, Callable[[], object]] = {}  # the one heard of longest ago first -> what ends it
+        self._of_address = of_address
+        self._strangers_of_address = strangers_of_address
+        self._known_of: dict[str, int] = {}  # kept only for that limit
+        self._strangers: dict[Hashable, tuple[str, Callable[[], object]]] = {}  # -> address, what ends it
+        self._groups: dict[str, dict[Hashable, None]] = {}  # address -> strangers, the one heard of longest ago first
+        self._levels: list[dict[str, None]] = [
+            {}
+        ]  # number of strangers -> the addresses that have so many; no empty end
         self._now = now
         self._told = now() - QUIET
         self._told_dropped = 0
@@ -59,42 +68,83 @@ class Arrivals:
         """Whether clients have all places."""
         return self.known >= self.places
 
-    def enter(self, one: Hashable, end: Callable[[], object]) -> None:
+    def full_for(self, address: str) -> bool:
+        """Whether clients of this address have all that one may have."""
+        return bool(self._of_address and address) and self._known_of.get(address, 0) >= self._of_address
+
+    def enter(self, one: Hashable, end: Callable[[], object], address: str = "") -> None:
         """A connection; ``end`` closes it at once. Somebody may be sent away for it."""
-        strangers = self._strangers
-        if len(self) >= self.places and len(strangers) >= ALWAYS:
-            self._drop()
-        strangers[one] = end
+        most = self._strangers_of_address
+        if most and address and len(self._groups.get(address, ())) >= most:
+            self._drop(address, "too many connections of one address")
+        if len(self) >= self.places and len(self._strangers) >= ALWAYS:
+            self._drop(next(iter(self._levels[-1])), "no place left")
+        self._put(one, end, address)
 
     def heard(self, one: Hashable) -> None:
         """A stranger has asked for something whole: it is the newest now."""
-        end = self._strangers.pop(one, None)
-        if end is not None:
-            self._strangers[one] = end
+        if one in self._strangers:
+            address, end = self._take(one)
+            self._put(one, end, address)
 
-    def identified(self, one: Hashable) -> None:
+    def identified(self, one: Hashable, address: str = "") -> None:
         """It is somebody's, and is never sent away from now on."""
-        # Not among them when it was just sent away; it leaves as one who is known all the same.
-        self._strangers.pop(one, None)
+        if one in self._strangers:  # else it was just sent away; it leaves as one who is known all the same
+            self._take(one)
         self.known += 1
+        if self._of_address and address:
+            self._known_of[address] = self._known_of.get(address, 0) + 1
 
-    def left(self, one: Hashable, *, identified: bool = False) -> None:
-        if identified:
-            self.known -= 1
-        else:
-            self._strangers.pop(one, None)
+    def left(self, one: Hashable, address: str = "", *, identified: bool = False) -> None:
+        if not identified:
+            if one in self._strangers:
+                self._take(one)
+            return
+        self.known -= 1
+        if self._of_address and address:
+            self._known_of[address] -= 1
+            if not self._known_of[address]:
+                del self._known_of[address]
 
-    def _drop(self) -> None:
-        one = next(iter(self._strangers))
-        end = self._strangers.pop(one)
+    def _put(self, one: Hashable, end: Callable[[], object], address: str) -> None:
+        self._strangers[one] = (address, end)
+        group = self._groups.setdefault(address, {})
+        self._level(address, len(group), len(group) + 1)
+        group[one] = None
+
+    def _take(self, one: Hashable) -> tuple[str, Callable[[], object]]:
+        address, end = self._strangers.pop(one)
+        group = self._groups[address]
+        self._level(address, len(group), len(group) - 1)
+        del group[one]
+        if not group:
+            del self._groups[address]
+        return address, end
+
+    def _level(self, address: str, before: int, after: int) -> None:
+        levels = self._levels
+        levels[before].pop(address, None)
+        if after == len(levels):
+            levels.append({})
+        if after:
+            levels[after][address] = None
+        while len(levels) > 1 and not levels[-1]:
+            levels.pop()
+
+    def _drop(self, address: str, why: str) -> None:
+        one = next(iter(self._groups[address]))
+        _, end = self._take(one)
         self.dropped += 1
         now = self._now()
         if now - self._told >= QUIET:
             log.warning(
-                "no place left: of %d connections %d have not said who they are; %d of those were closed since this was last said",
+                "%s: of %d connections %d have not said who they are; %d of those were closed since this was last said, "
+                "the last one of %s",
+                why,
                 len(self) + 1,
                 self.strangers + 1,
                 self.dropped - self._told_dropped,
+                address or "an unknown address",
             )
             self._told, self._told_dropped = now, self.dropped
         end()

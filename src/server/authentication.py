@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import errors
 from ..core.errors import ErrorCode, SynclineError
+from .addresses import subscriber
 from .seams import Credentials
 from .session import Session, SessionGone, State, Transition
 
@@ -84,7 +85,7 @@ class Authentication:
         session.user = credentials.user
         session.name = credentials.name or credentials.user
         session.guest = credentials.guest
-        node.arrivals.identified(session)
+        node.arrivals.identified(session, subscriber(session.address))
         node.hub.authenticated(session)
         node.rates.opened(session.user, session.allowance)
         self._set_expiry(session, credentials.expires_at)

@@ -7,33 +7,9 @@ at once; ``config_docs`` writes docs/configuration.md from this tree.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-
-def setting(
-    default: Any,
-    doc: str,
-    *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-    zero: str = "",
-    secret: bool = False,
-) -> Any:
-    """A field with what is allowed for it. ``low`` and ``high`` are inclusive; a ``secret`` is never shown."""
-    metadata = {
-        "doc": doc,
-        "unit": unit,
-        "low": low,
-        "high": high,
-        "choices": choices,
-        "zero": zero,
-        "secret": secret,
-    }
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
-    return field(default=default, repr=not secret, metadata=metadata)
+from .config_documents import DocumentsConfig
+from .config_setting import setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +24,13 @@ class ServerConfig:
     )
     allowed_hosts: list[str] = setting(  # noqa: RUF009
         [], "Its own names; none: with guests localhost, addresses, this machine's, a proxy's; with tokens all."
+    )
+    trusted_proxies: list[str] = setting(  # noqa: RUF009
+        [],
+        'Addresses and networks ("10.0.0.0/8") of proxies whose X-Forwarded-For says who the client is; none: nobody\'s.',
+    )
+    proxy_protocol: bool = setting(
+        False, "Connections from trusted_proxies begin with a header of the PROXY protocol, version 1 or 2."
     )
     compression: bool = setting(
         False, "Compress messages to clients that offer permessage-deflate; costs about 40 kB for each that sends so."
@@ -132,6 +115,13 @@ class LimitsConfig:
     bad_requests_per_minute: int = setting(
         60, "Malformed or refused-by-form requests in a minute before disconnecting.", low=1, high=100_000
     )
+    wrong_passwords_per_minute: int = setting(
+        10,
+        "Wrong passwords for one room from one address; more are refused unread.",
+        low=0,
+        high=100_000,
+        zero="no limit",
+    )
     requests_per_second: float = setting(
         0.0, "Requests of one connection; more are answered `rate_limited`.", low=0, high=1_000_000, zero="no limit"
     )
@@ -152,6 +142,13 @@ class LimitsConfig:
     user_bytes_burst: int = setting(
         8_388_608, "Bytes of requests of one user at once.", unit="bytes", low=1024, high=1_073_741_824
     )
+    waiting_work: int = setting(
+        256,
+        "Requests that wait for the thread of password hashes, and as many for that of history; of one address a quarter, of "
+        "one user a sixteenth. More are refused, to be tried again.",
+        low=16,
+        high=100_000,
+    )
     recent_users: int = setting(
         20_000,
         "Users who are away and of whom the name, or the role in a room, is remembered: who comes back costs no read of the store.",
@@ -161,6 +158,21 @@ class LimitsConfig:
     )
     connections: int = setting(
         19_000, "Connections on this node, HTTP's included; more are answered with 503.", low=1, high=1_000_000
+    )
+    address_connections: int = setting(
+        0,
+        "Connections with a user from one client address (of IPv6: one /64); more are answered 429. Behind a proxy set "
+        "server.trusted_proxies first.",
+        low=0,
+        high=1_000_000,
+        zero="no limit",
+    )
+    address_unidentified: int = setting(
+        0,
+        "Connections without a user from one client address; of more the one goes that was heard of longest ago.",
+        low=0,
+        high=1_000_000,
+        zero="no limit",
     )
     ping_seconds: float = setting(25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600)
     pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600)
@@ -216,117 +228,6 @@ class PresenceConfig:
     ttl_seconds: float = setting(60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400)
     unwritten: int = setting(
         100_000, "Changes kept while the backend takes none; of more the oldest are lost.", low=1, high=10_000_000
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentsConfig:
-    create_on_join: bool = setting(True, "A join creates the document when there is none.")
-    default_role: str = setting(
-        "editor", "Everybody's role in a document made by a join.", choices=("editor", "reader")
-    )
-    max_length: int = setting(16_777_216, "Longest text.", unit="UTF-16 code units", low=1024, high=268_435_456)
-    window_operations: int = setting(10_000, "Operations kept in memory per document.", low=1, high=10_000_000)
-    window_bytes: int = setting(
-        4_194_304, "Bytes of operations kept in memory per document.", unit="bytes", low=1024, high=1_073_741_824
-    )
-    clients: int = setting(
-        10_000,
-        "Clients whose last sequence number is kept in memory per document; older ones are looked up in the log.",
-        low=1,
-        high=1_000_000,
-    )
-    undo_depth: int = setting(
-        100, "Groups of edits that a client can undo; the oldest is dropped.", low=0, high=10_000, zero="no undo"
-    )
-    undo_bytes: int = setting(
-        4_194_304,
-        "Bytes kept per document to undo; the oldest groups are dropped.",
-        unit="bytes",
-        low=1024,
-        high=1_073_741_824,
-    )
-    undo_history: int = setting(
-        20_000, "How many operations back an undo reaches; older groups are dropped.", low=1, high=1_000_000
-    )
-    undo_group_ms: int = setting(
-        1000,
-        "Longest pause inside a group: what is typed with shorter ones is undone together, word by word.",
-        unit="ms",
-        low=0,
-        high=60_000,
-        zero="every edit by itself",
-    )
-    pending_operations: int = setting(
-        10_000,
-        "Operations of one document that wait for the commit in progress; more are refused.",
-        low=1,
-        high=1_000_000,
-    )
-    rest_microseconds: int = setting(
-        20,
-        "Rest between two turns of a document, times the clients in it: a turn sends each of them a frame, and what arrives "
-        "meanwhile goes into one. Below 1 ms there is none, and it ends when each client has sent something.",
-        unit="us",
-        low=0,
-        high=1000,
-        zero="none",
-    )
-    rejoin_operations: int = setting(
-        1000,
-        "Missed operations that a returning client gets one by one; more are composed.",
-        low=1,
-        high=1_000_000,
-    )
-    hash_operations: int = setting(
-        100,
-        "Operations after which clients are told the hash of the text, to compare.",
-        low=0,
-        high=1_000_000,
-        zero="never",
-    )
-    snapshot_operations: int = setting(
-        1000,
-        "Operations after which a snapshot is stored; up to 16 times as many while they are fewer bytes than the last one.",
-        low=1,
-        high=1_000_000,
-    )
-    history: str = setting(
-        "full",
-        "Operations that are kept. full: all; days=N: those of the last N days; checkpoints: those in memory, and older"
-        " texts.",
-    )
-    compact_operations: int = setting(
-        4096, "Stored operations after which they are merged into blocks.", low=64, high=1_000_000
-    )
-    block_bytes: int = setting(
-        131_072, "Size of a full block before it is packed.", unit="bytes", low=4096, high=16_777_216
-    )
-    block_time_seconds: float = setting(
-        1.0, "To what times of operations are rounded down in blocks.", unit="s", low=0.001, high=86_400
-    )
-    checkpoint_operations: int = setting(
-        250_000, "Operations between two checkpoints (texts kept to find older ones).", low=1000, high=10_000_000
-    )
-    checkpoint_bytes: int = setting(
-        100_000,
-        "Unpacked bytes of operations between two checkpoints, or the size of the text if that is more.",
-        unit="bytes",
-        low=4096,
-        high=1_073_741_824,
-    )
-    checkpoints: int = setting(1000, "Checkpoints kept of a document; of more the crowded go.", low=2, high=1_000_000)
-    retention_seconds: float = setting(
-        3600.0, "Time between two looks at all documents for operations to prune.", unit="s", low=1, high=604_800
-    )
-    blame_operations: int = setting(
-        500_000, "Operations that one look at who wrote what goes back.", low=1000, high=10_000_000
-    )
-    idle_seconds: float = setting(
-        30.0, "How long a document without clients stays loaded.", unit="s", low=0, high=86_400, zero="unloaded at once"
-    )
-    loaded: int = setting(
-        10_000, "Documents in memory; an idle one makes place, else joins are refused.", low=1, high=1_000_000
     )
 
 

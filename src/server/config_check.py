@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from .addresses import network
 from .config import AuthConfig, Config, RoomsConfig
 from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, load_public_key
 from .origins import is_host, is_origin
@@ -44,6 +45,14 @@ def _server(config: Config) -> Iterator[Conflict]:
         if not is_origin(origin):
             allowed = '"*", or an origin such as "https://example.org" or "https://*.example.org" (no path, no slash at the end)'
             yield ("server.allowed_origins",), f'found "{origin}", allowed is {allowed}'
+    for proxy in server.trusted_proxies:
+        try:
+            network(proxy)
+        except ValueError as error:
+            yield ("server.trusted_proxies",), f'found "{proxy}", allowed is an address or "10.0.0.0/8": {error}'
+    if server.proxy_protocol and not server.trusted_proxies:
+        why = "is on, but server.trusted_proxies is empty: nobody may send its header"
+        yield ("server.proxy_protocol", "server.trusted_proxies"), why
     for host in server.allowed_hosts:
         if not is_host(host):
             yield (

@@ -58,6 +58,7 @@ class Counters:
     """What only the code that does it can count. One per node; incremented on the event loop's thread only."""
 
     __slots__ = (
+        "address_refused",
         "auth_failures",
         "block_bytes",
         "block_operations",
@@ -72,6 +73,7 @@ class Counters:
         "deliveries_proven",
         "deliveries_unproven",
         "disconnects",
+        "divergence_claims",
         "divergences",
         "errors",
         "events_lost",
@@ -91,6 +93,7 @@ class Counters:
         "requests",
         "snapshots",
         "undo_dropped",
+        "wrong_passwords",
     )
 
     def __init__(self) -> None:
@@ -101,13 +104,16 @@ class Counters:
         self.publish_failures = 0
         self.events_lost = 0
         self.publish_duplicates = 0
+        self.address_refused = 0  # handshakes
         self.auth_failures = 0
+        self.wrong_passwords = 0
         self.operations_accepted = 0
         self.operations_transformed = 0  # of the accepted ones: made at an older revision
         self.operations_duplicate = 0
         self.operations_refused = 0
         self.commit_failures = 0
-        self.divergences = 0
+        self.divergences = 0  # documents in memory that were not what the store says
+        self.divergence_claims = 0  # what clients say of theirs
         self.load_failures = 0
         self.snapshots = 0
         self.blocks = 0  # stored, also in the place of an older one

@@ -18,7 +18,7 @@ from ..core.rejoin import SLICE, Composite, Missed, Pending
 from ..core.types import AnyDocument, AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
-from .events import Divergence, DocumentJoin
+from .events import DocumentJoin
 from .live_document import LiveDocument
 from .requests import Request
 from .seams import Unavailable
@@ -56,7 +56,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             documents.consider_idle(live)
     core = live.core
     if data.diverged is not None:
-        _report(session, core, client, data.diverged)
+        session.node.divergences.claimed(session, live, client, data.diverged)
     if core.client_user(client) not in (None, session.user):
         raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
     for old in (session.documents.get(live.id), live.collaborators.get(client)):
@@ -157,20 +157,6 @@ async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Un
     if len(steps) <= ENTRIES_PER_FRAME and missed.weight() <= live.core.length() + 1024:
         return _Answer(steps)
     return _Answer(pending=missed.carry(pending))
-
-
-def _report(session: Session, core: AnyDocument, client: str, case: Divergence) -> None:
-    session.node.counters.divergences += 1
-    log.error(
-        "document %s: the text of client %s (%s) at revision %d has the hash %08x; the document is at revision %d, hash %08x",
-        core.id,
-        client,
-        session.user,
-        case.revision,
-        case.hash,
-        core.revision,
-        core.hash() or 0,
-    )
 
 
 async def drained(session: Session, backlog: int) -> None:

@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
 from . import browser_client, metrics
+from .addresses import parse
 from .config import Config
 from .origins import Origins
 
@@ -208,10 +209,15 @@ class _OwnHost:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exempt = scope["path"] in ("/health", "/ready") or scope["path"].startswith("/api/")  # the API has its key
-        if not exempt and (refused := self._origins.misdirected(Headers(scope=scope))):
+        if not exempt and (refused := self._origins.misdirected(Headers(scope=scope), _peer(scope))):
             await _error(Request(scope), HTTPStatus.MISDIRECTED_REQUEST, refused)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return (parse(client[0]) or "") if client else ""
 
 
 def _json(request: Request, content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -28,6 +28,7 @@ from .submission import Submission, Submitted
 if TYPE_CHECKING:
     from ..core.window import Kind
     from .node import Node
+    from .session import Session
 
 log = logging.getLogger("syncline.documents")
 
@@ -189,12 +190,12 @@ class LiveDocument:
             if self.core.floor <= at:
                 return older + self.core.since(at)
 
-    async def content_at(self, revision: int) -> Any:
-        """The content at a former revision. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
+    async def content_at(self, session: Session, revision: int) -> Any:
+        """The content at a former revision, for one who asks. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
         if revision > self.core.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.core.revision}")
         await self.settle()
-        return (await self.node.archive.at(self.id, revision)).content
+        return (await self.node.archive.at(session, self.id, revision)).content
 
     # Stage 3: commit -----------------------------------------------------------------------------------------
 

@@ -10,9 +10,9 @@ docs/operations.md explains each metric; a test holds the two together.
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
-from typing import Any, Final, Protocol
+from typing import Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -23,166 +23,11 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from . import log as logs
 from .counters import Counters, Histogram
+from .observed import Observed, WriteQueue
 
 __all__ = ["CONTENT_TYPE", "Counters", "Metrics", "Observed", "WriteQueue"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
-
-
-class _Session(Protocol):
-    @property
-    def state(self) -> IntEnum: ...
-    @property
-    def rooms(self) -> Collection[Any]: ...
-    @property
-    def pending(self) -> int: ...
-
-
-class _Core(Protocol):
-    @property
-    def window_bytes(self) -> int: ...
-    @property
-    def ladder_bytes(self) -> int: ...
-    @property
-    def undo_bytes(self) -> int: ...
-
-
-class _Document(Protocol):
-    @property
-    def collaborators(self) -> Collection[Any]: ...
-    @property
-    def pending(self) -> int: ...
-    @property
-    def core(self) -> _Core: ...
-
-
-class _Hub(Protocol):
-    @property
-    def sessions(self) -> Mapping[str, _Session]: ...
-    @property
-    def users(self) -> Collection[Any]: ...
-    @property
-    def rooms(self) -> Collection[Any]: ...
-    @property
-    def remembered(self) -> int: ...
-
-
-class _Documents(Protocol):
-    @property
-    def live(self) -> Mapping[str, _Document]: ...
-
-
-class _Flusher(Protocol):
-    @property
-    def frames(self) -> int: ...
-    @property
-    def bytes_out(self) -> int: ...
-    @property
-    def flushes(self) -> int: ...
-    @property
-    def conflated(self) -> int: ...
-    @property
-    def dropped(self) -> int: ...
-    @property
-    def behind(self) -> int: ...
-    @property
-    def slow_consumers(self) -> int: ...
-    def take_queue_bytes_max(self) -> int: ...
-    def take_queue_messages_max(self) -> int: ...
-
-
-class _Arrivals(Protocol):
-    places: int
-    dropped: int
-
-    @property
-    def strangers(self) -> int: ...
-
-
-class _Admission(Protocol):
-    @property
-    def refused(self) -> int: ...
-
-
-class _PresenceWrites(Protocol):
-    def __len__(self) -> int: ...
-    @property
-    def dropped(self) -> int: ...
-
-
-class _Presence(Protocol):
-    def __len__(self) -> int: ...
-    @property
-    def counted(self) -> int: ...
-    @property
-    def writes(self) -> _PresenceWrites: ...
-
-
-class _Upkeep(Protocol):
-    @property
-    def waiting(self) -> int: ...
-
-
-class _Pings(Protocol):
-    @property
-    def sent(self) -> int: ...
-
-
-class WriteQueue(Protocol):
-    """An optional ability of a backend that queues writes: it has one of these as ``write_queue``. All but
-    ``queue_depth`` and ``reading`` only grow."""
-
-    @property
-    def queue_depth(self) -> int:
-        """Writes submitted and not answered."""
-
-    @property
-    def reading(self) -> int:
-        """Reads under way or waiting."""
-
-    @property
-    def reads(self) -> int: ...
-    @property
-    def units(self) -> int:
-        """Writes committed."""
-
-    @property
-    def failures(self) -> int:
-        """Writes that ended as Unavailable, also those that the full queue refused."""
-
-    @property
-    def commits(self) -> int:
-        """Transactions, each of one or more writes."""
-
-    @property
-    def commit_seconds(self) -> float: ...
-
-
-class Observed(Protocol):
-    """What a scrape looks at: the node."""
-
-    @property
-    def counters(self) -> Counters: ...
-    @property
-    def hub(self) -> _Hub: ...
-    @property
-    def documents(self) -> _Documents: ...
-    @property
-    def flusher(self) -> _Flusher: ...
-    @property
-    def admission(self) -> _Admission: ...
-    @property
-    def arrivals(self) -> _Arrivals: ...
-    @property
-    def presence(self) -> _Presence: ...
-    @property
-    def pings(self) -> _Pings: ...
-    @property
-    def upkeep(self) -> _Upkeep: ...
-    @property
-    def draining(self) -> bool: ...
-    def backends(self) -> Mapping[str, object]:
-        """Name -> backend, for those that are in use ("store", "broker", ...)."""
 
 
 class _NodeCollector(Collector):
@@ -194,6 +39,7 @@ class _NodeCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._node_state()
         yield from self._connections()
+        yield from self._threads()
         yield from self._sessions()
         yield from self._rooms()
         yield from self._documents()
@@ -224,6 +70,8 @@ class _NodeCollector(Collector):
         yield _counter("syncline_connections_dropped", "Unidentified ones that made room.", node.arrivals.dropped)
         yield _by("syncline_http_refused", "HTTP requests beyond the bounds of one.", "status", counters.http_refused)
         yield _counter("syncline_auth_failures", "Tokens refused.", counters.auth_failures)
+        yield _counter("syncline_address_refused", "Handshakes of addresses with too many.", counters.address_refused)
+        yield _counter("syncline_wrong_passwords", "Wrong passwords of rooms.", counters.wrong_passwords)
         yield _by("syncline_disconnects", "Connections ended by the server.", "reason", counters.disconnects)
         yield _counter("syncline_frames_received", "Messages received on WebSockets.", counters.frames_in)
         yield _counter("syncline_received_bytes", "Bytes received on WebSockets.", counters.bytes_in)
@@ -246,6 +94,13 @@ class _NodeCollector(Collector):
             "The longest write queue since the last scrape; the bound is twice limits.queue_messages.",
             flusher.take_queue_messages_max(),
         )
+
+    def _threads(self) -> Iterator[Metric]:
+        threads = {"history": self._node.archive.thread, "passwords": self._node.hashing}
+        waiting = {name: thread.waiting for name, thread in threads.items()}
+        yield _by("syncline_work_waiting", "Work that waits for a thread.", "thread", waiting, kind=GaugeMetricFamily)
+        refused = {name: thread.refused for name, thread in threads.items()}
+        yield _by("syncline_work_refused", "Work refused because too much waited.", "thread", refused)
 
     def _sessions(self) -> Iterator[Metric]:
         hub, counters = self._node.hub, self._node.counters
@@ -318,7 +173,14 @@ class _NodeCollector(Collector):
         )
         yield _histogram("syncline_commit_seconds", "Time until the store had a turn's operations.", counters.commits)
         yield _counter("syncline_commit_failures", "Turns that the store did not take.", counters.commit_failures)
-        yield _counter("syncline_document_divergences", "Clients whose text differed.", counters.divergences)
+        yield _counter(
+            "syncline_document_divergences",
+            "Documents in memory that were not what their log gives.",
+            counters.divergences,
+        )
+        yield _counter(
+            "syncline_document_divergence_claims", "Clients' reports of another text.", counters.divergence_claims
+        )
         yield _gauge("syncline_document_window_bytes", "Bytes of operations in memory.", window)
         yield _gauge("syncline_document_ladder_bytes", "Bytes of what speeds up transforms.", ladder)
         yield _gauge("syncline_document_undo_bytes", "Bytes kept to undo.", undo)

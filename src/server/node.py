@@ -10,7 +10,6 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -20,15 +19,19 @@ from ..core import errors
 from ..core.bucket import Bucket
 from ..core.room import Position, Publication
 from ..core.wire import Push
+from .addresses import Addresses
 from .admission import Admission
 from .archive import Archive
 from .arrivals import Arrivals, places
 from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
+from .divergence import Divergences
 from .documents import Documents
 from .events import Targets
+from .fair_thread import FairThread
 from .flusher import Flusher
+from .guesses import Guesses
 from .handlers import table
 from .hub import Hub, Seat
 from .metrics import Counters, Metrics
@@ -79,7 +82,7 @@ class Node:
         self.events = events
         self._presence_backend = presence
         self.counters = Counters()
-        self.unproven_lines = Bucket(1.0, 100.0, self.clock.monotonic())  # in the log, of handlers/digest.py
+        self.client_lines = Bucket(1.0, 100.0, self.clock.monotonic())  # in the log, of what clients say and do
         self.metrics = Metrics(self)
         self.handlers = table()
         limits, rooms = config.limits, config.rooms
@@ -87,16 +90,24 @@ class Node:
             self.loop.call_soon, limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages
         )
         self.admission = Admission(limits.handshakes_per_second, limits.handshakes_burst, self.clock.monotonic)
-        self.arrivals = Arrivals(places(limits.connections, config.server.backlog)[0], self.clock.monotonic)
+        self.addresses = Addresses(config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol)
+        self.arrivals = Arrivals(
+            places(limits.connections, config.server.backlog)[0],
+            self.clock.monotonic,
+            of_address=limits.address_connections,
+            strangers_of_address=limits.address_unidentified,
+        )
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
         classes = RoomClasses(rooms.latest, rooms.volatile)
         self.hub = Hub(broker, self.spawn, history, self.clock.time, classes.of, limits.recent_users)
         self.documents = Documents(self)
         self.archive = Archive(self)
+        self.divergences = Divergences(self)
         self.upkeep = Upkeep(self)
         self.presence = PresenceTracker(
             presence, broker, self.clock, self.hub, config.presence, self.spawn, self.call_soon
         )
+        self.guesses = Guesses(config.limits.wrong_passwords_per_minute, self.clock.monotonic)
         self.rates: Rates = Rates(config.limits, self.clock)
         self.pings: PingWheel[WebSocket] = PingWheel(
             config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead, self._seen
@@ -106,8 +117,8 @@ class Node:
         self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: list[asyncio.Task[None]] = []
-        # Password hashes take tens of milliseconds and megabytes each: two at a time, the others wait.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="syncline-hash")
+        #: For password hashes: each takes milliseconds of several cores and 64 MiB, so one at a time.
+        self.hashing = FairThread(self.loop, "syncline-hash", config.limits.waiting_work)
 
     # Life ----------------------------------------------------------------------------------------------------
 
@@ -165,7 +176,7 @@ class Node:
             if part is not None:
                 await part.close()
         self.archive.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.hashing.close()
 
     async def ready(self) -> dict[str, str]:
         """Failing checks by name; empty: ready for traffic."""
@@ -219,10 +230,6 @@ class Node:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, (errors.SynclineError, Unavailable)):  # those were answered
             log.error("a task failed", exc_info=error)
-
-    async def in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        """Runs what burns CPU (password hashes) beside the loop."""
-        return await self.loop.run_in_executor(self._threads, call, *args)
 
     def new_id(self) -> str:
         """64 random bits as 16 hexadecimal digits."""

@@ -5,7 +5,8 @@ and write, so by default only pages of this server itself may connect, and it mu
 the owner of any other name could point that here and be the same origin (DNS rebinding). With tokens neither tells anything
 about who is allowed in, so by default all pass. What is no browser sends no Origin, and passes.
 
-A proxy in front may have any name; it is known by what it adds to a request, which no page can add to a handshake.
+A proxy in front may have any name; it is known by what it adds to a request, which no page can add to a handshake, or by its address
+where ``server.trusted_proxies`` has it.
 
 Sources: RFC 6454 (origins), RFC 6455 section 10.2, RFC 9110 sections 7.2 and 15.5.20 (Host, 421).
 """
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from .addresses import Addresses
 from .config import Config
 
 _PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -75,11 +77,13 @@ class Origins:
         hosts = server.allowed_hosts or ([] if guests else ["*"])
         self._any_host = "*" in hosts
         self._proxies = not server.allowed_hosts
+        self._addresses = Addresses(server.trusted_proxies)
         own = ["localhost", "*.localhost", server.host, socket.gethostname(), socket.gethostname() + ".local"]
         self._hosts = [name.strip("[]").lower() for name in (*own, *hosts, *(one.host for one in self._origins))]
 
-    def refused(self, headers: Mapping[str, str]) -> str:
-        """Why this handshake's page may not connect; "" when it may. ``headers``: names in lower case."""
+    def refused(self, headers: Mapping[str, str], peer: str) -> str:
+        """Why this handshake's page may not connect; "" when it may. ``headers``: names in lower case; ``peer``: the address of
+        who sent them."""
         given = headers.get("origin")
         if given is None:
             return ""
@@ -93,7 +97,7 @@ class Origins:
                 allowed = False
         if not allowed:
             return f"pages of {told} may not connect here: server.allowed_origins does not have that origin"
-        return self.misdirected(headers)
+        return self.misdirected(headers, peer)
 
     def _allows(self, origin: Origin, headers: Mapping[str, str]) -> bool:
         if any(
@@ -110,9 +114,9 @@ class Origins:
                 return True
         return False
 
-    def misdirected(self, headers: Mapping[str, str]) -> str:
+    def misdirected(self, headers: Mapping[str, str], peer: str) -> str:
         """Why this server is not the one that was asked for; "" when it is."""
-        if self._any_host or (self._proxies and any(name in headers for name in _PROXIES)):
+        if self._any_host or (self._proxies and self._by_proxy(headers, peer)):
             return ""
         for name in ("host", "x-forwarded-host"):
             given = headers.get(name, "").partition(",")[0]
@@ -122,6 +126,12 @@ class Origins:
         else:
             return ""
         return f"this server is not reached as {given[:_TOLD]!r}: server.allowed_hosts does not have that name"
+
+    def _by_proxy(self, headers: Mapping[str, str], peer: str) -> bool:
+        """Whether a proxy sent it; where none are trusted by address, whoever says so."""
+        if self._addresses.trusting and not self._addresses.trusts(peer):
+            return False
+        return any(name in headers for name in _PROXIES)
 
 
 def _matches(pattern: str, host: str) -> bool:

@@ -1,4 +1,4 @@
-"""Password hashes: argon2id (RFC 9106). Slow on purpose: callers run these in a thread (``Node.in_thread``)."""
+"""Password hashes: argon2id (RFC 9106). Slow on purpose: callers run these in a thread (``Node.hashing``)."""
 
 from __future__ import annotations
 

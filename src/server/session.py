@@ -21,12 +21,14 @@ import msgspec
 from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
 from . import eager
+from .addresses import subscriber
 from .requests import Request
 from .seams import Credentials, Timer, Unavailable
 
 if TYPE_CHECKING:
     from .collaborator import Collaborator
     from .connection import Connection
+    from .fair_thread import Key
     from .hub import Seat
     from .node import Node
     from .rates import Allowance
@@ -93,6 +95,7 @@ class Session:
         "_inbox",
         "_paused",
         "_waiting",
+        "address",
         "allowance",
         "codec",
         "connection",
@@ -108,8 +111,10 @@ class Session:
         "warned",
     )
 
-    def __init__(self, node: Node, codec: wire.Codec) -> None:
+    def __init__(self, node: Node, codec: wire.Codec, address: str = "") -> None:
+        """``address``: the client's; "" when it is not known."""
         self.node = node
+        self.address = address
         self.codec: wire.Codec = codec
         self.connection = cast("Connection", None)  # set by ``opened``
         self.state = State.CONNECTING
@@ -148,7 +153,7 @@ class Session:
         node = self.node
         self.connection, self.allowance = connection, node.rates.connection()
         node.hub.add(self)
-        node.arrivals.enter(self, connection.transport.abort)
+        node.arrivals.enter(self, connection.transport.abort, subscriber(self.address))
         node.authentication.expect(self)
         if credentials is not None:
             self._wait(node.authentication.accept(self, credentials), Request(self, node.handlers["auth"], None))
@@ -194,7 +199,7 @@ class Session:
         if self.expiry is not None:
             self.expiry.cancel()
         self._inbox = None
-        self.node.arrivals.left(self, identified=bool(self.user))
+        self.node.arrivals.left(self, subscriber(self.address), identified=bool(self.user))
         self.connection.lost()
         self.node.session_lost(self, resumed=resumed)
 
@@ -299,6 +304,10 @@ class Session:
         self._bad += 1
         if self._bad > self.node.config.limits.bad_requests_per_minute:
             self.close(errors.MISBEHAVING)
+
+    def work(self, kind: str) -> Key:
+        """The key of its work in a thread."""
+        return kind, subscriber(self.address), self.user
 
     def require_open(self) -> None:
         """After an await: raises SessionGone unless the session still lives."""

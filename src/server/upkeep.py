@@ -18,15 +18,17 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.bodies import pack, raw_size
+from ..core.document_type import DocumentType
 from ..core.entries import merge_bodies, new_text_snapshot
 from ..core.errors import SynclineError
 from ..core.log_body import LogReader, pack_entries
 from ..core.types import document_type
-from .archive import content_at
-from .seams import DocumentSnapshot, DocumentState, Turn, Unavailable
+from .archive import OWN, content_at
+from .fair_thread import Steps
+from .seams import DocumentSnapshot, DocumentState, StoredDocument, Turn, Unavailable
 
 if TYPE_CHECKING:
     from .node import Node
@@ -197,7 +199,7 @@ class Upkeep:
         if stored is None:
             raise ValueError("it was deleted")
         type = document_type(stored.record.type)
-        return await self._node.archive.in_thread(lambda: type.dump(content_at(stored, revision)))
+        return await self._node.archive.thread.work(OWN, _dumped(type, stored, revision))
 
     async def _keep(self, state: DocumentState, revision: int, content: str | None = None) -> bool:
         """Stores the content at a revision as a checkpoint."""
@@ -280,6 +282,11 @@ class Upkeep:
 
 def _day(turn: Turn) -> int:
     return int(turn.created_at // 86_400)
+
+
+def _dumped(type: DocumentType[Any, Any], stored: StoredDocument, revision: int) -> Steps[str]:
+    content = yield from content_at(stored, revision)
+    return type.dump(content)
 
 
 def _merge(turns: Sequence[Turn], time_step: int) -> Turn:

@@ -150,7 +150,7 @@ async def test_a_damaged_text_is_healed_while_typing_goes_on(tmp_path: Path) -> 
         other.insert(0, "typed: ")
         assert await settle(document, other) == "typed: what everybody has0123" == held[0]
         assert "healed" in origins
-        assert app.node.counters.divergences == 1
+        assert app.node.counters.divergence_claims == 1
         assert document.healed == 0
 
 

@@ -6,11 +6,14 @@ import asyncio
 import resource
 import socket
 import time
+from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncline.server.app import App
 from syncline.server.arrivals import ALWAYS, Arrivals, places
@@ -31,9 +34,9 @@ class Room:
         self.gone: list[int] = []
         self.arrivals = Arrivals(places, lambda: self.time)
 
-    def enter(self, *numbers: int) -> None:
+    def enter(self, *numbers: int, address: str = "") -> None:
         for number in numbers:
-            self.arrivals.enter(number, lambda number=number: self.gone.append(number))  # type: ignore[misc]
+            self.arrivals.enter(number, lambda number=number: self.gone.append(number), address)  # type: ignore[misc]
 
 
 def test_the_oldest_stranger_makes_room() -> None:
@@ -57,6 +60,48 @@ def test_the_oldest_stranger_makes_room() -> None:
     room.arrivals.left(46)  # was sent away, and its end is told later
     room.arrivals.left(61)
     assert (room.arrivals.known, len(room.arrivals), room.arrivals.dropped) == (10, 15, 16)
+
+
+def test_the_address_that_has_most_makes_room() -> None:
+    room = Room(40)
+    room.enter(*range(5), address="a")
+    room.enter(*range(100, 130), address="b")
+    room.enter(*range(5, 10), address="a")
+    assert room.gone == []
+    room.enter(10, 11, address="a")
+    assert room.gone == [100, 101]
+    room.enter(*range(12, 27), address="a")
+    # Both have 20 or so now: whichever reached it first, and never one that has fewer.
+    assert len(room.gone) == 17 and sum(number < 100 for number in room.gone) in (5, 6, 7, 8)
+    room.enter(200, address="c")
+    assert 200 not in room.gone
+    for number in [*range(27), *range(100, 130), 200]:
+        room.arrivals.left(number)
+    assert (len(room.arrivals), room.arrivals._groups, room.arrivals._levels) == (0, {}, [{}])
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.sampled_from("abc")), max_size=200))
+def test_the_groups_agree_whatever_happens(steps: list[tuple[int, int, str]]) -> None:
+    room = Room(20)
+    here: dict[int, str] = {}
+    for kind, number, address in steps:
+        if kind == 0 and number not in here:
+            room.enter(number, address=address)
+            here[number] = address
+        elif kind == 1 and number in here:
+            room.arrivals.heard(number)
+        elif kind == 2 and number in here:
+            room.arrivals.left(number)
+            del here[number]
+        for gone in room.gone:
+            here.pop(gone, None)
+        room.gone.clear()
+        counts = Counter(here.values())
+        assert {name: list(group) for name, group in room.arrivals._groups.items()}.keys() == counts.keys()
+        assert {name: len(group) for name, group in room.arrivals._groups.items()} == counts
+        levels = {name: level for level, names in enumerate(room.arrivals._levels) for name in names}
+        assert levels == counts and len(room.arrivals._levels) == max(counts.values(), default=0) + 1
+        assert room.arrivals.strangers == len(here) <= 20
 
 
 def test_sent_away_while_it_says_who_it_is() -> None:

@@ -51,7 +51,7 @@ def asked(host: str, origin: str | None, **more: str) -> Mapping[str, str]:
     ],
 )
 def test_guests_of_its_own_pages(headers: Mapping[str, str]) -> None:
-    assert origins().refused(headers) == ""
+    assert origins().refused(headers, "127.0.0.1") == ""
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_guests_of_its_own_pages(headers: Mapping[str, str]) -> None:
     ],
 )
 def test_pages_of_others(headers: Mapping[str, str], setting: str) -> None:
-    assert f"server.{setting} does not have" in origins().refused(headers)
-    assert origins(guests=False).refused(headers) == "", "with tokens a page's origin tells nothing"
+    assert f"server.{setting} does not have" in origins().refused(headers, "127.0.0.1")
+    assert origins(guests=False).refused(headers, "127.0.0.1") == "", "with tokens a page's origin tells nothing"
 
 
 def test_what_is_configured() -> None:
@@ -89,7 +89,7 @@ def test_what_is_configured() -> None:
         "capacitor://localhost",
         "null",
     ):
-        assert some.refused(asked("127.0.0.1", origin)) == ""
+        assert some.refused(asked("127.0.0.1", origin), "127.0.0.1") == ""
     for origin in (
         "http://app.example.org",
         "https://app.example.org:8443",
@@ -98,18 +98,26 @@ def test_what_is_configured() -> None:
         "https://evilexample.com",
         "http://127.0.0.1",
     ):
-        assert "allowed_origins" in some.refused(asked("127.0.0.1", origin))
-    assert some.refused(asked("app.example.org", "https://app.example.org")) == "", "a page's own host is one of ours"
-    assert origins(allowed=("*",)).refused(asked("127.0.0.1", "https://evil.example")) == ""
-    assert "allowed_hosts" in origins(allowed=("*",)).refused(asked("evil.example", "https://evil.example"))
+        assert "allowed_origins" in some.refused(asked("127.0.0.1", origin), "127.0.0.1")
+    assert some.refused(asked("app.example.org", "https://app.example.org"), "127.0.0.1") == "", (
+        "a page's own host is one of ours"
+    )
+    assert origins(allowed=("*",)).refused(asked("127.0.0.1", "https://evil.example"), "127.0.0.1") == ""
+    assert "allowed_hosts" in origins(allowed=("*",)).refused(
+        asked("evil.example", "https://evil.example"), "127.0.0.1"
+    )
     named = origins(hosts=("rt.example.org", "*.example.net"))
-    assert named.misdirected({"host": "RT.example.org.:8443"}) == named.misdirected({"host": "a.example.net"}) == ""
+    assert (
+        named.misdirected({"host": "RT.example.org.:8443"}, "127.0.0.1")
+        == named.misdirected({"host": "a.example.net"}, "127.0.0.1")
+        == ""
+    )
     for host in ("example.net", "evil.example"):
-        assert "allowed_hosts" in named.misdirected({"host": host, "x-forwarded-for": "203.0.113.7"})
+        assert "allowed_hosts" in named.misdirected({"host": host, "x-forwarded-for": "203.0.113.7"}, "127.0.0.1")
     told = asked("127.0.0.1:8000", "http://evil.example", x_forwarded_host="evil.example")
-    assert "allowed_hosts" in named.refused(told), "not by what a proxy passes on either"
-    assert origins(host="rt.local").misdirected({"host": "rt.local:8000"}) == ""
-    assert origins(hosts=("*",)).misdirected({"host": "evil.example"}) == ""
+    assert "allowed_hosts" in named.refused(told, "127.0.0.1"), "not by what a proxy passes on either"
+    assert origins(host="rt.local").misdirected({"host": "rt.local:8000"}, "127.0.0.1") == ""
+    assert origins(hosts=("*",)).misdirected({"host": "evil.example"}, "127.0.0.1") == ""
 
 
 def test_what_cannot_be_configured() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import zlib
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from syncline.core.entries import Entry, encode_entries
 from syncline.core.ot import Operation, apply
+from syncline.server.seams import Turn
 from tests.serving import Serve
 
 from .wsclient import Wire, dial, submit, text_of
@@ -130,8 +134,52 @@ async def test_a_client_that_differs_is_counted_and_logged(serve: Serve, caplog:
     async with serve() as app, dial(app.url, name="Ada") as ada:
         await ada.call("document:join", document="d", client="a")
         await write(ada, 1, 2, 0)
-        with caplog.at_level(logging.ERROR, "syncline.documents"):
+        with caplog.at_level(logging.WARNING, "syncline.documents"):
             state = await ada.call("document:join", document="d", client="a", diverged={"revision": 2, "hash": 0xABCD})
         assert (state["text"], state["revision"]) == ("xx", 2)
-        assert app.node.counters.divergences == 1
+        assert app.node.counters.divergence_claims == 1
         assert "client a" in caplog.text and "0000abcd" in caplog.text
+        assert app.node.counters.divergences == 0  # what the client says alone is no alarm
+
+
+async def test_claims_of_clients_drive_neither_the_log_nor_alarms(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """2,936 lines a second."""
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a")
+        await write(ada, 1, 2, 0)
+        loads = []
+        load = app.node.store.load_document
+
+        async def noted(*args: Any) -> Any:
+            loads.append(args)
+            return await load(*args)
+
+        app.node.store.load_document = noted  # type: ignore[method-assign, assignment]
+        for _ in range(300):
+            await ada.call("document:join", document="d", client="a", diverged={"revision": 2, "hash": 1})
+        assert app.node.counters.divergence_claims == 300 and app.node.counters.divergences == 0
+        assert len([one for one in caplog.records if "says that its text" in one.getMessage()]) <= 110
+        assert 1 <= len(loads) <= 10
+
+
+async def test_a_document_that_is_not_what_its_log_says_is_the_alarm_and_is_loaded_anew(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        for client, name in ((ada, "a"), (bob, "b")):
+            await client.call("document:join", document="d", client=name)
+        await write(ada, 1, 2, 0)
+        body = encode_entries([Entry("a", ada.user, number, Operation(["y"])) for number in (1, 2)])
+        load = app.node.store.load_document
+
+        async def other(*args: Any) -> Any:
+            found = await load(*args)
+            return None if found is None else replace(found, turns=[Turn(0, 2, body, 1.0)])
+
+        app.node.store.load_document = other  # type: ignore[method-assign, assignment]
+        await bob.call("document:join", document="d", client="b", diverged={"revision": 2, "hash": 1})
+        await ada.push("document:resync", document="d")
+        assert app.node.counters.divergences == 1 and "its log gives" in caplog.text
+        assert (await ada.call("document:join", document="d", client="a"))["text"] == "yy"

@@ -11,6 +11,7 @@ import pytest
 
 from syncline.server import passwords
 from syncline.server.app import App
+from syncline.server.fair_thread import Key
 from tests.serving import Serve
 from tests.waiting import until
 
@@ -100,16 +101,16 @@ async def test_a_role_that_is_given_while_a_password_is_checked_stays(
         await ada.call("room:create", room="r", password="s3cret", default_role="member")
         await ada.call("room:join", room="r")
         checking, go = asyncio.Event(), asyncio.Event()
-        in_thread = app.node.in_thread
+        run = app.node.hashing.run
 
-        async def slow(call: Callable[..., Any], *arguments: Any) -> Any:
-            result = await in_thread(call, *arguments)
+        async def slow(key: Key, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+            result = await run(key, call, *arguments, **options)
             if call is passwords.verify_password:
                 checking.set()
                 await go.wait()
             return result
 
-        monkeypatch.setattr(app.node, "in_thread", slow)
+        monkeypatch.setattr(app.node.hashing, "run", slow)
         join = asyncio.create_task(bob.call("room:join", room="r", password="s3cret"))
         await checking.wait()
         await ada.call("room:grant", room="r", user=bob.user, role="reader")

@@ -85,5 +85,5 @@ def _unproven(seat: Seat, count: int, about: str) -> None:
     session = seat.session
     node = session.node
     node.counters.deliveries_unproven[CLASS] += count
-    if node.unproven_lines.take(node.clock.monotonic(), 1.0) == 0.0:  # a client may say wrong things all day
+    if node.client_lines.take(node.clock.monotonic(), 1.0) == 0.0:  # a client may say wrong things all day
         log.warning("room %s: deliveries to %s (%s): %s", seat.room.name, session.user, session.connection.id, about)

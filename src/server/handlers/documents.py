@@ -78,7 +78,7 @@ async def restore(session: Session, data: DocumentRestore, request: Request) -> 
     live, collaborator = joined(session, data.document)
     if collaborator.role == "reader":
         raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
-    content = await live.content_at(data.to)
+    content = await live.content_at(session, data.to)
     live, collaborator = joined(session, data.document)  # it may have been sent out meanwhile
     live.submit(collaborator, data, request, "restore", content)
 

@@ -17,7 +17,7 @@ EVENTS = Events()
 async def history(session: Session, data: DocumentHistory, request: Request) -> dict[str, Any]:
     archive = session.node.archive
     await drained(session, session.connection.max_bytes // 2)  # answers may be large
-    page = await archive.page(await archive.state(data.document, session.user), data.since, data.limit)
+    page = await archive.page(session, await archive.state(data.document, session.user), data.since, data.limit)
     operations = []
     for revision, entry in enumerate(page.entries, page.since + 1):
         shown: dict[str, Any] = {
@@ -43,7 +43,7 @@ async def at(session: Session, data: DocumentAt, request: Request) -> dict[str, 
     archive = session.node.archive
     await drained(session, session.connection.max_bytes // 2)  # answers may be large
     await archive.state(data.document, session.user)
-    past = await archive.at(data.document, data.revision)
+    past = await archive.at(session, data.document, data.revision)
     author = past.author
     return {
         "document": data.document,
@@ -61,7 +61,7 @@ async def blame(session: Session, data: DocumentBlame, request: Request) -> dict
     archive = session.node.archive
     await drained(session, session.connection.max_bytes // 2)  # answers may be large
     state = await archive.state(data.document, session.user)
-    blamed = await archive.blame(state, data.start, data.end, data.unit)
+    blamed = await archive.blame(session, state, data.start, data.end, data.unit)
     return {
         "document": data.document,
         "revision": blamed.revision,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from ...core.errors import ErrorCode, SynclineError
 from ...core.room import Position, Publication, publications_raw
 from .. import passwords
+from ..addresses import subscriber
 from ..events import DigestState, RoomCreate, RoomGrant, RoomJoin, RoomLeave, RoomOnly
 from ..hub import LiveRoom, Seat
 from ..requests import Request
@@ -14,6 +16,8 @@ from ..seams import Conflict, LastOwner, RoomRecord
 from ..session import Session
 from . import digest
 from .registry import Events
+
+log = logging.getLogger("syncline.rooms")
 
 EVENTS = Events()
 
@@ -31,7 +35,8 @@ async def create(session: Session, data: RoomCreate, request: Request) -> dict[s
     node = session.node
     hashed = None
     if data.password is not None:
-        hashed = await node.in_thread(passwords.hash_password, data.password)
+        work = session.work("create")
+        hashed = await node.hashing.run(work, passwords.hash_password, data.password, check=session.require_open)
     record = RoomRecord(data.room, session.user, data.default_role, hashed, node.clock.time())
     if not await node.store.create_room(record):
         raise SynclineError(ErrorCode.ROOM_EXISTS, f"the room {data.room!r} exists")
@@ -111,13 +116,30 @@ async def _admit(session: Session, room: LiveRoom, password: str | None) -> str:
     if record.password is not None:
         if password is None:
             raise SynclineError(ErrorCode.PASSWORD_REQUIRED, "this room has a password")
-        if not await node.in_thread(passwords.verify_password, record.password, password):
-            raise SynclineError(ErrorCode.PASSWORD_WRONG, "wrong password")
+        await _check_password(session, name, record.password, password)
     try:
         await node.store.set_room_role(name, session.user, record.default_role, {session.user: None})
     except Conflict:  # somebody gave the user a role meanwhile
         return await _admit(session, room, password)
     return record.default_role
+
+
+async def _check_password(session: Session, room: str, hashed: str, password: str) -> None:
+    """Raises SynclineError (password_wrong, rate_limited, unavailable), SessionGone."""
+    node, by = session.node, subscriber(session.address) or session.user
+    node.guesses.take(room, by)
+    wrong = False
+    try:
+        verify, work = passwords.verify_password, session.work("join")
+        wrong = not await node.hashing.run(work, verify, hashed, password, check=session.require_open)
+    finally:
+        if not wrong:
+            node.guesses.give_back(room, by)
+    if wrong:
+        node.counters.wrong_passwords += 1
+        if node.client_lines.take(node.clock.monotonic(), 1.0) == 0.0:
+            log.warning("room %s: a wrong password from %s (%s)", room, session.address or "?", session.user)
+        raise SynclineError(ErrorCode.PASSWORD_WRONG, "wrong password")
 
 
 async def _missed(session: Session, room: LiveRoom, data: RoomJoin) -> tuple[bool | None, list[Publication]]:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from ..addresses import subscriber
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -46,9 +49,11 @@ class _Refusal(Exception):
 class BoundedHttp(HttpToolsProtocol):
     """One HTTP connection. A stranger among ``node.arrivals`` until it ends or becomes a WebSocket."""
 
-    def __init__(self, node: Node, *uvicorn: Any) -> None:
+    def __init__(self, node: Node, peer: str, *uvicorn: Any) -> None:
+        """``peer``: the address of who sends."""
         super().__init__(*uvicorn)
         self._node = node
+        self._peer = peer
         self._measured = 0  # bytes since something whole was read: a head, a piece of a body, a request
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False  # a request has begun and is not whole
@@ -61,7 +66,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._node.arrivals.enter(self, transport.abort)
+        client = self._node.addresses.client(self._peer, ())
+        self._node.arrivals.enter(self, transport.abort, subscriber(client))
         self._node.counters.connection_opened("none", "http")
         self._wait(HEAD_SECONDS)
 
@@ -101,6 +107,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
+        self.ws_protocol_class = cast("Any", partial(cast("Any", self.ws_protocol_class), peer=self._peer))
         super().handle_websocket_upgrade()
 
     # From the parser -----------------------------------------------------------------------------------------

@@ -23,8 +23,10 @@ from picows import WSUpgradeRequest
 from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
+from ..addresses import parse, subscriber
 from ..origins import Origins
 from ..session import Session
+from . import proxy_protocol
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
 from .websocket import Sockets, WebSocket
 
@@ -64,10 +66,11 @@ class Endpoint:
         #: What the heads of our own handshakes begin with.
         self.begin = b"GET " + node.config.server.path.encode()
 
-    def upgrade(self, head: bytes, transport: asyncio.Transport) -> WebSocket | None:
-        """Answers a request head, up to and with its empty line. None: it was refused, and the connection is closing."""
+    def upgrade(self, head: bytes, transport: asyncio.Transport, peer: str) -> WebSocket | None:
+        """Answers a request head, up to and with its empty line. None: it was refused, and the connection is closing.
+        ``peer``: the address of who sends it."""
         try:
-            return self._accept(head, transport)
+            return self._accept(head, transport, peer)
         except Refused as refusal:
             status, body = refusal.status, str(refusal).encode("utf-8", "backslashreplace")
             transport.write(
@@ -80,7 +83,7 @@ class Endpoint:
         transport.close()
         return None
 
-    def _accept(self, head: bytes, transport: asyncio.Transport) -> WebSocket:
+    def _accept(self, head: bytes, transport: asyncio.Transport, peer: str) -> WebSocket:
         try:
             request: WSUpgradeRequest = _parse(head.removesuffix(b"\r\n\r\n"))
             headers = request.headers
@@ -101,10 +104,14 @@ class Endpoint:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
         if node.arrivals.full:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
+        address = node.addresses.client(peer, headers.getall("x-forwarded-for", []))
+        if node.arrivals.full_for(subscriber(address)):
+            node.counters.address_refused += 1
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many connections from your address")
         wait = node.admission.refusal()
         if wait is not None:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", f"Retry-After: {wait}\r\n")
-        if refused := self._origins.refused(headers):
+        if refused := self._origins.refused(headers, peer):
             raise Refused(HTTPStatus.FORBIDDEN, refused)
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
@@ -122,7 +129,7 @@ class Endpoint:
         answer += b"Sec-WebSocket-Accept: " + accept + b"\r\n"
         if chosen is not None:
             answer += b"Sec-WebSocket-Protocol: " + chosen.encode() + b"\r\n"
-        socket = WebSocket(self._sockets, Session(node, wire.SUBPROTOCOLS[chosen] if chosen else "json"))
+        socket = WebSocket(self._sockets, Session(node, wire.SUBPROTOCOLS[chosen] if chosen else "json", address))
         deflater = None
         if config.server.compression:
             agreement = negotiate(", ".join(headers.getall("sec-websocket-extensions", [])))
@@ -153,20 +160,24 @@ class Endpoint:
         """For ``http=``: the protocol of a new connection."""
         return _Front(self, config, server_state, app_state)
 
-    def upgraded(self, config: UvicornConfig, server_state: ServerState, app_state: dict[str, Any]) -> asyncio.Protocol:
+    def upgraded(
+        self, config: UvicornConfig, server_state: ServerState, app_state: dict[str, Any], peer: str = ""
+    ) -> asyncio.Protocol:
         """For ``ws=``: the protocol of an upgrade that uvicorn found, and whose head it replays."""
-        return _Upgrade(self)
+        return _Upgrade(self, peer)
 
 
 class _Front(asyncio.Protocol):
     """A connection until its first request head is there. Then the transport has another protocol, and this is dropped."""
 
-    __slots__ = ("_endpoint", "_head", "_timer", "_transport", "_uvicorn")
+    __slots__ = ("_announced", "_endpoint", "_head", "_peer", "_timer", "_transport", "_uvicorn")
 
     def __init__(self, endpoint: Endpoint, *uvicorn: Any) -> None:
         self._endpoint = endpoint
         self._uvicorn = uvicorn
         self._head = b""
+        self._peer = ""  # the client's address, or a trusted proxy's
+        self._announced = False  # a header of the PROXY protocol comes first
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -179,7 +190,10 @@ class _Front(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._transport = transport
         self._state.connections.add(self)  # type: ignore[arg-type]
-        self._endpoint.node.arrivals.enter(self, transport.abort)
+        node = self._endpoint.node
+        self._peer = _peer(transport)
+        self._announced = node.addresses.announces(self._peer)
+        node.arrivals.enter(self, transport.abort, subscriber(node.addresses.client(self._peer, ())))
         self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
@@ -187,6 +201,10 @@ class _Front(asyncio.Protocol):
         assert transport is not None
         if self._head:
             data = self._head + data
+        if self._announced:
+            data = self._announcement(data)
+            if not data:
+                return
         begin = self._endpoint.begin
         if data.startswith(begin) and data[len(begin) : len(begin) + 1] in (b" ", b"?"):
             end = data.find(b"\r\n\r\n") + 4
@@ -194,7 +212,7 @@ class _Front(asyncio.Protocol):
                 if b"\r\nsec-websocket-key:" in data[:end].lower() and _within_bounds(data, end):
                     self._leave()
                     # What follows came before our answer, which the standard forbids.
-                    socket = self._endpoint.upgrade(data[:end], transport)
+                    socket = self._endpoint.upgrade(data[:end], transport, self._peer)
                     if socket is not None:
                         transport.set_protocol(socket)
                     return
@@ -205,10 +223,27 @@ class _Front(asyncio.Protocol):
             self._head = data
             return
         self._leave()
-        protocol = BoundedHttp(self._endpoint.node, *self._uvicorn)
+        protocol = BoundedHttp(self._endpoint.node, self._peer, *self._uvicorn)
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
         protocol.data_received(data)
+
+    def _announcement(self, data: bytes) -> bytes:
+        """What follows the header of the PROXY protocol; b"" while that is not whole, or nothing follows yet."""
+        transport = self._transport
+        assert transport is not None
+        try:
+            header = proxy_protocol.read(data)
+        except ValueError as error:
+            if self._endpoint.node.client_lines.take(self._endpoint.node.clock.monotonic(), 1.0) == 0.0:
+                log.warning("%s, a trusted proxy: %s", self._peer, error)
+            transport.abort()
+            return b""
+        if header is None:
+            self._head = data
+            return b""
+        self._announced, self._peer, self._head = False, parse(header.source) or "", b""
+        return data[header.size :]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
@@ -229,8 +264,9 @@ class _Front(asyncio.Protocol):
 class _Upgrade(asyncio.Protocol):
     """Between uvicorn's protocol and ours: uvicorn makes this one the transport's protocol after it has replayed the head."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, peer: str) -> None:
         self._endpoint = endpoint
+        self._peer = peer
         self._transport: asyncio.Transport | None = None
         self._socket: WebSocket | None = None
         self._answered = False
@@ -246,13 +282,19 @@ class _Upgrade(asyncio.Protocol):
             self._socket.data_received(data)
         elif not self._answered:
             self._answered = True
-            self._socket = self._endpoint.upgrade(data, transport)
+            self._socket = self._endpoint.upgrade(data, transport, self._peer)
             if self._socket is not None:
                 self._endpoint.node.loop.call_soon(transport.set_protocol, self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._socket is not None:
             self._socket.connection_lost(exc)
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    """The address at the other end; "" where there is none, as of a Unix socket, or of one that is gone already."""
+    name = transport.get_extra_info("peername")
+    return (parse(name[0]) or "") if isinstance(name, tuple) and name else ""
 
 
 def _within_bounds(data: bytes, end: int) -> bool:

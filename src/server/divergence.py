@@ -1,0 +1,79 @@
+"""What follows when a client says that its text is not the server's: it is counted, and the server looks at itself.
+
+A client's word proves nothing, so it raises no alarm. What can be proven is whether the document in memory is what its log gives; if it
+is not, that is the alarm, and the document is loaded anew. Bounds: one look at a time on a node, ``LOOKS`` at once and then one in
+``SECONDS``; claims beyond are only counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from ..core.bucket import Bucket
+from ..core.types import document_type
+from .archive import OWN, content_at
+from .seams import Unavailable
+
+if TYPE_CHECKING:
+    from .events import Divergence
+    from .live_document import LiveDocument
+    from .node import Node
+    from .session import Session
+
+log = logging.getLogger("syncline.documents")
+
+LOOKS: Final = 6
+SECONDS: Final = 10.0
+
+
+class Divergences:
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._looks = Bucket(1 / SECONDS, LOOKS, node.clock.monotonic())
+        self._looking = False
+
+    def claimed(self, session: Session, live: LiveDocument, client: str, case: Divergence) -> None:
+        node, now = self._node, self._node.clock.monotonic()
+        node.counters.divergence_claims += 1
+        if node.client_lines.take(now, 1.0) == 0.0:
+            log.warning(
+                "document %s: client %s (%s) says that its text at revision %d has the hash %08x; the document is at %d, hash %08x",
+                live.id,
+                client,
+                session.user,
+                case.revision,
+                case.hash,
+                live.core.revision,
+                live.core.hash() or 0,
+            )
+        if not self._looking and self._looks.take(now, 1.0) == 0.0:
+            self._looking = True
+            node.spawn(self._look(live))
+
+    async def _look(self, live: LiveDocument) -> None:
+        live.pins += 1
+        try:
+            await self._compare(live)
+        except (Unavailable, ValueError) as error:
+            log.warning("document %s cannot be compared with its log: %s", live.id, error)
+        finally:
+            self._looking = False
+            live.pins -= 1
+            self._node.documents.consider_idle(live)
+
+    async def _compare(self, live: LiveDocument) -> None:
+        node = self._node
+        await live.settle()
+        revision, generation, here = live.core.revision, live.core.generation, live.core.hash()
+        stored = await node.store.load_document(live.id, revision)
+        if stored is None or stored.record.generation != generation or here is None:
+            return
+        content = await node.archive.thread.work(OWN, content_at(stored, revision))
+        there = await node.archive.in_thread(document_type(stored.record.type).hash, content)
+        if there != here and not live.closed:
+            node.counters.divergences += 1
+            log.error(
+                "document %s at revision %d: its log gives %08x, in memory is %08x", live.id, revision, there or 0, here
+            )
+            node.documents.drop(live, "it was not what its log says")
