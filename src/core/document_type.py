@@ -124,6 +124,14 @@ class DocumentType(ABC, Generic[C, O]):
         """About how many microseconds that takes; the sum over a rebase is bounded (``MAX_COST``)."""
         return 1
 
+    def weight(self, operation: O) -> int:
+        """What ``labour`` adds up. Kept with each committed operation."""
+        return 1
+
+    def labour(self, weight: int, others: int, count: int) -> int:
+        """About what ``cost`` is in all for an operation of this weight and ``count`` others, which weigh ``others`` together. O(1)."""
+        return count
+
     def split(self, operation: O) -> list[O]:
         """The same in pieces that may each be submitted, to be done one after the other; one where it may as it is."""
         return [operation]

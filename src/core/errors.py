@@ -6,6 +6,7 @@ exception becomes ``INTERNAL`` and goes to the log with its cause.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -73,6 +74,24 @@ class OutdatedRevision(Exception):
         super().__init__(base, floor)
         self.base = base
         self.floor = floor
+
+
+class Laborious(Exception):
+    """What is asked takes long: run ``steps`` to its end, in another thread perhaps, while nothing changes the document; then ask again.
+
+    ``steps``: a generator that yields wherever it may rest, and raises what the request would have raised. Never reaches a client.
+    """
+
+    def __init__(self, steps: Generator[None, None, object]) -> None:
+        super().__init__(steps)
+        self.steps = steps
+
+
+class TooFarBehind(Exception):
+    """To move an operation over what was committed since its base revision would cost too much: whoever made it has to.
+
+    Never reaches a client; the document pipeline asks it to join again, which it does with its pending work at the head.
+    """
 
 
 class Disconnect(NamedTuple):

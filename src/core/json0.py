@@ -43,6 +43,8 @@ Op: TypeAlias = list[Component]
 
 #: Components of one operation, edits of strings counted one by one.
 MAX_COMPONENTS = 1000
+#: Elements that one operation may move along in lists, by inserts and removals together: some ten milliseconds.
+MAX_SHIFTED = 50_000_000
 FORMS = frozenset(
     frozenset(form.split())
     for form in ("p na", "p lm", "p oi", "p od", "p oi od", "p li", "p ld", "p li ld", "p si", "p sd", "p t o")
@@ -140,9 +142,10 @@ def parse_edits(value: object) -> list[text0.Edit]:
 class _Draft:
     """A document that is being changed: containers are copied when they are first written to."""
 
-    __slots__ = ("fresh", "holder")
+    __slots__ = ("fresh", "holder", "room")
 
     def __init__(self, content: Value) -> None:
+        self.room = MAX_SHIFTED
         self.holder: dict[str | int, Value] = {"": content}
         self.fresh: dict[int, Value] = {id(self.holder): self.holder}  # keeps them alive, so that no id comes back
 
@@ -160,6 +163,12 @@ class _Draft:
                 node[key] = child
             node, key = child, step
         return node, key
+
+    def shift(self, node: list[Value]) -> None:
+        """Before an element goes into a list or out of it: all behind it move."""
+        self.room -= len(node)
+        if self.room < 0:
+            raise invalid("too many changes of a list that is so long")
 
 
 def lookup(node: Any, key: str | int) -> Value:
@@ -207,6 +216,7 @@ def resolve_component(draft: _Draft, component: Component) -> Component:
         if component["lm"] >= len(node):
             raise out_of_range("an index past the end of its list")
         item = lookup(node, key)
+        draft.shift(node)
         del node[key]
         node.insert(component["lm"], item)
     elif "ld" in component:
@@ -214,11 +224,13 @@ def resolve_component(draft: _Draft, component: Component) -> Component:
         if "li" in component:
             node[key] = component["li"]
         else:
+            draft.shift(node)
             del node[key]
         return component | {"ld": there}
     else:
         if key > len(node):
             raise out_of_range("an index past the end of its list")
+        draft.shift(node)
         node.insert(key, component["li"])
     return component
 

@@ -84,7 +84,13 @@ class JsonType(DocumentType[Value, Op]):
         return json0.transform(operation, other, side, victims=False)
 
     def cost(self, operation: Op, other: Op) -> int:
-        return 4 * sum(map(weight, operation)) * sum(map(weight, other))
+        return 4 * self.weight(operation) * self.weight(other)
+
+    def weight(self, operation: Op) -> int:
+        return sum(map(weight, operation))
+
+    def labour(self, weight: int, others: int, count: int) -> int:
+        return 4 * weight * others
 
     def split(self, operation: Op) -> list[Op]:
         pieces: list[Op] = [[]]

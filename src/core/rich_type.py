@@ -80,6 +80,12 @@ class RichType(DocumentType[RichText, Delta]):
     def cost(self, operation: Delta, other: Delta) -> int:
         return 1 + (operation.footprint + other.footprint) // 1024
 
+    def weight(self, operation: Delta) -> int:
+        return operation.footprint
+
+    def labour(self, weight: int, others: int, count: int) -> int:
+        return count + (count * weight + others) // 1024
+
     def compose(self, first: Delta, second: Delta) -> Delta:
         return first.compose(second)
 

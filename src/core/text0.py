@@ -15,10 +15,14 @@ from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from .errors import ErrorCode, SynclineError
+from .text import Text
 
 Side: TypeAlias = Literal["left", "right"]
 Edit: TypeAlias = dict[str, Any]
 C = TypeVar("C")
+
+#: Characters from which on several edits are made in a text with chunks: each on its own copies the string.
+LONG = 4096
 
 
 def invalid(what: str) -> SynclineError:
@@ -63,6 +67,8 @@ def inject(text: str, position: int, inserted: str) -> str:
 def apply(text: str, edits: list[Edit]) -> str:
     """The string after the edits. Raises SynclineError: operation_out_of_range; operation_invalid (splits a pair,
     deletes what is not there)."""
+    if len(edits) > 1 and len(text) > LONG:
+        return apply_long(text, edits)
     for edit in edits:
         position = edit["p"]
         length = units(text)
@@ -76,6 +82,20 @@ def apply(text: str, edits: list[Edit]) -> str:
                 raise invalid("the text to delete is not what is there")
             text = cut(text, 0, position) + cut(text, end, length)
     return text
+
+
+def apply_long(text: str, edits: list[Edit]) -> str:
+    """As ``apply``. O(text + edits x log text)."""
+    whole = Text(text)
+    for edit in edits:
+        position, deleted = edit["p"], edit.get("d", "")
+        if position > len(whole):
+            raise out_of_range("an edit past the end of its string")
+        end = position + units(deleted)
+        if deleted and (end > len(whole) or whole.slice(position, end) != deleted):
+            raise invalid("the text to delete is not what is there")
+        whole.splice(position, end - position, edit.get("i", ""))
+    return str(whole)
 
 
 def append(edits: list[Edit], edit: Edit) -> None:

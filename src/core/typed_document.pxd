@@ -9,6 +9,7 @@ cdef class TypedEntry(Commit):
     cdef readonly object type
     cdef readonly object operation
     cdef readonly bytes payload  # the operation as bytes, for the log
+    cdef int64_t weight          # of the operation, as its type weighs it
 
     cdef Py_ssize_t footprint(self) noexcept
 
@@ -20,11 +21,13 @@ cdef class TypedDocument(Window):
     cdef int64_t max_length
     cdef object stacks           # typed_undo.TypedUndo
     cdef dict carets             # client -> (anchor, head), at the head
+    cdef tuple prepared          # (what for, an operation at the head) by ``Laborious.steps``; None: nothing is
 
     cdef object accept(
         self, str client, str user, int64_t number, object operation, str kind, uint64_t digest, double time
     )
     cdef object inverse(self, object operation)
-    cdef object rebase(self, object operation, int64_t base)
+    cdef object take_prepared(self, tuple key)
+    cdef object rebase(self, object operation, int64_t base, tuple key)
     cdef int move_carets(self, TypedEntry entry) except -1
     cdef int keep_caret(self, str client, object caret) except -1

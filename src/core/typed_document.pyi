@@ -70,14 +70,15 @@ class TypedDocument(Window):
 
         ``operation``: what the type's ``parse`` takes. Raises SynclineError (operation_invalid,
         operation_out_of_range, revision_unknown, sequence_conflict, document_too_large, client_taken, invalid_data) or
-        OutdatedRevision when ``base`` < ``floor``. O(revision - base) transforms. Never trims.
+        OutdatedRevision when ``base`` < ``floor``; Laborious, and TooFarBehind before any work, when the O(revision - base)
+        transforms cost much. Never trims.
         """
     def restore_content(
         self, client: str, user: str, seq: int, base: int, to: int, value: object, time: float = 0.0
     ) -> Receipt:
         """Makes ``value``, which is the content of revision ``to``, the content at the head; an entry like any other.
 
-        Raises SynclineError as ``receive``, OutdatedRevision. O(content).
+        Raises SynclineError as ``receive``, OutdatedRevision, Laborious. O(content).
         """
     def content(self) -> Any:
         """The content at the head as a JSON value, not to be changed."""
@@ -85,7 +86,7 @@ class TypedDocument(Window):
         """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
 
         An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
-        ``receive``) or OutdatedRevision. O(edits of the group x revisions since).
+        ``receive``), OutdatedRevision or Laborious. O(edits of the group x revisions since).
         """
     def undo_depth(self, client: str) -> tuple[int, int]:
         """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""

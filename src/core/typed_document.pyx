@@ -12,7 +12,7 @@ from syncline.core.entries cimport encode_snapshot
 from syncline.core.window cimport Commit, Window, read_count, read_kind, read_seq, require_nameable
 
 from syncline.core.entries import decode_payloads, decode_snapshot, encode_payloads, new_text_snapshot
-from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.errors import ErrorCode, Laborious, SynclineError, TooFarBehind
 from syncline.core.typed_undo import TypedUndo
 from syncline.core.window import Cursor, Receipt
 
@@ -20,8 +20,11 @@ from syncline.core.window import Cursor, Receipt
 cdef Py_ssize_t ENTRY_BYTES = 400
 cdef Py_ssize_t VALUE_FACTOR = 8
 
-# What the transforms of one arriving operation may cost, in what the type's ``cost`` counts: about microseconds.
-cdef int64_t MAX_COST = 1_000_000
+# What the transforms of one arriving operation may cost, in what the type's ``cost`` counts: about microseconds; and what they may cost
+# at once. A replacement of the content costs more than that from SMALL on, in what the type's ``size`` counts.
+cdef int64_t MAX_COST = 250_000
+cdef int64_t QUICK = 2_000
+cdef int64_t SMALL = 20_000
 
 # Digest of a restoration, with the revision that is restored.
 cdef uint64_t RESTORE_DIGEST = 0x7265_7374_6F72_6500
@@ -62,6 +65,7 @@ cdef class TypedEntry(Commit):
         self.digest = type.digest(operation) if digest is None else digest
         self.mark = read_kind(kind)
         self.payload = type.encode(operation)
+        self.weight = type.weight(operation)
 
     def told(self, unit="utf-16"):
         """The operation as the protocol shows it."""
@@ -138,7 +142,8 @@ cdef class TypedDocument(Window):
 
         ``operation``: what the type's ``parse`` takes. Raises SynclineError (operation_invalid,
         operation_out_of_range, revision_unknown, sequence_conflict, document_too_large, client_taken, invalid_data) or
-        OutdatedRevision when ``base`` < ``floor``. O(revision - base) transforms.
+        OutdatedRevision when ``base`` < ``floor``; Laborious, and TooFarBehind before any work, when the O(revision - base)
+        transforms cost much.
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         if start > self.revision:
@@ -148,22 +153,41 @@ cdef class TypedDocument(Window):
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
-        return self.accept(client, user, number, self.rebase(parsed, start), "edit", digest, time)
+        operation = self.rebase(parsed, start, (client, number, digest, start, self.revision))
+        return self.accept(client, user, number, operation, "edit", digest, time)
 
     def restore_content(
         self, str client not None, str user not None, seq, base, to, value, double time=0.0
     ):
         """Makes ``value``, which is the content of revision ``to``, the content at the head; an entry like any other.
 
-        Raises SynclineError as ``receive``, OutdatedRevision. O(content).
+        Raises SynclineError as ``receive``, OutdatedRevision, Laborious. O(content).
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision"), source = read_count(to, "to")
         cdef uint64_t digest = RESTORE_DIGEST ^ <uint64_t>source
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
-        operation = self.type.diff(self.held, self.type.parse_content(value))
+        key = client, number, digest, start, self.revision
+        operation = self.take_prepared(key)
+        if operation is None:
+            steps = self._replacing(value, key)
+            if self.size > SMALL:
+                raise Laborious(steps)
+            for _ in steps:
+                pass
+            operation = self.take_prepared(key)
         return self.accept(client, user, number, operation, "restore", digest, time)
+
+    def _replacing(self, value, tuple key):
+        content = self.type.parse_content(value)
+        yield
+        self.prepared = key, self.type.diff(self.held, content)
+
+    cdef object take_prepared(self, tuple key):
+        """What was prepared under that key, once; None when nothing was."""
+        prepared, self.prepared = self.prepared, None
+        return prepared[1] if prepared is not None and prepared[0] == key else None
 
     cdef object accept(
         self, str client, str user, int64_t number, object operation, str kind, uint64_t digest, double time
@@ -189,7 +213,7 @@ cdef class TypedDocument(Window):
         """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
 
         An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
-        ``receive``) or OutdatedRevision. O(edits of the group x revisions since): see typed_undo.py.
+        ``receive``), OutdatedRevision or Laborious. O(edits of the group x revisions since): see typed_undo.py.
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef uint64_t digest = UNDO_DIGEST + read_kind(kind)
@@ -217,17 +241,37 @@ cdef class TypedDocument(Window):
         """Groups that can no longer be undone, for want of room."""
         return self.stacks.dropped
 
-    cdef object rebase(self, object operation, int64_t base):
-        """``operation`` after everything that was committed since ``base``."""
-        cdef Py_ssize_t index
-        cdef int64_t cost = 0
-        for index in range(self.first + (base - self.bottom()), len(self.entries)):
-            other = (<TypedEntry>self.entries[index]).operation
-            cost += self.type.cost(operation, other)
-            if cost > MAX_COST:
-                raise SynclineError(ErrorCode.OPERATION_INVALID, "too large for what was committed since its revision")
-            operation = self.type.rebase(operation, other, "left")
-        return operation
+    cdef object rebase(self, object operation, int64_t base, tuple key):
+        """``operation`` after everything that was committed since ``base``. ``key`` names it."""
+        cdef Py_ssize_t index, start = self.first + (base - self.bottom())
+        cdef int64_t others = 0
+        if start == len(self.entries):
+            return operation
+        moved = self.take_prepared(key)
+        if moved is not None:
+            return moved
+        for index in range(start, len(self.entries)):
+            others += (<TypedEntry>self.entries[index]).weight
+        labour = self.type.labour(self.type.weight(operation), others, len(self.entries) - start)
+        if labour > MAX_COST:
+            raise TooFarBehind("its transforms would cost too much")
+        steps = self._moving(operation, self.entries[start:], key)
+        if labour > QUICK:
+            raise Laborious(steps)
+        for _ in steps:
+            pass
+        return self.take_prepared(key)
+
+    def _moving(self, operation, list others, tuple key):
+        cdef TypedEntry other
+        cost = 0
+        for other in others:
+            cost += self.type.cost(operation, other.operation)
+            if cost > MAX_COST:  # it has grown on the way
+                raise TooFarBehind("its transforms would cost too much")
+            operation = self.type.rebase(operation, other.operation, "left")
+            yield
+        self.prepared = key, operation
 
     # --------------------------------------------------------------------------------------------------- questions
 

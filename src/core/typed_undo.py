@@ -8,7 +8,8 @@ operation at the head, made of the top group of items; its inverse goes on the s
 is left is passed over.
 
 **Lazy.** What others do is kept once for all clients, in ``log``; items remember from where on they have not seen it. Only
-a request walks it: O(items of the group x steps) transforms, bounded by ``MAX_COST``. An edit costs O(1) for others.
+a request walks it: O(items of the group x steps) transforms, bounded by ``MAX_COST``, beside the event loop above ``QUICK``. An edit costs
+O(1) for others.
 
 **Deterministic.** Looking changes nothing, steps are never composed, and every bound is checked after a commit, in an
 order that depends on commits only. So a snapshot followed by the rest of the log gives the stacks that the whole log
@@ -23,12 +24,12 @@ oldest groups are dropped, and counted in ``dropped``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from .errors import ErrorCode, SynclineError
+from .errors import ErrorCode, Laborious, SynclineError
 from .text0 import units
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ VALUE_FACTOR = 8
 #: How often old items and the old end of the log are looked for, in revisions.
 SWEEP = 256
 
-#: What the transforms of one request may cost, in what the type's ``cost`` counts: about microseconds.
+#: What the transforms of one request may cost, in what the type's ``cost`` counts: about microseconds; and what they may cost at once.
 MAX_COST = 200_000
+QUICK = 2_000
 
 _MAX_COUNT = 9_007_199_254_740_991
 _NO_STEP = (None, 8)  # of what nobody has to see
@@ -102,6 +104,7 @@ class _Plan(NamedTuple):
     passed: list[Any]
 
 
+_Planning = Generator[None, None, _Plan | None]
 _ItemRow = tuple[bool, int, int, bytes, list[bytes]]
 _StackRow = tuple[str, str, int, int, int, int, bool, int, list[_ItemRow], list[_ItemRow]]
 _Snapshot = tuple[int, list[bytes | None], list[_StackRow]]
@@ -134,7 +137,13 @@ class TypedUndo:
         self._logged = 0  # bytes of them
         self._occupied = 0  # bytes of all items
         self._stacks: dict[str, _Stack] = {}
-        self._planned: tuple[str, str, int, _Plan | None] = ("", "", -1, None)  # for what revision, and what
+        self._planned: tuple[str, str, Kind, int, _Plan | None] = (
+            "",
+            "",
+            "undo",
+            -1,
+            None,
+        )  # what was asked, and the answer
 
     @property
     def footprint(self) -> int:
@@ -161,11 +170,21 @@ class TypedUndo:
     def operation(self, client: str, user: str, kind: Kind) -> Any | None:
         """What "undo" or "redo" would do at the head, None when there is nothing to do. Forgets nothing.
 
-        Raises SynclineError(operation_invalid) when that would take too long. O(items x steps since).
+        Raises Laborious, SynclineError(operation_invalid) when that would take too long. O(items x steps since).
         """
-        plan = self._plan(client, user, kind)
-        self._planned = (client, kind, self.revision, plan)
+        asked = client, user, kind, self.revision
+        if self._planned[:-1] != asked:
+            budget = [MAX_COST]
+            steps = self._planning(asked, self._plan(client, user, kind, budget))
+            for _ in steps:
+                if budget[0] < MAX_COST - QUICK:
+                    raise Laborious(steps)
+        plan = self._planned[-1]
         return None if plan is None else plan.operation
+
+    def _planning(self, asked: tuple[str, str, Kind, int], plan: _Planning) -> Generator[None, None, None]:
+        found = yield from plan
+        self._planned = *asked, found
 
     def record(
         self, client: str, user: str, kind: Kind, operation: Any, inverse: Any, size: int, time: float = 0.0
@@ -204,21 +223,20 @@ class TypedUndo:
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
-    def _plan(self, client: str, user: str, kind: Kind) -> _Plan | None:
-        """The newest group of which something is left; None without any."""
+    def _plan(self, client: str, user: str, kind: Kind, budget: list[int]) -> _Planning:
+        """The newest group of which something is left; None without any. ``budget``: what it may cost goes down in there."""
         stack = self._stacks.get(client)
         if stack is None or stack.user != user:
             return None
         items = stack.redo if kind == "redo" else stack.undo
         index, groups, until = len(items), 0, self.revision
         passed: list[Any] = []
-        budget = [MAX_COST]
         while index:
             whole = None
             while True:
                 index -= 1
                 item = items[index]
-                operation, passed = self._lift(item, until, passed, budget)
+                operation, passed = yield from self._lift(item, until, passed, budget)
                 until = item.created - 1
                 whole = operation if whole is None else self.type.compose(whole, operation)
                 if not item.joins:
@@ -234,7 +252,9 @@ class TypedUndo:
             if step is not None:
                 yield step
 
-    def _lift(self, item: _Item, until: int, passed: list[Any], budget: list[int]) -> tuple[Any, list[Any]]:
+    def _lift(
+        self, item: _Item, until: int, passed: list[Any], budget: list[int]
+    ) -> Generator[None, None, tuple[Any, list[Any]]]:
         """The item after all that others did, and that as the item below sees it."""
         operation, below = item.operation, []
         for step in (*self._steps(item, until), *passed):
@@ -243,6 +263,7 @@ class TypedUndo:
                 raise SynclineError(ErrorCode.OPERATION_INVALID, "too much was committed since what it would undo")
             below.append(self.type.rebase(step, operation, "right"))
             operation = self.type.rebase(operation, step, "left")
+            yield
         return operation, below
 
     # -- recording ---------------------------------------------------------------------------------------------------
@@ -300,10 +321,11 @@ class TypedUndo:
     def _take(self, stack: _Stack, user: str, kind: Kind, operation: Any, inverse: Any) -> None:
         """What the stacks say has been done."""
         items = stack.redo if kind == "redo" else stack.undo
-        if self._planned[:3] == (stack.client, kind, self.revision):
-            plan = self._planned[3]
-        else:
-            plan = self._plan(stack.client, user, kind)  # on loading
+        asked = stack.client, user, kind, self.revision
+        if self._planned[:-1] != asked:  # on loading
+            for _ in self._planning(asked, self._plan(stack.client, user, kind, [MAX_COST])):
+                pass
+        plan = self._planned[-1]
         if plan is None or not self.type.is_same(plan.operation, operation):
             self._discard(stack)
             return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Collaborator:
     """One connection in one document."""
 
-    __slots__ = ("behind", "client", "kind", "role", "session", "unit")
+    __slots__ = ("behind", "client", "kind", "role", "sent_back", "session", "unit")
 
     def __init__(self, session: Session, client: str, role: str, unit: Unit) -> None:
         self.session = session
@@ -22,6 +22,7 @@ class Collaborator:
         self.role = role
         self.unit = unit
         self.kind = (unit, session.codec)  # frames are encoded once for each
+        self.sent_back = False  # it has to join again; what else it has sent counts on what was not taken
         self.behind = False  # still catching up: operations and cursors do not reach it yet
 
     def describe(self, document: AnyDocument, unit: Unit) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..core.rejoin import SLICE, Composite, Missed, Pending
 from ..core.types import AnyDocument, AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
+from .document_history import history
 from .events import DocumentJoin
 from .live_document import LiveDocument
 from .requests import Request
@@ -29,6 +30,8 @@ log = logging.getLogger("syncline.documents")
 #: Operations may be large: catching up begins with so many in a frame, and goes on with more or fewer by the size of the frames.
 FIRST_ENTRIES = 64
 FRAME_BYTES = 262_144
+#: Operations that are read from the store at once: more than one frame, or one slice, has.
+MOST = 2 * max(ENTRIES_PER_FRAME, SLICE)
 
 
 async def join(session: Session, data: DocumentJoin, request: Request) -> None:
@@ -69,44 +72,46 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
     undo, redo = core.undo_depth(client)
+    at = core.revision if answer.at is None else answer.at
     request.reply(
         {
             "document": live.id,
             "type": live.type.name,
             "generation": core.generation,
-            "revision": core.revision - len(answer.rest),
+            "revision": at,
             "role": role,
             "unit": data.unit,
             "client": client,
             "seq": core.last_seq(client),
             "undo": undo,
             "redo": redo,
-            **answer.fields(core, data.unit),
+            **answer.fields(core, data.unit, at),
             "collaborators": known,
         }
     )
-    if answer.rest:
+    if at < core.revision:
         # The client is a collaborator from now on, but operations reach it only through this until it is there.
-        await _catch_up(live, collaborator, core.revision - len(answer.rest), answer.rest)
+        await _catch_up(live, collaborator, at, answer.rest)
 
 
 @dataclass(slots=True)
 class _Answer:
     """What the client gets: the text (``steps`` None), or what it missed.
 
-    ``rest``: entries that follow the steps. A long list goes out in parts, each when the one before has left, so that
-    catching up never fills the queue.
+    ``at``: the revision that this leads to; None: the head. ``rest``: entries that follow, as far as they are at hand. A long list is
+    read and goes out in parts, each when the one before has left, so that catching up fills neither memory nor the queue.
     """
 
     steps: Sequence[AnyEntry | Composite] | None = None
+    at: int | None = None
     rest: list[AnyEntry] = field(default_factory=list)
     pending: list[Operation] | None = None
     rebased: bool = False
 
-    def fields(self, core: AnyDocument, unit: Unit) -> dict[str, Any]:
+    def fields(self, core: AnyDocument, unit: Unit, at: int) -> dict[str, Any]:
         if self.steps is not None:
             told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
-            text_hash = None if self.rest else core.hash()
+            text_hash = None if at < core.revision else core.hash()
             return told if text_hash is None else told | {"hash": text_hash}
         told = {**core.state(), "operations": None}
         if self.pending is not None:
@@ -126,8 +131,9 @@ async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answe
     try:
         few = live.core.revision - revision <= live.node.config.documents.rejoin_operations
         if data.pending is None or few or not live.type.composes:
-            entries = await live.history(revision)
-            return _Answer(entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:])
+            entries = await history(live, revision, MOST)
+            steps, rest = entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:]
+            return _Answer(steps, revision + len(steps), rest)
         pending = [Pending(Operation.parse(one.operation, data.unit), one.seq) for one in data.pending]
         return await _in_few_steps(live, revision, client, data.unit, pending)
     except SynclineError as error:
@@ -142,7 +148,7 @@ async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Un
     missed = Missed(client, unit, awaited)
     at = revision
     while True:
-        entries = await live.history(at)
+        entries = await history(live, at, MOST)
         if len(entries) <= SLICE:
             missed.add(entries)
             break
@@ -202,7 +208,7 @@ async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, res
             size = send_entries(live.id, at, part, collaborator)
             count = min(2 * count, ENTRIES_PER_FRAME) if size < FRAME_BYTES else max(count // 2, 1)
             await drained(session, 0)
-        rest = await live.history(at)
+        rest = await history(live, at, MOST)
         session.require_open()
         if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
             return  # it was told to join again

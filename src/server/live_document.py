@@ -14,14 +14,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.errors import ErrorCode, OutdatedRevision, SynclineError
+from ..core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 from ..core.types import AnyDocument, AnyEntry, document_type
 from .collaborator import Collaborator
-from .document_frames import broadcast, entries_between, show_cursors
+from .document_frames import broadcast, show_cursors
+from .document_history import widen
 from .events import DocumentCursor
 from .pace import Pace
 from .requests import Request
 from .seams import Conflict, DocumentRecord, Timer, Turn, Unavailable
+from .session import SessionGone
 from .snapshots import Snapshots
 from .submission import Submission, Submitted
 
@@ -53,7 +55,7 @@ class LiveDocument:
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
         self._pace = Pace(node.clock, node.call_soon, node.config.documents.rest_microseconds)
         self._committing = False
-        self._widening = False
+        self._preparing = False
         self.snapshots = Snapshots(core.revision)
         self._hash_at = core.revision
         self._undo_dropped = core.undo_dropped
@@ -91,11 +93,11 @@ class LiveDocument:
         self._schedule()
 
     def _schedule(self) -> None:
-        if not self._committing and not self._widening:
+        if not self._committing and not self._preparing:
             self._pace.schedule(self._turn)
 
     def _turn(self) -> None:
-        if self.closed or self._committing or self._widening:
+        if self.closed or self._committing or self._preparing:
             return
         self._pace.sent(len(self.collaborators))
         self._take_cursors()  # first: what is pushed about them is at a revision that everybody has
@@ -111,17 +113,22 @@ class LiveDocument:
         inbox, self._inbox = self._inbox, []
         now = self.node.clock.time()
         for index, submission in enumerate(inbox):
+            if submission.collaborator.sent_back:
+                submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "join again"))
+                continue
             try:
                 receipt = submission.receive(self.core, now)
             except SynclineError as error:
                 self.node.counters.operations_refused += 1
                 submission.request.fail(error)
-            except OutdatedRevision as outdated:
-                # Made long ago: the history it needs is in the store. It and what came after it wait.
+            except (OutdatedRevision, Laborious) as needs:
+                # It and what came after it wait: for the history that it was made on, or for work beside the loop.
                 self._inbox = inbox[index:] + self._inbox
-                self._widening = True
-                self.node.spawn(self._widen_for(submission, outdated.base))
+                self._preparing = True
+                self.node.spawn(self._prepare(submission, needs))
                 return
+            except TooFarBehind:
+                self._send_back(submission, "too much was committed since its revision")
             else:
                 submission.receipt = receipt
                 self._accepted.append(submission)
@@ -130,65 +137,43 @@ class LiveDocument:
                     if submission.data.revision < receipt.revision - 1:
                         self.node.counters.operations_transformed += 1
 
-    async def _widen_for(self, submission: Submission, base: int) -> None:
+    async def _prepare(self, submission: Submission, needs: OutdatedRevision | Laborious) -> None:
+        session = submission.collaborator.session
         try:
-            await self.widen(base)
-        except (SynclineError, Unavailable) as error:
-            log.warning("history of document %s from revision %d: %s", self.id, base, error)
-            if isinstance(error, SynclineError) and error.code == ErrorCode.HISTORY_TRIMMED:
-                if submission in self._inbox:  # else its client has gone, or was sent out
-                    self._inbox.remove(submission)
-                    self._send_back(submission)
-                return
-            waiting, self._inbox = self._inbox, []
-            for submission in waiting:
-                submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "its history cannot be read now"))
+            if isinstance(needs, OutdatedRevision):
+                await widen(self, needs.base)
+            else:
+                await self.node.archive.thread.work(session.work("move"), needs.steps, session.require_open)
+        except SessionGone:
+            submission.collaborator.sent_back = True
+        except (TooFarBehind, SynclineError, Unavailable) as error:
+            log.warning("document %s: an operation made at revision %d: %s", self.id, submission.data.revision, error)
+            if not self._forget(submission):
+                return  # its client has gone, or was sent out
+            if isinstance(error, SynclineError) and error.code == ErrorCode.OPERATION_INVALID:
+                submission.request.fail(error)
+            else:
+                self._send_back(submission, "it cannot be moved to the head here")
         finally:
-            self._widening = False
+            self._preparing = False
             if self._inbox or self._cursors:
                 self._schedule()
 
-    def _send_back(self, submission: Submission) -> None:
-        """What was made below the horizon cannot be transformed; its client joins again and moves it there."""
+    def _forget(self, submission: Submission) -> bool:
+        """Takes it out of the inbox; whether it was there."""
+        if submission not in self._inbox:
+            return False
+        self._inbox.remove(submission)
+        return True
+
+    def _send_back(self, submission: Submission, why: str) -> None:
+        """Its client joins again and moves it to the head itself: nothing of it is lost, and the work is the client's."""
         request, collaborator = submission.request, submission.collaborator
-        request.fail(
-            SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "made at a revision that is no longer kept; join again")
-        )
+        collaborator.sent_back = True  # what it sent behind this one counts on it
+        request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
+        collaborator.session.misbehaved()  # no work here either, but for a client that only pretends it would be free
         self.remove(collaborator)
-        told = {"document": self.id, "reason": "an operation was made at a revision that is no longer kept"}
-        collaborator.session.push("document:resync", told)
-
-    async def widen(self, base: int) -> None:
-        """Reads history from the store until the window reaches down to ``base``. Raises SynclineError, Unavailable."""
-        while base < self.core.floor:
-            floor = self.core.floor
-            turns = await self.node.store.turns(self.id, base, floor)
-            if floor != self.core.floor:  # somebody else widened or the window was trimmed meanwhile
-                continue
-            entries = entries_between(self.type, turns, base, floor)
-            if len(entries) != floor - base:
-                raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {base} is no longer stored")
-            self.core.prepend(base + 1, entries)
-
-    async def history(self, revision: int) -> list[AnyEntry]:
-        """The entries after ``revision``, read from the store where the window does not reach.
-
-        Returns when no commit is under way: complete, and all on disk, until the next await.
-        Raises SynclineError(history_trimmed), Unavailable.
-        """
-        older: list[AnyEntry] = []
-        at = revision
-        while True:
-            floor = self.core.floor
-            if at < floor:
-                part = entries_between(self.type, await self.node.store.turns(self.id, at, floor), at, floor)
-                if len(part) != floor - at:
-                    raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
-                older += part
-                at = floor
-            await self.settle()
-            if self.core.floor <= at:
-                return older + self.core.since(at)
+        collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
 
     async def content_at(self, session: Session, revision: int) -> Any:
         """The content at a former revision, for one who asks. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
@@ -377,5 +362,5 @@ class LiveDocument:
     def busy(self) -> bool:
         """Whether work is under way that must not be cut off."""
         return bool(
-            self.pins or self._committing or self._inbox or self._widening or self._settled or self.snapshots.saving
+            self.pins or self._committing or self._inbox or self._preparing or self._settled or self.snapshots.saving
         )

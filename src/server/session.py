@@ -293,10 +293,13 @@ class Session:
             request.fail(known)
 
     def count_error(self, code: ErrorCode) -> None:
-        """Counts an error reply; closes a session that keeps misbehaving."""
+        """Counts an error reply."""
         self.node.counters.error(code.value)
-        if code not in BAD_REQUESTS:
-            return
+        if code in BAD_REQUESTS:
+            self.misbehaved()
+
+    def misbehaved(self) -> None:
+        """What a correct client seldom does: closes a session that keeps doing it."""
         now = self.node.clock.monotonic()
         if now - self._bad_since > 60.0:
             self._bad_since = now

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from syncline.client import BufferFull, Closed, RequestError, TypedDocument, connect
 from syncline.client.document_state import Request
 from syncline.client.typed_state import TypedState
-from syncline.core.errors import SynclineError
+from syncline.core.errors import SynclineError, TooFarBehind
 from syncline.core.types import document_type, open_document
+from syncline.server.submission import Submission
 from tests.oracle.edits import random_edit
 from tests.serving import serving, ws_url
 from tests.waiting import until
@@ -292,6 +293,34 @@ async def test_edits_made_without_a_connection(tmp_path: Path, name: TypeName) -
                 clock.gate.set()
                 await until(lambda: ada.reconnects == 1)
                 await settle(mine, theirs)
+
+
+@every_type
+async def test_an_edit_that_the_server_sends_back_is_not_lost(
+    tmp_path: Path, name: TypeName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too much was committed since its revision: the client joins again and moves it to the head itself."""
+    rng = random.Random(7)
+    async with serving(tmp_path) as app:
+        async with await connect(ws_url(app), backoff=QUICK) as ada, await connect(ws_url(app), backoff=QUICK) as bob:
+            mine, theirs = await ada.document("d", type=name), await bob.document("d", type=name)
+            mine.submit(random_edit(name, rng, mine.content))
+            await settle(mine, theirs)
+            receive, sent_back = Submission.receive, 0
+
+            def far(submission: Submission, core: Any, time: float) -> Any:
+                nonlocal sent_back
+                if submission.collaborator.session.user == ada.user and sent_back < 3:
+                    sent_back += 1
+                    raise TooFarBehind("for the test")
+                return receive(submission, core, time)
+
+            monkeypatch.setattr(Submission, "receive", far)
+            for _ in range(10):
+                mine.submit(random_edit(name, rng, mine.content))
+                theirs.submit(random_edit(name, rng, theirs.content))
+            await settle(mine, theirs)
+            assert sent_back == 3 and not mine.lost_work
 
 
 @every_type

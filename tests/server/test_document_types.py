@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from syncline.core import json0
+from syncline.core.json_type import JsonType
 from syncline.core.types import document_type
 from syncline.server.app import App
 from tests.serving import Serve
+from tests.waiting import until
 
 from .wsclient import Wire, dial
 
@@ -342,3 +346,128 @@ async def test_undo_after_a_restart(serve: Serve, backend: str, type: str) -> No
         assert (await state_of(app, "d"))["content"] == undone[0]
         entry = (await ada.push("document:operation", revision=6))["operations"][0]
         assert (entry["client"], entry["seq"], entry["kind"]) == ("a", 5, "redo")
+
+
+# What costs much -----------------------------------------------------------------------------------------------------
+
+
+async def behind(ada: Wire, bob: Wire, count: int) -> None:
+    """A JSON list to which Ada has added one by one, and which Bob has joined."""
+    await ada.call("document:create", document="d", type="json", content=[0])
+    for client, name in ((ada, "a"), (bob, "b")):
+        await client.call("document:join", document="d", client=name, type="json")
+    for seq in range(1, count + 1):
+        await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=[{"p": [0], "li": seq}])
+
+
+async def test_what_would_cost_too_much_is_sent_back_before_any_work(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 components, 500 revisions behind: 1.5 s of standstill for everybody, as often as it was sent."""
+    async with serve(limits={"bad_requests_per_minute": 5}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await behind(ada, bob, 200)
+            calls = 0
+            rebase = JsonType.rebase
+
+            def counted(*args: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                return rebase(*args)
+
+            monkeypatch.setattr(JsonType, "rebase", counted)
+            heavy = [{"p": [0], "li": "x" * 10} for _ in range(1000)]
+            for seq in range(1, 7):
+                await submit(bob, "d", seq, 0, heavy)
+                if seq == 6:  # it is not free for the sender
+                    assert await bob.closed() == (4502, "misbehaving")
+                    break
+                await bob.push("document:resync", document="d")
+                await bob.call("document:join", document="d", client="b")
+            assert calls == 0 and app.node.counters.operations_refused == 0
+            # Nobody else was held up or sent out.
+            await ada.call("document:operation", document="d", seq=201, revision=200, operation=[{"p": [0], "na": 0}])
+
+
+async def test_what_costs_much_is_done_beside_the_loop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await behind(ada, bob, 50)
+            threads = set()
+            go, begun = threading.Event(), threading.Event()
+            rebase = JsonType.rebase
+
+            def held(*args: Any) -> Any:
+                threads.add(threading.current_thread().name)
+                begun.set()
+                assert go.wait(30)
+                return rebase(*args)
+
+            monkeypatch.setattr(JsonType, "rebase", held)
+            await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(100)])
+            await submit(bob, "d", 2, 0, [{"p": [0], "li": "behind it"}])
+            await asyncio.to_thread(begun.wait, 30)
+            # The node goes on; the document waits, in order.
+            await ada.call("room:join", room="r")
+            await submit(ada, "d", 51, 50, [{"p": [0], "li": "after"}])
+            await ada.call("ping")
+            go.set()
+            await ada.push("document:operation", revision=53)
+            state = await state_of(app, "d")
+            assert state["revision"] == 53 and len(state["content"]) == 153
+            assert state["content"][0] == "after" and "behind it" in state["content"]
+            assert any(name.startswith("syncline-history") for name in threads)
+
+
+async def test_a_client_that_goes_while_its_operation_is_moved(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes back and sends it again: neither lost nor doubled, and what it had sent behind is not taken before it."""
+    async with serve() as app:
+        async with dial(app.url, name="Ada") as ada:
+            token = None
+            async with dial(app.url) as bob:
+                token = (await bob.call("auth", name="Bob"))["token"]
+                await behind(ada, bob, 50)
+                go, begun = threading.Event(), threading.Event()
+                rebase = JsonType.rebase
+
+                def held(*args: Any) -> Any:
+                    begun.set()
+                    assert go.wait(30)
+                    return rebase(*args)
+
+                monkeypatch.setattr(JsonType, "rebase", held)
+                await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(100)])
+                await submit(bob, "d", 2, 0, [{"p": [0], "li": "second"}])
+                await asyncio.to_thread(begun.wait, 30)
+            await until(lambda: len(app.node.hub.sessions) == 1)
+            go.set()
+            async with dial(app.url, token=token) as bob:
+                state = await bob.call("document:join", document="d", client="b")
+                assert state["seq"] == 0 and state["revision"] == 50
+                await submit(bob, "d", 1, 50, [{"p": [0], "li": "first"}])
+                await submit(bob, "d", 2, 51, [{"p": [0], "li": "second"}])
+                await bob.push("document:operation", revision=52)
+            assert (await state_of(app, "d"))["content"][:2] == ["second", "first"]
+
+
+async def test_a_window_is_not_widened_without_bound(serve: Serve) -> None:
+    async with serve(documents={"window_operations": 5}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            for client, name in ((ada, "a"), (bob, "b")):
+                await client.call("document:join", document="d", client=name)
+            operations = [
+                {
+                    "event": "document:operation",
+                    "data": {"document": "d", "seq": seq, "revision": seq - 1, "operation": ["x"]},
+                }
+                for seq in range(1, 4101)
+            ]
+            for start in range(0, len(operations), 100):
+                await ada.send(*operations[start : start + 100])
+            await ada.push("document:operation", revision=4100)
+            await submit(bob, "d", 1, 0, ["far"])
+            await bob.push("document:resync", document="d")
+            assert app.node.documents.live["d"].core.floor > 0
+            await bob.call("document:join", document="d", client="b")
+            await submit(bob, "d", 2, 200, ["near enough"])
+            await bob.push("document:operation", revision=4101)
