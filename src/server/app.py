@@ -41,7 +41,7 @@ class _Parts:
     events: EventLog | None
 
 
-def _parts(config: Config, clock: Clock) -> _Parts:
+def _parts(config: Config, clock: Clock, *, serves: bool) -> _Parts:
     rooms, keep = config.rooms, config.events.keep
     events = config.store.backend if config.events.backend == "store" else config.events.backend
     history = {
@@ -60,7 +60,10 @@ def _parts(config: Config, clock: Clock) -> _Parts:
 
         # One database for all of them: what one turn of the event loop writes is one transaction.
         database = sqlite.open_database(
-            config.store.path, synchronous=config.store.synchronous, queue_size=config.store.queue_size
+            config.store.path,
+            synchronous=config.store.synchronous,
+            queue_size=config.store.queue_size,
+            serves=serves,
         )
         if config.store.backend == "sqlite":
             parts.store = sqlite.SqliteStore(database, clock)
@@ -84,14 +87,14 @@ async def _start(store: Store) -> None:
 
 async def open_store(config: Config) -> Store:
     """The configured store, started: for commands that need it alone. Raises StartError."""
-    store = _parts(config, LoopClock(asyncio.get_running_loop())).store
+    store = _parts(config, LoopClock(asyncio.get_running_loop()), serves=False).store
     await _start(store)
     return store
 
 
 async def build(config: Config) -> Node:
     """A node with its parts; only the store is started. Raises StartError."""
-    parts = _parts(config, LoopClock(asyncio.get_running_loop()))
+    parts = _parts(config, LoopClock(asyncio.get_running_loop()), serves=True)
     await _start(parts.store)
     secret = config.auth.secret
     if config.auth.mode == "guest" and config.auth.algorithm == "HS256" and not secret:

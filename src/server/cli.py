@@ -16,6 +16,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -48,6 +49,7 @@ examples:
   syncline check-config syncline.toml              all errors in it at once
   syncline token create --user ada --name Ada      a token to connect with
   syncline user list                               who is known to the store
+  syncline restore backup.db                       a backup in the place of the database
   syncline bench rounds ws://127.0.0.1:8000/       load on a server, every delivery verified
 
 `syncline COMMAND --help` says more on each. SYNCLINE_CONFIG names a default for --config.
@@ -196,6 +198,34 @@ def user_list(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def restore(arguments: argparse.Namespace) -> int:
+    from .backends import sqlite
+    from .seams import Unavailable
+
+    config = _load(arguments)
+    backends = (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend)
+    if "sqlite" not in backends:
+        raise CommandError("no backend is sqlite: there is nothing to restore")
+    told = -1
+
+    def progress(left: int, pages: int) -> None:
+        nonlocal told
+        done = 100 * (pages - left) // max(pages, 1) // 10 * 10
+        if done > told and pages > 10 * 4096:
+            told = done
+            print(f"{done} %", file=sys.stderr, flush=True)
+
+    path = Path(config.store.path)
+    try:
+        found = sqlite.restore(path, None if arguments.backup is None else Path(arguments.backup), progress)
+    except Unavailable as error:
+        raise CommandError(str(error)) from error
+    if found.kept is not None:
+        print(f"what was there before is now {found.kept}")
+    print(f"{path}: new epochs for {found.rooms} rooms and new generations for {found.documents} documents")
+    return OK
+
+
 def _with_store(config: Config, work: Callable[[Store], Any]) -> Any:
     """Opens the configured store, works, closes it. Safe beside a running server."""
     from . import app
@@ -305,6 +335,18 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--name", help="display name")
     made = configured(command(user, "list", user_list, "list the users in the store"))
     made.add_argument("--json", action="store_true", help="one JSON object per line")
+    made = configured(
+        command(
+            commands,
+            "restore",
+            restore,
+            "put a backup in the place of the database, while no server runs on it",
+            "Clients take everything anew afterwards. What was there before is renamed. Without FILE the database stays and\n"
+            "only that is told: for one that a snapshot of the whole machine has brought back.\n"
+            "example:\n  syncline restore /backup/syncline-2026-11-27.db --config syncline.toml",
+        )
+    )
+    made.add_argument("backup", metavar="FILE", nargs="?", help="a copy of the database")
     made = command(commands, "bench", bench, "put load on a server and verify every delivery (`syncline bench --help`)")
     made.add_argument("arguments", nargs=argparse.REMAINDER, help="see `syncline bench --help`")
     return main

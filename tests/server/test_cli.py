@@ -118,7 +118,7 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_examples_of_the_help_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
     run("--help")
     examples = re.findall(r"^  (?:\w+=\S+ )?syncline (.+?)(?: {2,}.*| > .*)$", capsys.readouterr().out, re.MULTILINE)
-    assert len(examples) == 8
+    assert len(examples) == 9
     for example in examples:
         cli.parser().parse_args(example.split())
 

@@ -24,7 +24,7 @@ ON_THE_WAY = 60
 
 
 async def main(path: str) -> None:
-    database = open_database(path)
+    database = open_database(path, serves=True)  # it notices a kill that looks like another file
     clock = LoopClock(asyncio.get_running_loop())
     store, broker, log = SqliteStore(database, clock), SqliteBroker(database), SqliteEventLog(database, clock)
     await store.start()

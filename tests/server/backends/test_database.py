@@ -427,7 +427,8 @@ async def test_parts_share_one_file_until_the_last_has_closed(path: Path) -> Non
         await database.write(lambda connection: 1)
     with pytest.raises(Unavailable, match="closed"):
         await database.read(lambda connection: 1)
-    assert sorted(file.name for file in path.parent.iterdir()) == [path.name], "the write-ahead log was folded in"
+    left = sorted(file.name for file in path.parent.iterdir())
+    assert left == [path.name, path.name + ".lock"], "the write-ahead log was folded in"
     await log.start()
     assert len(await log.read(0, 10)) == 1
     await log.close()

@@ -6,6 +6,16 @@ from .broker import SqliteBroker
 from .database import Database, open_database
 from .events import SqliteEventLog
 from .presence import SqlitePresence
+from .restore import Restored, restore
 from .store import SqliteStore
 
-__all__ = ["Database", "SqliteBroker", "SqliteEventLog", "SqlitePresence", "SqliteStore", "open_database"]
+__all__ = [
+    "Database",
+    "Restored",
+    "SqliteBroker",
+    "SqliteEventLog",
+    "SqlitePresence",
+    "SqliteStore",
+    "open_database",
+    "restore",
+]

@@ -34,6 +34,9 @@ from typing import IO, Any, TypeVar
 from ...seams import Done, NotWritten, Unavailable
 from .file import claim, connect, failure, wider
 from .migrations import NotOurs, migrate
+from .place import Place, Replaced, served_id
+from .strange_log import guard_log
+from .telling import call, tell
 
 log = logging.getLogger("syncline.sqlite")
 
@@ -47,9 +50,13 @@ _Unit = tuple[Writer[Any, Any], Any, Callable[[Any, Exception | None], None]]
 _Batches = queue.SimpleQueue[list[_Unit] | None]  # None: the end
 
 
-def open_database(path: str | Path, *, synchronous: str = "full", queue_size: int = 100_000) -> Database:
-    """A Database that opens with the first part that starts on it and closes with the last. Does no I/O itself."""
-    return Database(path, synchronous=synchronous, queue_size=queue_size)
+def open_database(
+    path: str | Path, *, synchronous: str = "full", queue_size: int = 100_000, serves: bool = False
+) -> Database:
+    """A Database that opens with the first part that starts on it and closes with the last. Does no I/O itself.
+
+    ``serves``: for a node, which takes the file for itself and notices when it is not the one that was served (place.py)."""
+    return Database(path, synchronous=synchronous, queue_size=queue_size, serves=serves)
 
 
 def _each(connection: sqlite3.Connection, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
@@ -71,14 +78,16 @@ class Database:
         queue_size: int = 100_000,
         busy_timeout: float = 5.0,
         readers: int = 2,
+        serves: bool = False,
     ) -> None:
         if synchronous not in ("full", "normal"):
             raise ValueError(f"synchronous is full or normal, not {synchronous!r}")
-        self.path = Path(path)
+        self.path = Path(path).resolve()  # SQLite keeps its log beside the file, not beside a link to it
         self._synchronous = synchronous
         self._queue_size = queue_size
         self._busy_timeout = busy_timeout
         self._readers = readers
+        self._serves = serves
         # For the metrics; changed on the loop's thread only.
         self.commits = 0  # transactions that were committed
         self.units = 0  # units in them
@@ -94,13 +103,14 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None  # None: closed
         self._turn: list[_Unit] = []
         self._executor: ThreadPoolExecutor | None = None
-        self._claim: IO[str] | None = None
+        self._claim: IO[bytes] | None = None
         self._closed: asyncio.Future[None] | None = None
         # Between the threads.
         self._batches: _Batches = queue.SimpleQueue()
         self._idle_readers: deque[sqlite3.Connection | None] = deque()
         # Writing thread.
         self._connection: sqlite3.Connection | None = None
+        self._place: Place | None = None  # of a file that is served
 
     # Opening and closing -------------------------------------------------------------------------------------
 
@@ -155,6 +165,12 @@ class Database:
                 connection.close()
         self._batches.put(None)
         await self._closed
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._place is not None:
+            self._place.close()
+            self._place = None
         if self._claim is not None:
             self._claim.close()
             self._claim = None
@@ -164,7 +180,7 @@ class Database:
 
         Raises Unavailable when another process has it.
         """
-        if self._claim is None:
+        if self._claim is None and self._place is None:
             self._claim = claim(self.path)
 
     # Event loop's side ---------------------------------------------------------------------------------------
@@ -257,15 +273,20 @@ class Database:
         closed: asyncio.Future[None],
     ) -> None:
         try:
-            self._connection = self._connect("rwc")
+            if self._serves:
+                self._place = Place(self.path)
+            self._connection = self._connect("rwc" if self._serves or self._guard() else "rw")
             migrate(self._connection)
+            if self._place is not None:
+                self._place.take(self._connection)
             if mode := wider(self.path):
                 log.warning("%s can be read by others (mode %04o) and holds secrets: chmod 600 it", self.path, mode)
         except Exception as error:
             self._disconnect()
-            _tell(loop, opened, failure(self.path, error))
+            self._give_up()
+            tell(loop, opened, error if isinstance(error, Unavailable) else failure(self.path, error))
             return
-        _tell(loop, opened, None)
+        tell(loop, opened, None)
         units = batches.get()
         while units is not None:
             following: list[_Unit] | None = []
@@ -275,22 +296,41 @@ class Database:
             started = time.perf_counter()
             outcomes = self._transaction(units)
             seconds = time.perf_counter() - started
-            _call(loop, self._deliver, units, outcomes, seconds)
+            call(loop, self._deliver, units, outcomes, seconds)
             units = None if following is None else batches.get()
         self._disconnect()
-        _tell(loop, closed, None)
+        self._give_up()
+        tell(loop, closed, None)
+
+    def _guard(self) -> bool:
+        """As a node does before it opens the file; whether none has it: then it may be made, too."""
+        if self._claim is None:
+            try:
+                held = claim(self.path)
+            except Unavailable:
+                return False
+            with held:
+                guard_log(self.path, served_id(self.path))
+        return True
 
     def _transaction(self, units: list[_Unit]) -> Sequence[Any]:
         outcomes: list[Any] = []
         fate: type[Unavailable] = NotWritten
         try:
             if self._connection is None:
+                if self._place is not None:
+                    self._place.require()  # never another one, over which SQLite would write the log of this one
                 self._connection = self._connect("rw")  # never makes an empty file in the place of a lost one
+            if self._place is not None:
+                self._place.require()
             self._connection.execute("BEGIN IMMEDIATE")
             for writer, group in itertools.groupby(units, itemgetter(0)):
                 outcomes += self._group(self._connection, writer, [item for _, item, _ in group])
+            commits = 0 if self._place is None else self._place.count(self._connection)
             fate = Unavailable  # it may be on disk although an error is told
             self._connection.execute("COMMIT")
+            if self._place is not None:
+                self._place.committed(commits)
         except Exception as error:
             self._disconnect()
             return [failure(self.path, error, fate)] * len(units)
@@ -318,6 +358,8 @@ class Database:
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            if self._place is not None:
+                self._place.disconnected()
             try:
                 connection.close()  # rolls back what was not committed
             except sqlite3.Error:
@@ -332,6 +374,8 @@ class Database:
         connection = self._idle_readers.pop()  # never empty: there are as many as threads
         try:
             if connection is None:
+                if self._place is not None:
+                    self._place.require()
                 connection = self._connect("rw")
                 connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")
@@ -340,29 +384,10 @@ class Database:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-        except (sqlite3.Error, NotOurs) as error:
+        except (sqlite3.Error, NotOurs, Replaced, OSError) as error:
             if connection is not None:
                 connection.close()
                 connection = None
             raise failure(self.path, error) from error
         finally:
             self._idle_readers.append(connection)
-
-
-def _call(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: Any) -> None:
-    try:
-        loop.call_soon_threadsafe(callback, *args)
-    except RuntimeError:
-        pass  # the loop is closed: nobody is left to hear it
-
-
-def _tell(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None], error: Exception | None) -> None:
-    def tell() -> None:
-        if future.done():  # who waited was cancelled
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-    _call(loop, tell)

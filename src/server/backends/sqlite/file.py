@@ -23,6 +23,11 @@ WAL_BYTES: Final = 67_108_864
 PRIVATE: Final = 0o600
 
 
+def beside(path: Path, suffix: str) -> Path:
+    """A file of the same name and a suffix, such as SQLite's ``-wal``."""
+    return path.with_name(path.name + suffix)
+
+
 def wider(path: Path) -> int:
     """The permissions of a file when others have some of them; else 0. Raises OSError."""
     mode = path.stat().st_mode & 0o777
@@ -79,24 +84,30 @@ def failure(path: Path, error: Exception, kind: type[Unavailable] = Unavailable)
     return unavailable
 
 
-def claim(path: Path) -> IO[str]:
+def claim(path: Path) -> IO[bytes]:
     """Takes the file for this process until what is returned is closed; the kernel gives it up with the process.
 
     Raises Unavailable when another process has it. The lock is a file beside it, which stays: removing it would race.
     """
-    lock = path.with_name(path.name + ".lock")
+    lock = beside(path, ".lock")
     try:
-        held = open(lock, "a+", encoding="ascii", opener=_open_private)  # noqa: SIM115 - the caller closes it
+        held = open(lock, "ab", opener=_open_private)  # noqa: SIM115 - the caller closes it
     except OSError as error:
         raise Unavailable(f"{lock}: {error.strerror or error}") from error
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        held.seek(0)
-        holder = held.read(20).strip() or "unknown"
+        holder = _holder(held)
         held.close()
         raise Unavailable(f"{path}: served by another process already (pid {holder})") from error
-    held.truncate(0)
-    held.write(f"{os.getpid()}\n")
-    held.flush()
     return held
+
+
+def _holder(held: IO[bytes]) -> str:
+    """The process that has the lock, where the kernel says so."""
+    with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
+        for line in locks:  # 1: FLOCK  ADVISORY  WRITE 4711 fe:01:131086 0 EOF
+            words = line.split()
+            if words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(os.fstat(held.fileno()).st_ino):
+                return words[4]
+    return "unknown"

@@ -128,6 +128,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE publications ADD COLUMN once TEXT",
         "CREATE UNIQUE INDEX publication_once ON publications (history, user, once) WHERE once IS NOT NULL",
     ),
+    # Where and how far the file was served: see place.py.
+    (
+        "CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, commits INTEGER NOT NULL, marks TEXT NOT NULL)",
+    ),
 )
 
 
