@@ -44,6 +44,7 @@ cdef class HistoryRing:
     cpdef int append(self, Publication publication) except -1
     cdef int _restart(self, Publication publication) except -1
     cpdef Py_ssize_t expire(self, double now) except -1
+    cpdef Py_ssize_t drop_to(self, Py_ssize_t size) except -1
     cpdef RollingDigest digest(self, str codec)
 
 

@@ -78,6 +78,11 @@ class HistoryRing:
     def last(self, count: int) -> list[Publication]: ...
     def expire(self, now: float) -> int:
         """Drops what is older than ``max_age`` seconds at ``now`` (Unix time); returns how many went."""
+    def drop_to(self, size: int) -> int:
+        """Drops the oldest until ``held_bytes`` is at most ``size``; returns how many went."""
+    @property
+    def held_bytes(self) -> int:
+        """About what the publications occupy. O(1)."""
     def digest(self, codec: str) -> RollingDigest:
         """The digest of what follows in ``codec``. Kept from the first call on."""
     def digest_at(self, codec: str, offset: int, epoch: str) -> int | None:

@@ -27,6 +27,9 @@ cdef enum:
     _VOLATILE = 2
     _RELIABLE = 3
 
+# What a publication occupies beside its payload and its frame.
+cdef Py_ssize_t _OBJECT = 400
+
 # What comes before `data` in the payload of a `message:received` frame.
 cdef Py_ssize_t _JSON_HEAD = len(b'{"event":"message:received","data":')
 cdef Py_ssize_t _MSGPACK_HEAD = len(msgspec.msgpack.encode({"event": "message:received", "data": None})) - 1
@@ -245,6 +248,19 @@ cdef class HistoryRing:
             self.size_bytes -= self._items.popleft().size
             dropped += 1
         return dropped
+
+    cpdef Py_ssize_t drop_to(self, Py_ssize_t size) except -1:
+        """Drops the oldest until ``held_bytes`` is at most ``size``; returns how many went. O(dropped)."""
+        cdef Py_ssize_t dropped = 0
+        while self._items and self.held_bytes > size:
+            self.size_bytes -= self._items.popleft().size
+            dropped += 1
+        return dropped
+
+    @property
+    def held_bytes(self):
+        """About what the publications occupy: their payloads, which most have a frame of beside them, and their objects. O(1)."""
+        return 2 * self.size_bytes + _OBJECT * <Py_ssize_t>len(self._items)
 
     cpdef RollingDigest digest(self, str codec):
         """The digest of what follows in ``codec``. Kept from the first call on. Raises ValueError for another codec."""

@@ -9,14 +9,14 @@ cdef class Connection(Flushed):
         readonly Py_ssize_t max_bytes
         object _on_overflow              # called once, when the reader is too slow
         object _deflater                 # core.deflate.Deflater or None
-        list _queue                      #: bytes; a _Keyed; None where one was replaced
+        list _queue                      #: bytes; a Keyed; None where one was replaced
         Py_ssize_t _base                 # the number of the first one in _queue
         Py_ssize_t _holes                # Nones in _queue
         Py_ssize_t _queued               # bytes in _queue
         Py_ssize_t _handed               # bytes of the last write, while the transport holds some of them
         Py_ssize_t _room                 # bytes beyond max_bytes, for replies on their way
         Py_ssize_t _mark                 # _queued above this is looked at
-        dict _latest                     #: key -> its _Keyed in _queue; None: never used
+        dict _latest                     #: key -> its Keyed in _queue; None: never used
         dict _behind                     #: room -> (offset, epoch) of the last one given; None: nowhere
         set _told                        #: rooms that it is to recover from the history; None: none
         list _waiting                    #: called when the transport has handed on what it had; None: nobody

@@ -57,6 +57,14 @@ class Connection(Flushed):
     @property
     def queued(self) -> int:
         """Bytes that wait in the queue."""
+    def give_up(self) -> None:
+        """Drops what waits, and ends the connection as that of a reader that is too slow."""
+    @property
+    def queued_alone(self) -> int:
+        """The same with each frame divided among all who hold it. O(frames)."""
+    @property
+    def promised(self) -> int:
+        """Bytes of the largest answer on its way, for which the bound makes room."""
     @property
     def queued_messages(self) -> int:
         """Frames that wait in the queue."""

@@ -25,7 +25,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 
 from ..core.room cimport Member, Room
-from .flusher cimport Flushed, Flusher
+from .flusher cimport Flushed, Flusher, Keyed, alone
 
 from ..core.frames import PONG as _PONG
 from ..core.frames import encode_frame
@@ -38,14 +38,6 @@ cdef enum:
     _FEW_HOLES = 64
 
 cdef object _PONG_KEY = object()
-
-
-cdef class _Keyed:
-    """A queued frame that a newer one of its key replaces. ``number``: its place, counted over the connection's life."""
-
-    cdef bytes frame
-    cdef object key
-    cdef Py_ssize_t number
 
 
 cdef class Connection(Flushed):
@@ -76,6 +68,16 @@ cdef class Connection(Flushed):
     def queued(self):
         """Bytes that wait in the queue."""
         return self._queued
+
+    @property
+    def queued_alone(self):
+        """Bytes that wait in the queue, each frame divided among all who hold it: the members of a room have the same ones. O(frames)."""
+        return <Py_ssize_t>alone(self._queue)
+
+    @property
+    def promised(self):
+        """Bytes of the largest answer on its way, for which the bound makes room."""
+        return self._room
 
     @property
     def queued_messages(self):
@@ -116,7 +118,7 @@ cdef class Connection(Flushed):
     cpdef int deliver_latest(self, bytes frame, object key) except -1:
         """Queues a frame that makes the earlier ones of ``key`` (hashable) worthless: those are taken out unless they were
         written. While the reader keeps up it is ``deliver``."""
-        cdef _Keyed item
+        cdef Keyed item
         cdef Py_ssize_t place
         if not self.held or self.closed:
             return self.deliver(frame)
@@ -126,7 +128,7 @@ cdef class Connection(Flushed):
             frame = self.flusher.deflated(self._deflater, frame)
         if self._latest is None:
             self._latest = {}
-        item = <_Keyed>self._latest.get(key)
+        item = <Keyed>self._latest.get(key)
         if item is not None:
             self._queued -= PyBytes_GET_SIZE(item.frame)
             self.flusher.conflated += 1
@@ -138,7 +140,7 @@ cdef class Connection(Flushed):
                 self._holes += 1
                 item = None
         if item is None:
-            item = _Keyed.__new__(_Keyed)
+            item = Keyed.__new__(Keyed)
             item.frame = frame
             item.key = key
             item.number = self._base + PyList_GET_SIZE(self._queue)
@@ -294,15 +296,15 @@ cdef class Connection(Flushed):
         cdef list queue = self._queue
         cdef Py_ssize_t taken = 0
         cdef Py_ssize_t places = 0
-        cdef _Keyed keyed
+        cdef Keyed keyed
         cdef bytes frame
         for item in queue:
             if item is None:
                 places += 1
                 self._holes -= 1
                 continue
-            if isinstance(item, _Keyed):
-                keyed = <_Keyed>item
+            if isinstance(item, Keyed):
+                keyed = <Keyed>item
                 frame = keyed.frame
                 if part and taken + PyBytes_GET_SIZE(frame) > size:
                     break
@@ -330,8 +332,8 @@ cdef class Connection(Flushed):
         cdef list kept = []
         for item in self._queue:
             if item is not None:
-                if isinstance(item, _Keyed):
-                    (<_Keyed>item).number = PyList_GET_SIZE(kept)
+                if isinstance(item, Keyed):
+                    (<Keyed>item).number = PyList_GET_SIZE(kept)
                 kept.append(item)
         self._queue = kept
         self._base = 0
@@ -355,6 +357,11 @@ cdef class Connection(Flushed):
             self._overflow()
             return 0
         return 1
+
+    def give_up(self):
+        """Drops what waits, and ends the connection as that of a reader that is too slow."""
+        if not self.closed:
+            self._overflow()
 
     def _overflow(self):
         self.flusher.slow_consumers += 1

@@ -7,6 +7,17 @@ cdef class Flushed(Member):
     cdef int write_out(self) except -1
 
 
+cdef class Keyed:
+    """A queued frame that a newer one of its key replaces. ``number``: its place, counted over the connection's life."""
+
+    cdef bytes frame
+    cdef object key
+    cdef Py_ssize_t number
+
+
+cdef double alone(list queue) except -1
+
+
 cdef class Flusher:
     cdef:
         object _call_soon

@@ -11,6 +11,9 @@ class Flushed(Member):
     def broken(self) -> None:
         """Writing failed."""
 
+class Keyed:
+    """A queued frame that a newer one of its key replaces."""
+
 class Flusher:
     """Writes every dirty connection's queue once per turn. One per node. The integers count for the metrics."""
 

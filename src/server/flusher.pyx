@@ -3,6 +3,7 @@
 
 import logging
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_SIZE
 from cpython.object cimport PyObject
 from libc.string cimport memcmp
@@ -25,6 +26,23 @@ cdef class Flushed(Member):
     def broken(self):
         """Writing failed."""
         raise NotImplementedError("a connection says what then")
+
+
+cdef class Keyed:
+    """See flusher.pxd."""
+
+
+cdef double alone(list queue) except -1:
+    """Bytes of the frames in a connection's queue, each divided among all who hold it. O(frames)."""
+    cdef double size = 0.0
+    cdef Py_ssize_t holders
+    for item in queue:
+        if item is None:
+            continue
+        frame = (<Keyed>item).frame if isinstance(item, Keyed) else item
+        holders = (<PyObject *>frame).ob_refcnt - (2 if frame is item else 1)  # without the names here
+        size += PyBytes_GET_SIZE(<bytes>frame) / <double>max(1, holders)
+    return size
 
 
 cdef class Flusher:

@@ -67,6 +67,31 @@ class MemoryBroker:
         """Rooms whose history is held."""
         return len(self._subscribed) + len(self._idle)
 
+    # What it holds (memory_bound.Histories) ------------------------------------------------------------------
+
+    durable = False
+
+    @property
+    def idle_bytes(self) -> int:
+        return sum(ring.held_bytes for ring in self._idle.values())
+
+    def busy_bytes(self) -> int:
+        return sum(ring.held_bytes for ring in self._subscribed.values())
+
+    def release(self, size: int) -> int:
+        held, released = self.idle_bytes, 0
+        while held > size and self._idle:
+            room, ring = self._idle.popitem(last=False)
+            self._keys.pop(room, None)
+            held -= ring.held_bytes
+            released += 1
+        return released
+
+    def shrink(self, size: int) -> int:
+        return sum(ring.drop_to(size) > 0 for ring in self._subscribed.values())
+
+    # Rooms ---------------------------------------------------------------------------------------------------
+
     async def start(self, events: BrokerEvents) -> None:
         self._events = events
 

@@ -24,21 +24,20 @@ from .database import Database
 from .part import Part
 
 _Written = tuple[Position, bool]  # where it is; whether it was there already
-
-
 SWEPT: Final = 500  # rooms in one sweep
 
 
 class _Channel:
     """Invariant: between two callbacks of the database ``ring.position`` is the last publication delivered."""
 
-    __slots__ = ("complete", "pins", "ring", "subscribed")
+    __slots__ = ("complete", "counted", "pins", "ring", "subscribed")
 
     def __init__(self, ring: HistoryRing) -> None:
         self.ring = ring
         self.complete = False  # the ring holds everything that the disk does
         self.subscribed = False
         self.pins = 0  # calls that wait with it
+        self.counted = 0  # bytes of it in ``idle_bytes``
 
 
 class _Head:
@@ -83,6 +82,7 @@ class SqliteBroker(Part):
         self._busy: dict[str, _Channel] = {}  # subscribed or pinned
         self._idle: OrderedDict[str, _Channel] = OrderedDict()  # by last use
         self._events: BrokerEvents | None = None
+        self.idle_bytes = 0  # about what the rings of ``_idle`` hold
 
     def __len__(self) -> int:
         """Rooms in memory."""
@@ -103,6 +103,41 @@ class SqliteBroker(Part):
         self._events = None
         self._busy.clear()
         self._idle.clear()
+        self.idle_bytes = 0
+
+    # What it holds (memory_bound.Histories) ------------------------------------------------------------------
+
+    durable = True
+
+    def busy_bytes(self) -> int:
+        return sum(channel.ring.held_bytes for channel in self._busy.values())
+
+    def release(self, size: int) -> int:
+        released = 0
+        while self.idle_bytes > size and self._idle:
+            self._forget_idle()
+            released += 1
+        return released
+
+    def shrink(self, size: int) -> int:
+        cut = 0
+        for channel in self._busy.values():
+            if channel.ring.drop_to(size):
+                channel.complete = False  # the rest is on disk
+                cut += 1
+        return cut
+
+    def _recount(self, room: str, channel: _Channel) -> None:
+        """After its ring, or its place, has changed."""
+        held = channel.ring.held_bytes if room in self._idle else 0
+        self.idle_bytes += held - channel.counted
+        channel.counted = held
+
+    def _forget_idle(self) -> None:
+        """The one that is unused for longest."""
+        _, channel = self._idle.popitem(last=False)
+        self.idle_bytes -= channel.counted
+        channel.counted = 0
 
     # Publishing ----------------------------------------------------------------------------------------------
 
@@ -132,6 +167,8 @@ class SqliteBroker(Part):
         try:
             if channel is not None:
                 channel.ring.append(publication)
+                if not channel.subscribed and not channel.pins:
+                    self._recount(publication.room, channel)
                 if channel.subscribed and self._events is not None:
                     self._events.on_publication(publication)
         finally:
@@ -213,6 +250,7 @@ class SqliteBroker(Part):
             # comes later has not. So the position it takes from the disk is exactly the last one delivered.
             await self._database.write(partial(self._head, room=room), partial(self._enter, room))
         self._busy[room] = channel
+        self._recount(room, channel)
         channel.pins += 1
         try:
             if not channel.complete:
@@ -251,6 +289,8 @@ class SqliteBroker(Part):
         stored = await self._database.read(work)
         if channel.complete or channel.ring.epoch != epoch:
             return  # another call was quicker, or the history was dropped
+        if channel.ring.offset - len(channel.ring) > newest:
+            return await self._complete(room, channel)  # it was cut meanwhile: what has gone is on disk by now
         live = channel.ring.last(len(channel.ring))
         start = stored[0].offset - 1 if stored else newest
         ring = self._ring(epoch, start)
@@ -268,12 +308,13 @@ class SqliteBroker(Part):
         """A channel that is no longer in use becomes the newest idle one."""
         if not channel.subscribed and channel.pins == 0 and self._busy.pop(room, None) is not None:
             self._idle[room] = channel
+            self._recount(room, channel)
             self._evict()
 
     def _evict(self) -> None:
         # The newest idle one stays whatever the bound is: somebody is about to use it.
         while len(self) > self._max_histories and len(self._idle) > 1:
-            self._idle.popitem(last=False)
+            self._forget_idle()
 
     async def subscribe(self, room: str) -> Position:
         channel = await self._pin(room)
@@ -331,6 +372,7 @@ class SqliteBroker(Part):
                 channel = self._busy.get(room) or self._idle.get(room)
                 if channel is not None:
                     channel.ring.expire(horizon + self._history_seconds)
+                    self._recount(room, channel)
 
         await self._database.write(trim, trimmed)
 
@@ -347,6 +389,7 @@ class SqliteBroker(Part):
             if channel is not None:
                 channel.ring = self._ring(epoch, 0)
                 channel.complete = True
+                self._recount(room, channel)
 
         await self._database.write(work, forgotten)
 

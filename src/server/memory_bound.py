@@ -1,0 +1,191 @@
+"""What a node holds in memory for others, and what it lets go of when that is more than ``limits.memory_bytes``.
+
+Looked at every second, and sooner when much was published. Three parts are measured, about: histories of rooms, loaded documents, and
+what waits for readers. Over the bound goes, in this order, as much as it takes:
+
+1. histories of rooms that nobody is in, the longest unused first: a durable room reads its history again, one in memory begins a new
+   epoch;
+2. documents that nobody is in: they are stored and loaded again;
+3. of rooms in use what is oldest in their histories: durable rooms read it again, in memory it is gone as what is over
+   ``rooms.history_size``;
+4. the readers that have most waiting, down to ``limits.queue_high_bytes`` beside an answer that they asked for: they are disconnected as
+   slow consumers, and recover.
+
+Of durable rooms that nobody is in no more than an ``IDLE_SHARE`` of the bound is kept at any time. Documents in use are never touched,
+and leave the rest at least a ``LEAST_SHARE`` of the bound; the log says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from .live_document import LiveDocument
+    from .node import Node
+    from .session import Session
+
+log = logging.getLogger("syncline.memory")
+
+#: The fraction of the bound that idle histories of durable rooms may have.
+IDLE_SHARE: Final = 8
+#: A room in use keeps so many bytes.
+SMALLEST: Final = 65_536
+#: So many bytes published since the last look bring the next one on.
+SOON: Final = 8_388_608
+#: But not more often than every so many seconds.
+SOONEST: Final = 0.25
+#: The fraction of the bound that is for the rest whatever documents in use take.
+LEAST_SHARE: Final = 4
+#: Between two lines in the log, in seconds.
+QUIET: Final = 60.0
+#: What a loaded document occupies beside what it says of itself.
+DOCUMENT_BYTES: Final = 4096
+#: Bytes in memory for a code unit of a text, and for one of what other contents are as JSON.
+UNIT_BYTES: Final = {"text": 2}
+VALUE_BYTES: Final = 8
+
+
+@runtime_checkable
+class Histories(Protocol):
+    """An optional ability of a broker that holds histories in memory."""
+
+    durable: bool  # what it lets go of is read again
+    idle_bytes: int  # of rooms that are not subscribed
+
+    def busy_bytes(self) -> int:
+        """Of rooms that are. O(those)."""
+
+    def release(self, size: int) -> int:
+        """Lets go of rooms that are not subscribed, the longest unused first, until those hold at most ``size`` bytes; how many."""
+
+    def shrink(self, size: int) -> int:
+        """Lets the subscribed rooms hold at most ``size`` bytes each; how many held more. O(those)."""
+
+
+class MemoryBound:
+    """One per node. ``held``: bytes by part, as they were last looked at; ``released``: how many by part."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.limit = node.config.limits.memory_bytes
+        self._histories = node.broker if isinstance(node.broker, Histories) else None
+        self.held = {"histories": 0, "documents": 0, "queues": 0}
+        self.released = {"histories": 0, "documents": 0, "recent": 0, "queues": 0}
+        self._grown = 0
+        self._grown_at = node.clock.monotonic() - SOONEST
+        self._shrunk = 0  # what rooms in use hold when each has no more than it keeps
+        self._told = node.clock.monotonic() - QUIET
+
+    def grew(self, size: int) -> None:
+        """So many bytes were published."""
+        self._grown += size
+        if self._grown > SOON and (now := self._node.clock.monotonic()) - self._grown_at >= SOONEST:
+            self._grown, self._grown_at = 0, now
+            self._node.call_soon(self.check)
+
+    def check(self) -> None:
+        """O(connections + rooms in use + documents)."""
+        self._grown = 0
+        histories = self._histories
+        if self.limit and histories is not None and histories.durable:
+            self.released["histories"] += histories.release(self.limit // IDLE_SHARE)
+        used = self._measure()
+        total = sum(self.held.values())
+        if not self.limit or total <= self.limit:
+            return
+        # Documents in use are not let go of: what they take does not cost the rest all that it has.
+        over = total - used - max(self.limit - used, self.limit // LEAST_SHARE)
+        self._tell(total)
+        if over <= 0:
+            return
+        over -= self._idle_histories(over)
+        over -= self._idle_documents(over)
+        over -= self._recent(over)
+        over -= self._slow_readers(over)
+
+    def _tell(self, total: int) -> None:
+        now = self._node.clock.monotonic()
+        if now - self._told >= QUIET:
+            self._told = now
+            log.warning(
+                "%d MB are held, limits.memory_bytes is %d MB: %s",
+                total // 1_000_000,
+                self.limit // 1_000_000,
+                ", ".join(f"{name} {size // 1_000_000} MB" for name, size in self.held.items()),
+            )
+
+    def _measure(self) -> int:
+        """Fills ``held``; returns what documents in use are of it."""
+        node, histories = self._node, self._histories
+        held = self.held
+        held["histories"] = 0 if histories is None else histories.idle_bytes + histories.busy_bytes()
+        sizes = {live: _size(live) for live in node.documents.live.values()}
+        held["documents"] = sum(sizes.values())
+        held["queues"] = sum(_waiting(session) for session in node.hub.sessions.values())
+        return sum(size for live, size in sizes.items() if live.collaborators or live.busy)
+
+    def _idle_histories(self, over: int) -> int:
+        histories = self._histories
+        if histories is None or not histories.idle_bytes:
+            return 0
+        before = histories.idle_bytes
+        self.released["histories"] += histories.release(max(0, before - over))
+        return before - histories.idle_bytes
+
+    def _idle_documents(self, over: int) -> int:
+        if over <= 0:
+            return 0
+        freed = 0
+        for live in [one for one in self._node.documents.live.values() if not one.collaborators and not one.busy]:
+            if freed >= over:
+                break
+            freed += _size(live)
+            self.released["documents"] += 1
+            self._node.documents.retire(live)
+        return freed
+
+    def _recent(self, over: int) -> int:
+        histories = self._histories
+        if over <= 0 or histories is None:
+            return 0
+        before = histories.busy_bytes()
+        if before <= self._shrunk:  # all that could go went the last time
+            return 0
+        size = 2 * self._node.config.rooms.history_bytes
+        while size > SMALLEST and before - histories.busy_bytes() < over:
+            size //= 2
+            self.released["recent"] += histories.shrink(size)
+            for room in self._node.hub.rooms.values():
+                room.group.history.drop_to(size)
+        self._shrunk = histories.busy_bytes() if size <= SMALLEST else 0
+        return before - histories.busy_bytes()
+
+    def _slow_readers(self, over: int) -> int:
+        if over <= 0:
+            return 0
+        most = self._node.config.limits.queue_high_bytes
+        waiting = [
+            (size, session)
+            for session in self._node.hub.sessions.values()
+            if (size := _waiting(session)) > most + session.connection.promised
+        ]
+        ended = 0
+        for size, session in sorted(waiting, key=lambda one: one[0], reverse=True):
+            if ended >= over:
+                break
+            ended += size
+            self.released["queues"] += 1
+            session.connection.give_up()
+        return ended
+
+
+def _size(live: LiveDocument) -> int:
+    core = live.core
+    content = core.length() * UNIT_BYTES.get(live.type.name, VALUE_BYTES)
+    return DOCUMENT_BYTES + content + core.window_bytes + core.ladder_bytes + core.undo_bytes
+
+
+def _waiting(session: Session) -> int:
+    connection = session.connection
+    return connection.queued_alone if connection.held else 0
