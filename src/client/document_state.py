@@ -626,8 +626,23 @@ class DocumentState:
     def _show(self, operation: Operation, origin: Origin, client: str) -> list[Change]:
         if operation.is_identity:
             return []
-        self._view.apply(operation)
+        try:
+            self._view.apply(operation)
+        except SynclineError:
+            return self._remake_view()
         return [Change(operation, origin, client)]
+
+    def _remake_view(self) -> list[Change]:
+        """The view was not what it had to be; until the server's text were here, edits would be made on what fits nothing. Raises
+        SynclineError when what waits does not fit either."""
+        view = CodePoints(str(self._confirmed))
+        for item in (self.in_flight, *self.queue):
+            if isinstance(item, Operation):
+                view.apply(item)
+        self.held.clear()  # all of it is in there
+        change = diff(str(self._view), str(view), UNIT)
+        self._view = view
+        return [] if change.is_identity else [Change(change, "healed", "")]
 
     def _show_held(self) -> list[Change]:
         held = self.held.popleft()

@@ -225,7 +225,7 @@ class TypedDocument(Steps):
             self._receive(result["revision"], result["operations"])
             if state.attached and state.in_flight is not None and state.seq <= result["seq"]:
                 # It is committed. A long list of what was missed goes on in pushes: then it is among those.
-                if len(result["operations"]) < ENTRIES_IN_STATE:
+                if not result.get("more", len(result["operations"]) >= ENTRIES_IN_STATE):
                     raise Diverged(f"operation {state.seq} was committed unnoticed")
                 state.await_answer()
         state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)

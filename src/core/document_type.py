@@ -18,6 +18,9 @@ from .ot import Unit
 from .text0 import Side
 from .typed_document import TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
 
+#: The limit of what was committed already.
+NO_LIMIT = 2**62
+
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
 
@@ -102,14 +105,15 @@ class DocumentType(ABC, Generic[C, O]):
     @abstractmethod
     def commit(self, content: C, size: int, operation: O, limit: int) -> tuple[C, int, O]:
         """(content after, its size, the operation as it is to be told and logged). All or nothing; takes ``content``
-        over. ``size``: of ``content``. What makes the content larger than ``limit`` is refused, what makes it smaller never.
+        over. ``size``: of ``content``. What makes the content larger than ``limit`` is refused, what makes it smaller never. With
+        ``NO_LIMIT`` it was committed already, or is somebody's own: then it may also cost what it likes.
 
         Raises SynclineError (operation_invalid, operation_out_of_range, document_too_large).
         """
 
     def apply(self, content: C, operation: O) -> C:
         """``commit`` without limit."""
-        return self.commit(content, 0, operation, 2**62)[0]
+        return self.commit(content, 0, operation, NO_LIMIT)[0]
 
     @abstractmethod
     def transform(self, operation: O, other: O, side: Side) -> O:
@@ -143,6 +147,13 @@ class DocumentType(ABC, Generic[C, O]):
     @abstractmethod
     def invert(self, operation: O, content: C) -> O:
         """What undoes ``operation``, which applies to ``content``. Raises as ``commit``."""
+
+    #: Whether ``invert_told`` is there: what ``commit`` tells is enough to undo it.
+    inverts_told: ClassVar[bool] = False
+
+    def invert_told(self, operation: O) -> O:
+        """``invert`` of what ``commit`` told."""
+        raise NotImplementedError
 
     @abstractmethod
     def diff(self, before: C, after: C) -> O:

@@ -82,9 +82,11 @@ class Laborious(Exception):
     ``steps``: a generator that yields wherever it may rest, and raises what the request would have raised. Never reaches a client.
     """
 
-    def __init__(self, steps: Generator[None, None, object]) -> None:
+    def __init__(self, steps: Generator[None, None, object], cost: float) -> None:
+        """``cost``: about how many microseconds."""
         super().__init__(steps)
         self.steps = steps
+        self.cost = cost
 
 
 class TooFarBehind(Exception):

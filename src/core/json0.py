@@ -26,6 +26,7 @@ from typing import Any, TypeAlias
 
 from . import text0
 from .errors import SynclineError
+from .json_draft import Draft, lookup
 from .json_values import (
     MAX_DEPTH,
     MAX_INTEGER,
@@ -43,7 +44,7 @@ Op: TypeAlias = list[Component]
 
 #: Components of one operation, edits of strings counted one by one.
 MAX_COMPONENTS = 1000
-#: Elements that one operation may move along in lists, by inserts and removals together: some ten milliseconds.
+#: Elements that one operation may move along in lists, and characters that it may copy in strings: some ten milliseconds.
 MAX_SHIFTED = 50_000_000
 FORMS = frozenset(
     frozenset(form.split())
@@ -139,71 +140,27 @@ def parse_edits(value: object) -> list[text0.Edit]:
 # --------------------------------------------------------------------------------------------------- apply and friends
 
 
-class _Draft:
-    """A document that is being changed: containers are copied when they are first written to."""
-
-    __slots__ = ("fresh", "holder", "room")
-
-    def __init__(self, content: Value) -> None:
-        self.room = MAX_SHIFTED
-        self.holder: dict[str | int, Value] = {"": content}
-        self.fresh: dict[int, Value] = {id(self.holder): self.holder}  # keeps them alive, so that no id comes back
-
-    def parent(self, path: list[str | int]) -> tuple[Any, Any]:
-        """What holds the place that ``path`` names, writable, and the key there. The root is held under ""."""
-        node: Any = self.holder
-        key: str | int = ""
-        for step in path:
-            child = lookup(node, key)
-            if type(child) is not dict and type(child) is not list:
-                raise invalid("a path leads through what is no container")
-            if id(child) not in self.fresh:
-                child = child.copy()
-                self.fresh[id(child)] = child
-                node[key] = child
-            node, key = child, step
-        return node, key
-
-    def shift(self, node: list[Value]) -> None:
-        """Before an element goes into a list or out of it: all behind it move."""
-        self.room -= len(node)
-        if self.room < 0:
-            raise invalid("too many changes of a list that is so long")
-
-
-def lookup(node: Any, key: str | int) -> Value:
-    """What a container holds at ``key``. Raises SynclineError."""
-    if type(node) is dict:
-        if type(key) is not str or key not in node:
-            raise invalid("a path leads to a key that is not there")
-        return node[key]
-    if type(key) is not int:
-        raise invalid("the elements of a list have indexes")
-    if key >= len(node):
-        raise out_of_range("an index past the end of its list")
-    return node[key]
-
-
-def resolve(content: Value, op: Op) -> tuple[Value, Op]:
-    """The content after ``op``, and ``op`` with what is really there in its ``od`` and ``ld``.
+def resolve(content: Value, op: Op, room: int | None = None) -> tuple[Value, Op]:
+    """The content after ``op``, and ``op`` with what is really there in its ``od`` and ``ld``. ``room``: MAX_SHIFTED for what is new,
+    or None.
 
     Raises SynclineError (operation_invalid, operation_out_of_range) when it does not fit; nothing has changed then.
     O(components x (path + width of the containers on it)).
     """
-    draft = _Draft(content)
+    draft = Draft(content, room)
     told = [resolve_component(draft, component) for component in op]
+    draft.settle()
     return draft.holder[""], told
 
 
-def resolve_component(draft: _Draft, component: Component) -> Component:
+def resolve_component(draft: Draft, component: Component) -> Component:
     path = component["p"]
-    node, key = draft.parent(path)
     if "o" in component:
-        text = lookup(node, key)
-        if type(text) is not str:
-            raise invalid("text is edited where there is none")
-        node[key] = text0.apply(text, component["o"])
-    elif "na" in component:
+        draft.edit(path, component["o"])
+        return component
+    draft.settle()
+    node, key = draft.parent(path)
+    if "na" in component:
         number = lookup(node, key)
         if type(number) is not int or abs(number + component["na"]) > MAX_INTEGER:
             raise invalid("na where there is no integer, or beyond 2^53")
@@ -258,7 +215,12 @@ def apply(content: Value, op: Op) -> Value:
 
 def invert(op: Op, content: Value) -> Op:
     """What undoes ``op``, which applies to ``content``. Raises as ``resolve``."""
-    return [invert_component(component) for component in reversed(resolve(content, op)[1])]
+    return invert_told(resolve(content, op)[1])
+
+
+def invert_told(op: Op) -> Op:
+    """What undoes an operation that tells the truth, as ``resolve`` gives it. O(components)."""
+    return [invert_component(component) for component in reversed(op)]
 
 
 INVERSE = {"oi": "od", "od": "oi", "li": "ld", "ld": "li"}

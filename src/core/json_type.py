@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from . import json0
-from .document_type import DocumentType
+from .document_type import NO_LIMIT, DocumentType
 from .entries import payload_digest
 from .errors import ErrorCode, SynclineError
 from .json0 import Component, Op
@@ -68,7 +68,7 @@ class JsonType(DocumentType[Value, Op]):
         return not operation
 
     def commit(self, content: Value, size: int, operation: Op, limit: int) -> tuple[Value, int, Op]:
-        after, told = json0.resolve(content, operation)
+        after, told = json0.resolve(content, operation, json0.MAX_SHIFTED if limit < NO_LIMIT else None)
         grown = sum(map(growth, told))
         if grown > 0 and size + grown > limit:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units of JSON")
@@ -87,7 +87,7 @@ class JsonType(DocumentType[Value, Op]):
         return 4 * self.weight(operation) * self.weight(other)
 
     def weight(self, operation: Op) -> int:
-        return sum(map(weight, operation))
+        return sum(map(heft, operation))
 
     def labour(self, weight: int, others: int, count: int) -> int:
         return 4 * weight * others
@@ -109,6 +109,11 @@ class JsonType(DocumentType[Value, Op]):
     def invert(self, operation: Op, content: Value) -> Op:
         return json0.invert(operation, content)
 
+    inverts_told = True
+
+    def invert_told(self, operation: Op) -> Op:
+        return json0.invert_told(operation)
+
     def diff(self, before: Value, after: Value) -> Op:
         return json0.diff(before, after)
 
@@ -128,6 +133,13 @@ REMOVED = {"od", "ld"}
 def weight(component: Component) -> int:
     """1, or how many edits of a string it has."""
     return len(component["o"]) if "o" in component else 1
+
+
+def heft(component: Component) -> int:
+    """What it counts for in transforms: edits copy what they insert or remove."""
+    if "o" not in component:
+        return 1
+    return sum(1 + len(edit.get("i", edit.get("d", ""))) // 8192 for edit in component["o"])
 
 
 def growth(component: Component) -> int:

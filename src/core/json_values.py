@@ -105,6 +105,28 @@ def same_value(one: Value, two: Value) -> bool:
     return bool(one == two)
 
 
+def exceeds(value: object, limit: int) -> bool:
+    """Whether its strings, keys and values are more than ``limit`` together. O(limit)."""
+    left, waiting = limit, [value]
+    while waiting:
+        one = waiting.pop()
+        left -= 1
+        if type(one) is str:
+            left -= len(one)
+        elif type(one) is list:
+            left -= len(one)
+            if left >= 0:
+                waiting += one
+        elif type(one) is dict:
+            left -= len(one)
+            if left >= 0:
+                waiting += one
+                waiting += one.values()
+        if left < 0:
+            return True
+    return False
+
+
 def size(value: Value) -> int:
     """About the length of its compact JSON text in UTF-16 units: strings without escapes, numbers 8. O(value)."""
     kind = type(value)

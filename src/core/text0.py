@@ -67,35 +67,40 @@ def inject(text: str, position: int, inserted: str) -> str:
 def apply(text: str, edits: list[Edit]) -> str:
     """The string after the edits. Raises SynclineError: operation_out_of_range; operation_invalid (splits a pair,
     deletes what is not there)."""
-    if len(edits) > 1 and len(text) > LONG:
-        return apply_long(text, edits)
-    for edit in edits:
-        position = edit["p"]
+    if is_long(text, edits):
+        whole = Text(text)
+        edit(whole, edits)
+        return str(whole)
+    for one in edits:
+        position = one["p"]
         length = units(text)
         if position > length:
             raise out_of_range("an edit past the end of its string")
-        if "i" in edit:
-            text = inject(text, position, edit["i"])
+        if "i" in one:
+            text = inject(text, position, one["i"])
         else:
-            end = position + units(edit["d"])
-            if cut(text, position, end) != edit["d"]:
+            end = position + units(one["d"])
+            if cut(text, position, end) != one["d"]:
                 raise invalid("the text to delete is not what is there")
             text = cut(text, 0, position) + cut(text, end, length)
     return text
 
 
-def apply_long(text: str, edits: list[Edit]) -> str:
-    """As ``apply``. O(text + edits x log text)."""
-    whole = Text(text)
-    for edit in edits:
-        position, deleted = edit["p"], edit.get("d", "")
+def is_long(text: str, edits: list[Edit]) -> bool:
+    """Whether several edits of it are better made on a text with chunks."""
+    return len(edits) > 1 and len(text) + sum(len(one.get("i", "")) for one in edits) > LONG
+
+
+def edit(whole: Text, edits: list[Edit]) -> None:
+    """As ``apply``, on a text, which is spoilt when that raises. O(edits x log text)."""
+    for one in edits:
+        position, deleted = one["p"], one.get("d", "")
         if position > len(whole):
             raise out_of_range("an edit past the end of its string")
         end = position + units(deleted)
         if deleted and (end > len(whole) or whole.slice(position, end) != deleted):
             raise invalid("the text to delete is not what is there")
-        whole.splice(position, end - position, edit.get("i", ""))
-    return str(whole)
+        whole.splice(position, end - position, one.get("i", ""))
 
 
 def append(edits: list[Edit], edit: Edit) -> None:

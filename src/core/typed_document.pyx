@@ -13,6 +13,7 @@ from syncline.core.window cimport Commit, Window, read_count, read_kind, read_se
 
 from syncline.core.entries import decode_payloads, decode_snapshot, encode_payloads, new_text_snapshot
 from syncline.core.errors import ErrorCode, Laborious, SynclineError, TooFarBehind
+from syncline.core.json_values import exceeds
 from syncline.core.typed_undo import TypedUndo
 from syncline.core.window import Cursor, Receipt
 
@@ -172,8 +173,8 @@ cdef class TypedDocument(Window):
         operation = self.take_prepared(key)
         if operation is None:
             steps = self._replacing(value, key)
-            if self.size > SMALL:
-                raise Laborious(steps)
+            if self.size > SMALL or exceeds(value, SMALL):
+                raise Laborious(steps, self.size / 10)
             for _ in steps:
                 pass
             operation = self.take_prepared(key)
@@ -196,8 +197,10 @@ cdef class TypedDocument(Window):
         cdef TypedEntry entry
         require_nameable(client)
         require_nameable(user)
-        inverse = self.inverse(operation)
+        inverse = None if self.type.inverts_told else self.inverse(operation)
         self.held, self.size, told = self.type.commit(self.held, self.size, operation, self.max_length)
+        if self.type.inverts_told and self.stacks.max_groups > 0:
+            inverse = self.type.invert_told(told)
         entry = TypedEntry(self.type, client, user, number, told, time, digest, kind)
         self.stacks.record(client, user, kind, told, inverse, len(entry.payload), time)
         self.keep(entry)
@@ -257,7 +260,7 @@ cdef class TypedDocument(Window):
             raise TooFarBehind("its transforms would cost too much")
         steps = self._moving(operation, self.entries[start:], key)
         if labour > QUICK:
-            raise Laborious(steps)
+            raise Laborious(steps, labour)
         for _ in steps:
             pass
         return self.take_prepared(key)
@@ -379,8 +382,10 @@ cdef class TypedDocument(Window):
                 continue
             self.require_next(entry, revision)
             try:
-                inverse = self.inverse(entry.operation)
+                inverse = None if self.type.inverts_told else self.inverse(entry.operation)
                 self.held, self.size, told = self.type.commit(self.held, self.size, entry.operation, most)
+                if self.type.inverts_told and self.stacks.max_groups > 0:
+                    inverse = self.type.invert_told(told)
             except SynclineError as error:
                 raise ValueError(f"revision {revision} does not fit the content: {error.message}") from error
             self.stacks.record(

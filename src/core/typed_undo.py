@@ -178,7 +178,7 @@ class TypedUndo:
             steps = self._planning(asked, self._plan(client, user, kind, budget))
             for _ in steps:
                 if budget[0] < MAX_COST - QUICK:
-                    raise Laborious(steps)
+                    raise Laborious(steps, MAX_COST / 4)
         plan = self._planned[-1]
         return None if plan is None else plan.operation
 
@@ -261,9 +261,9 @@ class TypedUndo:
             budget[0] -= self.type.cost(operation, step)
             if budget[0] < 0:
                 raise SynclineError(ErrorCode.OPERATION_INVALID, "too much was committed since what it would undo")
+            yield  # before the work, so that whoever counts it can put it off
             below.append(self.type.rebase(step, operation, "right"))
             operation = self.type.rebase(operation, step, "left")
-            yield
         return operation, below
 
     # -- recording ---------------------------------------------------------------------------------------------------

@@ -80,14 +80,19 @@ class Archive:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self.thread = FairThread(node.loop, "syncline-history", node.config.limits.waiting_work)
+        most = node.config.limits.waiting_work
+        self.thread = FairThread(node.loop, "syncline-history", most)
+        # Documents wait for these: they have threads of their own, so that they do not stand behind what is only asked for.
+        self.moves = FairThread(node.loop, "syncline-moves", most)
+        self.loads = FairThread(node.loop, "syncline-loads", most)
 
     def close(self) -> None:
-        self.thread.close()
+        for thread in (self.thread, self.moves, self.loads):
+            thread.close()
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """For this node's own work: it takes turns with all that is asked for."""
-        return await self.thread.run(OWN, lambda: call(*args, **kwargs))
+        return await self.thread.run(OWN, lambda: call(*args, **kwargs), bounded=False)
 
     async def _for(self, session: Session, steps: Steps[T]) -> T:
         return await self.thread.work(session.work("ask"), steps, session.require_open)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core import errors
 from ..core.errors import ErrorCode, SynclineError
@@ -12,6 +12,10 @@ from .session import Session, SessionGone, State, Transition
 
 if TYPE_CHECKING:
     from .node import Node
+
+
+#: When an address may try again that has too many connections, in seconds.
+RETRY_SECONDS: Final = 10.0
 
 
 class Authentication:
@@ -72,6 +76,9 @@ class Authentication:
     async def accept(self, session: Session, credentials: Credentials, *, issued: str | None = None) -> dict[str, Any]:
         """The credentials are good. ``issued``: the token that a guest was given. Raises Unavailable, SessionGone."""
         node = self._node
+        if node.arrivals.full_for(subscriber(session.address)):  # since its handshake
+            node.counters.address_refused += 1
+            raise SynclineError(ErrorCode.RATE_LIMITED, "too many connections from your address", RETRY_SECONDS)
         session.step(Transition.CREDENTIALS)
         try:
             await node.record_user(credentials, known=issued is None)

@@ -174,6 +174,14 @@ class LimitsConfig:
         high=1_000_000,
         zero="no limit",
     )
+    memory_bytes: int = setting(
+        268_435_456,
+        "Histories, documents and what waits for readers, together, about; docs/operations.md says what goes first.",
+        unit="bytes",
+        low=0,
+        high=1_099_511_627_776,
+        zero="no limit",
+    )
     ping_seconds: float = setting(25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600)
     pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600)
 

@@ -69,7 +69,7 @@ class Divergences:
         stored = await node.store.load_document(live.id, revision)
         if stored is None or stored.record.generation != generation or here is None:
             return
-        content = await node.archive.thread.work(OWN, content_at(stored, revision))
+        content = await node.archive.thread.work(OWN, content_at(stored, revision), bounded=False)
         there = await node.archive.in_thread(document_type(stored.record.type).hash, content)
         if there != here and not live.closed:
             node.counters.divergences += 1

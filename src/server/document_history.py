@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ..core.entries import Entry
 from ..core.errors import ErrorCode, SynclineError, TooFarBehind
 from ..core.types import AnyEntry
 from .document_frames import entries_between
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 #: Operations that are read at once to widen a window, and how many times its bounds it may be widened to.
 PIECE: Final = 1000
 WIDEST: Final = 4
+#: How many are read at first, more when they are small; and after how many bytes a list of them is told as it is so far.
+FIRST: Final = 64
+MOST_BYTES: Final = 4_194_304
 #: What a smaller window counts as there.
 LEAST_BYTES: Final = 1_048_576
 
@@ -23,13 +27,13 @@ async def widen(live: LiveDocument, base: int) -> None:
 
     Raises TooFarBehind when that would be ``WIDEST`` windows, SynclineError(history_trimmed), Unavailable.
     """
-    config = live.node.config.documents
+    config, step = live.node.config.documents, FIRST
     while base < live.core.floor:
         floor = live.core.floor
         size, count = max(config.window_bytes, LEAST_BYTES), max(config.window_operations, PIECE)
         if live.core.window_bytes > WIDEST * size or floor - base > WIDEST * count:
             raise TooFarBehind("the history that it needs is too long")
-        start = max(base, floor - PIECE)
+        start = max(base, floor - step)
         turns = await live.node.store.turns(live.id, start, floor)
         if floor != live.core.floor:  # somebody else widened or the window was trimmed meanwhile
             continue
@@ -37,26 +41,38 @@ async def widen(live: LiveDocument, base: int) -> None:
         if len(entries) != floor - start:
             raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {start} is no longer stored")
         live.core.prepend(start + 1, entries)
+        step = min(4 * step, PIECE) if sum(map(entry_size, entries)) < LEAST_BYTES else FIRST
 
 
-async def history(live: LiveDocument, revision: int, most: int = 2**62) -> list[AnyEntry]:
-    """The entries after ``revision``, read from the store where the window does not reach; of those not more than ``most``.
+async def history(live: LiveDocument, revision: int, most: int = 2**62) -> tuple[list[AnyEntry], bool]:
+    """The entries after ``revision``, read from the store where the window does not reach, and whether those are all: not more than
+    ``most`` are read, nor after ``MOST_BYTES`` of them.
 
-    Fewer than ``most`` are all: then it returns when no commit is under way, and they are on disk, until the next await.
+    When they are all it returns while no commit is under way, and they are on disk, until the next await.
     Raises SynclineError(history_trimmed), Unavailable.
     """
     older: list[AnyEntry] = []
-    at = revision
+    at, size, step = revision, 0, FIRST
     while True:
-        until = min(live.core.floor, revision + most)
+        floor = live.core.floor
+        until = min(floor, at + step, revision + most)
         if at < until:
             part = entries_between(live.type, await live.node.store.turns(live.id, at, until), at, until)
             if len(part) != until - at:
                 raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
             older += part
             at = until
-        if len(older) >= most:
-            return older
+            grown = sum(map(entry_size, part))
+            size += grown
+            if len(older) >= most or size >= MOST_BYTES:
+                return older, False
+            step = step * 4 if grown < MOST_BYTES // 16 else FIRST
+            continue
         await live.settle()
         if live.core.floor <= at:
-            return older + live.core.since(at)
+            return older + live.core.since(at), True
+
+
+def entry_size(entry: AnyEntry) -> int:
+    """About its bytes on the wire. O(1)."""
+    return 64 + len(entry.operation.text if isinstance(entry, Entry) else entry.payload)

@@ -18,7 +18,7 @@ from ..core.rejoin import SLICE, Composite, Missed, Pending
 from ..core.types import AnyDocument, AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
-from .document_history import history
+from .document_history import entry_size, history
 from .events import DocumentJoin
 from .live_document import LiveDocument
 from .requests import Request
@@ -30,6 +30,8 @@ log = logging.getLogger("syncline.documents")
 #: Operations may be large: catching up begins with so many in a frame, and goes on with more or fewer by the size of the frames.
 FIRST_ENTRIES = 64
 FRAME_BYTES = 262_144
+#: The first ones come with the answer to the join.
+FIRST_BYTES = 1_048_576
 #: Operations that are read from the store at once: more than one frame, or one slice, has.
 MOST = 2 * max(ENTRIES_PER_FRAME, SLICE)
 
@@ -87,11 +89,12 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             "redo": redo,
             **answer.fields(core, data.unit, at),
             "collaborators": known,
+            **({"more": True} if at < core.revision else {}),
         }
     )
     if at < core.revision:
         # The client is a collaborator from now on, but operations reach it only through this until it is there.
-        await _catch_up(live, collaborator, at, answer.rest)
+        await _catch_up_or_out(live, collaborator, at, answer.rest)
 
 
 @dataclass(slots=True)
@@ -131,9 +134,9 @@ async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answe
     try:
         few = live.core.revision - revision <= live.node.config.documents.rejoin_operations
         if data.pending is None or few or not live.type.composes:
-            entries = await history(live, revision, MOST)
-            steps, rest = entries[:ENTRIES_PER_FRAME], entries[ENTRIES_PER_FRAME:]
-            return _Answer(steps, revision + len(steps), rest)
+            entries, _ = await history(live, revision, MOST)
+            count = _in_one_frame(entries)
+            return _Answer(entries[:count], revision + count, entries[count:])
         pending = [Pending(Operation.parse(one.operation, data.unit), one.seq) for one in data.pending]
         return await _in_few_steps(live, revision, client, data.unit, pending)
     except SynclineError as error:
@@ -148,8 +151,8 @@ async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Un
     missed = Missed(client, unit, awaited)
     at = revision
     while True:
-        entries = await history(live, at, MOST)
-        if len(entries) <= SLICE:
+        entries, whole = await history(live, at, MOST)
+        if whole and len(entries) <= SLICE:
             missed.add(entries)
             break
         for start in range(0, len(entries), SLICE):
@@ -183,18 +186,40 @@ async def let_catch_up(live: LiveDocument, collaborator: Collaborator, at: int) 
     session = collaborator.session
     try:
         await drained(session, session.connection.flusher.low_bytes)
-        await _catch_up(live, collaborator, at, [])
     except SessionGone:
         return
-    except (SynclineError, Unavailable) as error:
-        log.warning("document %s: %s cannot catch up from revision %d: %s", live.id, session.user, at, error)
-        if live.collaborators.get(collaborator.client) is collaborator:
-            live.remove(collaborator)
-            session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})
+    if not await _catch_up_or_out(live, collaborator, at, []):
         return
     others = [other for other in live.collaborators.values() if other is not collaborator]
     if others and live.collaborators.get(collaborator.client) is collaborator:
         show_cursors(live.core, others, [collaborator])
+
+
+async def _catch_up_or_out(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> bool:
+    """Whether it is there. Who cannot be told what it missed joins again."""
+    session = collaborator.session
+    try:
+        await _catch_up(live, collaborator, at, rest)
+        return True
+    except SessionGone:
+        return False
+    except (SynclineError, Unavailable, ValueError) as error:
+        log.warning("document %s: %s cannot catch up from revision %d: %s", live.id, session.user, at, error)
+        if live.collaborators.get(collaborator.client) is collaborator:
+            live.remove(collaborator)
+            session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})
+        return False
+
+
+def _in_one_frame(entries: list[AnyEntry]) -> int:
+    """How many of them; one at least, if there is one."""
+    size = count = 0
+    for entry in entries[:ENTRIES_PER_FRAME]:
+        size += entry_size(entry)
+        if count and size > FIRST_BYTES:
+            break
+        count += 1
+    return count
 
 
 async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
@@ -208,11 +233,13 @@ async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, res
             size = send_entries(live.id, at, part, collaborator)
             count = min(2 * count, ENTRIES_PER_FRAME) if size < FRAME_BYTES else max(count // 2, 1)
             await drained(session, 0)
-        rest = await history(live, at, MOST)
+            if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
+                return  # it was told to join again, or is out
+        rest, whole = await history(live, at, MOST)
         session.require_open()
         if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
             return  # it was told to join again
-        if len(rest) <= count:
+        if whole and len(rest) <= count:
             # Nothing awaits from here: what is committed next reaches it with everybody else.
             if rest:
                 send_entries(live.id, at + len(rest), rest, collaborator)

@@ -14,6 +14,7 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import AnyDocument, document_type
 from .collaborator import Collaborator
 from .document_join import let_catch_up
+from .fair_thread import Steps, run
 from .live_document import LiveDocument
 from .seams import DocumentRecord, DocumentSnapshot, StoredDocument
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from .node import Node
 
 log = logging.getLogger("syncline.documents")
+
+#: Documents that are loaded at once; the others wait.
+READS = 8
+#: Stored bytes of a document that is loaded without leaving the event loop: some milliseconds.
+AT_ONCE = 65_536
 
 
 class Documents:
@@ -31,6 +37,7 @@ class Documents:
         self._config = node.config.documents
         self.live: dict[str, LiveDocument] = {}
         self._loading: dict[str, asyncio.Task[LiveDocument]] = {}
+        self._reads = asyncio.Semaphore(READS)  # their bodies are in memory beside what they become
 
     def left_out(self, live: LiveDocument, collaborator: Collaborator, at: int) -> None:
         """It reads too slowly and was not given what follows revision ``at``."""
@@ -84,6 +91,10 @@ class Documents:
             del self._loading[document]
 
     async def _read(self, document: str, user: str, type_name: str) -> LiveDocument:
+        async with self._reads:
+            return await self._read_one(document, user, type_name)
+
+    async def _read_one(self, document: str, user: str, type_name: str) -> LiveDocument:
         self._make_place()
         store = self._node.store
         stored = await store.load_document(document)
@@ -95,7 +106,7 @@ class Documents:
             if stored is None:
                 raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
         try:
-            core = self._restore(stored)
+            core = await self._restore(stored, user)
         except (ValueError, SynclineError) as error:
             # A gap, a damaged body, a type that only a newer server has. Refusing keeps what is there for whoever repairs it.
             log.error("document %s cannot be loaded: %s", document, error)
@@ -107,7 +118,15 @@ class Documents:
         live.idle = self._node.clock.call_later(max(self._config.idle_seconds, 1.0), self._idle, live)
         return live
 
-    def _restore(self, stored: StoredDocument) -> AnyDocument:
+    async def _restore(self, stored: StoredDocument, user: str) -> AnyDocument:
+        """Beside the loop when it is much: it is nobody's yet."""
+        steps = self._restoring(stored)
+        size = sum(len(turn.body) for turn in stored.turns) + (len(stored.snapshot.body) if stored.snapshot else 0)
+        if size > AT_ONCE:  # not refused: ``documents.loaded`` bounds them, and after a restart everybody comes at once
+            return await self._node.archive.loads.work(("load", "", user), steps, bounded=False)
+        return run(steps)
+
+    def _restoring(self, stored: StoredDocument) -> Steps[AnyDocument]:
         config, record = self._config, stored.record
         type = document_type(record.type)
         core = type.open(
@@ -122,18 +141,21 @@ class Documents:
             undo_history=config.undo_history,
             undo_group_ms=config.undo_group_ms,
         )
+        yield
         if stored.snapshot is not None:
             core.restore(stored.snapshot.revision, stored.snapshot.body)
+            yield
         for turn in stored.turns:
             entries = type.decode_entries(turn.body)
             if len(entries) != turn.count:
                 raise ValueError(f"the turn at revision {turn.base} holds {len(entries)} operations, not {turn.count}")
             core.replay(turn.base, entries)
+            yield
         core.trim()
         return core
 
     def _make_place(self) -> None:
-        if len(self.live) < self._config.loaded:
+        if len(self.live) < self._config.loaded:  # and ``READS`` more at most, while they are loaded
             return
         for live in self.live.values():
             if not live.collaborators and not live.busy:
@@ -154,6 +176,12 @@ class Documents:
         if not live.closed and not live.collaborators and not live.busy:
             self._node.spawn(self._retire(live))
 
+    def retire(self, live: LiveDocument) -> None:
+        """Unloads it now, if nobody uses it."""
+        if live.idle is not None:
+            live.idle.cancel()
+        self._idle(live)
+
     async def _retire(self, live: LiveDocument) -> None:
         await live.snapshots.save(live)
         if not live.closed and not live.collaborators and not live.busy:
@@ -170,6 +198,7 @@ class Documents:
 
     def drop(self, live: LiveDocument, reason: str) -> None:
         """Forgets a document whose memory is not to be trusted; its clients join again."""
+        live.abandon(reason)
         self._unload(live)
         for collaborator in list(live.collaborators.values()):
             del collaborator.session.documents[live.id]

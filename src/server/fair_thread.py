@@ -4,7 +4,8 @@ Work has a key, such as (kind, address, user). At each level of it keys take tur
 at most a share, and so do a thousand users of one address. Long work comes as a generator that yields wherever it may rest; after
 ``SLICE_SECONDS`` the next one's turn comes, and between slices it is asked whether anybody still wants it.
 
-Bounds: so much work waits in all, of each kind, of each address of that, of each user of that; what is beyond is refused.
+Bounds: so much work waits in all, of each kind, of each address of that, of each user of that; what is beyond is refused, but one of
+an address that has nothing waiting.
 """
 
 from __future__ import annotations
@@ -108,17 +109,19 @@ class FairThread:
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def run(self, key: Key, call: Callable[..., T], *args: Any, check: Callable[[], object] = bool) -> T:
+    async def run(
+        self, key: Key, call: Callable[..., T], *args: Any, check: Callable[[], object] = bool, bounded: bool = True
+    ) -> T:
         """The result of a call that cannot rest; otherwise as ``work``."""
-        return await self.work(key, _whole(call, args), check)
+        return await self.work(key, _whole(call, args), check, bounded=bounded)
 
-    async def work(self, key: Key, steps: Steps[T], check: Callable[[], object] = bool) -> T:
+    async def work(self, key: Key, steps: Steps[T], check: Callable[[], object] = bool, *, bounded: bool = True) -> T:
         """What the steps return. ``check`` raises when nobody wants it any more: they are closed then, between two slices.
+        ``bounded``: may be refused; what is bounded elsewhere is not.
 
-        Raises what they and ``check`` raise, and SynclineError (unavailable, rate_limited) when too much waits: work of
-        this node's own, the key of which is a single word, is never refused.
+        Raises what they and ``check`` raise, and SynclineError (unavailable, rate_limited) when too much waits.
         """
-        if len(key) > 1:
+        if bounded:
             self._refuse(key)
         future: asyncio.Future[T] = self._loop.create_future()
         self._turns.put(key, _Job(key, steps, future, check))
@@ -126,7 +129,10 @@ class FairThread:
         return await future
 
     def _refuse(self, key: Key) -> None:
-        for level, count in enumerate(self._turns.counts(key)):
+        counts = self._turns.counts(key)
+        if len(counts) < 3:  # nothing of this address: others do not keep it out
+            return
+        for level, count in enumerate(counts):
             if count >= self._bounds[level]:
                 self.refused += 1
                 if level < 2:
@@ -171,6 +177,16 @@ class FairThread:
 def _whole(call: Callable[..., T], args: tuple[Any, ...]) -> Steps[T]:
     yield from ()  # a generator, with one step
     return call(*args)
+
+
+def run(steps: Steps[T]) -> T:
+    """All of them, here and now."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 def _slice(steps: Steps[T]) -> tuple[T] | None:

@@ -83,6 +83,8 @@ class LiveDocument:
             raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
         if len(self._inbox) >= self.node.config.documents.pending_operations:
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many operations wait; try again")
+        if kind == "restore" and any(one.kind == kind and one.collaborator is collaborator for one in self._inbox):
+            raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "one restoration waits already; try again")
         self._inbox.append(Submission(collaborator, data, request, kind, content))
         self._schedule()
         self._pace.submitted(len(self._inbox), len(self.collaborators))
@@ -106,6 +108,7 @@ class LiveDocument:
             self._commit()
         else:
             self._answer()
+            self.node.documents.consider_idle(self)
 
     # Stage 2: receive ----------------------------------------------------------------------------------------
 
@@ -121,6 +124,8 @@ class LiveDocument:
             except SynclineError as error:
                 self.node.counters.operations_refused += 1
                 submission.request.fail(error)
+                if submission.laborious:
+                    submission.collaborator.session.misbehaved()
             except (OutdatedRevision, Laborious) as needs:
                 # It and what came after it wait: for the history that it was made on, or for work beside the loop.
                 self._inbox = inbox[index:] + self._inbox
@@ -138,26 +143,46 @@ class LiveDocument:
                         self.node.counters.operations_transformed += 1
 
     async def _prepare(self, submission: Submission, needs: OutdatedRevision | Laborious) -> None:
-        session = submission.collaborator.session
         try:
             if isinstance(needs, OutdatedRevision):
                 await widen(self, needs.base)
             else:
-                await self.node.archive.thread.work(session.work("move"), needs.steps, session.require_open)
+                await self._labour(submission, needs)
         except SessionGone:
             submission.collaborator.sent_back = True
-        except (TooFarBehind, SynclineError, Unavailable) as error:
-            log.warning("document %s: an operation made at revision %d: %s", self.id, submission.data.revision, error)
+        except Exception as error:
+            if not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
+                log.exception("document %s: an operation made at revision %d", self.id, submission.data.revision)
+            else:
+                log.info("document %s: an operation made at revision %d: %s", self.id, submission.data.revision, error)
             if not self._forget(submission):
                 return  # its client has gone, or was sent out
-            if isinstance(error, SynclineError) and error.code == ErrorCode.OPERATION_INVALID:
+            if isinstance(error, SynclineError) and (
+                submission.kind != "edit" or error.code == ErrorCode.OPERATION_INVALID
+            ):
                 submission.request.fail(error)
             else:
-                self._send_back(submission, "it cannot be moved to the head here")
+                ours = not isinstance(error, TooFarBehind)
+                self._send_back(submission, "it cannot be moved to the head here", ours=ours)
         finally:
             self._preparing = False
             if self._inbox or self._cursors:
                 self._schedule()
+            self.node.documents.consider_idle(self)
+
+    async def _labour(self, submission: Submission, needs: Laborious) -> None:
+        """Beside the loop, as far as its user's share of that goes. Raises TooFarBehind, SynclineError, SessionGone."""
+        session = submission.collaborator.session
+
+        def check() -> None:
+            session.require_open()
+            if self.closed or submission not in self._inbox:
+                raise SessionGone
+
+        submission.laborious = True
+        if wait := self.node.labours.take(session.user, needs.cost):
+            raise SynclineError(ErrorCode.RATE_LIMITED, "you have asked for much work", wait)
+        await self.node.archive.moves.work(session.work("move"), needs.steps, check)
 
     def _forget(self, submission: Submission) -> bool:
         """Takes it out of the inbox; whether it was there."""
@@ -166,12 +191,14 @@ class LiveDocument:
         self._inbox.remove(submission)
         return True
 
-    def _send_back(self, submission: Submission, why: str) -> None:
-        """Its client joins again and moves it to the head itself: nothing of it is lost, and the work is the client's."""
+    def _send_back(self, submission: Submission, why: str, *, ours: bool = False) -> None:
+        """Its client joins again and moves it to the head itself: nothing of it is lost, and the work is the client's. ``ours``: we
+        could not, for no fault of its own."""
         request, collaborator = submission.request, submission.collaborator
         collaborator.sent_back = True  # what it sent behind this one counts on it
         request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
-        collaborator.session.misbehaved()  # no work here either, but for a client that only pretends it would be free
+        if not ours and not collaborator.behind:  # who is still catching up cannot know better
+            collaborator.session.misbehaved()  # no work here either, but for a client that only pretends it would be free
         self.remove(collaborator)
         collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
 
@@ -205,9 +232,6 @@ class LiveDocument:
         log.error("commit of document %s at revision %d failed: %s", self.id, self.core.revision, error)
         self.node.counters.commit_failures += 1
         reason = "another node has taken over this document" if isinstance(error, Conflict) else "the commit failed"
-        for submission in self._accepted + self._inbox:
-            submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again"))
-        self._accepted, self._inbox, self._entries = [], [], []
         # The core is ahead of the disk now: it must not be used again.
         self.node.documents.drop(self, reason)
 
@@ -306,7 +330,8 @@ class LiveDocument:
         self.collaborators[collaborator.client] = collaborator
         # What the client's former connection left here is not in the state that it gets now: it submits it again, moved
         # on, and the two must not meet.
-        self._inbox = [one for one in self._inbox if one.collaborator.client != collaborator.client]
+        again = SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "joined again")
+        self._fail_waiting(again, lambda one: one.collaborator.client == collaborator.client)
         collaborator.session.documents[self.id] = collaborator
         if self.idle is not None:
             self.idle.cancel()
@@ -330,7 +355,8 @@ class LiveDocument:
         """Takes effect at once; None sends the user's clients out."""
         self.grants += 1
         if role in (None, "reader"):
-            self._refuse(user)
+            changed = SynclineError(ErrorCode.FORBIDDEN, "your role was changed")
+            self._fail_waiting(changed, lambda one: one.collaborator.session.user == user)
         for collaborator in [one for one in self.collaborators.values() if one.session.user == user]:
             if role is None:
                 self.remove(collaborator)
@@ -339,14 +365,22 @@ class LiveDocument:
             else:
                 collaborator.role = role
 
-    def _refuse(self, user: str) -> None:
-        """What of theirs is not in a commit yet."""
+    def _fail_waiting(self, error: SynclineError, which: Callable[[Submission], bool]) -> None:
+        """What is not in a commit yet."""
         waiting, self._inbox = self._inbox, []
         for submission in waiting:
-            if submission.collaborator.session.user == user:
-                submission.request.fail(SynclineError(ErrorCode.FORBIDDEN, "your role was changed"))
+            if which(submission):
+                submission.request.fail(error)
             else:
                 self._inbox.append(submission)
+
+    def abandon(self, reason: str) -> None:
+        """It is dropped: what waits, or is on its way, is told so."""
+        error = SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again")
+        self._fail_waiting(error, lambda _: True)
+        for submission in self._accepted:
+            submission.request.fail(error)
+        self._accepted, self._entries = [], []
 
     def release(self) -> None:
         """Wakes those who wait for the end of a commit."""

@@ -40,6 +40,7 @@ class _NodeCollector(Collector):
         yield from self._node_state()
         yield from self._connections()
         yield from self._threads()
+        yield from self._memory()
         yield from self._sessions()
         yield from self._rooms()
         yield from self._documents()
@@ -96,11 +97,25 @@ class _NodeCollector(Collector):
         )
 
     def _threads(self) -> Iterator[Metric]:
-        threads = {"history": self._node.archive.thread, "passwords": self._node.hashing}
+        archive = self._node.archive
+        threads = {
+            "history": archive.thread,
+            "moves": archive.moves,
+            "loads": archive.loads,
+            "passwords": self._node.hashing,
+        }
         waiting = {name: thread.waiting for name, thread in threads.items()}
         yield _by("syncline_work_waiting", "Work that waits for a thread.", "thread", waiting, kind=GaugeMetricFamily)
         refused = {name: thread.refused for name, thread in threads.items()}
         yield _by("syncline_work_refused", "Work refused because too much waited.", "thread", refused)
+
+    def _memory(self) -> Iterator[Metric]:
+        memory = self._node.memory
+        yield _by(
+            "syncline_memory_bytes", "About what is held for others.", "part", memory.held, kind=GaugeMetricFamily
+        )
+        yield _gauge("syncline_memory_limit_bytes", "limits.memory_bytes.", memory.limit)
+        yield _by("syncline_memory_released", "What was let go of because of that bound.", "part", memory.released)
 
     def _sessions(self) -> Iterator[Metric]:
         hub, counters = self._node.hub, self._node.counters

@@ -34,6 +34,8 @@ from .flusher import Flusher
 from .guesses import Guesses
 from .handlers import table
 from .hub import Hub, Seat
+from .keyed_buckets import KeyedBuckets
+from .memory_bound import MemoryBound
 from .metrics import Counters, Metrics
 from .pings import TURNS, PingWheel
 from .presence import PresenceTracker
@@ -107,11 +109,14 @@ class Node:
         self.presence = PresenceTracker(
             presence, broker, self.clock, self.hub, config.presence, self.spawn, self.call_soon
         )
+        #: Microseconds of work on operations that are far behind, by user: a quarter of the time of a core, and a second at once.
+        self.labours: KeyedBuckets[str] = KeyedBuckets(250_000.0, 1_000_000.0, 10_000, self.clock.monotonic)
         self.guesses = Guesses(config.limits.wrong_passwords_per_minute, self.clock.monotonic)
         self.rates: Rates = Rates(config.limits, self.clock)
         self.pings: PingWheel[WebSocket] = PingWheel(
             config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead, self._seen
         )
+        self.memory = MemoryBound(self)
         self.draining = False
         self._readiness = Readiness(store, broker, self.clock, EVERYWHERE)
         self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
@@ -132,6 +137,7 @@ class Node:
         self.upkeep.start()
         self._timers = [
             self.loop.create_task(self._every(1 / TURNS, self.pings.turn)),
+            self.loop.create_task(self._every(1.0, self.memory.check)),
             self.loop.create_task(self._every(self.config.presence.ttl_seconds / 3, self.presence.touch_all)),
         ]
         if self.events is not None:
@@ -288,6 +294,7 @@ class Node:
 
     def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
         """To the broker, and to the event log when there is one; ``done`` when the broker has it. ``once``: ``Broker.publish``."""
+        self.memory.grew(publication.size)
         if self.events is None:
             self.broker.publish(publication, done, once)
             return

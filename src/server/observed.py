@@ -115,9 +115,19 @@ class _Thread(Protocol):
     def refused(self) -> int: ...
 
 
+class _Memory(Protocol):
+    limit: int
+    held: dict[str, int]
+    released: dict[str, int]
+
+
 class _Archive(Protocol):
     @property
     def thread(self) -> _Thread: ...
+    @property
+    def moves(self) -> _Thread: ...
+    @property
+    def loads(self) -> _Thread: ...
 
 
 class WriteQueue(Protocol):
@@ -169,6 +179,8 @@ class Observed(Protocol):
     def presence(self) -> _Presence: ...
     @property
     def pings(self) -> _Pings: ...
+    @property
+    def memory(self) -> _Memory: ...
     @property
     def hashing(self) -> _Thread: ...
     @property

@@ -94,6 +94,7 @@ class Session:
         "_bad_since",
         "_inbox",
         "_paused",
+        "_placed",
         "_waiting",
         "address",
         "allowance",
@@ -129,6 +130,7 @@ class Session:
         self._inbox: deque[wire.Envelope] | None = None  # made when a request waits: an empty one is 768 bytes
         self._waiting = False  # a request waits; the following ones go to the inbox
         self._paused = False  # reading from the socket is paused
+        self._placed = False  # its socket counts among ``node.arrivals``
         self._bad = 0
         self._bad_since = 0.0
         self.warned = False  # `auth:expiring` was sent for the present token
@@ -154,6 +156,7 @@ class Session:
         self.connection, self.allowance = connection, node.rates.connection()
         node.hub.add(self)
         node.arrivals.enter(self, connection.transport.abort, subscriber(self.address))
+        self._placed = True
         node.authentication.expect(self)
         if credentials is not None:
             self._wait(node.authentication.accept(self, credentials), Request(self, node.handlers["auth"], None))
@@ -192,14 +195,16 @@ class Session:
         self.close(errors.SLOW_CONSUMER)
 
     def lost(self, *, resumed: bool = False) -> None:
-        """The socket is gone; or, ``resumed``, its client has a new one."""
+        """The socket is gone; or, ``resumed``, its client has a new one, and this one counts until it is gone, too."""
+        if self._placed and not resumed:
+            self._placed = False
+            self.node.arrivals.left(self, subscriber(self.address), identified=bool(self.user))
         if self.state is State.CLOSED:
             return
         self.step(Transition.LOST)
         if self.expiry is not None:
             self.expiry.cancel()
         self._inbox = None
-        self.node.arrivals.left(self, subscriber(self.address), identified=bool(self.user))
         self.connection.lost()
         self.node.session_lost(self, resumed=resumed)
 

@@ -16,7 +16,7 @@ Submitted = DocumentOperation | DocumentUndo | DocumentRestore
 class Submission:
     """One of them on its way through the pipeline of its document. ``content``: the one to restore."""
 
-    __slots__ = ("collaborator", "content", "data", "kind", "receipt", "request")
+    __slots__ = ("collaborator", "content", "data", "kind", "laborious", "receipt", "request")
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Submission:
         self.kind = kind
         self.content = content
         self.receipt: Receipt | None = None
+        self.laborious = False  # work was done for it beside the loop
 
     def receive(self, core: AnyDocument, time: float) -> Receipt:
         """Raises as the core does."""

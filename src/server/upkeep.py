@@ -199,7 +199,7 @@ class Upkeep:
         if stored is None:
             raise ValueError("it was deleted")
         type = document_type(stored.record.type)
-        return await self._node.archive.thread.work(OWN, _dumped(type, stored, revision))
+        return await self._node.archive.thread.work(OWN, _dumped(type, stored, revision), bounded=False)
 
     async def _keep(self, state: DocumentState, revision: int, content: str | None = None) -> bool:
         """Stores the content at a revision as a checkpoint."""

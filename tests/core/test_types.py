@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from syncline.core import typed_undo
 from syncline.core.document_type import DocumentType
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
+from syncline.core.json_values import exceeds
 from syncline.core.typed_document import TypedDocument
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from tests.oracle.edits import random_content, random_edit
@@ -430,3 +431,37 @@ def test_what_a_server_tells_may_have_grown_past_the_bounds() -> None:
     with pytest.raises(SynclineError):
         kind.parse_content(grown)
     assert kind.size(kind.parse_content(grown, trusted=True)) > 100_000
+
+
+def test_many_edits_of_one_long_string_are_one_copy() -> None:
+    """However they are cut into components: each was a copy of the string, a thousand of them half a minute."""
+    document = open_document("json", "d", "g")
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": {"s": "é" * 200_000, "t": ["short"]}}])
+    many: list[Any] = [{"p": ["s", 5], "si": "x"} for _ in range(100)]
+    many += [
+        {"p": ["t", 0, 1], "si": "y"},
+        {"p": ["s", 0], "sd": "é"},
+        {"p": ["t", 0], "ld": 0},
+        {"p": ["s", 0], "si": "z"},
+    ]
+    document.receive("a", "u", 2, 1, many)
+    assert document.content() == {"s": "z" + "é" * 4 + "x" * 100 + "é" * 199_995, "t": []}
+    turns: list[Any] = [{"p": ["s", 0], "si": "x"}, {"p": ["t"], "od": 0, "oi": "é" * 20_000}] * 400
+    with pytest.raises(SynclineError, match="too many changes"):  # from one to the other, a copy each
+        document.receive("a", "u", 3, 2, turns)
+    assert document.revision == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "more"),
+    [
+        ("x" * 10, 10, True),
+        ("x" * 9, 10, False),
+        ([0] * 5, 10, True),
+        ([0] * 4, 10, False),
+        ({"a": {"b": "c" * 9}}, 10, True),
+        (1, 0, True),
+    ],
+)
+def test_whether_a_value_is_large_is_known_without_looking_at_all_of_it(value: Any, limit: int, more: bool) -> None:
+    assert exceeds(value, limit) == more

@@ -279,3 +279,28 @@ async def test_strangers_of_one_address(tmp_path: Path) -> None:
         finally:
             for raw in raws:
                 raw.close()
+
+
+async def test_who_says_late_who_he_is_counts_too(tmp_path: Path) -> None:
+    """The limit was asked at the handshake alone: many of them, and then all say who they are."""
+    async with serving(tmp_path, limits={"address_connections": 2}) as app:
+        async with dial(app.url) as one, dial(app.url) as two, dial(app.url) as three:
+            for client in (one, two):
+                await client.call("auth")
+            assert await three.error("auth") == "rate_limited"
+            assert app.node.counters.address_refused == 1
+            await one.socket.close()
+            await until(lambda: app.node.arrivals.known == 1)
+            await three.call("auth")
+
+
+async def test_silent_connections_of_one_client_behind_the_proxy_protocol(tmp_path: Path) -> None:
+    config = {"trusted_proxies": ["127.0.0.1"], "proxy_protocol": True}
+    header = b"PROXY TCP4 203.0.113.9 127.0.0.1 5000 80\r\n"
+    async with serving(tmp_path, server=config, limits={"address_unidentified": 2}) as app:
+        raws = [await asyncio.to_thread(proxied(app, header)) for _ in range(4)]
+        try:
+            await until(lambda: app.node.arrivals.dropped == 2)
+        finally:
+            for raw in raws:
+                raw.close()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from syncline.core import json0
+from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
-from syncline.core.types import document_type
+from syncline.core.typed_document import TypedEntry
+from syncline.core.types import document_type, open_document
 from syncline.server.app import App
 from tests.serving import Serve
 from tests.waiting import until
@@ -416,7 +418,7 @@ async def test_what_costs_much_is_done_beside_the_loop(serve: Serve, monkeypatch
             state = await state_of(app, "d")
             assert state["revision"] == 53 and len(state["content"]) == 153
             assert state["content"][0] == "after" and "behind it" in state["content"]
-            assert any(name.startswith("syncline-history") for name in threads)
+            assert any(name.startswith("syncline-moves") for name in threads)
 
 
 async def test_a_client_that_goes_while_its_operation_is_moved(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -471,3 +473,136 @@ async def test_a_window_is_not_widened_without_bound(serve: Serve) -> None:
             await bob.call("document:join", document="d", client="b")
             await submit(bob, "d", 2, 200, ["near enough"])
             await bob.push("document:operation", revision=4101)
+
+
+async def test_work_that_ends_in_a_refusal_is_not_free_and_is_limited(serve: Serve) -> None:
+    """An operation that is moved and then refused could be sent for ever, and everybody waited behind it."""
+    async with serve(limits={"bad_requests_per_minute": 4}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await behind(ada, bob, 60)
+            heavy = [{"p": [0], "li": 1} for _ in range(500)] + [{"p": [100_000], "ld": 1}]
+            for seq in range(1, 12):
+                await submit(bob, "d", seq, 0, heavy)
+            assert await bob.closed() == (4502, "misbehaving")
+            await ada.call("document:operation", document="d", seq=61, revision=60, operation=[{"p": [0], "na": 1}])
+
+
+async def test_who_asks_for_much_work_does_it_himself(serve: Serve) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await behind(ada, bob, 60)
+        app.node.labours.take(bob.user, 1_000_000.0)
+        await submit(bob, "d", 1, 0, [{"p": [0], "li": 1} for _ in range(100)])
+        await bob.push("document:resync", document="d")
+        state = await bob.call(
+            "document:join", document="d", client="b", revision=0, generation=(await state_of(app, "d"))["generation"]
+        )
+        assert len(state["operations"]) == 60 and "more" not in state
+
+
+async def test_a_document_whose_last_client_leaves_while_it_works_is_unloaded(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(documents={"idle_seconds": 0.0}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await behind(ada, bob, 50)
+            go, begun = threading.Event(), threading.Event()
+
+            def held(*args: Any) -> Any:
+                begun.set()
+                assert go.wait(30)
+                raise RuntimeError("a bug of a type")
+
+            monkeypatch.setattr(JsonType, "rebase", held)
+            await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(100)])
+            await asyncio.to_thread(begun.wait, 30)
+        await until(lambda: not app.node.hub.sessions)
+        go.set()
+        await until(lambda: not app.node.documents.live)
+
+
+async def test_a_fault_while_an_operation_is_moved_is_told_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await behind(ada, bob, 50)
+
+        def fault(*args: Any) -> Any:
+            raise RuntimeError("a bug of a type")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(JsonType, "rebase", fault)
+            operation = [{"p": [0], "li": number} for number in range(100)]
+            code = await bob.error("document:operation", document="d", seq=1, revision=0, operation=operation)
+            assert code == "document_unavailable"
+            await bob.push("document:resync", document="d")
+        await ada.call("document:operation", document="d", seq=51, revision=50, operation=[{"p": [0], "na": 1}])
+        assert app.node.counters.errors["internal"] == 0
+
+
+async def test_a_client_that_joins_again_is_told_what_was_not_taken(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await behind(ada, bob, 50)
+        go, begun = threading.Event(), threading.Event()
+        rebase = JsonType.rebase
+
+        def held(*args: Any) -> Any:
+            begun.set()
+            assert go.wait(30)
+            return rebase(*args)
+
+        monkeypatch.setattr(JsonType, "rebase", held)
+        data = {"document": "d", "seq": 1, "revision": 0, "operation": [{"p": [0], "li": 1}] * 100}
+        await bob.send({"event": "document:operation", "id": 900, "data": data})
+        await asyncio.to_thread(begun.wait, 30)
+        await bob.call("document:join", document="d", client="b")
+        reply = await bob.take(lambda envelope: envelope.get("id") == 900)
+        assert reply["error"]["code"] == "document_unavailable"
+        go.set()
+        await submit(bob, "d", 1, 50, [{"p": [0], "li": "again"}])
+        await bob.push("document:operation", revision=51)
+
+
+async def test_a_long_list_of_large_operations_comes_in_parts(serve: Serve) -> None:
+    """By their size, not only by their number."""
+    async with serve(documents={"window_operations": 5}) as app, dial(app.url, name="Ada") as ada:
+        made = await ada.call("document:create", document="d", type="json", content={})
+        await ada.call("document:join", document="d", client="a", type="json")
+        for seq in range(1, 41):
+            operation = [{"p": [f"k{seq}"], "oi": "x" * 100_000}]
+            await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=operation)
+        async with dial(app.url, name="Bob") as bob:
+            state = await bob.call("document:join", document="d", client="b", revision=0, generation=made["generation"])
+            assert state["more"] and 1 <= len(state["operations"]) == state["revision"] <= 12
+            revision = state["revision"]
+            while revision < 40:
+                push = await bob.push("document:operation")
+                revision += len(push["operations"])
+                assert push["revision"] == revision
+
+
+async def test_a_restoration_that_is_too_much_work_may_be_tried_again(serve: Serve) -> None:
+    """Joining again does not help it: it is refused with a time, and nobody is sent out or blamed."""
+    async with serve(limits={"bad_requests_per_minute": 1}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:create", document="d", type="json", content=["x" * 100] * 1000)
+        await ada.call("document:join", document="d", client="a", type="json")
+        await ada.call("document:operation", document="d", seq=1, revision=0, operation=[{"p": [0], "ld": 0}])
+        app.node.labours.take(ada.user, 1_000_000.0)
+        for _ in range(5):
+            reply = await ada.ask("document:restore", document="d", seq=2, revision=1, to=0)
+            assert reply["error"]["code"] == "rate_limited" and reply["error"]["retry_after"] > 0
+        app.node.labours.give_back(ada.user, 1_000_000.0)
+        await ada.call("document:restore", document="d", seq=2, revision=1, to=0)
+
+
+def test_what_was_committed_is_loaded_whatever_it_costs() -> None:
+    """A bound that came later must not make a document that there is unloadable."""
+    kind = document_type("json")
+    content = {"a": "é" * 300_000, "b": "é" * 300_000}
+    many = [{"p": [name, 0], "si": "x"} for _ in range(100) for name in ("a", "b")]
+    entry = TypedEntry(kind, "c", "u", 1, kind.parse(many))
+    document = open_document("json", "d", "g")
+    document.receive("z", "u", 1, 0, [{"p": [], "od": None, "oi": content}])
+    with pytest.raises(SynclineError, match="too many changes"):
+        document.receive("c", "u", 1, 1, many)
+    document.replay(1, [entry])
+    assert document.revision == 2 and document.content()["a"].startswith("x" * 100 + "é")

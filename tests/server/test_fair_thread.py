@@ -14,6 +14,7 @@ import pytest
 
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.server import fair_thread
+from syncline.server.app import App
 from syncline.server.fair_thread import FairThread, Key, Steps
 from tests.serving import serving
 from tests.waiting import until
@@ -37,11 +38,13 @@ class Held:
             started.set()
             assert self._go.wait(30)
 
-        self.tasks.append(asyncio.create_task(self.thread.run(("own",), wait)))
+        self.tasks.append(asyncio.create_task(self.thread.run(("own",), wait, bounded=False)))
         await until(started.is_set)
 
-    def ask(self, key: Key, name: str, check: Callable[[], object] = bool) -> asyncio.Task[None]:
-        task = asyncio.create_task(self.thread.run(key, self.done.append, name, check=check))
+    def ask(
+        self, key: Key, name: str, check: Callable[[], object] = bool, *, bounded: bool = True
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(self.thread.run(key, self.done.append, name, check=check, bounded=bounded))
         self.tasks.append(task)
         return task
 
@@ -116,8 +119,12 @@ async def test_errors_of_the_work_reach_who_asked_and_the_thread_goes_on(held: H
     [
         ([("ask", "", "u")] * 2, ("ask", "", "u"), ErrorCode.RATE_LIMITED),  # a user's sixteenth
         ([("ask", "x", f"u{n}") for n in range(8)], ("ask", "x", "v"), ErrorCode.RATE_LIMITED),  # an address' quarter
-        ([("ask", f"x{n}", "u") for n in range(16)], ("ask", "y", "v"), ErrorCode.UNAVAILABLE),  # half of it for a kind
-        ([(f"k{n}", f"x{n}", "u") for n in range(32)], ("new", "y", "v"), ErrorCode.UNAVAILABLE),  # all
+        (
+            [("ask", f"x{n}", "u") for n in range(16)],
+            ("ask", "x1", "v"),
+            ErrorCode.UNAVAILABLE,
+        ),  # half of it for a kind
+        ([(f"k{n % 3}", f"x{n}", "u") for n in range(32)], ("k1", "x1", "v"), ErrorCode.UNAVAILABLE),  # all
     ],
 )
 async def test_what_waits_has_bounds_and_what_is_refused_may_try_again(
@@ -132,10 +139,11 @@ async def test_what_waits_has_bounds_and_what_is_refused_may_try_again(
         await held.thread.run(key, bool)
     assert (refused.value.code, refused.value.retry_after) == (code, fair_thread.RETRY_SECONDS)
     assert held.thread.refused == 1
-    own = held.ask(("own",), "own")  # never
+    own = held.ask(("own",), "own", bounded=False)  # never
+    held.ask(("new", "an address that has nothing waiting", "v"), "let in")
     await held.let_go()
     await own
-    assert (len(held.done), held.thread.waiting) == (len(keys) + 1, 0)
+    assert (len(held.done), held.thread.waiting) == (len(keys) + 2, 0)
     held.close()
 
 
@@ -267,3 +275,29 @@ async def test_a_client_that_has_gone_is_not_blamed_for(tmp_path: Path) -> None:
         await holding
         await until(lambda: app.node.archive.thread.waiting == 0)
         assert (await ada.call("document:blame", document="d"))["ranges"][0]["length"] == 4
+
+
+async def test_a_large_document_is_loaded_beside_the_loop_and_others_are_not_held_up(tmp_path: Path) -> None:
+    async with serving(tmp_path, "sqlite", documents={"idle_seconds": 0.0}) as app, dial(app.url, name="Ada") as ada:
+        large = [["x" * 10] for _ in range(20_000)]
+        await ada.call("document:create", document="large", type="json", content=large)
+        await ada.call("document:create", document="small", type="json", content=[1])
+        go, entered = threading.Event(), threading.Event()
+
+        def busy() -> None:
+            entered.set()
+            assert go.wait(30)
+
+        holding = asyncio.create_task(app.node.archive.loads.run(("own",), busy, bounded=False))
+        await until(entered.is_set)
+        waiting = [asyncio.create_task(dial_and_join(app, "large")) for _ in range(3)]
+        await until(lambda: app.node.archive.loads.waiting == 1)  # once, however many ask
+        assert (await ada.call("document:join", document="small"))["content"] == [1]
+        go.set()
+        await holding
+        assert await asyncio.gather(*waiting) == [large] * 3
+
+
+async def dial_and_join(app: App, document: str) -> Any:
+    async with dial(app.url, name="Bob") as bob:
+        return (await bob.call("document:join", document=document))["content"]

@@ -36,6 +36,7 @@ async def test_auth_and_joins_in_one_frame(serve: Serve, codec: str, grace: floa
             auth = {"token": renewed["token"], "resume": session.connection.id}
             accepted, joined = await come_back(new, auth, room="r", recover=since)
             assert accepted["result"]["resumed"] is True and accepted["result"]["user"] == old.user
+            assert app.node.arrivals.known == 3, "its socket is there until it is closed"
             assert joined["result"]["recovered"] is True
             assert [one["data"] for one in joined["result"]["publications"]] == ["missed"]
             own = next(one for one in joined["result"]["members"] if one["user"] == old.user)

@@ -263,7 +263,7 @@ export class TypedHandle extends Joined {
       if (this._joining !== joining) return; // a difference was found: another join is under way
       if (this.#flight && this.#flight.seq <= answer.seq) {
         // It is committed. A long list goes on in pushes: then it is among those.
-        if (answer.operations.length < ENTRIES_IN_STATE) return void this.#reload("an operation was committed unnoticed");
+        if (!(answer.more ?? answer.operations.length >= ENTRIES_IN_STATE)) return void this.#reload("an operation was committed unnoticed");
         this.#flight.sent = true;
       }
     }

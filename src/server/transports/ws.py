@@ -243,6 +243,9 @@ class _Front(asyncio.Protocol):
             self._head = data
             return b""
         self._announced, self._peer, self._head = False, parse(header.source) or "", b""
+        arrivals = self._endpoint.node.arrivals
+        arrivals.left(self)
+        arrivals.enter(self, transport.abort, subscriber(self._peer))
         return data[header.size :]
 
     def connection_lost(self, exc: Exception | None) -> None:
