@@ -144,8 +144,8 @@ class LimitsConfig:
     )
     waiting_work: int = setting(
         256,
-        "Requests that wait for the thread of password hashes, and as many for that of history; of one address a quarter, of "
-        "one user a sixteenth. More are refused, to be tried again.",
+        "Requests that wait for a thread: password hashes, history, operations that are far behind, so many for each; of one "
+        "address a quarter, of one user a sixteenth. More are refused, to be tried again.",
         low=16,
         high=100_000,
     )
