@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import zlib
 from dataclasses import replace
 from typing import Any
@@ -157,11 +158,13 @@ async def test_claims_of_clients_drive_neither_the_log_nor_alarms(
             return await load(*args)
 
         app.node.store.load_document = noted  # type: ignore[method-assign, assignment]
+        begun = time.monotonic()
         for _ in range(300):
             await ada.call("document:join", document="d", client="a", diverged={"revision": 2, "hash": 1})
+        seconds = time.monotonic() - begun
         assert app.node.counters.divergence_claims == 300 and app.node.counters.divergences == 0
-        assert len([one for one in caplog.records if "says that its text" in one.getMessage()]) <= 110
-        assert 1 <= len(loads) <= 10
+        assert len([one for one in caplog.records if "says that its text" in one.getMessage()]) <= 102 + seconds
+        assert 1 <= len(loads) <= 8 + seconds / 10
 
 
 async def test_a_document_that_is_not_what_its_log_says_is_the_alarm_and_is_loaded_anew(
