@@ -41,7 +41,8 @@ class ServerProcess:
             self._settings.setdefault(section, {}).update(values)
         self._process: subprocess.Popen[bytes] | None = None
         self._pump: threading.Thread | None = None
-        self._listening = threading.Event()
+        self._listening = threading.Event()  # it listens, or has ended
+        self._announced = False  # it has said that it listens
 
     def __enter__(self) -> ServerProcess:
         self.start()
@@ -80,6 +81,7 @@ class ServerProcess:
         config = self.directory / "syncline.toml"
         config.write_text(_toml(self._settings), "utf-8")
         self._listening.clear()
+        self._announced = False
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._limit, sys.executable, "-m", "syncline", "serve", "--config", str(config)],
@@ -92,7 +94,7 @@ class ServerProcess:
         self._pump = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)
         self._pump.start()
         self._listening.wait(START_SECONDS)
-        if not self.running or not self.port:
+        if not self._announced or not self.running:
             self.kill()
             raise RuntimeError(f"the server did not start:\n{self.log[-4000:]}")
         self.starts += 1
@@ -106,6 +108,7 @@ class ServerProcess:
                 log.flush()
                 if line.startswith(b"listening on "):
                     self.port = int(line.rstrip().rpartition(b":")[2])
+                    self._announced = True
                     self._listening.set()
         self._listening.set()
 
