@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +22,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from syncline.server.backends.sqlite import Database, strange_log
+from syncline.server.backends.sqlite import Database, place, strange_log
 from syncline.server.seams import Unavailable
 from tests.harness import ServerProcess
 from tests.scale import by_level
@@ -345,6 +347,33 @@ async def test_a_transaction_that_fails_is_no_end(tmp_path: Path) -> None:
             await database.write(lambda connection: 1)
         outside.execute("ROLLBACK")
     assert await database.write(lambda connection: 2) == 2
+    await database.release()
+
+
+async def test_a_slow_look_at_the_file_does_not_see_it_go_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that began before the log was folded must not stop the node after it."""
+    database = Database(tmp_path / "d.db", serves=True)
+    await database.acquire()
+    served = database._place
+    assert served is not None
+    id, begun, passed, calls = served._witness.id, threading.Event(), threading.Event(), itertools.count(1)
+
+    def look(path: Path) -> tuple[bytes, int]:
+        number = next(calls)
+        if number == 1:
+            begun.set()
+            passed.wait(0.5)  # which the second one sets, if it may come before the first has ended
+            return id, 1
+        passed.set()
+        return id, 2
+
+    monkeypatch.setattr(place, "own_row", look)
+    os.utime(database.path, (1, 1))
+    reader = asyncio.create_task(asyncio.to_thread(served.require))
+    await asyncio.to_thread(begun.wait)
+    os.utime(database.path, (2, 2))
+    await asyncio.to_thread(served.require)
+    await reader
     await database.release()
 
 

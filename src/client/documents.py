@@ -530,9 +530,8 @@ class Document(Steps):
             self._changed(changes)
             self._finish()
             self._on_committed.fire(Committed(number, client, seq, own, kind, span))
-            if any(
-                change.origin == "healed" for change in changes
-            ):  # the view was not what it had to be: the server is told
+            if any(change.origin == "healed" for change in changes):
+                # The view was not what it had to be: the server is told.
                 self._count_healed(True)
                 self._heal()
         for client, (at, anchor, head) in [*self._late_cursors.items()]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
+from ..core.typed_document import NO_LIMIT
 from .document_state import Kind, Request, RequestKind
 from .errors import BufferFull, Diverged
 
@@ -108,7 +109,7 @@ class TypedState:
             self._size = sum(len(self.type.encode(one)) for one in self.waiting if not isinstance(one, Request))
             if self._size + size > self._pending_limit:
                 raise BufferFull(f"more than {self._pending_limit} bytes wait to be acknowledged")
-        self._held, _, told = self.type.commit(self._held, 0, operation, 2**62)
+        self._held, _, told = self.type.commit(self._held, 0, operation, NO_LIMIT)
         self.waiting[-1:] = self._joined([*self.waiting[-1:], told])
         self._size += size
         return TypedChange(self.type.describe(told), "local")
@@ -253,7 +254,7 @@ class TypedState:
         self.waiting = [one for one in self.waiting if isinstance(one, Request) or not self.type.is_identity(one)]
         if self.type.is_identity(operation):
             return []
-        self._held, _, told = self.type.commit(self._held, 0, operation, 2**62)
+        self._held, _, told = self.type.commit(self._held, 0, operation, NO_LIMIT)
         return [TypedChange(self.type.describe(told), origin)]
 
     def _over(self, own: list[Any], operation: Any) -> tuple[list[Any], Any]:

@@ -16,10 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from .document import Document
 from .ot import Unit
 from .text0 import Side
-from .typed_document import TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
-
-#: The limit of what was committed already.
-NO_LIMIT = 2**62
+from .typed_document import NO_LIMIT, TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from . import json0
-from .document_type import NO_LIMIT, DocumentType
+from .document_type import DocumentType
 from .entries import payload_digest
 from .errors import ErrorCode, SynclineError
 from .json0 import Component, Op
 from .json_values import Value, check_value, json_decoder, same_value, size
 from .text0 import Side, units
+from .typed_document import NO_LIMIT
 
 # Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
 _encoder = msgspec.msgpack.Encoder(order="sorted")

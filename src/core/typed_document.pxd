@@ -26,7 +26,7 @@ cdef class TypedDocument(Window):
     cdef object accept(
         self, str client, str user, int64_t number, object operation, str kind, uint64_t digest, double time
     )
-    cdef object inverse(self, object operation)
+    cdef tuple make(self, object operation, object limit)
     cdef object take_prepared(self, tuple key)
     cdef object rebase(self, object operation, int64_t base, tuple key)
     cdef int move_carets(self, TypedEntry entry) except -1

@@ -6,6 +6,9 @@ from .document_type import DocumentType
 from .ot import Unit
 from .window import Commit, Cursor, Kind, Receipt, Window
 
+#: The limit of what was committed already.
+NO_LIMIT: int
+
 @final
 class TypedEntry(Commit):
     """One committed operation of any type."""

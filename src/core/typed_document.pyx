@@ -27,6 +27,9 @@ cdef int64_t MAX_COST = 250_000
 cdef int64_t QUICK = 2_000
 cdef int64_t SMALL = 20_000
 
+# The limit of what was committed already.
+NO_LIMIT = 2**62
+
 # Digest of a restoration, with the revision that is restored.
 cdef uint64_t RESTORE_DIGEST = 0x7265_7374_6F72_6500
 
@@ -174,7 +177,7 @@ cdef class TypedDocument(Window):
         if operation is None:
             steps = self._replacing(value, key)
             if self.size > SMALL or exceeds(value, SMALL):
-                raise Laborious(steps, self.size / 10)
+                raise Laborious(steps, MAX_COST / 2 + self.size / 10)  # how large the value is is not known
             for _ in steps:
                 pass
             operation = self.take_prepared(key)
@@ -197,10 +200,7 @@ cdef class TypedDocument(Window):
         cdef TypedEntry entry
         require_nameable(client)
         require_nameable(user)
-        inverse = None if self.type.inverts_told else self.inverse(operation)
-        self.held, self.size, told = self.type.commit(self.held, self.size, operation, self.max_length)
-        if self.type.inverts_told and self.stacks.max_groups > 0:
-            inverse = self.type.invert_told(told)
+        told, inverse = self.make(operation, self.max_length)
         entry = TypedEntry(self.type, client, user, number, told, time, digest, kind)
         self.stacks.record(client, user, kind, told, inverse, len(entry.payload), time)
         self.keep(entry)
@@ -208,9 +208,14 @@ cdef class TypedDocument(Window):
         self.forget_clients()
         return Receipt(self.revision, entry, False)
 
-    cdef object inverse(self, object operation):
-        """Before ``operation`` is applied: content may change in place. Raises as ``commit``."""
-        return self.type.invert(operation, self.held) if self.stacks.max_groups > 0 else None
+    cdef tuple make(self, object operation, object limit):
+        """Applies an operation; (it as it is told, what undoes it, or None where nothing is undone). Raises as ``commit``."""
+        cdef bint undone = self.stacks.max_groups > 0
+        inverse = None
+        if undone and not self.type.inverts_told:  # before it is applied: content may change in place
+            inverse = self.type.invert(operation, self.held)
+        self.held, self.size, told = self.type.commit(self.held, self.size, operation, limit)
+        return told, self.type.invert_told(told) if undone and self.type.inverts_told else inverse
 
     def undo(self, str client not None, str user not None, seq, base, kind="undo", double time=0.0):
         """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
@@ -373,7 +378,7 @@ cdef class TypedDocument(Window):
         Trims.
         """
         cdef TypedEntry entry
-        cdef int64_t revision = base, most = 2**62
+        cdef int64_t revision = base
         if base < 0:
             raise ValueError("a revision is not negative")
         for entry in entries:
@@ -382,10 +387,7 @@ cdef class TypedDocument(Window):
                 continue
             self.require_next(entry, revision)
             try:
-                inverse = None if self.type.inverts_told else self.inverse(entry.operation)
-                self.held, self.size, told = self.type.commit(self.held, self.size, entry.operation, most)
-                if self.type.inverts_told and self.stacks.max_groups > 0:
-                    inverse = self.type.invert_told(told)
+                told, inverse = self.make(entry.operation, NO_LIMIT)
             except SynclineError as error:
                 raise ValueError(f"revision {revision} does not fit the content: {error.message}") from error
             self.stacks.record(

@@ -137,13 +137,8 @@ class TypedUndo:
         self._logged = 0  # bytes of them
         self._occupied = 0  # bytes of all items
         self._stacks: dict[str, _Stack] = {}
-        self._planned: tuple[str, str, Kind, int, _Plan | None] = (
-            "",
-            "",
-            "undo",
-            -1,
-            None,
-        )  # what was asked, and the answer
+        # What was asked last, and the answer.
+        self._planned: tuple[str, str, Kind, int, _Plan | None] = ("", "", "undo", -1, None)
 
     @property
     def footprint(self) -> int:

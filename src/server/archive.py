@@ -149,8 +149,9 @@ class Archive:
         until = min(start + limit, state.revision)
         turns = await self._node.store.turns(document, start, until)
         try:
-            type = document_type(state.record.type)
-            entries = await self._for(session, _entries(type, turns, start, until))
+            arguments = document_type(state.record.type), turns, start, until
+            asked, check = session.work("ask"), session.require_open
+            entries = await self.thread.run(asked, entries_between, *arguments, check=check)
         except ValueError as error:
             log.error("document %s, revisions %d to %d: %s", document, start, until, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
@@ -258,11 +259,6 @@ def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Steps
     content = yield from content_at(stored, revision)
     type = document_type(stored.record.type)
     return Past(revision, type.name, type.show(content), author)
-
-
-def _entries(type: DocumentType[Any, Any], turns: list[Turn], start: int, until: int) -> Steps[list[AnyEntry]]:
-    yield from ()  # a generator, with one step
-    return entries_between(type, turns, start, until)
 
 
 def _blame(

@@ -48,9 +48,8 @@ class Arrivals:
         self._known_of: dict[str, int] = {}  # kept only for that limit
         self._strangers: dict[Hashable, tuple[str, Callable[[], object]]] = {}  # -> address, what ends it
         self._groups: dict[str, dict[Hashable, None]] = {}  # address -> strangers, the one heard of longest ago first
-        self._levels: list[dict[str, None]] = [
-            {}
-        ]  # number of strangers -> the addresses that have so many; no empty end
+        # Number of strangers -> the addresses that have so many; no empty end.
+        self._levels: list[dict[str, None]] = [{}]
         self._now = now
         self._told = now() - QUIET
         self._told_dropped = 0

@@ -44,7 +44,7 @@ async def widen(live: LiveDocument, base: int) -> None:
         step = min(4 * step, PIECE) if sum(map(entry_size, entries)) < LEAST_BYTES else FIRST
 
 
-async def history(live: LiveDocument, revision: int, most: int = 2**62) -> tuple[list[AnyEntry], bool]:
+async def history(live: LiveDocument, revision: int, most: int) -> tuple[list[AnyEntry], bool]:
     """The entries after ``revision``, read from the store where the window does not reach, and whether those are all: not more than
     ``most`` are read, nor after ``MOST_BYTES`` of them.
 

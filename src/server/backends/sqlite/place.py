@@ -27,6 +27,7 @@ import os
 import secrets
 import sqlite3
 import struct
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -66,6 +67,7 @@ class Place:
             None  # inode, size and mtime of the file when it was last looked into,
         )
         self._based = 0  # and what it counted without its log
+        self._looking = threading.Lock()  # a look that began before another one would see the file go back
         self._gone = ""  # why nothing can be written any more before a restart
         try:
             self._inodes[beside(path, ".lock")] = os.fstat(self._lock.fileno()).st_ino
@@ -140,8 +142,9 @@ class Place:
                 ) from None
             if self._inodes.setdefault(path, inode) != inode:
                 raise Replaced(f"another {path.name} was put in its place while it was served; {_RESTART}")
-        if self._looked != (looked := _look(self._path)):
-            self._look_into(looked)
+        with self._looking:
+            if self._looked != (looked := _look(self._path)):
+                self._look_into(looked)
 
     def _look_into(self, looked: tuple[int, int, int]) -> None:
         """The file itself was written to, by the folding of its log, or by somebody. Raises Replaced when it has gone back."""
