@@ -634,11 +634,14 @@ class DocumentState:
 
     def _remake_view(self) -> list[Change]:
         """The view was not what it had to be; until the server's text were here, edits would be made on what fits nothing. Raises
-        SynclineError when what waits does not fit either."""
+        Diverged when what waits does not fit either."""
         view = CodePoints(str(self._confirmed))
-        for item in (self.in_flight, *self.queue):
-            if isinstance(item, Operation):
-                view.apply(item)
+        try:
+            for item in (self.in_flight, *self.queue):
+                if isinstance(item, Operation):
+                    view.apply(item)
+        except SynclineError as error:
+            raise Diverged(f"what waits does not fit the text of revision {self.revision}: {error}") from error
         self.held.clear()  # all of it is in there
         change = diff(str(self._view), str(view), UNIT)
         self._view = view
@@ -678,7 +681,7 @@ class DocumentState:
         self.holding = True
 
     def show(self, revision: int) -> list[Change]:
-        """Shows what has come up to and including ``revision``, and goes on holding."""
+        """Shows what has come up to and including ``revision``, and goes on holding. Raises Diverged."""
         changes: list[Change] = []
         while self.held and self.held[0].revision <= revision:
             changes += self._show_held()
@@ -691,10 +694,11 @@ class DocumentState:
         return changes
 
     def release(self) -> list[Change]:
-        """Shows everything and holds no more."""
-        changes = self.show(self.known)
-        self.holding = False
-        return changes
+        """Shows everything and holds no more. Raises Diverged."""
+        try:
+            return self.show(self.known)
+        finally:
+            self.holding = False
 
     # Cursors ---------------------------------------------------------------------------------------------------------
     def _move_cursors(self, operation: Operation, author: str) -> None:

@@ -315,12 +315,21 @@ class Document(Steps):
 
     def show(self, revision: int) -> None:
         """Lets in what is held up to ``revision``, and goes on holding."""
-        self._changed(self._state.show(revision))
+        self._let_in(partial(self._state.show, revision))
 
     def release(self) -> None:
         """Lets in everything and holds no more."""
-        self._changed(self._state.release())
+        self._let_in(self._state.release)
         self._schedule()
+
+    def _let_in(self, reveal: Callable[[], list[Change]]) -> None:
+        try:
+            changes = reveal()
+        except Diverged as error:
+            self._diverged(error)
+        else:
+            self._changed(changes)
+            self._tell_healed(changes)
 
     # Life ------------------------------------------------------------------------------------------------------------
     async def grant(self, user: str, role: str | None) -> None:
@@ -445,6 +454,8 @@ class Document(Steps):
                 self._finish()
                 if origin == "healed":
                     self._count_healed(before != state.text)
+                elif any(change.origin == "healed" for change in changes):
+                    self._count_healed(True)  # in what was held; the server's text is here
                 self._changed(changes)
                 if origin == "rebased":
                     log.warning("document %r: the history since the last visit is gone; edits were rebased", self.name)
@@ -477,8 +488,7 @@ class Document(Steps):
         try:
             action(*args)
         except Diverged as error:
-            log.error("document %r is loaded anew: %s", self.name, error)
-            self._heal()
+            self._diverged(error)
         except (KeyError, TypeError, SynclineError) as error:
             raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
         self._wake()
@@ -530,16 +540,23 @@ class Document(Steps):
             self._changed(changes)
             self._finish()
             self._on_committed.fire(Committed(number, client, seq, own, kind, span))
-            if any(change.origin == "healed" for change in changes):
-                # The view was not what it had to be: the server is told.
-                self._count_healed(True)
-                self._heal()
+            self._tell_healed(changes)
         for client, (at, anchor, head) in [*self._late_cursors.items()]:
             if at <= state.revision:
                 del self._late_cursors[client]
                 state.place_cursor(client, anchor, head)
         if hash is not None and self._false_alarms < MOST_FALSE_ALARMS and state.differs(revision, hash):
             log.error("document %r: the text of revision %d is not the server's", self.name, revision)
+            self._heal()
+
+    def _diverged(self, error: Diverged) -> None:
+        log.error("document %r is loaded anew: %s", self.name, error)
+        self._heal()
+
+    def _tell_healed(self, changes: list[Change]) -> None:
+        """Where the view was not what it had to be: the server is told."""
+        if any(change.origin == "healed" for change in changes):
+            self._count_healed(True)
             self._heal()
 
     def _heal(self) -> None:
@@ -558,9 +575,11 @@ class Document(Steps):
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
-            self._changed(state.refuse(seq))
+            changes = state.refuse(seq)
+            self._changed(changes)
             assert work is not None
             self._on_refused.fire(work, code)
+            self._tell_healed(changes)
             self._schedule()
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after

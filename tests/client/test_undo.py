@@ -154,6 +154,30 @@ async def test_a_damaged_text_is_healed_while_typing_goes_on(tmp_path: Path) -> 
         assert document.healed == 0
 
 
+@pytest.mark.parametrize("also_what_waits", [False, True])
+async def test_a_damaged_text_is_healed_when_what_was_held_is_let_in(tmp_path: Path, also_what_waits: bool) -> None:
+    """The application's ``release`` never raises for it."""
+    async with (
+        serving(tmp_path) as app,
+        await connect(ws_url(app), backoff=QUICK) as ada,
+        await connect(ws_url(app), backoff=QUICK) as bob,
+    ):
+        document, other = await ada.document("notes"), await bob.document("notes")
+        document.insert(0, "what everybody has")
+        await settle(document, other)
+        other.hold()
+        document.insert(len(document), "!")
+        await until(lambda: other.held == 1)
+        other._state._view = CodePoints("what n?body")
+        if also_what_waits:
+            other._state._confirmed = CodePoints("nothing")
+        held = mirror(other)
+        other.release()
+        await until(lambda: other.healed == 1)
+        assert await settle(document, other) == "what everybody has!" == held[0]
+        await until(lambda: app.node.counters.divergence_claims == 1)
+
+
 @pytest.mark.parametrize("length", [3, 30_000])
 async def test_a_long_absence(tmp_path: Path, length: int) -> None:
     """Composites for a long text, the text itself for a short one; what was typed meanwhile is there once."""
