@@ -14,10 +14,10 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .callbacks import Callbacks
 from .document_state import Request
-from .documents import LOST_HISTORY, PASSING, REFUSALS
+from .documents import LOST_HISTORY, MOST_FALSE_ALARMS, PASSING, REFUSALS
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
 from .steps import UNDECIDED, Steps
-from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState
+from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState, Whole
 
 if TYPE_CHECKING:
     from .client import Client
@@ -41,11 +41,13 @@ class TypedDocument(Steps):
         self.role = ""
         self.error: ClientError | None = None
         self.lost_work: deque[LostContent] = deque(maxlen=16)
+        self.healed = 0  # how often the content here turned out to be another one than the server's
         self._client = client
         self._state = TypedState(document_type(type), client_id or secrets.token_hex(8))
         Steps.__init__(self, self._state)
         self._people: dict[str, dict[str, Any]] = {}
-        self._whole = False  # the next join asks for the content
+        self._whole: Whole | None = None  # a join has to ask for the content; this is why
+        self._false_alarms = 0  # hashes that differed although the content was the same
         self._flushing = False
         self._failures = 0
         self._joins = 0
@@ -93,7 +95,8 @@ class TypedDocument(Steps):
 
     def on_change(self, callback: Callable[[Any, TypedOrigin], object]) -> Callable[[], None]:
         """``callback(operation, origin)`` for each change, in order. ``origin``: "local", "remote", "undo", "redo",
-        "restore" (asked for here), "refused" (an own edit taken back), "rebased", or "reset", where ``operation`` is None.
+        "restore" (asked for here), "refused" (an own edit taken back), "rebased", "healed" (the content was not the server's), or
+        "reset", where ``operation`` is None.
         Returns what takes it off."""
         return self._on_change.add(callback)
 
@@ -175,8 +178,12 @@ class TypedDocument(Steps):
     def _join_data(self) -> dict[str, Any]:
         state = self._state
         data: dict[str, Any] = {"document": self.name, "type": self.type, "client": state.client}
-        if state.generation and not self._whole:
+        if not state.generation:
+            return data
+        if self._whole is None:
             data |= {"revision": state.revision, "generation": state.generation}
+        elif self._whole == "healed":
+            data["diverged"] = state.diverged()
         return data
 
     def _rejoin(self) -> None:
@@ -200,8 +207,8 @@ class TypedDocument(Steps):
         elif error.code in PASSING:
             self._failures += 1
             self._client.later(self._rejoin, self._failures)
-        elif error.code in LOST_HISTORY and not self._whole:
-            self._whole = True
+        elif error.code in LOST_HISTORY and self._whole is None:
+            self._whole = "rebased"
             self._rejoin()
         else:
             self._client._forget_document(self)
@@ -213,8 +220,13 @@ class TypedDocument(Steps):
         self._people.pop(state.client, None)
         self.role = result["role"]
         if result["operations"] is None:
-            self._whole = False
-            changes, lost = state.start(result["generation"], result["revision"], result["content"], result["seq"])
+            whole, self._whole = self._whole or "rebased", None
+            again = result["generation"] == state.generation
+            changes, lost = state.start(
+                result["generation"], result["revision"], result["content"], result["seq"], whole
+            )
+            if again and whole == "healed":
+                self._count_healed(bool(changes))
             self._changed(changes)
             if lost is not None:
                 self.lost_work.append(lost)
@@ -222,7 +234,7 @@ class TypedDocument(Steps):
                 self._on_lost_work.fire(lost)
         else:
             state.attach()
-            self._receive(result["revision"], result["operations"])
+            self._receive(result["revision"], result["operations"], result.get("hash"))
             if state.attached and state.in_flight is not None and state.seq <= result["seq"]:
                 # It is committed. A long list of what was missed goes on in pushes: then it is among those.
                 if not result.get("more", len(result["operations"]) >= ENTRIES_IN_STATE):
@@ -240,8 +252,7 @@ class TypedDocument(Steps):
             action(*args)
         except Diverged as error:
             log.error("document %r is loaded anew: %s", self.name, error)
-            self._whole = True
-            self._rejoin()
+            self._heal()
         except (KeyError, TypeError, SynclineError) as error:
             raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
         self._wake()
@@ -255,7 +266,7 @@ class TypedDocument(Steps):
         elif not state.attached:
             pass  # older than the answer to the join, which will hold all of it
         elif event == "document:operation":
-            self._receive(data["revision"], data["operations"])
+            self._receive(data["revision"], data["operations"], data.get("hash"))
             self._schedule()
         elif event == "document:ack":
             if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
@@ -266,7 +277,19 @@ class TypedDocument(Steps):
         elif event == "document:collaborator_left":
             self._people.pop(data["client"], None)
 
-    def _receive(self, revision: int, entries: list[dict[str, Any]]) -> None:
+    def _count_healed(self, changed: bool) -> None:
+        if changed:
+            self.healed += 1
+            self._false_alarms = 0
+            log.error("document %r was another content than the server's; it was healed", self.name)
+        else:
+            self._false_alarms += 1
+
+    def _heal(self) -> None:
+        self._whole = "healed"
+        self._rejoin()
+
+    def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
         number = revision - len(entries)
         for entry in entries:
             number += 1
@@ -274,6 +297,9 @@ class TypedDocument(Steps):
                 return
             kind = entry.get("kind", "edit")
             self._changed(self._state.receive(number, entry["client"], entry["seq"], entry["operation"], kind))
+        if hash is not None and self._false_alarms < MOST_FALSE_ALARMS and self._state.differs(revision, hash):
+            log.error("document %r: the content of revision %d is not the server's", self.name, revision)
+            self._heal()
 
     def _refused(self, seq: int, code: str, message: str) -> None:
         state = self._state

@@ -3,8 +3,8 @@
     confirmed --in flight--> . --waiting--> content
     ^ the server's at ``revision``          ^ what the user sees and edits
 
-The same discipline as for text (document_state.py), without what only texts have: views that hold back, hashes, composed
-histories. One operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo
+The same discipline as for text (document_state.py), without what only texts have: views that hold back, composed histories. One
+operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo
 waits for its turn behind that. The server puts an arriving operation to the left of its history, so here the own ones are
 left of what comes in.
 """
@@ -20,7 +20,9 @@ from ..core.typed_document import NO_LIMIT
 from .document_state import Kind, Request, RequestKind
 from .errors import BufferFull, Diverged
 
-TypedOrigin = Literal["local", "remote", "refused", "reset", "rebased", "undo", "redo", "restore"]
+TypedOrigin = Literal["local", "remote", "refused", "reset", "rebased", "healed", "undo", "redo", "restore"]
+#: Why the whole content is asked for.
+Whole = Literal["rebased", "healed"]
 
 #: Requests that may wait: a key held down is not to fill the memory.
 _MOST_REQUESTS = 1000
@@ -154,12 +156,13 @@ class TypedState:
         self._sent = False
 
     def start(
-        self, generation: str, revision: int, value: Any, seq: int
+        self, generation: str, revision: int, value: Any, seq: int, why: Whole = "rebased"
     ) -> tuple[list[TypedChange], LostContent | None]:
         """document:state with a content: the first one, one of another generation, or of this one when its history is
-        gone; then the edits that wait are carried over to it by the difference. ``seq``: the last one of this client that
-        is committed."""
+        gone or the content here was not the server's; then the edits that wait are carried over to it by the difference.
+        ``seq``: the last one of this client that is committed."""
         changes: list[TypedChange] = []
+        carried = False
         lost = None
         content = self.type.parse_content(value, trusted=True)
         pending = self._pending
@@ -171,16 +174,19 @@ class TypedState:
                         self.finished.append((committed, True))
                     else:
                         self._confirmed = self.type.apply(self._confirmed, committed)
-                if pending:
-                    news = self.type.diff(self._confirmed, content)
+                if pending or why == "healed":
+                    edited = any(not isinstance(item, Request) for item in pending)
+                    news = self.type.diff(self._confirmed if edited else self._held, content)
                     pending, news = self._over(pending, news)
                     self._held = self.type.apply(self._held, news)
-                    changes.append(TypedChange(self.type.describe(news), "rebased"))
+                    if why == "rebased" or not self.type.is_identity(news):
+                        changes.append(TypedChange(self.type.describe(news), why))
+                    carried = True
             except SynclineError:
                 lost = self._lost(pending)
         else:
             lost = self._lost(pending)
-        if not changes:
+        if not carried:
             self.finished += [(item, False) for item in pending if isinstance(item, Request)]
             pending = []
             changes = [TypedChange(None, "reset")] if self.generation else []
@@ -191,6 +197,17 @@ class TypedState:
         self.attached = True
         self._sent = False
         return changes, lost
+
+    def differs(self, revision: int, hash: int) -> bool:
+        """Whether the content here is another one than the server's at ``revision``. False, too, when that cannot be told because
+        edits are on their way. O(content)."""
+        return self.settled and revision == self.revision and self.type.hash(self._held) != hash
+
+    def diverged(self) -> dict[str, int]:
+        """What to tell the server when it turned out that the content here is another one. ``start`` with its content then."""
+        if self.settled:  # what is healed is what the user sees
+            self._confirmed = self.type.parse_content(self.content, trusted=True)
+        return {"revision": self.revision, "hash": self.type.hash(self._confirmed)}
 
     def _lost(self, pending: list[Any]) -> LostContent | None:
         operations = [self.type.describe(item) for item in pending if not isinstance(item, Request)]

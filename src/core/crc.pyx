@@ -22,7 +22,7 @@ cdef uint32_t[64] NEAR
 cdef uint32_t[64] FAR
 
 
-cdef uint32_t multiply(uint32_t first, uint32_t second) noexcept:  # arithmetic; first is not 0
+cdef uint32_t multiply(uint32_t first, uint32_t second) noexcept nogil:  # arithmetic; first is not 0
     """The product of two polynomials modulo the CRC's."""
     cdef uint32_t bit = <uint32_t>1 << 31, product = 0
     while True:
@@ -34,7 +34,7 @@ cdef uint32_t multiply(uint32_t first, uint32_t second) noexcept:  # arithmetic;
         second = (second >> 1) ^ (POLYNOMIAL if second & 1 else 0)
 
 
-cdef uint32_t shift_by(Py_ssize_t cells) noexcept:  # arithmetic
+cdef uint32_t shift_by(Py_ssize_t cells) noexcept nogil:  # arithmetic
     """x^(16 * cells): what so many cells that follow multiply a CRC with. O(log cells)."""
     cdef uint32_t product
     cdef int power = 4
@@ -73,7 +73,7 @@ cdef void fill_tables() noexcept:  # arithmetic
 fill_tables()
 
 
-cdef inline uint32_t step(uint32_t crc, const uint16_t *cells) noexcept:  # reads four cells
+cdef inline uint32_t step(uint32_t crc, const uint16_t *cells) noexcept nogil:  # reads four cells
     cdef uint32_t low = crc ^ (cells[0] | (<uint32_t>cells[1] << 16)), high = cells[2] | (<uint32_t>cells[3] << 16)
     return (
         TABLES[7][low & 0xFF] ^ TABLES[6][(low >> 8) & 0xFF] ^ TABLES[5][(low >> 16) & 0xFF] ^ TABLES[4][low >> 24]
@@ -82,7 +82,7 @@ cdef inline uint32_t step(uint32_t crc, const uint16_t *cells) noexcept:  # read
     )
 
 
-cdef uint32_t crc_cells(uint32_t crc, const uint16_t *cells, Py_ssize_t count) noexcept:
+cdef uint32_t crc_cells(uint32_t crc, const uint16_t *cells, Py_ssize_t count) noexcept nogil:
     """Goes on from ``crc``, the one of all before; 0 is the CRC of nothing. Reads ``count`` cells."""
     cdef uint32_t other = 0xFFFFFFFF
     cdef Py_ssize_t index = 0, half = 0
@@ -131,6 +131,6 @@ cdef uint32_t crc_bytes(uint32_t crc, const unsigned char *data, Py_ssize_t coun
     return ~crc
 
 
-cdef uint32_t crc_combine(uint32_t first, uint32_t second, Py_ssize_t cells) noexcept:  # arithmetic
+cdef uint32_t crc_combine(uint32_t first, uint32_t second, Py_ssize_t cells) noexcept nogil:  # arithmetic
     """The CRC of a text whose halves have these, the second ``cells`` long. O(log cells)."""
     return multiply(shift_by(cells), first) ^ second

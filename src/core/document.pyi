@@ -1,5 +1,6 @@
 """One collaborative document: text, revision, a bounded window of operations, receive(). Sans-I/O. See document.pyx."""
 
+from collections.abc import Generator
 from typing import Literal, final
 
 from .entries import Entry as Entry
@@ -45,6 +46,12 @@ class Document(Window):
         """What `document:state` says of the content."""
     def hash(self) -> int:
         """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text), in chunks O(edited ones)."""
+    def hashing(self) -> Generator[None, None, int]:
+        """As documents of other types have it."""
+    def quick_hash(self) -> int | None:
+        """As documents of other types have it; always the hash."""
+    @property
+    def hash_labour(self) -> int: ...
     def length(self, unit: Unit = "utf-16") -> int: ...
     def receive(
         self, client: str, user: str, seq: int, base: int, components: object, unit: Unit = "utf-16", time: float = 0.0

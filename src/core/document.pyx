@@ -389,6 +389,19 @@ cdef class Document(Window):
         """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text), in chunks O(edited ones)."""
         return self.body.hash()
 
+    def hashing(self):
+        """As documents of other types have it."""
+        yield from ()
+        return self.body.hash()
+
+    def quick_hash(self):
+        """As documents of other types have it; always the hash: chunks know theirs."""
+        return self.body.hash()
+
+    @property
+    def hash_labour(self):
+        return 0
+
     def length(self, unit="utf-16"):
         return self.body.length(unit)
 

@@ -10,7 +10,7 @@ type likes; it belongs to one document, and ``commit`` may change it in place. *
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .document import Document
@@ -69,9 +69,18 @@ class DocumentType(ABC, Generic[C, O]):
         """How many positions a cursor has."""
         return 0
 
-    def hash(self, content: C) -> int | None:
-        """CRC-32 for clients to compare; None: this type has none."""
-        return None
+    @abstractmethod
+    def hash(self, content: C) -> int:
+        """32 bits for clients to compare, which depend on what is seen alone; a client in any language can compute them. O(content)."""
+
+    def hashing(self, content: C) -> Generator[None, None, int]:
+        """The same in steps of at most a few milliseconds; the content must stay as it is meanwhile."""
+        yield from ()
+        return self.hash(content)
+
+    def hash_labour(self, content: C, size: int) -> int:
+        """About how many microseconds that takes. ``size``: of ``content``. O(1)."""
+        return size // 100
 
     # Operations ----------------------------------------------------------------------------------------------
 

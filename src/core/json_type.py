@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import msgspec
 
 from . import json0
+from .content_hash import ContentHasher, content_hash
 from .document_type import DocumentType
 from .entries import payload_digest
 from .errors import ErrorCode, SynclineError
@@ -46,6 +48,15 @@ class JsonType(DocumentType[Value, Op]):
 
     def size(self, content: Value) -> int:
         return size(content)
+
+    def hash(self, content: Value) -> int:
+        return content_hash(content)
+
+    def hashing(self, content: Value) -> Generator[None, None, int]:
+        hasher = ContentHasher(content)
+        while not hasher.work(20_000):
+            yield
+        return hasher.value
 
     def parse(self, value: object) -> Op:
         return json0.parse(value)

@@ -1,5 +1,6 @@
 """The content of a rich text document, mutable and quick. See rich_text.pyx."""
 
+from collections.abc import Generator
 from typing import final
 
 from .rich import Delta
@@ -24,7 +25,11 @@ class RichText:
         cut in two count twice. Raises SynclineError(operation_out_of_range). O(ops * search + what it formats).
         """
     def hash(self) -> int:
-        """CRC-32 of the plain text as UTF-16LE."""
+        """The CRC-32 of the plain text as UTF-16LE, with the runs mixed in that have attributes or are an embed: docs/protocol.md,
+        "Hash and healing". O(runs), and what the text's takes.
+        """
+    def hashing(self) -> Generator[None, None, int]:
+        """The same in steps; it must stay as it is meanwhile."""
     def apply(self, delta: Delta) -> None:
         """All or nothing. Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
         O(what it deletes or formats + ops * search), and what the plain text takes. A search is over runs / 128 blocks

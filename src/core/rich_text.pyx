@@ -10,13 +10,14 @@ of length 1. `apply` checks everything before it changes anything; after that on
 
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_XDECREF, Py_XINCREF
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
 cimport cython
 
 from syncline.core.attributes cimport compose_attributes, weight_of, without_nulls
+from syncline.core.content_hash cimport hash_value, mix
 from syncline.core.ot cimport new_operation
 from syncline.core.parts cimport (
     DELETE,
@@ -112,6 +113,49 @@ cdef int32_t weigh(PyObject *attributes, PyObject *embed) except -1:
     if embed != NULL:
         total += weight_of(<object>embed)
     return <int32_t>min(total, MAX_LENGTH)
+
+
+@cython.final
+cdef class _RunsHasher:
+    """Mixes the runs that are no plain text into the hash of the text, in whatever pieces they come: neighbours that look the same
+    are one.
+    """
+
+    cdef uint32_t hash
+    cdef int64_t start, length  # of the run under way
+    cdef uint32_t look, embed   # hashes of its attributes and its embed, of null where it has none
+    cdef bint embeds
+
+    def __cinit__(self, uint32_t text):
+        self.hash = text
+
+    cdef int add(self, _Block block) except -1:
+        cdef Py_ssize_t index
+        cdef Run *run
+        cdef PyObject *seen = NULL
+        cdef uint32_t none = hash_value(None), look = none
+        for index in range(block.count):
+            run = &block.runs[index]
+            if run.attributes != seen:
+                seen = run.attributes
+                look = none if seen == NULL else hash_value(<object>seen)
+            if self.embeds or run.embed != NULL or look != self.look:
+                self.end()
+                self.look = look
+                self.embeds = run.embed != NULL
+                self.embed = hash_value(<object>run.embed) if self.embeds else none
+            self.length += run.length
+        return 0
+
+    cdef int end(self) except -1:
+        if self.length and (self.embeds or self.look != hash_value(None)):
+            self.hash = mix(self.hash ^ <uint32_t>self.start)
+            self.hash = mix(self.hash ^ <uint32_t>self.length)
+            self.hash = mix(self.hash ^ self.look)
+            self.hash = mix(self.hash ^ self.embed)
+        self.start += self.length
+        self.length = 0
+        return 0
 
 
 @cython.final
@@ -380,8 +424,23 @@ cdef class RichText:
         return result
 
     def hash(self):
-        """CRC-32 of the plain text as UTF-16LE."""
-        return self.content.hash()
+        """The CRC-32 of the plain text as UTF-16LE, with the runs mixed in that have attributes or are an embed: docs/protocol.md,
+        "Hash and healing". O(runs), and what the text's takes.
+        """
+        cdef _RunsHasher hasher = _RunsHasher(self.content.hash())
+        for block in self.blocks:
+            hasher.add(<_Block>block)
+        hasher.end()
+        return hasher.hash
+
+    def hashing(self):
+        """The same in steps; it must stay as it is meanwhile."""
+        cdef _RunsHasher hasher = _RunsHasher(self.content.hash())
+        for block in self.blocks:
+            hasher.add(<_Block>block)
+            yield
+        hasher.end()
+        return hasher.hash
 
     def apply(self, Delta delta not None):
         """All or nothing. Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -46,8 +47,14 @@ class RichType(DocumentType[RichText, Delta]):
     def length(self, content: RichText) -> int:
         return len(content)
 
-    def hash(self, content: RichText) -> int | None:
+    def hash(self, content: RichText) -> int:
         return content.hash()
+
+    def hashing(self, content: RichText) -> Generator[None, None, int]:
+        return content.hashing()
+
+    def hash_labour(self, content: RichText, size: int) -> int:
+        return (size - len(content)) // 50  # the text knows its own, about
 
     def parse(self, value: object) -> Delta:
         return Delta.parse(value)

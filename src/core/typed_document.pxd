@@ -1,6 +1,6 @@
 """The native face of typed_document.pyx."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from syncline.core.window cimport Commit, Window
 
@@ -21,6 +21,8 @@ cdef class TypedDocument(Window):
     cdef int64_t max_length
     cdef object stacks           # typed_undo.TypedUndo
     cdef dict carets             # client -> (anchor, head), at the head
+    cdef int64_t hash_revision   # whose hash is ``hash_known``; -1: it is not known
+    cdef uint32_t hash_known
     cdef tuple prepared          # (what for, an operation at the head) by ``Laborious.steps``; None: nothing is
 
     cdef object accept(

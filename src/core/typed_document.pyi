@@ -1,5 +1,6 @@
 """A document of any type but text. See typed_document.pyx."""
 
+from collections.abc import Generator
 from typing import Any, final
 
 from .document_type import DocumentType
@@ -101,8 +102,15 @@ class TypedDocument(Window):
         """Groups that can no longer be undone, for want of room."""
     def state(self) -> dict[str, Any]:
         """What `document:state` says of the content."""
-    def hash(self) -> int | None:
-        """For clients to compare; None where the type has none."""
+    def hash(self) -> int:
+        """For clients to compare; kept until the content is another one. O(content)."""
+    def hashing(self) -> Generator[None, None, int]:
+        """The same in steps; nothing may be received meanwhile."""
+    def quick_hash(self) -> int | None:
+        """``hash``, or None where that takes too long for an event loop."""
+    @property
+    def hash_labour(self) -> int:
+        """About how many microseconds ``hash`` takes."""
     def length(self, unit: Unit = "utf-16") -> int:
         """As the type counts its size."""
     def set_cursor(self, client: str, base: int, anchor: int, head: int, unit: Unit = "utf-16") -> None:

@@ -126,6 +126,7 @@ cdef class TypedDocument(Window):
         self.held = type.empty()
         self.size = type.size(self.held)
         self.carets = {}
+        self.hash_revision = -1
         self.stacks = TypedUndo(
             type, groups=undo_depth, max_bytes=undo_bytes, history=undo_history, group_ms=undo_group_ms
         )
@@ -292,8 +293,27 @@ cdef class TypedDocument(Window):
         return {"text": None, "content": self.content()}
 
     def hash(self):
-        """For clients to compare; None where the type has none."""
-        return self.type.hash(self.held)
+        """For clients to compare; kept until the content is another one. O(content)."""
+        if self.hash_revision != self.revision:
+            self.hash_known = self.type.hash(self.held)
+            self.hash_revision = self.revision
+        return self.hash_known
+
+    def hashing(self):
+        """The same in steps; nothing may be received meanwhile."""
+        if self.hash_revision != self.revision:
+            self.hash_known = yield from self.type.hashing(self.held)
+            self.hash_revision = self.revision
+        return self.hash_known
+
+    def quick_hash(self):
+        """``hash``, or None where that takes too long for an event loop."""
+        return self.hash() if self.hash_labour <= QUICK else None
+
+    @property
+    def hash_labour(self):
+        """About how many microseconds ``hash`` takes."""
+        return 0 if self.hash_revision == self.revision else self.type.hash_labour(self.held, self.size)
 
     def length(self, unit="utf-16"):
         """As the type counts its size."""
@@ -367,6 +387,7 @@ cdef class TypedDocument(Window):
         self.start_at(revision, states, forgotten)
         self.held = content
         self.size = self.type.size(content)
+        self.hash_revision = -1
         self.carets = {}
         self.stacks = stacks
 

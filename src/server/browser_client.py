@@ -18,6 +18,7 @@ PARTS: Final = (
     "syncline-ot.js",
     "syncline-state.js",
     "syncline-document.js",
+    "syncline-hash.js",
     "syncline-json.js",
     "syncline-rich.js",
     "syncline-typed.js",

@@ -68,7 +68,7 @@ class DocumentsConfig:
     )
     hash_operations: int = setting(
         100,
-        "Operations after which clients are told the hash of the text, to compare.",
+        "Operations after which clients are told the hash of the content, to compare. Of large rich texts and JSON: less often.",
         low=0,
         high=1_000_000,
         zero="never",

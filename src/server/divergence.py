@@ -1,4 +1,4 @@
-"""What follows when a client says that its text is not the server's: it is counted, and the server looks at itself.
+"""What follows when a client says that its content is not the server's: it is counted, and the server looks at itself.
 
 A client's word proves nothing, so it raises no alarm. What can be proven is whether the document in memory is what its log gives; if it
 is not, that is the alarm, and the document is loaded anew. Bounds: one look at a time on a node, ``LOOKS`` at once and then one in
@@ -38,14 +38,14 @@ class Divergences:
         node.counters.divergence_claims += 1
         if node.client_lines.take(now, 1.0) == 0.0:
             log.warning(
-                "document %s: client %s (%s) says that its text at revision %d has the hash %08x; the document is at %d, hash %08x",
+                "document %s: client %s (%s) says that its content at revision %d has the hash %08x; the document is at %d, hash %s",
                 live.id,
                 client,
                 session.user,
                 case.revision,
                 case.hash,
                 live.core.revision,
-                live.core.hash() or 0,
+                "not known yet" if (hashed := live.core.quick_hash()) is None else f"{hashed:08x}",
             )
         if not self._looking and self._looks.take(now, 1.0) == 0.0:
             self._looking = True
@@ -64,16 +64,16 @@ class Divergences:
 
     async def _compare(self, live: LiveDocument) -> None:
         node = self._node
-        await live.settle()
-        revision, generation, here = live.core.revision, live.core.generation, live.core.hash()
+        generation = live.core.generation
+        revision, here = await live.hashes.get()
         stored = await node.store.load_document(live.id, revision)
-        if stored is None or stored.record.generation != generation or here is None:
+        if stored is None or stored.record.generation != generation:
             return
         content = await node.archive.thread.work(OWN, content_at(stored, revision), bounded=False)
-        there = await node.archive.in_thread(document_type(stored.record.type).hash, content)
+        there = await node.archive.thread.work(OWN, document_type(stored.record.type).hashing(content), bounded=False)
         if there != here and not live.closed:
             node.counters.divergences += 1
             log.error(
-                "document %s at revision %d: its log gives %08x, in memory is %08x", live.id, revision, there or 0, here
+                "document %s at revision %d: its log gives %08x, in memory is %08x", live.id, revision, there, here
             )
             node.documents.drop(live, "it was not what its log says")

@@ -53,9 +53,9 @@ def entries_between(type: DocumentType[Any, Any], turns: list[Turn], since: int,
 
 
 def broadcast(
-    document: str, revision: int, entries: list[AnyEntry], text_hash: int | None, receivers: Collection[Collaborator]
+    document: str, revision: int, entries: list[AnyEntry], content_hash: int | None, receivers: Collection[Collaborator]
 ) -> list[tuple[Collaborator, int]]:
-    """`document:operation` for consecutive entries that end at ``revision``, where the text has ``text_hash``.
+    """`document:operation` for consecutive entries that end at ``revision``, where the content has ``content_hash``.
 
     Returns who did not get them because it reads too slowly, and the revision that it was given last: it is ``behind`` now.
     """
@@ -74,7 +74,7 @@ def broadcast(
                 continue
             frame = frames.get(collaborator.kind)
             if frame is None:
-                told = text_hash if at == revision else None
+                told = content_hash if at == revision else None
                 frame = frames[collaborator.kind] = _operations(document, at, part, *collaborator.kind, told)
             connection.reply(frame)  # whatever its size: who keeps up is not cut off for what another one wrote
     return left_out
@@ -88,14 +88,28 @@ def send_entries(document: str, revision: int, entries: list[AnyEntry], collabor
 
 
 def _operations(
-    document: str, revision: int, entries: list[AnyEntry], unit: Unit, codec: wire.Codec, text_hash: int | None = None
+    document: str,
+    revision: int,
+    entries: list[AnyEntry],
+    unit: Unit,
+    codec: wire.Codec,
+    content_hash: int | None = None,
 ) -> bytes:
     if entries and type(entries[0]) is Entry:
-        return operations_frame(codec, document, revision, cast("list[Entry]", entries), unit, text_hash)
+        return operations_frame(codec, document, revision, cast("list[Entry]", entries), unit, content_hash)
     data = {"document": document, "revision": revision, "operations": describe(entries, unit)}
-    if text_hash is not None:
-        data["hash"] = text_hash
+    if content_hash is not None:
+        data["hash"] = content_hash
     return wire.push_frame(codec, "document:operation", data)
+
+
+def tell_hash(document: str, revision: int, content_hash: int, receivers: Collection[Collaborator]) -> None:
+    """`document:operation` without operations: the hash of a content that took its time."""
+    data = {"document": document, "revision": revision, "operations": [], "hash": content_hash}
+    push = wire.Push("document:operation", data)
+    for collaborator in receivers:
+        if not collaborator.behind:
+            collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
 
 
 def show_cursors(core: AnyDocument, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:

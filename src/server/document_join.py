@@ -114,8 +114,8 @@ class _Answer:
     def fields(self, core: AnyDocument, unit: Unit, at: int) -> dict[str, Any]:
         if self.steps is not None:
             told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
-            text_hash = None if at < core.revision else core.hash()
-            return told if text_hash is None else told | {"hash": text_hash}
+            content_hash = None if at < core.revision else core.quick_hash()
+            return told if content_hash is None else told | {"hash": content_hash}
         told = {**core.state(), "operations": None}
         if self.pending is not None:
             told["pending"] = [operation.components for operation in self.pending]

@@ -18,6 +18,7 @@ from ..core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError,
 from ..core.types import AnyDocument, AnyEntry, document_type
 from .collaborator import Collaborator
 from .document_frames import broadcast, show_cursors
+from .document_hashes import Hashes
 from .document_history import widen
 from .events import DocumentCursor
 from .pace import Pace
@@ -57,7 +58,7 @@ class LiveDocument:
         self._committing = False
         self._preparing = False
         self.snapshots = Snapshots(core.revision)
-        self._hash_at = core.revision
+        self.hashes = Hashes(self)
         self._undo_dropped = core.undo_dropped
         self.idle: Timer | None = None
 
@@ -86,20 +87,24 @@ class LiveDocument:
         if kind == "restore" and any(one.kind == kind and one.collaborator is collaborator for one in self._inbox):
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "one restoration waits already; try again")
         self._inbox.append(Submission(collaborator, data, request, kind, content))
-        self._schedule()
+        self.schedule()
         self._pace.submitted(len(self._inbox), len(self.collaborators))
 
     def move_cursor(self, collaborator: Collaborator, data: DocumentCursor) -> None:
         """Queues a cursor; the newest per client wins."""
         self._cursors[collaborator.client] = data
-        self._schedule()
+        self.schedule()
 
-    def _schedule(self) -> None:
+    def schedule(self) -> None:
         if not self._committing and not self._preparing:
             self._pace.schedule(self._turn)
 
     def _turn(self) -> None:
         if self.closed or self._committing or self._preparing:
+            return
+        if self.hashes.wanted:
+            self._preparing = True
+            self.node.spawn(self.hashes.take())
             return
         self._pace.sent(len(self.collaborators))
         self._take_cursors()  # first: what is pushed about them is at a revision that everybody has
@@ -155,8 +160,9 @@ class LiveDocument:
                 log.exception("document %s: an operation made at revision %d", self.id, submission.data.revision)
             else:
                 log.info("document %s: an operation made at revision %d: %s", self.id, submission.data.revision, error)
-            if not self._forget(submission):
+            if submission not in self._inbox:
                 return  # its client has gone, or was sent out
+            self._inbox.remove(submission)
             if isinstance(error, SynclineError) and (
                 submission.kind != "edit" or error.code == ErrorCode.OPERATION_INVALID
             ):
@@ -165,10 +171,7 @@ class LiveDocument:
                 ours = not isinstance(error, TooFarBehind)
                 self._send_back(submission, "it cannot be moved to the head here", ours=ours)
         finally:
-            self._preparing = False
-            if self._inbox or self._cursors:
-                self._schedule()
-            self.node.documents.consider_idle(self)
+            self.prepared()
 
     async def _labour(self, submission: Submission, needs: Laborious) -> None:
         """Beside the loop, as far as its user's share of that goes. Raises TooFarBehind, SynclineError, SessionGone."""
@@ -183,13 +186,6 @@ class LiveDocument:
         if wait := self.node.labours.take(session.user, needs.cost):
             raise SynclineError(ErrorCode.RATE_LIMITED, "you have asked for much work", wait)
         await self.node.archive.moves.work(session.work("move"), needs.steps, check)
-
-    def _forget(self, submission: Submission) -> bool:
-        """Takes it out of the inbox; whether it was there."""
-        if submission not in self._inbox:
-            return False
-        self._inbox.remove(submission)
-        return True
 
     def _send_back(self, submission: Submission, why: str, *, ours: bool = False) -> None:
         """Its client joins again and moves it to the head itself: nothing of it is lost, and the work is the client's. ``ours``: we
@@ -246,7 +242,7 @@ class LiveDocument:
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
-        for slow, at in broadcast(self.id, revision, self._entries, self._due_hash(), self.collaborators.values()):
+        for slow, at in broadcast(self.id, revision, self._entries, self.hashes.due(), self.collaborators.values()):
             self.node.documents.left_out(self, slow, at)
         self._pace.sent(len(self.collaborators))
         self._entries = []
@@ -255,17 +251,17 @@ class LiveDocument:
             self.core.trim()
         self.release()
         self.snapshots.consider(self)
-        if self._inbox or self._cursors:
-            self._schedule()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._inbox or self._cursors or self.hashes.wanted:
+            self.schedule()
         self.node.documents.consider_idle(self)
 
-    def _due_hash(self) -> int | None:
-        """The hash of the text at the head, when it is time to tell it."""
-        every = self.node.config.documents.hash_operations
-        if not every or self.core.revision - self._hash_at < every:
-            return None
-        self._hash_at = self.core.revision
-        return self.core.hash()
+    def prepared(self) -> None:
+        """What had to come before the next turn is done."""
+        self._preparing = False
+        self._go_on()
 
     def _answer(self) -> None:
         accepted, self._accepted = self._accepted, []
@@ -376,6 +372,7 @@ class LiveDocument:
 
     def abandon(self, reason: str) -> None:
         """It is dropped: what waits, or is on its way, is told so."""
+        self.hashes.end()
         error = SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again")
         self._fail_waiting(error, lambda _: True)
         for submission in self._accepted:

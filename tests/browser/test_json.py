@@ -11,6 +11,7 @@ from typing import Any
 from syncline.core import json0
 from syncline.core.errors import SynclineError
 from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
+from tests.oracle.content_hash import value_hash
 from tests.oracle.json0 import random_operation, random_value
 
 HERE = Path(__file__).resolve().parent
@@ -49,6 +50,7 @@ def test_it_agrees_with_the_core(node: str) -> None:
             ("transform", lie, b, "left"),
             ("transform", b, lie, "right"),
             ("compose", lie, c),
+            ("hash", after),
         ]
         expected += [
             a,
@@ -62,6 +64,7 @@ def test_it_agrees_with_the_core(node: str) -> None:
             json0.transform(lie, b, "left"),
             json0.transform(b, lie, "right"),
             json0.compose(lie, c),
+            value_hash(after),
         ]
     for call, got, wanted in zip(calls, ask(node, calls), expected, strict=True):
         assert got == {"ok": wanted}, call

@@ -243,6 +243,85 @@ for (const [type, randomOperation] of [["json", randomJson], ["rich-text", rando
   });
 }
 
+test("a content has the hash that docs/protocol.md says", () => {
+  const vectors = [
+    [null, 1364076727], [true, 2247144487], [-0.5, 2651622101], [2 ** 53, 3938038988], ["héllo 🙂", 493548557], [[], 1558924552],
+    [[1, [2]], 1778671740], [{ b: [1, "x"], a: null }, 698438849],
+  ];
+  for (const [value, hash] of vectors) assert.equal(json.hash(value), hash);
+  assert.equal(json.hash({ a: null, b: [1, "x"] }), json.hash({ b: [1, "x"], a: null }));
+  assert.equal(json.hash(-0), json.hash(0));
+  const page = [{ insert: "Hello ", attributes: { bold: true } }, { insert: { image: "x.png" } }, { insert: "\n" }];
+  assert.equal(richText.hash(page), 2172338191);
+});
+
+const DAMAGES = {
+  json: [
+    [{ p: [], od: null, oi: { items: ["a", { b: 1 }], n: 0 } }],
+    [{ p: ["items", 1, "b"], na: 1 }],
+    [[{ p: ["n"], na: 1 }], [{ p: ["items", 0, 1], si: "!" }]],
+  ],
+  "rich-text": [
+    [{ insert: "Hello" }, { insert: { image: "x" } }],
+    [{ retain: 5, attributes: { bold: true } }],
+    [[{ retain: 6 }, { insert: "!" }], [{ retain: 5, attributes: { color: "red" } }]],
+  ],
+};
+
+for (const type of ["json", "rich-text"]) for (const edits of [false, true]) {
+  test(`${type}: a damaged content is found by its hash and healed${edits ? ", what is done meanwhile stays" : ""}`, async () => {
+    const server = new TypedServer(seeded(8), type);
+    const [start, damage, operations] = DAMAGES[type];
+    const { handles: [ada, bob], views, end } = await crowd(server, 2);
+    ada.submit(start);
+    await settle(server, [ada, bob]);
+    // The fault: a push that only Bob gets, of something that nobody has done.
+    const [theirs] = [...server.connections].filter((one) => one.user === "user1");
+    const { history, content } = server.document("board");
+    server.push(theirs, "document:operation", { document: "board", revision: 2, operations: [{ client: "x", seq: 1, operation: damage }] });
+    await settle(server, [ada, bob]);
+    assert.notDeepEqual(bob.content, content);
+    history.push({ client: "x", seq: 1, operation: [] });
+    const [mine] = [...server.connections].filter((one) => one.user === "user0");
+    server.push(mine, "document:operation", { document: "board", revision: 2, operations: history.slice(1) });
+    const origins = [];
+    bob.on("change", ({ origin }) => origins.push(origin));
+    for (const operation of operations) {
+      ada.submit(operation);
+      await settle(server, [ada, bob]);
+    }
+    const hash = server.type.hash(server.document("board").content);
+    for (const one of [mine, theirs]) server.push(one, "document:operation", { document: "board", revision: 4, operations: [], hash });
+    if (edits) {
+      while (views[1].errors.length === 0) assert.ok(server.step());
+      bob.submit(operations[0]);
+    }
+    await settle(server, [ada, bob]);
+    const { content: ended } = server.document("board");
+    assert.deepEqual([ada.content, bob.content, views[1].content], [ended, ended, ended]);
+    assert.deepEqual(origins.filter((origin) => origin === "healed"), ["healed"]);
+    assert.deepEqual(views.map(({ errors, resets }) => [errors.map(({ code }) => code), resets]), [[[], []], [["diverged"], []]]);
+    const told = server.log.filter(({ data }) => data.diverged).map(({ data }) => data.diverged.revision);
+    assert.deepEqual(told, [4]);
+    end();
+  });
+}
+
+test("a hash that is wrong itself is not believed for ever", async () => {
+  const server = new TypedServer(seeded(9));
+  const { handles: [ada], views, end } = await crowd(server, 1);
+  ada.submit(DAMAGES.json[0]);
+  await settle(server, [ada]);
+  for (let round = 0; round < 6; round += 1) {
+    const [mine] = [...server.connections];
+    server.push(mine, "document:operation", { document: "board", revision: 1, operations: [], hash: 1 });
+    await settle(server, [ada]);
+  }
+  assert.equal(server.log.filter(({ data }) => data.diverged).length, 3);
+  assert.deepEqual(views[0].content, server.document("board").content);
+  end();
+});
+
 test("a history that is gone costs no edit", async () => {
   const server = new TypedServer(seeded(7));
   const { clients, handles: [ada, bob], views, end } = await crowd(server, 2);

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from syncline.client import BufferFull, Closed, RequestError, TypedDocument, connect
 from syncline.client.document_state import Request
-from syncline.client.typed_state import TypedState
+from syncline.client.documents import MOST_FALSE_ALARMS
+from syncline.client.typed_state import TypedState, Whole
 from syncline.core.errors import SynclineError, TooFarBehind
+from syncline.core.json_values import same_value
 from syncline.core.types import document_type, open_document
 from syncline.server.submission import Submission
-from tests.oracle.edits import random_edit
+from tests.oracle.edits import random_content, random_edit
 from tests.serving import serving, ws_url
 from tests.waiting import until
 
@@ -66,14 +68,15 @@ class Server:
         for desk in self.desks:
             self.join(desk)
 
-    def join(self, desk: Desk, whole: bool = False) -> None:
+    def join(self, desk: Desk, whole: Whole | None = None) -> None:
         desk.up.clear()
         desk.down.clear()
         state = desk.state
         state.detach()
         if not state.generation or whole:
             seq = self.document.last_seq(state.client)
-            changes, lost = state.start("g", self.document.revision, copy.deepcopy(self.document.content()), seq)
+            content = copy.deepcopy(self.document.content())
+            changes, lost = state.start("g", self.document.revision, content, seq, whole or "rebased")
             assert lost is None
             if desk.shown is None:
                 desk.shown = copy.deepcopy(state.content)
@@ -189,7 +192,7 @@ def test_a_lost_history_costs_no_edit(name: str, seed: random.Random) -> None:
     before = copy.deepcopy(server.document.content())
     edited = away.state.content
     server.desks.append(away)
-    server.join(away, whole=True)
+    server.join(away, "rebased")
     assert away.state.revision == server.document.revision
     if not server.document.revision:
         assert away.state.content == edited
@@ -197,6 +200,39 @@ def test_a_lost_history_costs_no_edit(name: str, seed: random.Random) -> None:
     assert all(desk.state.content == server.document.content() for desk in server.desks)
     if away.state.seq == 0:  # nothing of its own was left to do
         assert server.document.content() == before
+
+
+@every_type
+@given(st.integers(0, 2**32).map(random.Random))
+def test_a_content_that_is_not_the_servers_is_healed(name: str, seed: random.Random) -> None:
+    """A fault of the client, or of the memory it runs in: what its user sees is another content. What is done on it before the
+    server's has come is carried over."""
+    server = Server(name, seed)
+    for _ in range(20):
+        server.step()
+    server.settle()
+    kind, document = document_type(name), server.document
+    desk = seed.choice(server.desks)
+    state = desk.state
+    state._held = kind.parse_content(random_content(name, seed))
+    desk.shown = copy.deepcopy(state.content)
+    assert state.differs(document.revision, document.hash()) != same_value(state.content, document.content())
+    assert not state.differs(document.revision + 1, 0)
+    assert state.diverged() == {"revision": document.revision, "hash": kind.hash(state._held)}
+    state.detach()
+    server.desks.remove(desk)
+    for _ in range(seed.randrange(3)):
+        desk.mirror([state.edit(random_edit(name, seed, state.content))])
+        assert state.settled or not state.differs(document.revision, 0)  # that cannot be told now
+    for _ in range(seed.randrange(10)):
+        server.step()
+    server.settle()
+    server.desks.append(desk)
+    server.join(desk, "healed")
+    server.settle()
+    for one in server.desks:
+        assert one.state.content == document.content() == one.shown
+        assert not one.state.differs(document.revision, document.hash())
 
 
 def test_what_a_state_refuses() -> None:
@@ -271,6 +307,90 @@ async def test_callbacks_and_refusals(open_client: Open) -> None:
     assert error.value.code == "invalid_data"
     with pytest.raises(RequestError):
         await bob.document("list", type="rich-text")
+
+
+#: type -> what is there, what it becomes here by a fault, what the other one does until the next hash
+DAMAGES: dict[TypeName, tuple[Any, Any, list[Any]]] = {
+    "json": (
+        {"items": ["a", {"b": 1}], "n": 0},
+        {"items": ["a", {"b": 1.5}], "n": 0},
+        [[{"p": ["n"], "na": 1}], [{"p": ["items", 0, 1], "si": "!"}]],
+    ),
+    "rich-text": (
+        [{"insert": "Hello"}, {"insert": {"image": "x"}}],
+        [{"insert": "Hello", "attributes": {"bold": True}}, {"insert": {"image": "x"}}],
+        [[{"retain": 6}, {"insert": "!"}], [{"retain": 5, "attributes": {"color": "red"}}]],
+    ),
+}
+
+
+@every_type
+@pytest.mark.parametrize("edits", [False, True])
+async def test_a_damaged_content_is_healed(tmp_path: Path, name: TypeName, edits: bool) -> None:
+    start, damaged, operations = DAMAGES[name]
+    async with (
+        serving(tmp_path, documents={"hash_operations": 2}) as app,
+        await connect(ws_url(app), backoff=QUICK) as ada,
+        await connect(ws_url(app), backoff=QUICK) as bob,
+    ):
+        await ada.create_document("d", type=name, content=start)
+        mine, theirs = await ada.document("d", type=name), await bob.document("d", type=name)
+        kind = theirs._state.type
+        theirs._state._held = kind.parse_content(copy.deepcopy(damaged))
+        shown = copy.deepcopy(damaged)
+        origins: list[str] = []
+
+        def mirror(operation: Any, origin: str) -> None:
+            nonlocal shown
+            origins.append(origin)
+            content = kind.apply(kind.parse_content(copy.deepcopy(shown)), kind.parse(operation))
+            shown = copy.deepcopy(kind.show(content))
+
+        theirs.on_change(mirror)
+        for operation in operations:
+            mine.submit(operation)
+            await mine.settled()
+        if edits:  # while it is being healed
+            await until(lambda: theirs._whole == "healed" or theirs.healed == 1)
+            theirs.submit(operations[0])
+        await until(lambda: theirs.healed == 1)
+        content = await settle(mine, theirs)
+        assert shown == content
+        assert origins.count("healed") == 1 and "reset" not in origins
+        assert mine.healed == 0 and app.node.counters.divergence_claims == 1
+        assert not theirs.lost_work
+        if not edits:
+            assert origins == ["remote", "remote", "healed"]
+
+
+@every_type
+async def test_a_hash_that_is_wrong_itself_is_not_believed_for_ever(tmp_path: Path, name: TypeName) -> None:
+    async with (
+        serving(tmp_path, documents={"hash_operations": 1}) as app,
+        await connect(ws_url(app), backoff=QUICK) as ada,
+    ):
+        await ada.create_document("d", type=name, content=DAMAGES[name][0])
+        document = await ada.document("d", type=name)
+        document._state.type = WrongHash(document._state.type)
+        for _ in range(8):
+            document.submit(DAMAGES[name][2][0])
+            await document.settled()
+            await asyncio.sleep(0)
+        await until(lambda: document._state.attached)
+        assert app.node.counters.divergence_claims == MOST_FALSE_ALARMS and document.healed == 0
+
+
+class WrongHash:
+    """A type with another hash than the server's."""
+
+    def __init__(self, kind: Any) -> None:
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kind, name)
+
+    def hash(self, content: Any) -> int:
+        return int(self._kind.hash(content)) ^ 1
 
 
 @every_type

@@ -9,6 +9,7 @@ import pytest
 
 from syncline.core.errors import SynclineError
 from syncline.core.rich import Delta
+from tests.oracle.content_hash import rich_hash
 from tests.oracle.rich import plain, some_delta, some_document
 from tests.peers import Peers
 from tests.scale import seeds
@@ -40,6 +41,7 @@ def test_it_comes_to_the_same_ops(peers: Peers, seed: int) -> None:
             ("rich.parse", [*a, *b, *c]),
             ("rich.baseLength", a),
             ("rich.plain", base),
+            ("rich.hash", base),
         ]
         quills += [
             ("quill.compose", base, a),
@@ -58,11 +60,16 @@ def test_it_comes_to_the_same_ops(peers: Peers, seed: int) -> None:
             Delta([*a, *b, *c]).ops,
             first.base_length,
             document.text,
+            rich_hash(base),
         ]
     answers = peers.batch(calls)
     for call, got, expected in zip(calls, answers, ours, strict=True):
         assert plain(got) == plain(expected), call
-    theirs = [got for call, got in zip(calls, answers, strict=True) if call[0] not in ("rich.baseLength", "rich.plain")]
+    theirs = [
+        got
+        for call, got in zip(calls, answers, strict=True)
+        if call[0] not in ("rich.baseLength", "rich.plain", "rich.hash")
+    ]
     for call, got, expected in zip(quills, theirs, peers.batch(quills), strict=True):
         assert plain(got) == plain(expected), call
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import pickle
-import zlib
 from random import Random
 
 import pytest
@@ -16,6 +15,7 @@ from syncline.core.errors import SynclineError
 from syncline.core.rich import Delta
 from syncline.core.rich_text import RichText, live_rich_texts
 from syncline.core.types import document_type
+from tests.oracle.content_hash import rich_hash
 from tests.oracle.rich import some_attributes, some_delta, some_document
 from tests.scale import seeds
 
@@ -45,7 +45,7 @@ def test_it_follows(random: Random) -> None:
         document = after
     start = random.randrange(len(content) + 1)
     assert RichText.decode(content.encode()).document() == document
-    assert content.hash() == zlib.crc32(document.text.encode("utf-16-le"))
+    assert content.hash() == rich_hash(document.ops)
     try:
         rest = content.slice(start, len(content))
     except SynclineError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +14,10 @@ from syncline.core import json0
 from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.typed_document import TypedEntry
-from syncline.core.types import document_type, open_document
+from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
+from syncline.server import document_hashes
 from syncline.server.app import App
+from syncline.server.seams import Turn, Unavailable
 from tests.serving import Serve
 from tests.waiting import until
 
@@ -107,7 +111,8 @@ async def test_two_edit_json_and_the_server_starts_again(serve: Serve, backend: 
         back = await ada.call(
             "document:join", document="d", client="a2", revision=1, generation=state["generation"], pending=[]
         )
-        assert back["text"] is None and "content" not in back and "hash" not in back
+        assert back["text"] is None and "content" not in back
+        assert back["hash"] == shown.type.hash(shown.held)
         assert [entry["client"] for entry in back["operations"]] == ["b"]
         await submit(ada, "d", 1, 2, [{"p": ["items", 2, 0], "si": "number "}])
         shown.take(await ada.push("document:operation"))
@@ -129,8 +134,8 @@ async def test_two_edit_rich_text_and_the_server_starts_again(serve: Serve, back
             assert cursor["cursors"] == [{"client": "b", "anchor": 5, "head": 6}]
             await submit(ada, "d", 2, 1, [{"retain": 5, "attributes": {"bold": True}}])
             push = await ada.push("document:operation", revision=2)
-            assert push["hash"] == shown.type.hash(shown.held)
             shown.take(push)
+            assert push["hash"] == shown.type.hash(shown.held)
             # Later at the same place, and formatting what was formatted: the one that arrives wins.
             edit = [{"insert": "Oh "}, {"retain": 5, "attributes": {"bold": None, "italic": True}}, {"delete": 1}]
             await submit(bob, "d", 1, 1, edit)
@@ -150,6 +155,138 @@ async def test_two_edit_rich_text_and_the_server_starts_again(serve: Serve, back
         await submit(ada, "d", 1, 3, [{"retain": 8}, {"insert": "!"}])
         shown.take(await ada.push("document:operation"))
         assert shown.content[-1] == {"insert": "!"}
+
+
+@pytest.mark.parametrize("name", ["json", "rich-text"])
+async def test_hashes_are_told_now_and_then(serve: Serve, name: str) -> None:
+    edits = {
+        "json": [[{"p": [], "od": None, "oi": {"n": 0.5}}], *[[{"p": ["n"], "od": 0, "oi": at}] for at in range(4)]],
+        "rich-text": [[{"insert": "x"}], *[[{"retain": 1, "attributes": {"size": at}}] for at in range(4)]],
+    }[name]
+    async with serve(documents={"hash_operations": 2}) as app, dial(app.url, name="Ada") as ada:
+        shown = Shown(await ada.call("document:join", document="d", client="a", type=name))
+        hashes = {}
+        for revision, edit in enumerate(edits):
+            await submit(ada, "d", revision + 1, revision, edit)
+            push = await ada.push("document:operation", revision=revision + 1)
+            shown.take(push)
+            if "hash" in push:
+                hashes[revision + 1] = push["hash"]
+                assert push["hash"] == shown.type.hash(shown.held)
+        assert [*hashes] == [2, 4] and len({*hashes.values()}) == 2
+    async with serve(documents={"hash_operations": 0}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="e", client="a", type=name)
+        await submit(ada, "e", 1, 0, edits[0])
+        assert "hash" not in await ada.push("document:operation")
+
+
+async def test_the_larger_the_content_the_rarer_the_hash(serve: Serve) -> None:
+    async with serve(documents={"hash_operations": 1}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:create", document="d", type="json", content={"n": 0, "s": "x" * 5000})
+        await ada.call("document:join", document="d", client="a")
+        told = []
+        for revision in range(60):
+            await submit(ada, "d", revision + 1, revision, [{"p": ["n"], "na": 1}])
+            if "hash" in await ada.push("document:operation", revision=revision + 1):
+                told.append(revision + 1)
+        assert told == [25, 50]  # 5,000 characters are about 50 us
+
+
+class Held(JsonType):
+    """Its hash takes until somebody says so."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.began = threading.Event()
+
+    def hash_labour(self, content: Any, size: int) -> int:
+        return 10_000
+
+    def hashing(self, content: Any) -> Generator[None, None, int]:
+        self.began.set()
+        while not self.go.wait(0.01):
+            yield
+        return self.hash(content)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    kind = Held()
+    monkeypatch.setitem(DOCUMENT_TYPES, "json", kind)
+    monkeypatch.setattr(document_hashes, "SHARE", 100_000)
+    return kind
+
+
+async def test_a_long_hash_is_taken_beside_the_loop_while_its_document_waits(serve: Serve, held: Held) -> None:
+    async with serve(documents={"hash_operations": 1}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob", codec="msgpack") as bob:
+            shown = Shown(await ada.call("document:join", document="d", client="a", type="json"))
+            await bob.call("document:join", document="d", client="b")
+            await submit(ada, "d", 1, 0, [{"p": [], "od": None, "oi": {"n": 0}}])
+            push = await ada.push("document:operation")
+            assert "hash" not in push
+            shown.take(push)
+            await until(held.began.is_set)
+            await submit(ada, "d", 2, 1, [{"p": ["n"], "na": 1}])
+            await ada.call("document:cursor", document="d", revision=1, anchor=None, head=None)
+            # The node goes on, also for who joins this document.
+            state = await state_of(app, "d")
+            assert (state["revision"], state["content"]) == (1, {"n": 0}) and "hash" not in state
+            held.go.set()
+            for client in (ada, bob):
+                if client is bob:
+                    await client.push("document:operation", revision=1)
+                told = await client.push("document:operation")
+                assert told == {"document": "d", "revision": 1, "operations": [], "hash": held.hash({"n": 0})}
+                assert (await client.push("document:operation"))["revision"] == 2
+
+
+async def test_a_document_that_is_dropped_while_its_hash_is_taken(serve: Serve, held: Held) -> None:
+    async with serve(documents={"hash_operations": 1}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a", type="json")
+        await submit(ada, "d", 1, 0, [{"p": [], "od": None, "oi": 1}])
+        await until(held.began.is_set)
+        [live] = app.node.documents.live.values()
+        asked = asyncio.ensure_future(live.hashes.get())
+        app.node.documents.drop(live, "for a test")
+        await ada.push("document:resync")
+        with pytest.raises(Unavailable):
+            await asked
+        with pytest.raises(Unavailable):
+            await live.hashes.get()
+        held.go.set()
+        assert (await state_of(app, "d"))["content"] == 1
+
+
+@pytest.mark.parametrize("name", ["json", "rich-text"])
+async def test_a_content_that_is_not_what_its_log_says_is_the_alarm(serve: Serve, name: str) -> None:
+    kind = document_type(name)
+    first, other = {
+        "json": ([{"p": [], "od": None, "oi": [1.5]}], [{"p": [], "od": None, "oi": [1]}]),
+        "rich-text": ([{"insert": "x"}], [{"insert": "x", "attributes": {"bold": True}}]),
+    }[name]
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a", type=name)
+        await submit(ada, "d", 1, 0, first)
+        await ada.push("document:operation")
+        load = app.node.store.load_document
+        body = kind.encode_entries([TypedEntry(kind, "a", ada.user, 1, kind.parse(other))])
+        loads = 0
+
+        async def logged(*args: Any) -> Any:
+            nonlocal loads
+            loads += 1
+            found = await load(*args)
+            return found if found is None or loads < 2 else replace(found, turns=[Turn(0, 1, body, 1.0)])
+
+        app.node.store.load_document = logged  # type: ignore[method-assign, assignment]
+        await ada.call("document:join", document="d", client="a", diverged={"revision": 1, "hash": 1})
+        await until(lambda: loads == 1 and not app.node.divergences._looking)
+        assert app.node.counters.divergences == 0
+        await ada.call("document:join", document="d", client="a", diverged={"revision": 1, "hash": 1})
+        await ada.push("document:resync", document="d")
+        assert app.node.counters.divergences == 1
+        assert (await state_of(app, "d"))["content"] == kind.show(kind.apply(kind.empty(), kind.parse(other)))
 
 
 REFUSED: list[tuple[Any, str]] = [

@@ -6,6 +6,8 @@
  * they are made; `apply` copies what lies on the path.
  */
 
+import { contentHash } from "./syncline-hash.js";
+
 const MOST_COMPONENTS = 1000;
 const MOST_LEVELS = 64;
 const LONGEST_KEY = 1024;
@@ -539,6 +541,7 @@ export const json = {
   transform,
   invert,
   diff,
+  hash: contentHash,
   split,
   isIdentity: (operation) => operation.length === 0,
 };

@@ -10,6 +10,7 @@
  * The rules are those of quill-delta 5 and the server's (src/core/rich.pyx): all must come to the same ops.
  */
 
+import { richHash } from "./syncline-hash.js";
 import { ot } from "./syncline-ot.js";
 
 const MOST = 2 ** 31 - 1;
@@ -439,5 +440,6 @@ export const richText = Object.freeze({
   /** A new document. */
   empty: () => [],
   isIdentity: (operation) => operation.length === 0,
+  hash: (document) => richHash(document, plain(document)),
   apply, baseLength, compose, diff, invert, length, mapPosition, parse, parseContent, plain, transform,
 });

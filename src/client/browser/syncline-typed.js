@@ -6,7 +6,7 @@
  * One operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo waits for
  * its turn behind that. The server puts an arriving operation to the left of its history, so here one's own win ties
  * ("left"). The same as src/client/typed_state.py.
- * `type` says what operations are: {name, empty, parse, parseContent, resolve, apply, compose, transform, invert, diff,
+ * `type` says what operations are: {name, empty, parse, parseContent, hash, resolve, apply, compose, transform, invert, diff,
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
@@ -48,11 +48,12 @@ const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
+const MOST_FALSE_ALARMS = 3;
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
 /**
  * A document of a type in TYPES. Events: `change` ({operation, origin: local | remote | undo | redo | restore | refused |
- * rebased | reset}), `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}), `reset`
+ * rebased | healed | reset}), `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}), `reset`
  * ({reason, unsent}), `state`, `error`.
  */
 export class TypedHandle extends Joined {
@@ -66,7 +67,8 @@ export class TypedHandle extends Joined {
   #steps = "0 0"; // as they were told last
   #size = 0; // of what waits, at most
   #seq = 0;
-  #whole = false; // the next join asks for the content
+  #whole = null; // the next join asks for the content; this is why: "healed" or "rebased"
+  #falseAlarms = 0; // hashes that differed although the content was the same
   #scheduled = false;
 
   /** @internal */
@@ -241,13 +243,14 @@ export class TypedHandle extends Joined {
   _join(resolve, reject) {
     const data = { document: this.name, type: this.type.name, client: this.id };
     if (this.#flight) this.#flight.sent = false;
-    if (this.generation !== null && !this.#whole) Object.assign(data, { revision: this.revision, generation: this.generation });
+    if (this.generation !== null && this.#whole === null) Object.assign(data, { revision: this.revision, generation: this.generation });
+    else if (this.#whole === "healed") data.diverged = this.#diverged();
     this.client._ask("document:join", data, resolve, reject);
   }
 
   _mendJoin({ code }) {
-    if (!LOST_HISTORY.has(code) || this.#whole || this.generation === null) return false;
-    this.#whole = true;
+    if (!LOST_HISTORY.has(code) || this.#whole !== null || this.generation === null) return false;
+    this.#whole = "rebased";
     return true;
   }
 
@@ -259,7 +262,7 @@ export class TypedHandle extends Joined {
     if (answer.operations === null) this.#load(answer);
     else {
       const joining = this._joining;
-      this.#operations(answer.revision, answer.operations);
+      this.#operations(answer.revision, answer.operations, answer.hash);
       if (this._joining !== joining) return; // a difference was found: another join is under way
       if (this.#flight && this.#flight.seq <= answer.seq) {
         // It is committed. A long list goes on in pushes: then it is among those.
@@ -275,9 +278,11 @@ export class TypedHandle extends Joined {
 
   /** A whole content. One of the same history: what waits is carried over by the difference. */
   #load({ content, revision, generation, seq }) {
-    this.#whole = false;
+    const whole = this.#whole;
+    this.#whole = null;
     const fresh = this.type.parseContent(content);
     const again = generation === this.generation;
+    const healing = again && whole === "healed";
     let own = [this.#flight?.item, ...this.#queue].filter((item) => item);
     let news = null;
     let lost = null;
@@ -288,8 +293,9 @@ export class TypedHandle extends Joined {
         if (item.operation) this.#confirmed = this.type.apply(this.#confirmed, item.operation);
         else this.#finish(item, true);
       }
-      if (again && own.length) {
-        const [moved, passed] = this.#over(own, this.type.diff(this.#confirmed, fresh));
+      if (again && (own.length || healing)) {
+        const before = own.some((item) => item.operation) ? this.#confirmed : this.#content;
+        const [moved, passed] = this.#over(own, this.type.diff(before, fresh));
         this.#content = this.type.apply(this.#content, passed);
         [own, news] = [moved, passed];
       }
@@ -307,7 +313,9 @@ export class TypedHandle extends Joined {
     this.#seq = Math.max(seq, again ? this.#seq : 0);
     this.#flight = null;
     this.#queue = this.#joined(own);
-    this._emit("change", news === null ? { operation: null, origin: "reset" } : { operation: news, origin: "rebased" });
+    const changed = news === null || !healing || !this.type.isIdentity(news);
+    if (healing) this.#falseAlarms = changed ? 0 : this.#falseAlarms + 1;
+    if (changed) this._emit("change", news === null ? { operation: null, origin: "reset" } : { operation: news, origin: whole ?? "rebased" });
     if (lost?.length) this._emit("reset", { reason: "the document was created anew", unsent: lost });
   }
 
@@ -337,7 +345,7 @@ export class TypedHandle extends Joined {
   // What the server says -------------------------------------------------------------------------------------------
   _push(event, data) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this.#operations(data.revision, data.operations);
+    if (event === "document:operation") this.#operations(data.revision, data.operations, data.hash);
     else if (event === "document:resync") this._attach();
     else if (event === "document:ack") {
       if (data.revision <= this.revision && this.#flight?.seq === data.seq) this.#reload("an operation was committed unnoticed");
@@ -348,7 +356,7 @@ export class TypedHandle extends Joined {
     }
   }
 
-  #operations(revision, entries) {
+  #operations(revision, entries, hash) {
     const settled = this.settled;
     let number = revision - entries.length;
     try {
@@ -375,7 +383,21 @@ export class TypedHandle extends Joined {
     }
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
+    if (hash !== undefined && this.#falseAlarms < MOST_FALSE_ALARMS && this.#differs(revision, hash)) {
+      this.#reload(`the content of revision ${revision} is not the server's`);
+    }
     this.#flush();
+  }
+
+  /** Whether the content here is another one than the server's at `revision`; false while that cannot be told. */
+  #differs(revision, hash) {
+    return this.settled && revision === this.revision && this.type.hash(this.#content) !== hash;
+  }
+
+  /** What to tell the server then. */
+  #diverged() {
+    if (this.settled) this.#confirmed = this.#content; // what is healed is what the user sees
+    return { revision: this.revision, hash: this.type.hash(this.#confirmed) };
   }
 
   #arrive(operation, origin) {
@@ -391,7 +413,7 @@ export class TypedHandle extends Joined {
 
   /** What is here is not what the server has: take its content. What was done here stays. */
   #reload(reason) {
-    this.#whole = true;
+    this.#whole = "healed";
     this._emit("error", new SynclineError("diverged", reason));
     this._attach();
   }

@@ -46,6 +46,8 @@ export const json: {
   readonly transform: (operation: JsonOperation, other: JsonOperation, side: Side) => JsonOperation;
   readonly invert: (operation: JsonOperation, content: Json) => JsonOperation;
   readonly diff: (before: Json, after: Json) => JsonOperation;
+  /** What the server's `hash` is compared with (docs/protocol.md, "Hash and healing"). */
+  readonly hash: (content: Json) => number;
   /** What may be submitted in one go, and the rest. */
   readonly split: (operation: JsonOperation) => [first: JsonOperation, rest: JsonOperation | null];
   readonly isIdentity: (operation: JsonOperation) => boolean;
@@ -71,6 +73,8 @@ export const richText: {
   /** What makes `after` of `before`: one splice of the content, and formats. */
   readonly diff: (before: Delta, after: Delta) => Delta;
   readonly empty: () => Delta;
+  /** What the server's `hash` is compared with (docs/protocol.md, "Hash and healing"). */
+  readonly hash: (document: Delta) => number;
   readonly invert: (operation: Delta, document: Delta) => Delta;
   readonly isIdentity: (operation: Delta) => boolean;
   readonly length: (document: Delta) => number;
@@ -429,7 +433,7 @@ export type DocumentTypes = {
 
 export type TypedEvents<Name extends keyof DocumentTypes = "json"> = {
   /** `operation` is null for `reset`: all of the content may be another. */
-  change: { operation: DocumentTypes[Name]["operation"] | null; origin: Exclude<Origin, "healed"> };
+  change: { operation: DocumentTypes[Name]["operation"] | null; origin: Origin };
   collaborators: Map<string, Collaborator>;
   /** Whether the server has every edit. */
   settled: boolean;
