@@ -208,7 +208,7 @@ class Editor:
         except (Diverged, SynclineError):
             self._diverged()
             return
-        if hashed is not None and state.differs(revision, hashed):
+        if hashed is not None and state.same(revision, hashed) is False:
             self._diverged()
 
     def _told(self, operation: Operation, now: float) -> None:

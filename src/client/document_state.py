@@ -470,12 +470,12 @@ class DocumentState:
             self.holding = holding
         return changes
 
-    def differs(self, revision: int, hash: int) -> bool:
-        """Whether the text here is another one than the server's at ``revision``. False, too, when that cannot be told
-        because edits or what arrived are on their way. O(n)."""
+    def same(self, revision: int, hash: int) -> bool | None:
+        """Whether the text here is the server's at ``revision``; None when that cannot be told because edits or what arrived are
+        on their way. O(n)."""
         if not self.settled or self.held or self.arrived or revision != self.revision:
-            return False
-        return checksum(str(self._view)) != hash
+            return None
+        return checksum(str(self._view)) == hash
 
     def diverged(self) -> dict[str, int]:
         """What to tell the server when it turned out that the text here is another one. ``adopt`` its text then."""

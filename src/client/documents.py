@@ -50,7 +50,8 @@ PASSING = frozenset(
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the texts.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
-MOST_FALSE_ALARMS = 3
+#: So often in a row the text is found not to be the server's; then its hashes are believed no more.
+MOST_ALARMS = 3
 
 
 class Rebased(NamedTuple):
@@ -98,7 +99,7 @@ class Document(Steps):
         self._cursor_changed = False
         self._flushing = False
         self._whole: Origin | None = None  # a join has to ask for the text; this is why
-        self._false_alarms = 0  # hashes that differed although the text was the same
+        self._alarms = 0  # times in a row that the text was not the server's
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
         self._joins = 0  # sent so far
@@ -452,10 +453,8 @@ class Document(Steps):
                 log.error("document %r: %s", self.name, error)
             else:
                 self._finish()
-                if origin == "healed":
-                    self._count_healed(before != state.text)
-                elif any(change.origin == "healed" for change in changes):
-                    self._count_healed(True)  # in what was held; the server's text is here
+                if any(change.origin == "healed" for change in changes):
+                    self._count_healed()
                 self._changed(changes)
                 if origin == "rebased":
                     log.warning("document %r: the history since the last visit is gone; edits were rebased", self.name)
@@ -468,13 +467,9 @@ class Document(Steps):
         if lost is not None:
             self._lose(lost)
 
-    def _count_healed(self, changed: bool) -> None:
-        if changed:
-            self.healed += 1
-            self._false_alarms = 0
-            log.error("document %r was another text than the server's; it was healed", self.name)
-        else:
-            self._false_alarms += 1
+    def _count_healed(self) -> None:
+        self.healed += 1
+        log.error("document %r was another text than the server's; it was healed", self.name)
 
     def _lose(self, lost: LostWork) -> None:
         self.lost_work.append(lost)
@@ -545,9 +540,12 @@ class Document(Steps):
             if at <= state.revision:
                 del self._late_cursors[client]
                 state.place_cursor(client, anchor, head)
-        if hash is not None and self._false_alarms < MOST_FALSE_ALARMS and state.differs(revision, hash):
+        same = None if hash is None or self._alarms >= MOST_ALARMS else state.same(revision, hash)
+        if same is False:
             log.error("document %r: the text of revision %d is not the server's", self.name, revision)
             self._heal()
+        elif same:
+            self._alarms = 0
 
     def _diverged(self, error: Diverged) -> None:
         log.error("document %r is loaded anew: %s", self.name, error)
@@ -556,12 +554,17 @@ class Document(Steps):
     def _tell_healed(self, changes: list[Change]) -> None:
         """Where the view was not what it had to be: the server is told."""
         if any(change.origin == "healed" for change in changes):
-            self._count_healed(True)
+            self._count_healed()
             self._heal()
 
     def _heal(self) -> None:
         self._whole = "healed"
-        self._rejoin()
+        self._alarms += 1
+        if self._alarms > MOST_ALARMS:  # it does not help: no faster than the server can bear
+            self._state.detach()
+            self._client.later(self._rejoin, self._alarms - MOST_ALARMS)
+        else:
+            self._rejoin()
 
     def _refused(self, seq: int, code: str, message: str) -> None:
         state = self._state

@@ -14,7 +14,7 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .callbacks import Callbacks
 from .document_state import Request
-from .documents import LOST_HISTORY, MOST_FALSE_ALARMS, PASSING, REFUSALS
+from .documents import LOST_HISTORY, MOST_ALARMS, PASSING, REFUSALS
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
 from .steps import UNDECIDED, Steps
 from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState, Whole
@@ -47,7 +47,7 @@ class TypedDocument(Steps):
         Steps.__init__(self, self._state)
         self._people: dict[str, dict[str, Any]] = {}
         self._whole: Whole | None = None  # a join has to ask for the content; this is why
-        self._false_alarms = 0  # hashes that differed although the content was the same
+        self._alarms = 0  # times in a row that the content was not the server's
         self._flushing = False
         self._failures = 0
         self._joins = 0
@@ -225,8 +225,9 @@ class TypedDocument(Steps):
             changes, lost = state.start(
                 result["generation"], result["revision"], result["content"], result["seq"], whole
             )
-            if again and whole == "healed":
-                self._count_healed(bool(changes))
+            if again and whole == "healed" and changes:
+                self.healed += 1
+                log.error("document %r was another content than the server's; it was healed", self.name)
             self._changed(changes)
             if lost is not None:
                 self.lost_work.append(lost)
@@ -277,17 +278,14 @@ class TypedDocument(Steps):
         elif event == "document:collaborator_left":
             self._people.pop(data["client"], None)
 
-    def _count_healed(self, changed: bool) -> None:
-        if changed:
-            self.healed += 1
-            self._false_alarms = 0
-            log.error("document %r was another content than the server's; it was healed", self.name)
-        else:
-            self._false_alarms += 1
-
     def _heal(self) -> None:
         self._whole = "healed"
-        self._rejoin()
+        self._alarms += 1
+        if self._alarms > MOST_ALARMS:  # it does not help: no faster than the server can bear
+            self._state.detach()
+            self._client.later(self._rejoin, self._alarms - MOST_ALARMS)
+        else:
+            self._rejoin()
 
     def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
         number = revision - len(entries)
@@ -297,9 +295,12 @@ class TypedDocument(Steps):
                 return
             kind = entry.get("kind", "edit")
             self._changed(self._state.receive(number, entry["client"], entry["seq"], entry["operation"], kind))
-        if hash is not None and self._false_alarms < MOST_FALSE_ALARMS and self._state.differs(revision, hash):
+        same = None if hash is None or self._alarms >= MOST_ALARMS else self._state.same(revision, hash)
+        if same is False:
             log.error("document %r: the content of revision %d is not the server's", self.name, revision)
             self._heal()
+        elif same:
+            self._alarms = 0
 
     def _refused(self, seq: int, code: str, message: str) -> None:
         state = self._state

@@ -12,6 +12,7 @@ left of what comes in.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
 from ..core.document_type import DocumentType
@@ -23,6 +24,9 @@ from .errors import BufferFull, Diverged
 TypedOrigin = Literal["local", "remote", "refused", "reset", "rebased", "healed", "undo", "redo", "restore"]
 #: Why the whole content is asked for.
 Whole = Literal["rebased", "healed"]
+
+#: What does not fit, or meets a content that something else has damaged.
+UNFIT = (SynclineError, TypeError, ValueError, LookupError, RecursionError)
 
 #: Requests that may wait: a key held down is not to fill the memory.
 _MOST_REQUESTS = 1000
@@ -175,14 +179,16 @@ class TypedState:
                     else:
                         self._confirmed = self.type.apply(self._confirmed, committed)
                 if pending or why == "healed":
-                    edited = any(not isinstance(item, Request) for item in pending)
-                    news = self.type.diff(self._confirmed if edited else self._held, content)
-                    pending, news = self._over(pending, news)
-                    self._held = self.type.apply(self._held, news)
+                    pending, news = self._over(pending, self.type.diff(self._confirmed, content))
+                    if why == "healed":  # what is seen need not be what it had to be
+                        view = self._view_of(value, pending)
+                        news, self._held = self.type.diff(self._held, view), view
+                    else:
+                        self._held = self.type.apply(self._held, news)
                     if why == "rebased" or not self.type.is_identity(news):
                         changes.append(TypedChange(self.type.describe(news), why))
                     carried = True
-            except SynclineError:
+            except UNFIT:
                 lost = self._lost(pending)
         else:
             lost = self._lost(pending)
@@ -198,16 +204,34 @@ class TypedState:
         self._sent = False
         return changes, lost
 
-    def differs(self, revision: int, hash: int) -> bool:
-        """Whether the content here is another one than the server's at ``revision``. False, too, when that cannot be told because
-        edits are on their way. O(content)."""
-        return self.settled and revision == self.revision and self.type.hash(self._held) != hash
+    def _view_of(self, value: Any, pending: list[Any]) -> Any:
+        """The server's content with what it does not have yet."""
+        view = self.type.parse_content(value, trusted=True)
+        for item in pending:
+            if not isinstance(item, Request):
+                view = self.type.apply(view, item)
+        return view
+
+    def same(self, revision: int, hash: int) -> bool | None:
+        """Whether the content here is the server's at ``revision``; None when that cannot be told because edits are on their way.
+        O(content)."""
+        if not self.settled or revision != self.revision:
+            return None
+        return self._hash(self._held) == hash
+
+    def _hash(self, content: Any) -> int:
+        """0 for what has none because it is no content."""
+        try:
+            return self.type.hash(content)
+        except UNFIT:
+            return 0
 
     def diverged(self) -> dict[str, int]:
         """What to tell the server when it turned out that the content here is another one. ``start`` with its content then."""
         if self.settled:  # what is healed is what the user sees
-            self._confirmed = self.type.parse_content(self.content, trusted=True)
-        return {"revision": self.revision, "hash": self.type.hash(self._confirmed)}
+            with suppress(*UNFIT):
+                self._confirmed = self.type.parse_content(self.content, trusted=True)
+        return {"revision": self.revision, "hash": self._hash(self._confirmed)}
 
     def _lost(self, pending: list[Any]) -> LostContent | None:
         operations = [self.type.describe(item) for item in pending if not isinstance(item, Request)]
@@ -242,7 +266,7 @@ class TypedState:
                 if kind == "edit":
                     return []
             return self._arrive(operation, kind if own and kind != "edit" else "remote")
-        except SynclineError as error:
+        except UNFIT as error:
             raise Diverged(f"revision {revision} does not fit: {error}") from error
 
     def _acknowledge(self, operation: Any, kind: Kind) -> None:
@@ -296,5 +320,5 @@ class TypedState:
             return []
         try:
             return self._arrive(self.type.invert(in_flight, self._confirmed), "refused")
-        except SynclineError as error:
+        except UNFIT as error:
             raise Diverged(f"refused operation {seq} does not fit the content here: {error}") from error

@@ -21,5 +21,5 @@ class ContentHasher:
     def value(self) -> int:
         """The hash, once it is ``done``."""
     def __init__(self, value: Any) -> None: ...
-    def work(self, values: int) -> bool:
-        """Looks at so many values; whether it is done. Raises as ``content_hash``."""
+    def work(self, labour: int) -> bool:
+        """Goes on; whether it is done. Each value is one, and so are 64 characters of a string. Raises as ``content_hash``."""

@@ -31,6 +31,9 @@ from syncline.core.crc cimport crc_cells
 cdef enum:
     CELLS = 2048
 
+# Of a string, they take about as long as a value.
+cdef Py_ssize_t CHARACTERS = 64
+
 # Strings from here on let other threads run meanwhile.
 cdef Py_ssize_t LONG = 1 << 16
 
@@ -77,7 +80,7 @@ cdef uint32_t crc_of(int kind, const void *data, Py_ssize_t length) noexcept nog
     return crc
 
 
-cdef uint32_t hash_string(str text) noexcept:  # reads the text
+cdef uint32_t hash_string(str text) noexcept:  # reads the text, which the caller holds
     cdef int kind = PyUnicode_KIND(text)
     cdef const void *data = PyUnicode_DATA(text)
     cdef Py_ssize_t length = PyUnicode_GET_LENGTH(text)
@@ -88,6 +91,55 @@ cdef uint32_t hash_string(str text) noexcept:  # reads the text
         with nogil:
             crc = crc_of(kind, data, length)
     return mix(crc ^ 5)
+
+
+cdef bint is_container(object value) noexcept:  # looks at its type
+    return type(value) is list or type(value) is dict
+
+
+cdef uint32_t hash_scalar(object value) except? 0:
+    if type(value) is str:
+        return hash_string(<str>value)
+    if value is None:
+        return mix(1)
+    if type(value) is bool:
+        return mix(3 if value else 2)
+    if type(value) is int or type(value) is float:
+        return hash_number(<double>value)
+    raise TypeError("a value that JSON does not have")
+
+
+@cython.overflowcheck(False)  # wraps on purpose
+cdef uint32_t hash_within(object value, int levels) except? 0:
+    """With at most so many levels below it."""
+    cdef uint32_t state = 0, name
+    cdef Py_ssize_t at = 0
+    cdef PyObject *key
+    cdef PyObject *inner
+    cdef object held, held_key
+    if not is_container(value):
+        return hash_scalar(value)
+    if levels == 0:
+        raise ValueError(f"nested more than {MAX_LEVELS} levels deep")
+    if type(value) is list:
+        while at < PyList_GET_SIZE(value):
+            held = <object>PyList_GET_ITEM(value, at)
+            state = mix(state ^ hash_within(held, levels - 1))
+            at += 1
+        return mix(state ^ 6)
+    while PyDict_Next(value, &at, &key, &inner):
+        held_key, held = <object>key, <object>inner
+        name = hash_string(<str?>held_key)
+        state += mix(31 * name + hash_within(held, levels - 1))
+    return mix(state ^ 7)
+
+
+cdef uint32_t hash_value(object value) except? 0:
+    return hash_within(value, MAX_LEVELS)
+
+
+def content_hash(value):
+    return hash_value(value)
 
 
 cdef struct Level:
@@ -114,9 +166,10 @@ cdef class ContentHasher:
     cdef readonly bint done
     cdef readonly uint32_t value
 
-    def __cinit__(self):
+    def __cinit__(self, value):
         global live
         live += 1
+        self.enter(value)
 
     def __dealloc__(self):
         global live
@@ -125,23 +178,10 @@ cdef class ContentHasher:
             self.depth -= 1
             Py_DECREF(<object>self.levels[self.depth].container)
 
-    def __init__(self, value):
-        if self.depth or self.done:
-            raise TypeError("a hasher has one value")
-        self.enter(value)
-
     cdef int enter(self, object value) except -1:
         """Takes up a value: its hash is known at once, or it is a container that is looked into next."""
-        if type(value) is str:
-            return self.told(hash_string(<str>value))
-        if value is None:
-            return self.told(mix(1))
-        if type(value) is bool:
-            return self.told(mix(3 if value else 2))
-        if type(value) is int or type(value) is float:
-            return self.told(hash_number(<double>value))
-        if type(value) is not list and type(value) is not dict:
-            raise TypeError("a value that JSON does not have")
+        if not is_container(value):
+            return self.told(hash_scalar(value))
         if self.depth == MAX_LEVELS:
             raise ValueError(f"nested more than {MAX_LEVELS} levels deep")
         Py_INCREF(value)
@@ -164,26 +204,30 @@ cdef class ContentHasher:
             level.state += mix(31 * level.key + hashed)
         return 0
 
-    def work(self, int64_t values):
-        """Looks at so many values; whether the hash is known. O(them and their strings)."""
+    def work(self, int64_t labour):
+        """Goes on; whether the hash is known. O(labour): a value is one, and so are CHARACTERS of a string."""
         cdef Level *level
         cdef PyObject *key
         cdef PyObject *inner
-        cdef object ended
+        cdef object held, held_key, ended
         cdef uint32_t state
-        while not self.done and values > 0:
-            values -= 1
+        while not self.done and labour > 0:
+            labour -= 1
             level = &self.levels[self.depth - 1]
             if type(<object>level.container) is list:
                 if level.at < PyList_GET_SIZE(<object>level.container):
+                    held = <object>PyList_GET_ITEM(<object>level.container, level.at)
                     level.at += 1
-                    self.enter(<object>PyList_GET_ITEM(<object>level.container, level.at - 1))
+                    labour -= length_of(held) // CHARACTERS
+                    self.enter(held)
                     continue
                 state = mix(level.state ^ 6)
             else:
                 if PyDict_Next(<object>level.container, &level.at, &key, &inner):
-                    level.key = hash_string(<str?><object>key)
-                    self.enter(<object>inner)
+                    held_key, held = <object>key, <object>inner
+                    labour -= (length_of(held_key) + length_of(held)) // CHARACTERS
+                    level.key = hash_string(<str?>held_key)
+                    self.enter(held)
                     continue
                 state = mix(level.state ^ 7)
             ended = <object>level.container
@@ -193,15 +237,5 @@ cdef class ContentHasher:
         return self.done
 
 
-cdef uint32_t hash_value(object value) except? 0:
-    cdef ContentHasher hasher
-    if type(value) is str:
-        return hash_string(<str>value)
-    hasher = ContentHasher(value)
-    while not hasher.work(1 << 40):
-        pass
-    return hasher.value
-
-
-def content_hash(value):
-    return hash_value(value)
+cdef Py_ssize_t length_of(object value) noexcept:  # reads a field
+    return PyUnicode_GET_LENGTH(value) if type(value) is str else 0

@@ -48,7 +48,7 @@ class Document(Window):
         """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text), in chunks O(edited ones)."""
     def hashing(self) -> Generator[None, None, int]:
         """As documents of other types have it."""
-    def quick_hash(self) -> int | None:
+    def quick_hash(self, most: int = 0) -> int | None:
         """As documents of other types have it; always the hash."""
     @property
     def hash_labour(self) -> int: ...

@@ -394,7 +394,7 @@ cdef class Document(Window):
         yield from ()
         return self.body.hash()
 
-    def quick_hash(self):
+    def quick_hash(self, int64_t most=0):
         """As documents of other types have it; always the hash: chunks know theirs."""
         return self.body.hash()
 

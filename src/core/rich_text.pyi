@@ -30,6 +30,9 @@ class RichText:
         """
     def hashing(self) -> Generator[None, None, int]:
         """The same in steps; it must stay as it is meanwhile."""
+    @property
+    def hash_labour(self) -> int:
+        """About how many microseconds ``hash`` takes beside the text's. O(1)."""
     def apply(self, delta: Delta) -> None:
         """All or nothing. Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
         O(what it deletes or formats + ops * search), and what the plain text takes. A search is over runs / 128 blocks

@@ -54,7 +54,7 @@ class RichType(DocumentType[RichText, Delta]):
         return content.hashing()
 
     def hash_labour(self, content: RichText, size: int) -> int:
-        return (size - len(content)) // 50  # the text knows its own, about
+        return content.hash_labour
 
     def parse(self, value: object) -> Delta:
         return Delta.parse(value)
@@ -100,20 +100,22 @@ class RichType(DocumentType[RichText, Delta]):
         return content.invert(operation)
 
     def diff(self, before: RichText, after: RichText) -> Delta:
-        """One replacement: what is equal before and behind it stays. O(both)."""
+        """One replacement of what differs between the common beginning and end, and formats of those. O(both)."""
         old, new = places(before.document().ops), places(after.document().ops)
         shorter = min(len(old), len(new))
         head = 0
-        while head < shorter and same_place(old[head], new[head]):
+        while head < shorter and same_value(old[head][0], new[head][0]):
             head += 1
         tail = 0
-        while tail < shorter - head and same_place(old[-1 - tail], new[-1 - tail]):
+        while tail < shorter - head and same_value(old[-1 - tail][0], new[-1 - tail][0]):
             tail += 1
-        kept, deleted = width(old[:head]), width(old[head : len(old) - tail])
-        ops: list[dict[str, Any]] = [{"retain": kept}] if kept else []
+        ops = formats(old[:head], new[:head])
         for what, attributes in new[head : len(new) - tail]:
             ops.append({"insert": what, "attributes": attributes} if attributes else {"insert": what})
-        return Delta.parse([*ops, {"delete": deleted}] if deleted else ops, trusted=True)
+        if deleted := width(old[head : len(old) - tail]):
+            ops.append({"delete": deleted})
+        ops += formats(old[len(old) - tail :], new[len(new) - tail :])
+        return Delta.parse(ops, trusted=True)
 
     def move(self, operation: Delta, position: int) -> int:
         return operation.transform_position(position, True)
@@ -149,8 +151,26 @@ def places(ops: list[dict[str, Any]]) -> list[Place]:
     ]
 
 
-def same_place(one: Place, two: Place) -> bool:
-    return same_value(one[0], two[0]) and same_value(one[1], two[1])
+def formats(before: list[Place], after: list[Place]) -> list[dict[str, Any]]:
+    """Retains that give the characters and embeds, which are the same, their new attributes."""
+    ops: list[dict[str, Any]] = []
+    seen: tuple[Any, Any] = (None, None)
+    change: dict[str, Any] = {}
+    for (what, old), (_, new) in zip(before, after, strict=True):
+        units_wide = units(what) if isinstance(what, str) else 1
+        if ops and old is seen[0] and new is seen[1]:
+            ops[-1]["retain"] += units_wide
+            continue
+        seen, change = (old, new), changed(old or {}, new or {})
+        ops.append({"retain": units_wide, "attributes": change} if change else {"retain": units_wide})
+    return ops
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What makes ``after`` of ``before``."""
+    gone: dict[str, Any] = {name: None for name in before if name not in after}
+    new = {name: value for name, value in after.items() if name not in before or not same_value(before[name], value)}
+    return gone | new
 
 
 def width(some: list[Place]) -> int:

@@ -106,8 +106,8 @@ class TypedDocument(Window):
         """For clients to compare; kept until the content is another one. O(content)."""
     def hashing(self) -> Generator[None, None, int]:
         """The same in steps; nothing may be received meanwhile."""
-    def quick_hash(self) -> int | None:
-        """``hash``, or None where that takes too long for an event loop."""
+    def quick_hash(self, most: int = ...) -> int | None:
+        """``hash``, or None where that takes longer than so many microseconds, about: by default, too long for an event loop."""
     @property
     def hash_labour(self) -> int:
         """About how many microseconds ``hash`` takes."""

@@ -306,9 +306,9 @@ cdef class TypedDocument(Window):
             self.hash_revision = self.revision
         return self.hash_known
 
-    def quick_hash(self):
-        """``hash``, or None where that takes too long for an event loop."""
-        return self.hash() if self.hash_labour <= QUICK else None
+    def quick_hash(self, int64_t most=QUICK):
+        """``hash``, or None where that takes longer than so many microseconds, about: by default, too long for an event loop."""
+        return self.hash() if self.hash_labour <= most else None
 
     @property
     def hash_labour(self):

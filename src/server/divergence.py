@@ -65,7 +65,7 @@ class Divergences:
     async def _compare(self, live: LiveDocument) -> None:
         node = self._node
         generation = live.core.generation
-        revision, here = await live.hashes.get()
+        revision, here = await live.hashes.get(live)
         stored = await node.store.load_document(live.id, revision)
         if stored is None or stored.record.generation != generation:
             return

@@ -21,9 +21,10 @@ SHARE: Final = 2
 
 
 class Hashes:
-    def __init__(self, live: LiveDocument) -> None:
-        self._live = live
-        self._told_at = live.core.revision
+    """Of one document, which is handed to each call: it must not be held, or it would not be free when it is unloaded."""
+
+    def __init__(self, revision: int) -> None:
+        self._told_at = revision
         self._due = False  # clients are to be told, as soon as it is known
         self._asked: list[asyncio.Future[tuple[int, int]]] = []
 
@@ -32,9 +33,9 @@ class Hashes:
         """Whether the next turn has to ``take`` it first."""
         return self._due or bool(self._asked)
 
-    def due(self) -> int | None:
+    def due(self, live: LiveDocument) -> int | None:
         """That of the content at the head, when it is time to tell it and it is quickly known. Otherwise it follows."""
-        core, every = self._live.core, self._live.node.config.documents.hash_operations
+        core, every = live.core, live.node.config.documents.hash_operations
         since = core.revision - self._told_at
         if not every or since < every or since * SHARE < core.hash_labour:
             return None
@@ -43,23 +44,22 @@ class Hashes:
         self._due = hashed is None
         return hashed
 
-    async def get(self) -> tuple[int, int]:
+    async def get(self, live: LiveDocument) -> tuple[int, int]:
         """(revision, hash of the content there), however large it is. Raises Unavailable when the document is closed."""
-        if self._live.closed:
+        if live.closed:
             raise Unavailable("the document was closed")
         future: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._asked.append(future)
-        self._live.schedule()
+        live.schedule()
         return await future
 
-    async def take(self) -> None:
+    async def take(self, live: LiveDocument) -> None:
         """What is wanted. The document stays as it is until this calls its ``prepared``."""
-        live = self._live
         due, self._due = self._due, False
         asked, self._asked = self._asked, []
         try:
             work = live.core.hashing()
-            hashed = await live.node.archive.moves.work(OWN, work, self._require_open, bounded=False)
+            hashed = await live.node.archive.moves.work(OWN, work, live.require_open, bounded=False)
             if due:
                 tell_hash(live.id, live.core.revision, hashed, live.collaborators.values())
             _resolve(asked, (live.core.revision, hashed))
@@ -68,10 +68,6 @@ class Hashes:
         finally:
             _resolve(asked, None)
             live.prepared()
-
-    def _require_open(self) -> None:
-        if self._live.closed:
-            raise SessionGone
 
     def end(self) -> None:
         """The document is closed."""

@@ -97,6 +97,10 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
         await _catch_up_or_out(live, collaborator, at, answer.rest)
 
 
+#: Microseconds that the hash in the answer may take: joining must not become dear by it.
+HASHED = 250
+
+
 @dataclass(slots=True)
 class _Answer:
     """What the client gets: the text (``steps`` None), or what it missed.
@@ -114,7 +118,7 @@ class _Answer:
     def fields(self, core: AnyDocument, unit: Unit, at: int) -> dict[str, Any]:
         if self.steps is not None:
             told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
-            content_hash = None if at < core.revision else core.quick_hash()
+            content_hash = None if at < core.revision else core.quick_hash(HASHED)
             return told if content_hash is None else told | {"hash": content_hash}
         told = {**core.state(), "operations": None}
         if self.pending is not None:

@@ -190,6 +190,7 @@ class Documents:
 
     def _unload(self, live: LiveDocument) -> None:
         live.closed = True
+        live.hashes.end()
         if live.idle is not None:
             live.idle.cancel()
             live.idle = None

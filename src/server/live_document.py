@@ -58,7 +58,7 @@ class LiveDocument:
         self._committing = False
         self._preparing = False
         self.snapshots = Snapshots(core.revision)
-        self.hashes = Hashes(self)
+        self.hashes = Hashes(core.revision)
         self._undo_dropped = core.undo_dropped
         self.idle: Timer | None = None
 
@@ -104,7 +104,7 @@ class LiveDocument:
             return
         if self.hashes.wanted:
             self._preparing = True
-            self.node.spawn(self.hashes.take())
+            self.node.spawn(self.hashes.take(self))
             return
         self._pace.sent(len(self.collaborators))
         self._take_cursors()  # first: what is pushed about them is at a revision that everybody has
@@ -242,7 +242,7 @@ class LiveDocument:
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
-        for slow, at in broadcast(self.id, revision, self._entries, self.hashes.due(), self.collaborators.values()):
+        for slow, at in broadcast(self.id, revision, self._entries, self.hashes.due(self), self.collaborators.values()):
             self.node.documents.left_out(self, slow, at)
         self._pace.sent(len(self.collaborators))
         self._entries = []
@@ -257,6 +257,10 @@ class LiveDocument:
         if self._inbox or self._cursors or self.hashes.wanted:
             self.schedule()
         self.node.documents.consider_idle(self)
+
+    def require_open(self) -> None:
+        if self.closed:
+            raise SessionGone
 
     def prepared(self) -> None:
         """What had to come before the next turn is done."""
@@ -372,7 +376,6 @@ class LiveDocument:
 
     def abandon(self, reason: str) -> None:
         """It is dropped: what waits, or is on its way, is told so."""
-        self.hashes.end()
         error = SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again")
         self._fail_waiting(error, lambda _: True)
         for submission in self._accepted:

@@ -152,7 +152,7 @@ class Peer {
   receive(revision, entries) {
     this.state.receive(revision, entries, (change) => this.tell([change]));
     assert.equal(this.mirror, this.state.text);
-    if (this.state.differs(revision, ot.checksum(this.server.texts[revision]))) this.heal();
+    if (this.state.same(revision, ot.checksum(this.server.texts[revision])) === false) this.heal();
   }
 
   heal() {

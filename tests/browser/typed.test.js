@@ -253,6 +253,15 @@ test("a content has the hash that docs/protocol.md says", () => {
   assert.equal(json.hash(-0), json.hash(0));
   const page = [{ insert: "Hello ", attributes: { bold: true } }, { insert: { image: "x.png" } }, { insert: "\n" }];
   assert.equal(richText.hash(page), 2172338191);
+  assert.equal(json.hash({ size: 1.000000602794184 }), 0);
+  assert.equal(richText.hash([{ insert: "x", attributes: { size: 1.000000602794184 } }, { insert: "\n" }]), 1185893834);
+});
+
+test("what no JSON can hold is refused, what the server sends is not", () => {
+  assert.throws(() => json.parse([{ p: [], od: null, oi: { a: new Array(3) } }]), { code: "operation_invalid" });
+  const page = [{ insert: "x", attributes: { size: 2 ** 53 } }];
+  assert.throws(() => richText.parse(page), TypeError);
+  assert.deepEqual(richText.parseContent(page), page);
 });
 
 const DAMAGES = {

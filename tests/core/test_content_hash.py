@@ -125,8 +125,13 @@ def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(ValueError):
         content_hash(deep)
     assert content_hash(deep[0]) == value_hash(deep[0])
+    for value in (object(), [[object()]], {"a": {1: 2}}):
+        with pytest.raises(TypeError):
+            ContentHasher(value).work(10)
+    with pytest.raises(ValueError):
+        ContentHasher(deep).work(1000)
     with pytest.raises(TypeError):
-        ContentHasher(1).__init__(2)  # type: ignore[misc]
+        ContentHasher.__new__(ContentHasher)
 
 
 def test_one_that_is_given_up_leaks_nothing() -> None:
@@ -145,6 +150,16 @@ def test_one_that_is_given_up_leaks_nothing() -> None:
     assert live_hashers() == before
 
 
+def test_a_part_is_as_much_as_was_asked_for() -> None:
+    """Long strings count for what they take."""
+    hasher, parts = ContentHasher(["x" * 800] * 2000 + [{"k" * 1000: "y" * 64_000}] * 100), 0
+    while not hasher.work(1000):
+        parts += 1
+    assert parts > 100
+    steps = RichText(Delta.parse([{"insert": {"image": "x" * 50_000}}] * 100, trusted=True)).hashing()
+    assert len(list(steps)) > 40
+
+
 # Rich text ----------------------------------------------------------------------------------------------------------
 
 
@@ -156,6 +171,15 @@ def test_of_a_rich_text_however_it_came_to_be(seed: int) -> None:
         content.apply(Delta(some_delta(random, content.document().ops)))
         ops = content.document().ops
         assert content.hash() == rich_hash(ops) == content.copy().hash()
+
+
+def test_attributes_whose_hash_is_nothing_special() -> None:
+    for value, hashed in ((1.000000602794184, 0),):
+        assert content_hash({"size": value}) == hashed
+        for ops in ([{"insert": "x"}], [{"insert": "yx"}], [{"insert": {"image": 1}}]):
+            dressed = [op | {"attributes": {"size": value}} for op in ops]
+            for document in (dressed, [*dressed, {"insert": "\n"}], [{"insert": "a"}, *dressed]):
+                assert RichText(Delta(document)).hash() == rich_hash(document)
 
 
 def test_runs_that_blocks_divide_count_as_one() -> None:

@@ -311,6 +311,28 @@ def test_cursors_follow_the_edits(name: str) -> None:
     assert document.cursor("c") is None
 
 
+def test_a_difference_of_formats_touches_no_text() -> None:
+    kind = document_type("rich-text")
+    before = [{"insert": "Hello world"}, {"insert": {"image": "x"}}, {"insert": "!", "attributes": {"bold": True}}]
+    after = [
+        {"insert": "Hello", "attributes": {"bold": True}},
+        {"insert": " brave"},
+        {"insert": " world", "attributes": {"color": "red"}},
+        {"insert": {"image": "x"}, "attributes": {"width": 1}},
+        {"insert": "!"},
+    ]
+    told = kind.describe(kind.diff(kind.parse_content(before), kind.parse_content(after)))
+    assert told == [
+        {"retain": 5, "attributes": {"bold": True}},
+        {"retain": 1},
+        {"insert": "brave"},
+        {"insert": " ", "attributes": {"color": "red"}},
+        {"retain": 5, "attributes": {"color": "red"}},
+        {"retain": 1, "attributes": {"width": 1}},
+        {"retain": 1, "attributes": {"bold": None}},
+    ]
+
+
 def test_json_has_no_cursors() -> None:
     document = open_document("json", "d", "g")
     with pytest.raises(SynclineError) as error:

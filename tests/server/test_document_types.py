@@ -247,15 +247,29 @@ async def test_a_document_that_is_dropped_while_its_hash_is_taken(serve: Serve, 
         await submit(ada, "d", 1, 0, [{"p": [], "od": None, "oi": 1}])
         await until(held.began.is_set)
         [live] = app.node.documents.live.values()
-        asked = asyncio.ensure_future(live.hashes.get())
+        asked = asyncio.ensure_future(live.hashes.get(live))
         app.node.documents.drop(live, "for a test")
         await ada.push("document:resync")
         with pytest.raises(Unavailable):
             await asked
         with pytest.raises(Unavailable):
-            await live.hashes.get()
+            await live.hashes.get(live)
         held.go.set()
         assert (await state_of(app, "d"))["content"] == 1
+
+
+async def test_who_waits_for_a_hash_is_told_when_the_document_closes(serve: Serve, held: Held) -> None:
+    async with serve(documents={"hash_operations": 1}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a", type="json")
+        await submit(ada, "d", 1, 0, [{"p": [], "od": None, "oi": 1}])
+        await until(held.began.is_set)
+        [live] = app.node.documents.live.values()
+        asked = asyncio.ensure_future(live.hashes.get(live))
+        await asyncio.sleep(0)
+        app.node.documents._unload(live)  # as the node does when it stops
+        with pytest.raises(Unavailable):
+            await asked
+        held.go.set()
 
 
 @pytest.mark.parametrize("name", ["json", "rich-text"])

@@ -16,7 +16,7 @@ const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]
 // The way from what is here to what is there is not known: edits are carried over by comparing the texts.
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
-const MOST_FALSE_ALARMS = 3;
+const MOST_ALARMS = 3;
 
 /**
  * A shared text as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
@@ -28,7 +28,7 @@ const MOST_FALSE_ALARMS = 3;
 export class DocumentHandle extends Joined {
   #state;
   #whole = null; // the next join asks for the text; this is why: "healed" or "rebased"
-  #falseAlarms = 0; // hashes that differed although the text was the same
+  #alarms = 0; // times in a row that the text was not the server's
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
@@ -150,7 +150,6 @@ export class DocumentHandle extends Joined {
       const origin = rebased ? "rebased" : (whole ?? (pending ? "remote" : "rebased"));
       try {
         changes = state.adopt(revision, text, seq, pending ?? null, origin);
-        if (origin === "healed") this.#falseAlarms = before === state.text ? this.#falseAlarms + 1 : 0;
         this.#tell(changes);
         if (origin === "rebased") {
           this._emit("rebased", { before, text: state.text, operation: diff(text, state.text) });
@@ -362,9 +361,9 @@ export class DocumentHandle extends Joined {
     this.#finish();
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
-    if (hash !== undefined && this.#falseAlarms < MOST_FALSE_ALARMS && this.#state.differs(revision, hash)) {
-      return this.#reload("the local text was not the server's");
-    }
+    const same = hash !== undefined && this.#alarms < MOST_ALARMS ? this.#state.same(revision, hash) : null;
+    if (same === false) return this.#reload("the local text was not the server's");
+    if (same) this.#alarms = 0;
     this.#flush();
     return this.#cursorLater();
   }
@@ -379,8 +378,10 @@ export class DocumentHandle extends Joined {
   /** What is here is not what the server has: take its text. What was typed stays. */
   #reload(reason) {
     this.#whole = "healed";
+    this.#alarms += 1;
     this._emit("error", new SynclineError("diverged", reason));
-    this._attach();
+    if (this.#alarms > MOST_ALARMS) this._again(); // it does not help: no faster than the server can bear
+    else this._attach();
   }
 
   /** @internal An error push; returns whether it was this document's operation. */

@@ -48,7 +48,7 @@ function checkValue(value, depth = 0) {
   if (value === null || typeof value === "boolean") return value;
   if (typeof value === "number") return Number.isFinite(value) ? value + 0 : refuse("a number that is not finite");
   if (depth >= MOST_LEVELS) refuse(`nested more than ${MOST_LEVELS} levels deep`);
-  if (Array.isArray(value)) return value.map((item) => checkValue(item, depth + 1));
+  if (Array.isArray(value)) return Array.from(value, (item) => checkValue(item, depth + 1)); // holes are undefined, and refused
   if (!isObject(value)) return refuse("a value that JSON does not have");
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [checkKey(key), checkValue(item, depth + 1)]));
 }

@@ -72,7 +72,7 @@ function readValue(value, depth, room) {
   }
   if (typeof value === "number") {
     if (!Number.isFinite(value)) refuse("a number must be finite");
-    if (Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < EXPONENT) {
+    if (room.left !== Infinity && Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < EXPONENT) {
       refuse("an integer that JavaScript cannot hold exactly");
     }
     room.left -= 4;

@@ -257,9 +257,9 @@ export class DocumentState {
     return [[...told, ...later], change];
   }
 
-  /** Whether the text here is another one than the server's at `revision`; false while that cannot be told. */
-  differs(revision, hash) {
-    return this.settled && revision === this.revision && checksum(this.text) !== hash;
+  /** Whether the text here is the server's at `revision`; null while that cannot be told. */
+  same(revision, hash) {
+    return this.settled && revision === this.revision ? checksum(this.text) === hash : null;
   }
 
   /** What to tell the server then. `adopt` its text. */

@@ -48,7 +48,7 @@ const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
-const MOST_FALSE_ALARMS = 3;
+const MOST_ALARMS = 3;
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
 /**
@@ -68,7 +68,7 @@ export class TypedHandle extends Joined {
   #size = 0; // of what waits, at most
   #seq = 0;
   #whole = null; // the next join asks for the content; this is why: "healed" or "rebased"
-  #falseAlarms = 0; // hashes that differed although the content was the same
+  #alarms = 0; // times in a row that the content was not the server's
   #scheduled = false;
 
   /** @internal */
@@ -259,8 +259,9 @@ export class TypedHandle extends Joined {
     this.role = answer.role;
     this.collaborators = new Map(answer.collaborators.map((who) => [who.client, who]));
     this.collaborators.delete(this.id);
-    if (answer.operations === null) this.#load(answer);
-    else {
+    if (answer.operations === null) {
+      if (!this.#load(answer)) return;
+    } else {
       const joining = this._joining;
       this.#operations(answer.revision, answer.operations, answer.hash);
       if (this._joining !== joining) return; // a difference was found: another join is under way
@@ -276,11 +277,19 @@ export class TypedHandle extends Joined {
     this.#flush();
   }
 
-  /** A whole content. One of the same history: what waits is carried over by the difference. */
+  /** A whole content. One of the same history: what waits is carried over by the difference. False: it cannot be read. */
   #load({ content, revision, generation, seq }) {
     const whole = this.#whole;
     this.#whole = null;
-    const fresh = this.type.parseContent(content);
+    let fresh;
+    try {
+      fresh = this.type.parseContent(content);
+    } catch (error) {
+      this.#whole = whole;
+      this._emit("error", new SynclineError("diverged", `the content cannot be read: ${error.message}`));
+      this._again();
+      return false;
+    }
     const again = generation === this.generation;
     const healing = again && whole === "healed";
     let own = [this.#flight?.item, ...this.#queue].filter((item) => item);
@@ -294,10 +303,16 @@ export class TypedHandle extends Joined {
         else this.#finish(item, true);
       }
       if (again && (own.length || healing)) {
-        const before = own.some((item) => item.operation) ? this.#confirmed : this.#content;
-        const [moved, passed] = this.#over(own, this.type.diff(before, fresh));
-        this.#content = this.type.apply(this.#content, passed);
-        [own, news] = [moved, passed];
+        const [moved, passed] = this.#over(own, this.type.diff(this.#confirmed, fresh));
+        if (healing) { // what is seen need not be what it had to be
+          const view = moved.reduce((made, { operation }) => (operation ? this.type.apply(made, operation) : made), fresh);
+          news = this.type.diff(this.#content, view);
+          this.#content = view;
+        } else {
+          news = passed;
+          this.#content = this.type.apply(this.#content, passed);
+        }
+        own = moved;
       }
     } catch {
       news = null;
@@ -314,9 +329,9 @@ export class TypedHandle extends Joined {
     this.#flight = null;
     this.#queue = this.#joined(own);
     const changed = news === null || !healing || !this.type.isIdentity(news);
-    if (healing) this.#falseAlarms = changed ? 0 : this.#falseAlarms + 1;
     if (changed) this._emit("change", news === null ? { operation: null, origin: "reset" } : { operation: news, origin: whole ?? "rebased" });
     if (lost?.length) this._emit("reset", { reason: "the document was created anew", unsent: lost });
+    return true;
   }
 
   /** In a row, as few as possible. */
@@ -383,15 +398,15 @@ export class TypedHandle extends Joined {
     }
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
-    if (hash !== undefined && this.#falseAlarms < MOST_FALSE_ALARMS && this.#differs(revision, hash)) {
-      this.#reload(`the content of revision ${revision} is not the server's`);
-    }
-    this.#flush();
+    const same = hash !== undefined && this.#alarms < MOST_ALARMS ? this.#same(revision, hash) : null;
+    if (same === false) return this.#reload(`the content of revision ${revision} is not the server's`);
+    if (same) this.#alarms = 0;
+    return this.#flush();
   }
 
-  /** Whether the content here is another one than the server's at `revision`; false while that cannot be told. */
-  #differs(revision, hash) {
-    return this.settled && revision === this.revision && this.type.hash(this.#content) !== hash;
+  /** Whether the content here is the server's at `revision`; null while that cannot be told. */
+  #same(revision, hash) {
+    return this.settled && revision === this.revision ? this.type.hash(this.#content) === hash : null;
   }
 
   /** What to tell the server then. */
@@ -414,8 +429,10 @@ export class TypedHandle extends Joined {
   /** What is here is not what the server has: take its content. What was done here stays. */
   #reload(reason) {
     this.#whole = "healed";
+    this.#alarms += 1;
     this._emit("error", new SynclineError("diverged", reason));
-    this._attach();
+    if (this.#alarms > MOST_ALARMS) this._again(); // it does not help: no faster than the server can bear
+    else this._attach();
   }
 
   /** @internal An error push; returns whether it was this document's operation. */
