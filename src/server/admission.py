@@ -24,13 +24,19 @@ class Admission:
         self, rate: float, burst: float, now: Callable[[], float], draw: Callable[[], float] = random.random
     ) -> None:
         """``draw``: numbers from 0 to 1."""
-        self._rate = rate
-        self._bucket = Bucket(rate, burst, now()) if rate > 0 else None
         self._now = now
         self._draw = draw
         self._expected = 0.0  # those sent away that are still to come
         self._at = now()
         self.refused = 0
+        self._rate, self._burst = -1.0, -1.0
+        self.limit(rate, burst)
+
+    def limit(self, rate: float, burst: float) -> None:
+        """From now on."""
+        if (rate, burst) != (self._rate, self._burst):
+            self._rate, self._burst = rate, burst
+            self._bucket = Bucket(rate, burst, self._now()) if rate > 0 else None
 
     def refusal(self) -> int | None:
         """None: come in. Otherwise the seconds after which to try again, a whole number from 1 on."""

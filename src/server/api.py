@@ -73,10 +73,8 @@ class Publishing(Protocol):
 
 
 def routes(node: Publishing) -> list[Route]:
-    """None without a key."""
+    """There is nothing at them without a key."""
     config = node.config.api
-    if not config.key:
-        return []
     messages = msgspec.json.Decoder(Messages)
     event = msgspec.json.Decoder(Event)
 
@@ -93,9 +91,10 @@ def routes(node: Publishing) -> list[Route]:
         return Response(status_code=202)
 
     def guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        expected = b"Bearer " + config.key.encode()
-
         async def serve(request: Request) -> Response:
+            if not config.key:
+                raise HTTPException(404)
+            expected = b"Bearer " + config.key.encode()
             given = request.headers.get("authorization", "").encode("latin-1", "replace")
             if not hmac.compare_digest(given, expected):
                 raise HTTPException(401, "the API key is missing or wrong", {"www-authenticate": "Bearer"})

@@ -6,20 +6,21 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import cast
 
 import uvicorn
 
-from . import api, http
+from . import api, http, sockets
 from .arrivals import places
 from .backends import memory
 from .backends.jwt import JwtAuth
 from .clock import LoopClock
 from .config import Config
+from .config_load import ConfigError
+from .config_reload import Reload, adopt, plan
 from .node import Node
 from .seams import Broker, Clock, EventLog, Presence, Store, Unavailable
 from .transports import ws
@@ -92,18 +93,25 @@ async def open_store(config: Config) -> Store:
     return store
 
 
+async def _secret(config: Config, store: Store) -> str:
+    """That of HS256; a guest node's own is kept in the store, so that guests stay who they are when the server restarts."""
+    if config.auth.mode != "guest" or config.auth.algorithm != "HS256" or config.auth.secret:
+        return config.auth.secret
+    try:
+        return await store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
+    except Unavailable as error:
+        raise StartError(str(error)) from error
+
+
 async def build(config: Config) -> Node:
     """A node with its parts; only the store is started. Raises StartError."""
     parts = _parts(config, LoopClock(asyncio.get_running_loop()), serves=True)
     await _start(parts.store)
-    secret = config.auth.secret
-    if config.auth.mode == "guest" and config.auth.algorithm == "HS256" and not secret:
-        # Kept in the store, so that guests stay who they are when the server restarts.
-        try:
-            secret = await parts.store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
-        except Unavailable as error:
-            await parts.store.close()
-            raise StartError(str(error)) from error
+    try:
+        secret = await _secret(config, parts.store)
+    except StartError:
+        await parts.store.close()
+        raise
     auth = JwtAuth(config.auth, secret=secret)
     if auth.guests:
         log.warning('guest users are let in without a token: for demos only; set auth.mode = "jwt" for anything else')
@@ -128,14 +136,16 @@ class _Server(uvicorn.Server):
 class App:
     """A running server: ``url`` to reach it, ``node`` to look inside."""
 
-    def __init__(self, node: Node, server: _Server, listener: socket.socket) -> None:
+    def __init__(self, node: Node, server: _Server, listeners: list[socket.socket], *, inherited: bool) -> None:
+        """``inherited``: who started this process has the listeners, too, and keeps them for the next one."""
         self.node = node
         self._server = server
-        self._listener = listener
+        self._listeners = listeners
+        self._inherited = inherited
         self._serving: asyncio.Task[None] | None = None
-        host, port = listener.getsockname()[:2]
-        self.port: int = port
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.urls = [sockets.url(one) for one in listeners]
+        self.url = self.urls[0]
+        self.port: int = listeners[0].getsockname()[1]
 
     async def start(self) -> None:
         """Raises StartError; what was started is stopped then."""
@@ -143,51 +153,62 @@ class App:
             await self.node.start()
         except Unavailable as error:
             await self.node.stop()
-            self._listener.close()
+            for one in self._listeners:
+                one.close()
             raise StartError(str(error)) from error
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve([self._listener]))
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve(self._listeners))
         while not self._server.started:
             if self._serving.done():
                 await self._serving
                 raise StartError("the HTTP server did not start")
             await asyncio.sleep(0.001)
 
-    async def stop(self) -> None:
-        """Stops accepting, hands the clients over, finishes what was accepted, closes."""
-        for server in getattr(self._server, "servers", []):
-            server.close()
+    async def reload(self, read: Config) -> Reload:
+        """Takes a configuration over that was read again. Raises ConfigError, StartError; nothing has changed then."""
+        reload = plan(self.node.config, read)
+        secret = await _secret(reload.config, self.node.store)
+        try:
+            auth = JwtAuth(reload.config.auth, secret=secret)
+        except ValueError as error:
+            raise ConfigError([str(error)]) from error
+        adopt(self.node.config, reload)
+        self.node.auth = auth  # also when no setting is new: the key files may be
+        self.node.reconfigured()
+        return reload
+
+    async def stop(self, *, keep_sockets: bool = False) -> list[socket.socket]:
+        """Hands the clients over, finishes what was accepted, closes. ``keep_sockets``: for another process; they are returned."""
+        self.node.draining = True  # while the port is still open: /ready says so
+        kept = [one.dup() for one in self._listeners] if keep_sockets else []
+        if kept or self._inherited:
+            self._close()  # who comes from now on waits for the next process
         await self.node.drain()
+        self._close()
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
         await self.node.stop()
+        return kept
+
+    def _close(self) -> None:
+        for server in getattr(self._server, "servers", []):
+            server.close()
 
 
-def _listen(config: Config) -> socket.socket:
-    server = config.server
+async def create(config: Config, inherited: list[socket.socket] | None = None) -> App:
+    """Everything wired and listening on the port, not serving yet. ``inherited``: sockets that listen already, to be used instead of
+    ``server.host`` and ``server.port``. Raises StartError."""
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it: what waits for a slow reader waits in its queue, where it is bounded and can still be replaced.
-        if config.limits.unsent_bytes and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, config.limits.unsent_bytes)
-        listener.bind(address)
-        listener.setblocking(False)
-    except OSError as error:
-        raise StartError(f"cannot listen on {server.host}:{server.port}: {error.strerror or error}") from error
-    return listener
-
-
-async def create(config: Config) -> App:
-    """Everything wired and listening on the port, not serving yet. Raises StartError."""
-    listener = _listen(config)
+        listeners = inherited or [sockets.listen(config)]
+    except sockets.ListenError as error:
+        raise StartError(str(error)) from error
     try:
+        for one in listeners:
+            sockets.tune(one, config.limits.unsent_bytes)
         node = await build(config)
     except BaseException:
-        listener.close()
+        for one in listeners:
+            one.close()
         raise
     endpoint = ws.Endpoint(node)
     settings = uvicorn.Config(
@@ -203,7 +224,7 @@ async def create(config: Config) -> App:
         proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
-    return App(node, _Server(settings), listener)
+    return App(node, _Server(settings), listeners, inherited=bool(inherited))
 
 
 @contextlib.asynccontextmanager
@@ -215,26 +236,3 @@ async def running(config: Config) -> AsyncIterator[App]:
         yield app
     finally:
         await app.stop()
-
-
-async def serve(config: Config, announce: Callable[[str], object] = print) -> None:
-    """Serves until SIGTERM or SIGINT, then drains and returns. A second signal ends it at once. Raises StartError."""
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-
-    def signalled() -> None:
-        if stop.is_set():
-            log.warning("second signal: stopping without draining")
-            for session in list(app.node.hub.sessions.values()):
-                session.connection.transport.abort()
-        stop.set()
-
-    app = await create(config)
-    await app.start()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signalled)
-    announce(f"listening on {app.url}")
-    log.info("listening on %s", app.url)
-    await stop.wait()
-    log.info("stopping")
-    await app.stop()

@@ -45,7 +45,7 @@ class Arrivals:
         self.dropped = 0
         self._of_address = of_address
         self._strangers_of_address = strangers_of_address
-        self._known_of: dict[str, int] = {}  # kept only for that limit
+        self._known_of: dict[str, int] = {}  # address -> how many
         self._strangers: dict[Hashable, tuple[str, Callable[[], object]]] = {}  # -> address, what ends it
         self._groups: dict[str, dict[Hashable, None]] = {}  # address -> strangers, the one heard of longest ago first
         # Number of strangers -> the addresses that have so many; no empty end.
@@ -53,6 +53,12 @@ class Arrivals:
         self._now = now
         self._told = now() - QUIET
         self._told_dropped = 0
+
+    def limit(self, places: int, of_address: int, strangers_of_address: int) -> None:
+        """From now on; nobody is sent away for it."""
+        self.places = places
+        self._of_address = of_address
+        self._strangers_of_address = strangers_of_address
 
     def __len__(self) -> int:
         """How many connections there are."""
@@ -91,7 +97,7 @@ class Arrivals:
         if one in self._strangers:  # else it was just sent away; it leaves as one who is known all the same
             self._take(one)
         self.known += 1
-        if self._of_address and address:
+        if address:
             self._known_of[address] = self._known_of.get(address, 0) + 1
 
     def left(self, one: Hashable, address: str = "", *, identified: bool = False) -> None:
@@ -100,7 +106,7 @@ class Arrivals:
                 self._take(one)
             return
         self.known -= 1
-        if self._of_address and address:
+        if address:
             self._known_of[address] -= 1
             if not self._known_of[address]:
                 del self._known_of[address]

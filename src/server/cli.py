@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -89,15 +90,29 @@ def _announce(text: str) -> None:
 
 def serve(arguments: argparse.Namespace) -> int:
     options = {"server.host": arguments.host, "server.port": arguments.port, "log.level": arguments.log_level}
-    config = _load(arguments, {key: value for key, value in options.items() if value is not None})
+    overrides = {key: value for key, value in options.items() if value is not None}
+    config = _load(arguments, overrides)
+    for number in (
+        signal.SIGHUP,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+    ):  # they mean something once it serves, and never the end
+        signal.signal(number, signal.SIG_IGN)
     logs.configure(config.log.level, config.log.format, waiting=config.log.waiting)
     _raise_descriptor_limit(config.limits.connections, config.server.backlog)
-    from . import app
+    from . import app, service, sockets
+
+    async def run() -> Any:
+        return await service.Service(config, lambda: _load(arguments, overrides), _announce).run()
 
     try:
-        _run(lambda: app.serve(config, _announce))
-    except app.StartError as error:
+        kept = _run(run)
+    except (app.StartError, sockets.ListenError) as error:
         raise CommandError(str(error)) from error
+    if kept is not None:
+        logging.shutdown()
+        sockets.hand_over(kept, os.environ)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return OK
 
 
@@ -287,8 +302,9 @@ def parser() -> argparse.ArgumentParser:
             "serve",
             serve,
             "run the server",
-            "SIGTERM or SIGINT drains: no new connections, clients are told to reconnect, accepted work is stored.\n"
-            "A second signal stops at once. Prints `listening on http://HOST:PORT` when ready.",
+            "SIGTERM or SIGINT drains: clients are told to reconnect, accepted work is stored; a second one ends at once.\n"
+            "SIGHUP reads the configuration again, SIGUSR1 says how it is, SIGUSR2 starts again with the same sockets.\n"
+            "Prints `listening on http://HOST:PORT` when ready.",
         )
     )
     made.add_argument("--host", metavar="ADDRESS", help="address to listen on (server.host)")

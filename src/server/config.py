@@ -14,10 +14,10 @@ from .config_setting import setting
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    host: str = setting("127.0.0.1", "Address to listen on.")
-    port: int = setting(8000, "Port to listen on.", low=0, high=65535, zero="the system chooses one")
-    path: str = setting("/ws", "Path of the WebSocket endpoint.")
-    backlog: int = setting(2048, "Connections that wait to be accepted.", low=1, high=65535)
+    host: str = setting("127.0.0.1", "Address to listen on.", restart=True)
+    port: int = setting(8000, "Port to listen on.", low=0, high=65535, zero="the system chooses one", restart=True)
+    path: str = setting("/ws", "Path of the WebSocket endpoint.", restart=True)
+    backlog: int = setting(2048, "Connections that wait to be accepted.", low=1, high=65535, restart=True)
     drain_seconds: float = setting(10.0, "How long clients may take to leave on SIGTERM.", unit="s", low=0, high=3600)
     allowed_origins: list[str] = setting(  # noqa: RUF009  (the list is made anew for each config)
         [], 'Whose pages may connect; "https://*.a.org", "*"; none: with guests this server\'s own, with tokens all.'
@@ -30,14 +30,20 @@ class ServerConfig:
         'Addresses and networks ("10.0.0.0/8") of proxies whose X-Forwarded-For says who the client is; none: nobody\'s.',
     )
     proxy_protocol: bool = setting(
-        False, "Connections from trusted_proxies begin with a header of the PROXY protocol, version 1 or 2."
+        False,
+        "Connections from trusted_proxies begin with a header of the PROXY protocol, version 1 or 2.",
+        restart=True,
     )
     compression: bool = setting(
-        False, "Compress messages to clients that offer permessage-deflate; costs about 40 kB for each that sends so."
+        False,
+        "Compress messages to clients that offer permessage-deflate; costs about 40 kB for each that sends so.",
+        restart=True,
     )
-    compression_level: int = setting(1, "zlib's level.", low=1, high=9)
-    compression_bytes: int = setting(512, "Smaller messages are not compressed.", unit="bytes", low=1, high=67_108_864)
-    demo: bool = setting(True, "Serve the demo page at /.")
+    compression_level: int = setting(1, "zlib's level.", low=1, high=9, restart=True)
+    compression_bytes: int = setting(
+        512, "Smaller messages are not compressed.", unit="bytes", low=1, high=67_108_864, restart=True
+    )
+    demo: bool = setting(True, "Serve the demo page at /.", restart=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class AuthConfig:
         "guest",
         "guest: clients without a token become guests (the demo); jwt: a token is required.",
         choices=("guest", "jwt"),
+        restart=True,
     )
     algorithm: str = setting("HS256", "How tokens are signed.", choices=("HS256", "RS256", "EdDSA"))
     secret: str = setting(
@@ -101,6 +108,7 @@ class LimitsConfig:
         low=0,
         high=1_073_741_824,
         zero="as many as it likes, some megabytes",
+        restart=True,
     )
     queue_messages: int = setting(
         16_384,
@@ -182,35 +190,57 @@ class LimitsConfig:
         high=1_099_511_627_776,
         zero="no limit",
     )
-    ping_seconds: float = setting(25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600)
-    pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600)
+    ping_seconds: float = setting(
+        25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600, restart=True
+    )
+    pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600, restart=True)
 
 
 @dataclass(frozen=True, slots=True)
 class RoomsConfig:
     create_on_join: bool = setting(True, "A join creates the room when there is none.")
     default_role: str = setting("member", "Role of who joins a room made by a join.", choices=("member", "reader"))
-    history_size: int = setting(1000, "Publications kept per room.", low=0, high=1_000_000, zero="none")
+    history_size: int = setting(1000, "Publications kept per room.", low=0, high=1_000_000, zero="none", restart=True)
     history_bytes: int = setting(
-        1_048_576, "Bytes of publications kept per room.", unit="bytes", low=0, high=1_073_741_824, zero="none"
+        1_048_576,
+        "Bytes of publications kept per room.",
+        unit="bytes",
+        low=0,
+        high=1_073_741_824,
+        zero="none",
+        restart=True,
     )
     history_seconds: float = setting(
-        0.0, "Age from which publications are not given.", unit="s", low=0, high=315_360_000, zero="any age"
+        0.0,
+        "Age from which publications are not given.",
+        unit="s",
+        low=0,
+        high=315_360_000,
+        zero="any age",
+        restart=True,
     )
     max_histories: int = setting(
-        100_000, "Rooms whose history is kept in memory; the longest unused goes first.", low=1, high=10_000_000
+        100_000,
+        "Rooms whose history is kept in memory; the longest unused goes first.",
+        low=1,
+        high=10_000_000,
+        restart=True,
     )
     latest: list[str] = setting(  # noqa: RUF009  (as above)
-        [], 'Rooms of which a slow reader gets the newest message per key: names, or beginnings such as "ticker:*".'
+        [],
+        'Rooms of which a slow reader gets the newest message per key: names, or beginnings such as "ticker:*".',
+        restart=True,
     )
     volatile: list[str] = setting(  # noqa: RUF009
-        [], "Rooms of which a slow reader gets what it keeps up with. The longest pattern that fits decides."
+        [],
+        "Rooms of which a slow reader gets what it keeps up with. The longest pattern that fits decides.",
+        restart=True,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceConfig:
-    backend: str = setting("memory", "Where presence lives.", choices=("memory", "sqlite"))
+    backend: str = setting("memory", "Where presence lives.", choices=("memory", "sqlite"), restart=True)
     grace_seconds: float = setting(
         5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once"
     )
@@ -233,23 +263,30 @@ class PresenceConfig:
         high=100_000,
     )
     occupancy_seconds: float = setting(1.0, "How often they are told, at most.", unit="s", low=0.05, high=3600)
-    ttl_seconds: float = setting(60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400)
+    ttl_seconds: float = setting(
+        60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400, restart=True
+    )
     unwritten: int = setting(
-        100_000, "Changes kept while the backend takes none; of more the oldest are lost.", low=1, high=10_000_000
+        100_000,
+        "Changes kept while the backend takes none; of more the oldest are lost.",
+        low=1,
+        high=10_000_000,
+        restart=True,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class StoreConfig:
-    backend: str = setting("sqlite", "Where state lives.", choices=("memory", "sqlite"))
-    path: str = setting("syncline.db", "SQLite file.")
+    backend: str = setting("sqlite", "Where state lives.", choices=("memory", "sqlite"), restart=True)
+    path: str = setting("syncline.db", "SQLite file.", restart=True)
     synchronous: str = setting(
         "full",
         "full: an ack survives power loss; normal: it survives a crash of the process.",
         choices=("full", "normal"),
+        restart=True,
     )
     queue_size: int = setting(
-        100_000, "Writes that wait for the disk; more fail as unavailable.", low=100, high=10_000_000
+        100_000, "Writes that wait for the disk; more fail as unavailable.", low=100, high=10_000_000, restart=True
     )
 
 
@@ -259,6 +296,7 @@ class BrokerConfig:
         "sqlite",
         "How publications travel and where history lives (sqlite: in the store's file).",
         choices=("memory", "sqlite"),
+        restart=True,
     )
 
 
@@ -268,6 +306,7 @@ class EventsConfig:
         "none",
         "Where messages are also logged, for other systems. store: with the store's backend. A crash may cost the newest.",
         choices=("store", "none", "memory", "sqlite"),
+        restart=True,
     )
     keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)
 
@@ -275,13 +314,17 @@ class EventsConfig:
 @dataclass(frozen=True, slots=True)
 class LogConfig:
     level: str = setting("info", "Least severe level that is written.", choices=("debug", "info", "warning", "error"))
-    format: str = setting("auto", "auto: console on a terminal, JSON otherwise.", choices=("auto", "console", "json"))
-    waiting: int = setting(10_000, "Lines that wait for who reads them; more are dropped.", low=100, high=1_000_000)
+    format: str = setting(
+        "auto", "auto: console on a terminal, JSON otherwise.", choices=("auto", "console", "json"), restart=True
+    )
+    waiting: int = setting(
+        10_000, "Lines that wait for who reads them; more are dropped.", low=100, high=1_000_000, restart=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsConfig:
-    enabled: bool = setting(True, "Serve /metrics.")
+    enabled: bool = setting(True, "Serve /metrics.", restart=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class DocumentsConfig:
         "full",
         "Operations that are kept. full: all; days=N: those of the last N days; checkpoints: those in memory, and older"
         " texts.",
+        restart=True,
     )
     compact_operations: int = setting(
         4096, "Stored operations after which they are merged into blocks.", low=64, high=1_000_000

@@ -26,6 +26,7 @@ class Key:
     choices: tuple[str, ...]
     zero: str
     secret: bool
+    restart: bool
 
     @property
     def path(self) -> str:
@@ -78,6 +79,7 @@ def _keys() -> Iterator[Key]:
                 data["choices"],
                 data["zero"],
                 data["secret"],
+                data["restart"],
             )
 
 

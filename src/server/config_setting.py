@@ -16,8 +16,10 @@ def setting(
     choices: tuple[str, ...] = (),
     zero: str = "",
     secret: bool = False,
+    restart: bool = False,
 ) -> Any:
-    """A field with what is allowed for it. ``low`` and ``high`` are inclusive; a ``secret`` is never shown."""
+    """A field with what is allowed for it. ``low`` and ``high`` are inclusive; a ``secret`` is never shown; a change of one that needs a
+    ``restart`` waits for it."""
     metadata = {
         "doc": doc,
         "unit": unit,
@@ -26,6 +28,7 @@ def setting(
         "choices": choices,
         "zero": zero,
         "secret": secret,
+        "restart": restart,
     }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)

@@ -90,6 +90,7 @@ class Counters:
         "publish_duplicates",
         "publish_failures",
         "publishes",
+        "reloads",
         "requests",
         "snapshots",
         "undo_dropped",
@@ -131,6 +132,7 @@ class Counters:
         self.errors: defaultdict[str, int] = defaultdict(int)  # code ->
         self.disconnects: defaultdict[str, int] = defaultdict(int)  # reason ->
         self.http_refused: defaultdict[str, int] = defaultdict(int)  # status ->
+        self.reloads: dict[str, int] = {"applied": 0, "refused": 0}  # of the configuration: outcome ->
         self.commits = Histogram()
         self.publishes = Histogram()
 

@@ -98,9 +98,13 @@ class FairThread:
         self._loop = loop
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
         self._turns = _Turns()
-        self._bounds = (most, *(max(1, most // share) for share in SHARES))
         self._running = False
         self.refused = 0
+        self.limit(most)
+
+    def limit(self, most: int) -> None:
+        """From now on."""
+        self._bounds = (most, *(max(1, most // share) for share in SHARES))
 
     @property
     def waiting(self) -> int:

@@ -57,11 +57,15 @@ cdef class Flusher:
     ):
         """The marks of ``limits.queue_low_bytes``, ``queue_high_bytes`` and ``queue_messages``, for all connections."""
         self._call_soon = call_soon
+        self.limit(low_bytes, high_bytes, max_messages)
+        self._dirty = []
+        self._scheduled = False
+
+    def limit(self, Py_ssize_t low_bytes, Py_ssize_t high_bytes, Py_ssize_t max_messages):
+        """The marks from now on."""
         self.low_bytes = low_bytes
         self.high_bytes = high_bytes
         self.max_messages = max_messages
-        self._dirty = []
-        self._scheduled = False
 
     cdef int mark(self, Flushed connection) except -1:
         self._dirty.append(connection)

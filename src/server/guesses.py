@@ -19,9 +19,18 @@ MOST: Final = 20_000
 class Guesses:
     def __init__(self, per_minute: int, now: Callable[[], float]) -> None:
         """``per_minute``: 0 is no limit. ``now``: a clock, in seconds."""
+        self._now = now
+        self._per_minute = -1
+        self.limit(per_minute)
+
+    def limit(self, per_minute: int) -> None:
+        """From now on; what was counted under another limit is forgotten."""
+        if per_minute == self._per_minute:
+            return
+        self._per_minute = per_minute
         self._buckets: KeyedBuckets[tuple[str, str]] | None = None
         if per_minute:
-            self._buckets = KeyedBuckets(per_minute / 60.0, per_minute, MOST, now)
+            self._buckets = KeyedBuckets(per_minute / 60.0, per_minute, MOST, self._now)
 
     def __len__(self) -> int:
         return 0 if self._buckets is None else len(self._buckets)

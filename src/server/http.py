@@ -44,6 +44,8 @@ class Served(Protocol):
     @property
     def config(self) -> Config: ...
     @property
+    def origins(self) -> Origins: ...
+    @property
     def metrics(self) -> _Metrics: ...
 
     async def ready(self) -> dict[str, str]:
@@ -203,13 +205,13 @@ class _SecurityHeaders:
 class _OwnHost:
     """Refuses requests for another server's name; but not whether this one lives, which is asked by whatever name."""
 
-    def __init__(self, app: ASGIApp, origins: Origins) -> None:
+    def __init__(self, app: ASGIApp, node: Served) -> None:
         self._app = app
-        self._origins = origins
+        self._node = node
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exempt = scope["path"] in ("/health", "/ready") or scope["path"].startswith("/api/")  # the API has its key
-        if not exempt and (refused := self._origins.misdirected(Headers(scope=scope), _peer(scope))):
+        if not exempt and (refused := self._node.origins.misdirected(Headers(scope=scope), _peer(scope))):
             await _error(Request(scope), HTTPStatus.MISDIRECTED_REQUEST, refused)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -283,7 +285,7 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
     routes += [Route(path, file) for path in files]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_SecurityHeaders), Middleware(_OwnHost, origins=Origins(config))],
+        middleware=[Middleware(_SecurityHeaders), Middleware(_OwnHost, node=node)],
         exception_handlers={HTTPException: _refused, Exception: _failed},
     )
     # A redirect would send the client to whatever its Host header said.

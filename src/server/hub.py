@@ -110,7 +110,7 @@ class Hub:
         self.sessions: dict[str, Session] = {}  # connection id -> session
         self.users: dict[str, Session | list[Session]] = {}  # a list when there are several connections
         self.rooms: dict[str, LiveRoom] = {}
-        self._recent = recent
+        self.recent = recent
         self._away: OrderedDict[tuple[str, str], str] = OrderedDict()  # (user, room) -> role, by when they left
         self._moving: dict[str, asyncio.Future[None]] = {}  # rooms being subscribed or unsubscribed
 
@@ -213,7 +213,7 @@ class Hub:
         if role is None:  # it was taken away
             return
         self._away[user, room] = role
-        if len(self._away) > self._recent:
+        while len(self._away) > self.recent:
             self._away.popitem(last=False)
 
     @property

@@ -179,6 +179,14 @@ def dropped() -> int:
     return sum(one.dropped for one in logging.getLogger().handlers if isinstance(one, _Background))
 
 
+def set_level(level: str) -> None:
+    """Of what is written from now on. ``level``: as for ``configure``."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(number)
+    for name, least in _QUIET.items():
+        logging.getLogger(name).setLevel(max(least, number))
+
+
 def configure(
     level: str = "info", format: str = "auto", stream: TextIO | None = None, *, waiting: int | None = None
 ) -> None:
@@ -200,10 +208,7 @@ def configure(
         if isinstance(old, _Background):
             old.close()
     root.addHandler(handler)
-    number = logging.getLevelNamesMapping()[level.upper()]
-    root.setLevel(number)
-    for name, least in _QUIET.items():
-        logging.getLogger(name).setLevel(max(least, number))
+    set_level(level)
     # Request lines are no events of ours: they would name URLs with tokens, and cost more than the requests.
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()

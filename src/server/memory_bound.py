@@ -68,7 +68,6 @@ class MemoryBound:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self.limit = node.config.limits.memory_bytes
         self._histories = node.broker if isinstance(node.broker, Histories) else None
         self.held = {"histories": 0, "documents": 0, "queues": 0}
         self.released = {"histories": 0, "documents": 0, "recent": 0, "queues": 0}
@@ -76,6 +75,10 @@ class MemoryBound:
         self._grown_at = node.clock.monotonic() - SOONEST
         self._shrunk = 0  # what rooms in use hold when each has no more than it keeps
         self._told = node.clock.monotonic() - QUIET
+
+    @property
+    def limit(self) -> int:
+        return self._node.config.limits.memory_bytes
 
     def grew(self, size: int) -> None:
         """So many bytes were published."""

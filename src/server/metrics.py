@@ -69,6 +69,9 @@ class _NodeCollector(Collector):
             "syncline_connections_unidentified", "Those without a user, HTTP included.", node.arrivals.strangers
         )
         yield _counter("syncline_connections_dropped", "Unidentified ones that made room.", node.arrivals.dropped)
+        yield _by(
+            "syncline_config_reloads", "Times that the configuration was read again.", "outcome", counters.reloads
+        )
         yield _by("syncline_http_refused", "HTTP requests beyond the bounds of one.", "status", counters.http_refused)
         yield _counter("syncline_auth_failures", "Tokens refused.", counters.auth_failures)
         yield _counter("syncline_address_refused", "Handshakes of addresses with too many.", counters.address_refused)

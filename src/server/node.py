@@ -37,6 +37,7 @@ from .hub import Hub, Seat
 from .keyed_buckets import KeyedBuckets
 from .memory_bound import MemoryBound
 from .metrics import Counters, Metrics
+from .origins import Origins
 from .pings import TURNS, PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
@@ -56,6 +57,8 @@ T = TypeVar("T")
 
 #: The broker's room for what is meant for connections wherever they are. No client can name it.
 EVERYWHERE = "\0everywhere"
+#: What clients of a node without others get to say goodbye.
+ALONE_SECONDS = 1.0
 _decode_targeted = msgspec.msgpack.Decoder(tuple[str, str, Targets, bytes]).decode
 
 
@@ -99,6 +102,7 @@ class Node:
             of_address=limits.address_connections,
             strangers_of_address=limits.address_unidentified,
         )
+        self.origins = Origins(config)
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
         classes = RoomClasses(rooms.latest, rooms.volatile)
         self.hub = Hub(broker, self.spawn, history, self.clock.time, classes.of, limits.recent_users)
@@ -145,21 +149,40 @@ class Node:
         if self.config.rooms.history_seconds:
             self._timers.append(self.loop.create_task(self._sweep_histories()))
 
+    def reconfigured(self) -> None:
+        """Settings of ``config`` are others now: what was taken from them at the start is taken anew."""
+        config, limits = self.config, self.config.limits
+        self.flusher.limit(limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages)
+        self.admission.limit(limits.handshakes_per_second, limits.handshakes_burst)
+        self.addresses = Addresses(config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol)
+        self.origins = Origins(config)
+        self.arrivals.limit(
+            places(limits.connections, config.server.backlog)[0],
+            limits.address_connections,
+            limits.address_unidentified,
+        )
+        self.hub.recent = limits.recent_users
+        self.guesses.limit(limits.wrong_passwords_per_minute)
+        for thread in (self.hashing, self.archive.thread, self.archive.moves, self.archive.loads):
+            thread.limit(limits.waiting_work)
+
     async def drain(self) -> None:
-        """No new connections; clients are handed over over ``server.drain_seconds``, or as soon as they have left."""
+        """No new connections; clients are handed over over ``server.drain_seconds``, or as soon as they have left. Where there is no other
+        node all go at once: the sooner they have gone, the sooner this one is back."""
         self.draining = True
         sessions = list(self.hub.sessions.values())
         if sessions:
             log.info("draining %d connections", len(sessions))
         # In small groups, so that the nodes they go to are not hit by all at once.
-        budget = self.config.server.drain_seconds / 2
+        longest = self.config.server.drain_seconds
+        spread, leave = (longest / 2, longest / 2) if self.broker.shared else (0.0, min(longest, ALONE_SECONDS))
         group = max(1, len(sessions) // 20)
         for start in range(0, len(sessions), group):
             for session in sessions[start : start + group]:
                 session.close(errors.DRAIN)
             if len(sessions) > group:
-                await asyncio.sleep(budget / 20)
-        deadline = self.clock.monotonic() + budget
+                await asyncio.sleep(spread / 20)
+        deadline = self.clock.monotonic() + leave
         while self.hub.sessions and self.clock.monotonic() < deadline:
             await asyncio.sleep(0.01)
         for session in list(self.hub.sessions.values()):
@@ -256,7 +279,7 @@ class Node:
             recorded = name
         self._recorded[user] = recorded
         self._recorded.move_to_end(user)
-        if len(self._recorded) > self.config.limits.recent_users:
+        while len(self._recorded) > self.config.limits.recent_users:
             self._recorded.popitem(last=False)
 
     def session_lost(self, session: Session, *, resumed: bool) -> None:

@@ -85,6 +85,10 @@ class Broker(Protocol):
     published itself, and before ``done`` of that publish.
     """
 
+    @property
+    def shared(self) -> bool:
+        """Whether there may be other nodes, to which this one's clients can go."""
+
     async def start(self, events: BrokerEvents) -> None: ...
 
     async def close(self) -> None:

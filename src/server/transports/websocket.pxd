@@ -5,7 +5,6 @@ from ..connection cimport Connection
 cdef class Sockets:
     cdef:
         readonly object node
-        readonly Py_ssize_t max_message      # bytes
         readonly object buffer               # bytearray: what is being read, of one socket at a time
         object _loop
         object _counters

@@ -55,7 +55,6 @@ cdef class Sockets:
 
     def __init__(self, node not None):
         self.node = node
-        self.max_message = node.config.limits.message_bytes
         self.buffer = bytearray(READ_BYTES)
         self._loop = node.loop
         self._counters = node.counters
@@ -65,7 +64,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     """``session``: where messages go. ``open`` comes next."""
 
     def __init__(self, Sockets sockets not None, session not None):
-        FrameReader.__init__(self, sockets.max_message)
+        FrameReader.__init__(self, sockets.node.config.limits.message_bytes)
         self.sockets = sockets
         self.session = session
         self._opcode = _TEXT if session.codec == "json" else _BINARY

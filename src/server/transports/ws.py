@@ -24,7 +24,6 @@ from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
 from ..addresses import parse, subscriber
-from ..origins import Origins
 from ..session import Session
 from . import proxy_protocol
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
@@ -61,10 +60,12 @@ class Endpoint:
         self._config = node.config
         self._sockets = Sockets(node)
         self._deflaters: dict[int, Deflater] = {}  # by window; at most seven
-        self._origins = Origins(node.config)
-        self.head_seconds = node.config.auth.timeout_seconds
         #: What the heads of our own handshakes begin with.
         self.begin = b"GET " + node.config.server.path.encode()
+
+    @property
+    def head_seconds(self) -> float:
+        return self._config.auth.timeout_seconds
 
     def upgrade(self, head: bytes, transport: asyncio.Transport, peer: str) -> WebSocket | None:
         """Answers a request head, up to and with its empty line. None: it was refused, and the connection is closing.
@@ -111,7 +112,7 @@ class Endpoint:
         wait = node.admission.refusal()
         if wait is not None:
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", f"Retry-After: {wait}\r\n")
-        if refused := self._origins.refused(headers, peer):
+        if refused := node.origins.refused(headers, peer):
             raise Refused(HTTPStatus.FORBIDDEN, refused)
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)

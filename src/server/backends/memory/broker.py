@@ -45,6 +45,8 @@ class MemoryBroker:
     that it comes back in a new epoch. Subscribed rooms stay: connections and ``limits.rooms`` bound them.
     """
 
+    shared = False
+
     def __init__(
         self,
         *,

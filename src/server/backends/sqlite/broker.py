@@ -62,6 +62,8 @@ class SqliteBroker(Part):
     stays on disk.
     """
 
+    shared = False
+
     def __init__(
         self,
         database: Database,

@@ -1,0 +1,132 @@
+"""A node as a service: signals, reloading, the way out, what systemd is told.
+
+SIGTERM, SIGINT   drain and end; a second one ends at once
+SIGHUP            reads the configuration again
+SIGUSR1           says in the log how it is
+SIGUSR2           drains and becomes a new process of the same id, which goes on with the same sockets
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from . import app, sockets
+from . import log as logs
+from .config import Config
+from .config_load import ConfigError
+from .notify import Notifier
+
+log = logging.getLogger("syncline.app")
+
+#: Those that would kill a process that does not know them.
+KEPT: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Service:
+    """One run of a server, from its start to its end."""
+
+    def __init__(self, config: Config, read: Callable[[], Config], announce: Callable[[str], object]) -> None:
+        """``read``: reads the configuration again; raises ConfigError."""
+        self._config = config
+        self._read = read
+        self._announce = announce
+        self._notifier = Notifier(os.environ)
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._again = False
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def run(self) -> list[socket.socket] | None:
+        """None: it has ended. Otherwise it is to go on in a new process, with these sockets. Raises StartError, ListenError."""
+        self._app = running = await app.create(self._config, sockets.inherited(os.environ))
+        await running.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._ended, number)
+        for number, call in zip(KEPT, (self._hang_up, self._say, self._start_again), strict=True):
+            self._loop.add_signal_handler(number, call)
+        for url in running.urls:
+            self._announce(f"listening on {url}")
+            log.info("listening on %s", url)
+        self._notifier.ready(self._status)
+        self._watch()
+        await self._stop.wait()
+        log.info("starting again" if self._again else "stopping")
+        if self._again:
+            self._notifier.reloading()
+        else:
+            self._notifier.stopping()
+        kept = await running.stop(keep_sockets=self._again)
+        return kept if self._again else None
+
+    @property
+    def _status(self) -> str:
+        return "listening on " + ", ".join(self._app.urls)
+
+    def _watch(self) -> None:
+        """While the loop turns."""
+        seconds = self._notifier.watchdog_seconds
+        if seconds is not None:
+            self._notifier.alive()
+            self._loop.call_later(seconds / 3, self._watch)
+
+    # Signals -------------------------------------------------------------------------------------------------
+
+    def _ended(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            # Nothing acknowledged is lost: it is on the disk, as after a crash.
+            log.warning("a second signal: ending at once")
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+            logging.shutdown()
+            os.kill(os.getpid(), number)
+        self._stop.set()
+
+    def _hang_up(self) -> None:
+        if self._reloading is None or self._reloading.done():
+            self._reloading = self._loop.create_task(self._reload())
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        counters = self._app.node.counters
+        try:
+            done = await self._app.reload(self._read())
+        except (ConfigError, app.StartError) as error:
+            counters.reloads["refused"] += 1
+            log.error("the configuration was not reloaded, the old one holds: %s", error)
+        else:
+            counters.reloads["applied"] += 1
+            if any(key.path == "log.level" for key in done.changed):
+                logs.set_level(done.config.log.level)
+            for text, keys in (("holds from now on", done.changed), ("needs a restart", done.waiting)):
+                for key in keys:
+                    log.info("configuration: %s %s", key.path, text)
+            log.info("the configuration was reloaded: %d changed, %d wait", len(done.changed), len(done.waiting))
+        self._notifier.ready(self._status)
+
+    def _say(self) -> None:
+        node = self._app.node
+        log.info(
+            "%d connections, %d users, %d rooms, %d documents, %d tasks",
+            len(node.hub.sessions),
+            len(node.hub.users),
+            len(node.hub.rooms),
+            len(node.documents.live),
+            len(asyncio.all_tasks()),
+        )
+
+    def _start_again(self) -> None:
+        if self._stop.is_set():
+            return
+        try:
+            self._read()
+        except ConfigError as error:
+            log.error("not starting again: %s", error)
+            return
+        self._again = True
+        self._stop.set()

@@ -1,0 +1,80 @@
+"""The sockets that a node listens on: its own, or those that who started it has opened and keeps open.
+
+A socket that outlives the process loses nobody: who connects between two processes waits in its queue. systemd hands such sockets over
+(socket activation), and so does a node that starts itself anew (service.py). Protocol: sd_listen_fds(3): ``LISTEN_FDS`` of them from
+descriptor 3 on, for the process ``LISTEN_PID``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import MutableMapping, Sequence
+from typing import Final
+
+from .config import Config
+
+#: SD_LISTEN_FDS_START.
+FIRST: Final = 3
+
+
+class ListenError(Exception):
+    """One line for the operator."""
+
+
+def inherited(environ: MutableMapping[str, str]) -> list[socket.socket]:
+    """Those that were handed over to this process; the variables go, so that no child takes them for its own. Raises ListenError."""
+    process, count, _ = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    if process != str(os.getpid()) or not count.isdecimal():
+        return []
+    found = []
+    for descriptor in range(FIRST, FIRST + int(count)):
+        try:
+            os.set_inheritable(descriptor, False)
+            one = socket.socket(fileno=descriptor)
+            tcp = one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM
+            listens = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        except OSError as error:
+            raise ListenError(f"descriptor {descriptor} of LISTEN_FDS: {error.strerror or error}") from error
+        if not tcp or not listens:
+            raise ListenError(f"descriptor {descriptor} of LISTEN_FDS is no TCP socket that listens")
+        one.setblocking(False)
+        found.append(one)
+    return found
+
+
+def hand_over(sockets: Sequence[socket.socket], environ: MutableMapping[str, str]) -> None:
+    """For ``execv`` next: this process becomes another one, and has them. Descriptors from FIRST on must be free or worthless."""
+    # Out of the way first: one may be where another one goes.
+    high = [os.dup2(one.fileno(), 1000 + at) for at, one in enumerate(sockets)]
+    for at, descriptor in enumerate(high):
+        os.dup2(descriptor, FIRST + at, inheritable=True)
+        os.close(descriptor)
+    environ["LISTEN_PID"], environ["LISTEN_FDS"] = str(os.getpid()), str(len(high))
+
+
+def listen(config: Config) -> socket.socket:
+    """Raises ListenError."""
+    server = config.server
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, proto)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.setblocking(False)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {server.host}:{server.port}: {error.strerror or error}") from error
+    return listener
+
+
+def tune(listener: socket.socket, unsent_bytes: int) -> None:
+    """Connections inherit it: what waits for a slow reader waits in its queue, where it is bounded and can still be replaced."""
+    if unsent_bytes and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, unsent_bytes)
+
+
+def url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
