@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -23,15 +25,32 @@ class ServerProcess:
     """Blocking calls; inside a running event loop use ``asyncio.to_thread``.
 
     ``settings``: sections of the configuration, over an SQLite store in ``directory`` and a free port. ``files``: how many the
-    process may open.
+    process may open. ``listener``: handed over as systemd does it. ``environ``: beside ours.
     """
 
-    def __init__(self, directory: Path, settings: Settings | None = None, files: int | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Settings | None = None,
+        files: int | None = None,
+        *,
+        listener: socket.socket | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
         self.log_path = directory / "server.log"
         self.port = 0
         self.starts = 0
         self._limit = ["/bin/sh", "-c", f'ulimit -n {files} && exec "$0" "$@"'] if files else []
+        self._listener = listener
+        self._environ = dict(environ or {})
+        if listener is not None:
+            # As sd_listen_fds(3) says: descriptor 3, for the process that it is when it has become the server.
+            handed = (
+                "import os, sys; os.dup2(int(sys.argv[1]), 3); os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); "
+                "os.execvp(sys.argv[2], sys.argv[2:])"
+            )
+            self._limit = [sys.executable, "-c", handed, str(listener.fileno()), *self._limit]
         self._settings: Settings = {
             "server": {"port": 0, "drain_seconds": 2},
             "store": {"path": str(directory / "syncline.db")},
@@ -74,19 +93,38 @@ class ServerProcess:
     def log(self) -> str:
         return self.log_path.read_text("utf-8", "replace") if self.log_path.exists() else ""
 
+    @property
+    def config_path(self) -> Path:
+        return self.directory / "syncline.toml"
+
+    def configure(self, settings: Settings) -> None:
+        """Writes the file anew, with these over what it had."""
+        for section, values in settings.items():
+            self._settings.setdefault(section, {}).update(values)
+        self.config_path.write_text(_toml(self._settings), "utf-8")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None, "the server is not running"
+        self._process.send_signal(number)
+
+    def ended(self) -> int:
+        """Waits for its end by itself, or by a signal that was sent; the exit code."""
+        return self._end(0)
+
     def start(self) -> None:
         """Returns when it listens. The first start finds a free port; the later ones take the same."""
         assert self._process is None, "the server is running"
         self._settings["server"]["port"] = self.port
-        config = self.directory / "syncline.toml"
-        config.write_text(_toml(self._settings), "utf-8")
+        self.configure({})
         self._listening.clear()
         self._announced = False
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._limit, sys.executable, "-m", "syncline", "serve", "--config", str(config)],
+                [*self._limit, sys.executable, "-m", "syncline", "serve", "--config", str(self.config_path)],
                 cwd=self.directory,
-                env={name: value for name, value in os.environ.items() if not name.startswith("SYNCLINE_")},
+                env={name: value for name, value in os.environ.items() if not name.startswith("SYNCLINE_")}
+                | self._environ,
+                pass_fds=[] if self._listener is None else [self._listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -124,7 +162,7 @@ class ServerProcess:
         process, self._process = self._process, None
         if process is None:
             return 0
-        if process.poll() is None:
+        if process.poll() is None and number:
             process.send_signal(number)
         try:
             code = process.wait(STOP_SECONDS)

@@ -18,7 +18,13 @@ class ServerConfig:
     port: int = setting(8000, "Port to listen on.", low=0, high=65535, zero="the system chooses one", restart=True)
     path: str = setting("/ws", "Path of the WebSocket endpoint.", restart=True)
     backlog: int = setting(2048, "Connections that wait to be accepted.", low=1, high=65535, restart=True)
-    drain_seconds: float = setting(10.0, "How long clients may take to leave on SIGTERM.", unit="s", low=0, high=3600)
+    drain_seconds: float = setting(
+        10.0,
+        "How long clients may take to leave on SIGTERM, where there are other nodes to go to; else a second at most.",
+        unit="s",
+        low=0,
+        high=3600,
+    )
     allowed_origins: list[str] = setting(  # noqa: RUF009  (the list is made anew for each config)
         [], 'Whose pages may connect; "https://*.a.org", "*"; none: with guests this server\'s own, with tokens all.'
     )

@@ -41,7 +41,8 @@ change something, in this order (later ones win):
 
 `syncline check-config syncline.toml` reports all errors at once and exits with 2 when there is one.
 `syncline print-config > syncline.toml` writes a file with every setting, its meaning and its default, to begin with
-([syncline.example.toml](../syncline.example.toml) is that file). A configuration is read once, at start.
+([syncline.example.toml](../syncline.example.toml) is that file). A configuration is read at start, and again on SIGHUP: then
+it holds at once, but for what says that it needs a restart ([operations](operations.md#signals-and-draining)).
 
 ## Smallest configuration for production
 
@@ -94,7 +95,7 @@ def markdown() -> str:
         parts.append(f"\n## [{section}]\n\n{_TITLES[section]}\n\n")
         parts.append("| key | default | allowed | meaning |\n| --- | --- | --- | --- |\n")
         for key in (key for key in KEYS.values() if key.section == section):
-            meaning = key.doc + (f" 0: {key.zero}." if key.zero else "")
+            meaning = key.doc + (f" 0: {key.zero}." if key.zero else "") + (" Needs a restart." if key.restart else "")
             cells = (f"`{key.name}`", f"`{_literal(key.default)}`", _range(key), meaning.replace("|", "\\|"))
             parts.append("| " + " | ".join(cells) + " |\n")
     return "".join(parts)

@@ -99,6 +99,9 @@ class Service:
         except (ConfigError, app.StartError) as error:
             counters.reloads["refused"] += 1
             log.error("the configuration was not reloaded, the old one holds: %s", error)
+        except Exception:
+            counters.reloads["refused"] += 1
+            log.exception("reloading the configuration failed")
         else:
             counters.reloads["applied"] += 1
             if any(key.path == "log.level" for key in done.changed):

@@ -13,6 +13,7 @@ import pytest
 
 from syncline.server import http
 from syncline.server.config import Config, MetricsConfig, ServerConfig
+from syncline.server.origins import Origins
 
 
 class Node:
@@ -20,6 +21,7 @@ class Node:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
+        self.origins = Origins(self.config)
         self.failing: dict[str, str] = {}
         self.broken = False
         self.metrics = self

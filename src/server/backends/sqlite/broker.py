@@ -62,8 +62,6 @@ class SqliteBroker(Part):
     stays on disk.
     """
 
-    shared = False
-
     def __init__(
         self,
         database: Database,

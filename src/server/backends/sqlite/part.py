@@ -17,6 +17,10 @@ class Part:
         self._changing = asyncio.Lock()
 
     @property
+    def shared(self) -> bool:
+        return False  # the file is one node's
+
+    @property
     def write_queue(self) -> Database:
         """For the metrics (``metrics.WriteQueue``)."""
         return self._database

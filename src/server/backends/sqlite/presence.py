@@ -31,10 +31,6 @@ class SqlitePresence(Part):
     async def start(self) -> None:
         await self._acquire()
 
-    @property
-    def shared(self) -> bool:
-        return False  # the file is one node's: its broker claims it
-
     async def write(self, changes: Sequence[PresenceChange], ttl: float) -> None:
         self._require_open()
         now = self._clock.time()

@@ -1,0 +1,341 @@
+"""A node as a service: signals, reloading, sockets that outlive a process, and what systemd is told. Real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from syncline.client import connect
+from syncline.server.backends.jwt import JwtAuth
+from syncline.server.config import AuthConfig, Config
+from syncline.server.config_docs import markdown
+from syncline.server.config_keys import KEYS, Key
+from syncline.server.config_load import ConfigError
+from syncline.server.config_reload import adopt, plan
+from tests.harness import ServerProcess
+from tests.project import ROOT
+from tests.waiting import until, wait_until
+
+from .wsclient import dial
+
+SECRETS = ["0" * 32, "1" * 32]
+
+
+def status_of(server: ServerProcess, path: str, headers: dict[str, str] | None = None, method: str = "GET") -> int:
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        link.request(method, path, headers=headers or {}, body=b"{}" if method == "POST" else None)
+        return link.getresponse().status
+    finally:
+        link.close()
+
+
+async def said(server: ServerProcess, text: str, times: int = 1) -> None:
+    await until(lambda: server.log.count(text) >= times)
+
+
+# Reloading ----------------------------------------------------------------------------------------------------------
+
+
+async def test_hup_reads_the_configuration_again(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"limits": {"rooms": 1}, "log": {"level": "info"}}) as server:
+        async with dial(server.url, name="Ada") as ada:
+            await ada.call("room:join", room="a")
+            assert await ada.error("room:join", room="b") == "limit_exceeded"
+            assert status_of(server, "/api/messages", method="POST") == 404
+            server.configure(
+                {"limits": {"rooms": 2, "ping_seconds": 30}, "api": {"key": "k" * 24}, "log": {"level": "debug"}}
+            )
+            server.signal(signal.SIGHUP)
+            await said(server, "the configuration was reloaded: 3 changed, 1 wait")
+            await ada.call("room:join", room="b")  # she is still there
+            assert await ada.error("room:join", room="c") == "limit_exceeded"
+            assert status_of(server, "/api/messages", method="POST") == 401
+            assert status_of(server, "/api/messages", {"authorization": "Bearer " + "k" * 24}, "POST") == 400
+            assert (
+                "limits.rooms holds from now on" in server.log and "limits.ping_seconds needs a restart" in server.log
+            )
+            async with dial(server.url, name="Bob"):
+                pass
+            await said(server, '"level": "debug"')
+
+            server.configure({"limits": {"rooms": 3, "queue_bytes": 1024}})
+            server.signal(signal.SIGHUP)
+            await said(server, "the configuration was not reloaded, the old one holds")
+            assert await ada.error("room:join", room="c") == "limit_exceeded"
+            text = http_get(server, "/metrics")
+            assert 'syncline_config_reloads_total{outcome="applied"} 1.0' in text
+            assert 'syncline_config_reloads_total{outcome="refused"} 1.0' in text
+
+
+def http_get(server: ServerProcess, path: str) -> str:
+    link = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    try:
+        link.request("GET", path)
+        return link.getresponse().read().decode()
+    finally:
+        link.close()
+
+
+async def test_a_new_secret_holds_at_once_and_sends_nobody_away(tmp_path: Path) -> None:
+    old, new = (JwtAuth(AuthConfig(mode="jwt", secret=secret)).issue("ada", "", ttl=600) for secret in SECRETS)
+    with ServerProcess(tmp_path, {"auth": {"mode": "jwt", "secret": SECRETS[0]}}) as server:
+        async with await connect(server.ws_url, token=old) as ada:
+            server.configure({"auth": {"secret": SECRETS[1]}})
+            server.signal(signal.SIGHUP)
+            await said(server, "was reloaded: 1 changed")
+            assert SECRETS[0] not in server.log and SECRETS[1] not in server.log
+            async with await connect(server.ws_url, token=new) as other:
+                assert other.user == ada.user
+            with pytest.raises(Exception, match="signature"):
+                await connect(server.ws_url, token=old)
+            assert ada.state == "open"
+
+
+@pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
+def test_each_key_holds_at_once_or_waits(key: Key) -> None:
+    running, read = Config(), Config()
+    value: object = {"str": "x" * 40, "bool": not key.default, "list[str]": ["example.org"]}.get(key.type)
+    if key.choices:
+        value = next(choice for choice in key.choices if choice != key.default)
+    elif key.low is not None and key.high is not None:
+        value = type(key.default)(key.low if key.low != key.default else key.high)
+    section = getattr(running, key.section)
+    object.__setattr__(getattr(read, key.section), key.name, value)
+    try:
+        reload = plan(running, read)
+    except ConfigError:
+        assert getattr(section, key.name) == key.default  # alone it contradicts others
+        return
+    assert (reload.changed, reload.waiting) == (((), (key,)) if key.restart else ((key,), ()))
+    adopt(running, reload)
+    assert getattr(running, key.section) is section
+    assert getattr(section, key.name) == (key.default if key.restart else value)
+
+
+def test_what_needs_a_restart_is_said_in_the_documentation() -> None:
+    waiting = {key.path for key in KEYS.values() if key.restart}
+    assert {"server.port", "store.path", "broker.backend", "log.format"} < waiting
+    assert not {"limits.rooms", "auth.secret", "server.allowed_origins", "log.level", "documents.max_length"} & waiting
+    assert markdown().count("Needs a restart.") == len(waiting)
+
+
+def test_what_contradicts_what_waits_is_refused_whole() -> None:
+    running, read = Config(), Config()
+    object.__setattr__(read.server, "proxy_protocol", True)
+    object.__setattr__(read.server, "trusted_proxies", ["10.0.0.0/8"])
+    assert [key.path for key in plan(running, read).waiting] == ["server.proxy_protocol"]
+    object.__setattr__(running.server, "proxy_protocol", True)
+    object.__setattr__(running.server, "trusted_proxies", ["10.0.0.0/8"])
+    with pytest.raises(ConfigError, match="proxy_protocol"):
+        plan(running, Config())
+    assert running.server.trusted_proxies == ["10.0.0.0/8"]
+
+
+# Signals ------------------------------------------------------------------------------------------------------------
+
+
+async def test_no_signal_but_those_to_end_it_ends_it(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.signal(signal.SIGUSR1)
+        await said(server, "0 connections, 0 users, 0 rooms, 0 documents")
+        server.signal(signal.SIGHUP)
+        await said(server, "was reloaded: 0 changed, 0 wait")
+        server.signal(signal.SIGTERM)
+        await said(server, "stopping")
+        for number in (signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR2):
+            if server.running:
+                server.signal(number)
+        assert server.ended() == 0
+
+
+async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
+    """Also when the store does not answer."""
+    server = ServerProcess(tmp_path)
+    server.start()
+    async with dial(server.url, name="Ada") as ada:
+        await ada.call("document:join", document="d", client="a")
+        await ada.send(
+            {"event": "document:operation", "data": {"document": "d", "seq": 1, "revision": 0, "operation": ["x"]}}
+        )
+        await ada.push("document:operation")
+        with sqlite3.connect(tmp_path / "syncline.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            server.signal(signal.SIGTERM)
+            await said(server, "stopping")
+            server.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.ended) == -signal.SIGTERM
+        other.close()
+    assert "a second signal: ending at once" in server.log
+    with server:
+        async with dial(server.url, name="Ada") as ada:
+            assert (await ada.call("document:join", document="d", client="b"))["text"] == "x"
+
+
+async def test_a_node_without_others_spreads_nobody(tmp_path: Path) -> None:
+    """There is nowhere else to go: an hour to leave is not taken."""
+    with ServerProcess(tmp_path, {"server": {"drain_seconds": 3600}}) as server:
+        async with dial(server.url, name="Ada") as ada, dial(server.url, name="Bob"):
+            server.signal(signal.SIGTERM)
+            assert (await ada.closed())[0] == 4000
+            assert await asyncio.to_thread(server.ended) == 0
+
+
+async def test_ready_says_no_before_the_port_is_closed(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        # One that does not say goodbye: the node waits a second for it.
+        silent = socket.create_connection(("127.0.0.1", server.port))
+        silent.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+        assert status_of(server, "/ready") == 200
+        server.signal(signal.SIGTERM)
+        await said(server, "draining 1 connections")
+        assert status_of(server, "/ready") == 503
+        assert status_of(server, "/health") == 200
+        silent.close()
+        assert await asyncio.to_thread(server.ended) == 0
+
+
+# Sockets that outlive a process -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        one.listen(128)
+        yield one
+
+
+async def test_who_comes_while_no_process_is_there_waits(tmp_path: Path, listener: socket.socket) -> None:
+    server = ServerProcess(tmp_path, listener=listener)
+    with server:
+        assert server.port == listener.getsockname()[1] and status_of(server, "/health") == 200
+        assert server.stop() == 0
+        asked = asyncio.ensure_future(asyncio.to_thread(status_of, server, "/health"))
+        await asyncio.sleep(0)
+        server.start()
+        assert await asked == 200
+
+
+def test_what_was_handed_over_must_be_a_socket_that_listens(tmp_path: Path) -> None:
+    with socket.socket() as one, socket.socket(socket.AF_UNIX) as local:
+        one.bind(("127.0.0.1", 0))
+        local.bind(str(tmp_path / "s"))
+        local.listen()
+        for given, why in ((one, "no TCP socket that listens"), (local, "no TCP socket that listens")):
+            with pytest.raises(RuntimeError, match=f"descriptor 3 of LISTEN_FDS is {why}"):
+                ServerProcess(tmp_path, listener=given).start()
+
+
+async def test_usr2_starts_again_and_refuses_nobody(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        pid = server.pid
+        over, refused, answers = threading.Event(), [], 0
+
+        def ask() -> None:
+            nonlocal answers
+            while not over.is_set():
+                try:
+                    answers += status_of(server, "/health") == 200
+                except OSError as error:
+                    refused.append(error)
+
+        asking = [threading.Thread(target=ask) for _ in range(3)]
+        async with await connect(server.ws_url, name="Ada") as ada:
+            room = await ada.join("team")
+            for one in asking:
+                one.start()
+            for times in (2, 3):
+                server.configure({"limits": {"ping_seconds": 20 + times}})  # what needs a restart
+                before = answers
+                server.signal(signal.SIGUSR2)
+                await said(server, "listening on", 2 * times)  # in the log, and on standard output
+                await until(lambda before=before: answers > before + 10)  # type: ignore[misc]
+                await room.send(times)
+            over.set()
+            for one in asking:
+                await asyncio.to_thread(one.join)
+            assert not refused
+            assert server.running and server.pid == pid
+            server.config_path.write_text("[nonsense]\n")
+            server.signal(signal.SIGUSR2)
+            await said(server, "not starting again")
+            await room.send("still here")
+        assert status_of(server, "/health") == 200
+
+
+# systemd ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_how_it_is(tmp_path: Path, abstract: bool) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        address = f"@syncline-{os.getpid()}" if abstract else str(tmp_path / "notify")
+        systemd.bind(address.replace("@", "\0") if abstract else address)
+        systemd.settimeout(60)
+        environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "300000"}
+
+        def told(what: str) -> str:
+            while what not in (text := systemd.recv(4096).decode()):
+                assert text == "WATCHDOG=1"
+            return text
+
+        with ServerProcess(tmp_path, environ=environ) as server:
+            assert told("READY=1") == f"READY=1\nSTATUS=listening on {server.url}"
+            for _ in range(3):
+                assert systemd.recv(4096) == b"WATCHDOG=1"
+            server.signal(signal.SIGHUP)
+            assert "MONOTONIC_USEC=" in told("RELOADING=1")
+            told("READY=1")
+            server.signal(signal.SIGUSR2)
+            told("RELOADING=1")
+            told("READY=1")
+            wait_until(lambda: server.running)
+            server.signal(signal.SIGTERM)
+            told("STOPPING=1")
+            assert server.ended() == 0
+
+
+def test_without_a_systemd_that_listens_it_serves_all_the_same(tmp_path: Path) -> None:
+    environ = {
+        "NOTIFY_SOCKET": str(tmp_path / "nobody"),
+        "WATCHDOG_USEC": "100000",
+        "LISTEN_PID": "1",
+        "LISTEN_FDS": "9",
+    }
+    with ServerProcess(tmp_path, environ=environ) as server:
+        assert status_of(server, "/health") == 200
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_the_units_are_right_and_give_the_process_little(tmp_path: Path) -> None:
+    units = ROOT / "examples" / "systemd"
+    service = (units / "syncline.service").read_text()
+    binary = tmp_path / "syncline"
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    # systemd looks whether what it would start is there.
+    (tmp_path / "syncline.service").write_text(service.replace("/opt/syncline/bin/syncline", str(binary)))
+    shutil.copy(units / "syncline.socket", tmp_path)
+    for arguments in (
+        ["verify", str(tmp_path / "syncline.service"), str(tmp_path / "syncline.socket")],
+        ["security", "--offline=true", "--threshold=15", str(tmp_path / "syncline.service")],
+    ):
+        done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "ignoring" not in done.stderr
