@@ -48,7 +48,7 @@ def _parts(config: Config, clock: Clock, *, serves: bool) -> _Parts:
     history = {
         "history_size": rooms.history_size,
         "history_bytes": rooms.history_bytes,
-        "max_histories": rooms.max_histories,
+        "max_histories": rooms.max_histories + 1,  # one is the node's own, for what is meant for everybody
     }
     parts = _Parts(
         memory.MemoryStore(clock),

@@ -246,7 +246,12 @@ class RoomsConfig:
 
 @dataclass(frozen=True, slots=True)
 class PresenceConfig:
-    backend: str = setting("memory", "Where presence lives.", choices=("memory", "sqlite"), restart=True)
+    backend: str = setting(
+        "memory",
+        "Where presence lives; sqlite knows over a restart when users were last seen.",
+        choices=("memory", "sqlite"),
+        restart=True,
+    )
     grace_seconds: float = setting(
         5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once"
     )
@@ -270,7 +275,12 @@ class PresenceConfig:
     )
     occupancy_seconds: float = setting(1.0, "How often they are told, at most.", unit="s", low=0.05, high=3600)
     ttl_seconds: float = setting(
-        60.0, "Life of a presence entry without a touch.", unit="s", low=5, high=86_400, restart=True
+        60.0,
+        "Life of a presence entry without a touch, where nodes share them.",
+        unit="s",
+        low=5,
+        high=86_400,
+        restart=True,
     )
     unwritten: int = setting(
         100_000,

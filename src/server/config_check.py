@@ -30,6 +30,10 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     if not _HISTORY.fullmatch(config.documents.history):
         found = config.documents.history
         yield ("documents.history",), f'found "{found}", allowed is "full", "checkpoints" or "days=N" with N from 1'
+    if config.documents.checkpoint_bytes < config.documents.block_bytes:
+        least = config.documents.block_bytes
+        why = f"is {config.documents.checkpoint_bytes}, below documents.block_bytes ({least}): a checkpoint comes after a block"
+        yield ("documents.checkpoint_bytes", "documents.block_bytes"), why
     yield from _store(config)
 
 
@@ -104,9 +108,15 @@ def _bounds(config: Config) -> Iterator[Conflict]:
             f"is {limits.queue_bytes}, below limits.message_bytes ({limits.message_bytes}): "
             "the largest message could not be delivered",
         )
+    elif limits.queue_high_bytes > limits.queue_bytes:
+        why = f"is {limits.queue_high_bytes}, above limits.queue_bytes ({limits.queue_bytes}): readers would be disconnected before"
+        yield ("limits.queue_high_bytes", "limits.queue_bytes"), why
     if limits.queue_low_bytes > limits.queue_high_bytes:
         why = f"is {limits.queue_low_bytes}, above limits.queue_high_bytes ({limits.queue_high_bytes})"
         yield ("limits.queue_low_bytes", "limits.queue_high_bytes"), why
+    if presence.sample_users > presence.list_limit:
+        why = f"is {presence.sample_users}, above presence.list_limit ({presence.list_limit}): a sample is what is told where not all are"
+        yield ("presence.sample_users", "presence.list_limit"), why
     if presence.grace_seconds > presence.ttl_seconds:
         yield (
             ("presence.grace_seconds", "presence.ttl_seconds"),
@@ -129,6 +139,9 @@ def _store(config: Config) -> Iterator[Conflict]:
     backends = (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend)
     if "sqlite" not in backends:
         return
+    if config.store.backend == "memory" and config.broker.backend == "sqlite":
+        why = "would outlast their owners and members: store.backend is memory; with it, broker.backend has to be memory, too"
+        yield ("broker.backend", "store.backend"), f'is "sqlite": rooms {why}'
     path = Path(config.store.path)
     if not config.store.path:
         yield ("store.path",), "is empty, but a backend is sqlite"

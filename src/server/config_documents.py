@@ -98,7 +98,7 @@ class DocumentsConfig:
         250_000, "Operations between two checkpoints (texts kept to find older ones).", low=1000, high=10_000_000
     )
     checkpoint_bytes: int = setting(
-        100_000,
+        131_072,
         "Unpacked bytes of operations between two checkpoints, or the size of the text if that is more.",
         unit="bytes",
         low=4096,

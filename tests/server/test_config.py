@@ -148,6 +148,22 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         ("[server]\nallowed_origins = ['a.example']", "server.allowed_origins: found"),
         ("[limits]\nqueue_bytes = 65_536", "limits.queue_bytes: is 65536, below limits.message_bytes (1048576)"),
         ("[limits]\nqueue_low_bytes = 2_000_000", "limits.queue_low_bytes: is 2000000, above limits.queue_high_bytes"),
+        (
+            "[limits]\nqueue_bytes = 1_048_576\nqueue_high_bytes = 1_048_577",
+            "limits.queue_high_bytes: is 1048577, above limits.queue_b",
+        ),
+        (
+            "[presence]\nlist_limit = 10\nsample_users = 11",
+            "presence.sample_users: is 11, above presence.list_limit (10)",
+        ),
+        (
+            "[documents]\ncheckpoint_bytes = 131_071",
+            "documents.checkpoint_bytes: is 131071, below documents.block_bytes",
+        ),
+        (
+            "[store]\nbackend = 'memory'\n[broker]\nbackend = 'sqlite'",
+            'broker.backend: is "sqlite": rooms would outlast',
+        ),
         ("[rooms]\nlatest = ['a*b']", 'rooms.latest: found "a*b", allowed is the name of a room'),
         ("[rooms]\nlatest = ['a*']\nvolatile = ['b', 'a*']", 'rooms.volatile: both have "a*"'),
         ("[presence]\ngrace_seconds = 90", "presence.grace_seconds: is 90 s, above presence.ttl_seconds (60 s)"),
