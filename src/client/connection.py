@@ -46,6 +46,8 @@ GetToken = Callable[[], Awaitable[str]]
 Answer = Callable[[Any, ClientError | None], None]
 REFUSED_TOKEN = frozenset({ErrorCode.TOKEN_INVALID.value, ErrorCode.TOKEN_EXPIRED.value})
 TOKEN_EXPIRED_CODE = 4006
+#: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
+ASK = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,18 +321,22 @@ class Connection:
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
 
     async def _watch(self, link: Link) -> None:
-        """Silence for twice ping_seconds means dead; before that the server is asked for a sign of life.
+        """Silence for twice ping_seconds means dead, to the moment; before that the server is asked for a sign of life.
 
-        With an id, else there is no answer; and a server that has just been asked something sends no ping of its own.
+        Its own pings count: they come each ping_seconds, and an eighth of a second. The question has an id, else there is no answer.
         """
         period = float(self.identity.get("ping_seconds") or self.options.ping_seconds)
         clock = self.options.clock
+        asked = -1.0  # when it had been heard of last, as it was asked
         while not link.lost:
-            await clock.sleep(period / 2)
-            silence = clock.monotonic() - link.last_heard
-            if silence >= 2 * period:
+            heard = link.last_heard
+            left = heard + (2.0 if heard == asked else ASK) * period - clock.monotonic()
+            if left > 0:
+                await clock.sleep(left)
+            elif heard == asked:
                 link.abort(1006, "the server fell silent")
-            elif silence >= 1.2 * period:
+            else:
+                asked = heard
                 self.post("ping", None, _heard)
 
     async def _until_open(self) -> None:

@@ -38,7 +38,7 @@ from .keyed_buckets import KeyedBuckets
 from .memory_bound import MemoryBound
 from .metrics import Counters, Metrics
 from .origins import Origins
-from .pings import TURNS, PingWheel
+from .pings import PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
 from .readiness import Readiness
@@ -140,7 +140,7 @@ class Node:
             await self.events.start()
         self.upkeep.start()
         self._timers = [
-            self.loop.create_task(self._every(1 / TURNS, self.pings.turn)),
+            self.loop.create_task(self.pings.run(self.clock.monotonic)),
             self.loop.create_task(self._every(1.0, self.memory.check)),
             self.loop.create_task(self._every(self.config.presence.ttl_seconds / 3, self.presence.touch_all)),
         ]

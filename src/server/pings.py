@@ -1,54 +1,78 @@
 """Pings without a timer or task per connection: one wheel, turned TURNS times a second.
 
-Each socket sits in the slot of its next check. One that sent something since the last check is left alone for another
-``interval``; a silent one is pinged and looked at after ``timeout``: without a pong it is dead. What there is to remember of a socket
-is in the socket. O(sockets / interval) per second, in small portions. RFC 6455 section 5.5.2.
+A socket knows in which turn of the wheel something last came, and in which something last went. When either is ``interval`` ago it is
+pinged in the next turn, whatever ``timeout`` is: so on an idle connection something goes in *both* directions at least every
+``interval`` and a turn, and nothing on the way that counts one of them, or both, takes it for forgotten. A ping after which nothing has
+come for ``timeout`` and a turn is a dead peer's; until then it is pinged on, as what lies between counts, too.
+
+Each socket sits in the slot of the turn in which it must be looked at next: O(1) for each look, at most two looks an interval.
+Those that would be pinged in one turn because they all spoke in one are spread: some are pinged earlier, nobody later. What there is to
+remember of a socket is in the socket. RFC 6455 section 5.5.2.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-#: A second's sockets are not pinged all at once.
+log = logging.getLogger("syncline.pings")
+
+#: Turns a second: a second's sockets are not pinged all at once.
 TURNS: Final = 8
+#: Sockets that may be pinged in one turn before others are put elsewhere: well under a millisecond of the event loop.
+CROWD: Final = 64
 
 
 class Pinged(Protocol):
-    """A socket, as the wheel sees it. It clears ``pinged`` when anything comes, and sets ``heard`` when that is no pong."""
+    """A socket, as the wheel sees it: numbers of turns. Whenever anything comes it sets ``heard``, and ``pinged`` to 0; ``sent``
+    when anything goes."""
 
-    heard: bool
-    pinged: bool
-    awaiting: bool  # the wheel's own
+    heard: int
+    sent: int
+    pinged: int  # the oldest ping that nothing has come after; 0: none. Set by the wheel
 
     @property
     def lost(self) -> bool: ...
 
-    def ping(self) -> Any: ...
+    def ping(self) -> bool:
+        """Sends one and returns True, unless one waits to be written already."""
 
     def takes(self) -> bool:
         """Whether its silence says nothing: nobody reads, or what the ping waits behind gets less."""
+
+
+class Clocked(Protocol):
+    """What sockets share: where they read which turn it is."""
+
+    wheel: int
 
 
 S = TypeVar("S", bound=Pinged)
 
 
 class PingWheel(Generic[S]):
-    """``interval`` and ``timeout`` in seconds, rounded up to turns.
+    """``interval`` and ``timeout`` in seconds.
 
-    ``dead`` is called with a socket that does not answer, ``seen`` with the others at each check: at least every ``longest`` seconds.
+    ``dead`` is called with a socket that does not answer, ``seen`` with the others at each look: at least every ``longest`` seconds.
     """
 
     def __init__(
         self, interval: float, timeout: float, dead: Callable[[S], object], seen: Callable[[S], object] = id
     ) -> None:
-        self._interval = max(1, round(interval * TURNS))
-        self._timeout = max(1, round(timeout * TURNS))
+        # Rounded down: with the turn that is begun when something comes, the first one after so many is what was asked for, or
+        # up to a turn more.
+        self._interval = int(interval * TURNS)
+        self._timeout = int(timeout * TURNS)
         self._dead = dead
         self._seen = seen
         # Lists: an entry is 8 bytes. A socket that is lost stays in its slot until its turn comes.
-        self._slots: list[list[S]] = [[] for _ in range(max(self._interval, self._timeout) + 1)]
-        self._now = 0
+        self._slots: list[list[S]] = [[] for _ in range(self._interval + 2)]
+        self.now = len(self._slots)  # not 0, which ``pinged`` has for none, nor so little that what is earlier is below it
+        self._before = self.now  # the turn of the call before: what had come by then has been read
+        self._clocked: list[Clocked] = []
+        self._count = 0
         self._earlier = 0
         self.longest = len(self._slots) / TURNS
         self.sent = 0
@@ -56,37 +80,81 @@ class PingWheel(Generic[S]):
     def __len__(self) -> int:
         return sum(not socket.lost for slot in self._slots for socket in slot)
 
+    def tell(self, clocked: Clocked) -> None:
+        """Keeps ``clocked.wheel`` at the turn in which the wheel is."""
+        self._clocked.append(clocked)
+        clocked.wheel = self.now
+
     def add(self, socket: S) -> None:
         """It leaves by being ``lost``."""
-        # Those that come in one storm are spread over half an interval; 5 has no factor in common with most lengths.
-        self._put(socket, self._interval - self._earlier)
-        self._earlier = (self._earlier + 5) % max(1, self._interval // 2)
+        socket.heard = socket.sent = self.now
+        socket.pinged = 0
+        self._count += 1
+        self._put(socket, self._due(socket))
 
-    def _put(self, socket: S, turns: int) -> None:
-        self._slots[(self._now + turns) % len(self._slots)].append(socket)
+    async def run(self, monotonic: Callable[[], float]) -> None:
+        """Turns it until it is cancelled. Where the event loop is late it catches up, so that an interval stays one."""
+        started, turned = monotonic(), 0
+        while True:
+            await asyncio.sleep(max(0.0, started + (turned + 1) / TURNS - monotonic()))
+            passed = int((monotonic() - started) * TURNS + 0.1) - turned  # a timer may fire a little early
+            if passed > 0:
+                turned += passed
+                self.turn(passed)
 
-    def turn(self) -> None:
-        """A part of a second has passed."""
-        self._now = (self._now + 1) % len(self._slots)
-        due, self._slots[self._now] = self._slots[self._now], []
-        for socket in due:
-            if socket.lost:
-                continue
-            if socket.pinged:
-                if socket.takes():
-                    self._put(socket, self._timeout)
-                else:
-                    self._dead(socket)
-                continue
-            self._seen(socket)
-            if socket.awaiting:
-                socket.awaiting = False
-                self._put(socket, max(1, self._interval - self._timeout))
-            elif socket.heard:
-                socket.heard = False
-                self._put(socket, self._interval)
-            else:
-                socket.pinged = socket.awaiting = True
-                socket.ping()
-                self.sent += 1
-                self._put(socket, self._timeout)
+    def turn(self, passed: int = 1) -> None:
+        """So many parts of a second have passed since the last call."""
+        first = self._before = self.now
+        self.now = now = first + passed
+        for clocked in self._clocked:
+            clocked.wheel = now
+        for turn in range(first + 1, min(now, first + len(self._slots)) + 1):
+            place = turn % len(self._slots)
+            due, self._slots[place] = self._slots[place], []
+            for socket in due:
+                try:
+                    self._look(socket)
+                except Exception:  # the others' turn comes, too
+                    log.exception("a connection could not be pinged")
+                    self._put(socket, now + self._interval)
+
+    def _look(self, socket: S) -> None:
+        if socket.lost:
+            self._count -= 1
+            return
+        now = self.now
+        # Not by the clock alone: an event loop that stood still has read no answers meanwhile.
+        if socket.pinged and socket.pinged + self._timeout <= self._before:
+            if not socket.takes():
+                self._count -= 1
+                self._dead(socket)
+                return
+            socket.pinged = now
+        self._seen(socket)
+        due = self._due(socket)
+        if due <= now:
+            self.sent += socket.ping()
+            if not socket.pinged:
+                socket.pinged = now
+            due = now + self._interval + 1
+        if socket.pinged:
+            self._slot(min(due, max(socket.pinged + self._timeout, now) + 1)).append(socket)
+        else:
+            self._put(socket, due)
+
+    def _due(self, socket: S) -> int:
+        """The turn of its next ping: the first one that begins when either direction was silent for ``interval``."""
+        return min(socket.heard, socket.sent) + self._interval + 1
+
+    def _slot(self, turn: int) -> list[S]:
+        return self._slots[turn % len(self._slots)]
+
+    def _put(self, socket: S, due: int) -> None:
+        """For a ping at ``due``, or earlier when many are due then: as if it had been heard of so much earlier."""
+        if len(self._slot(due)) >= max(CROWD, 2 * self._count // self._interval):
+            # 5 has no factor in common with most intervals, so neighbours in the crowd come to stand apart.
+            self._earlier = (self._earlier + 5) % max(1, self._interval // 2)
+            early = min(self._earlier, due - self.now - 1)
+            socket.heard = min(socket.heard, socket.sent) - early
+            due -= early
+        self._slot(due).append(socket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -73,12 +74,15 @@ def running(port: int, *command: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, app: App) -> Iterator[str]:
-    """With what docs/operations.md says."""
+def nginx(folder: Path, app: App, read_timeout: str = "") -> Iterator[str]:
+    """With what docs/operations.md says; ``read_timeout``: another one."""
     found = re.search(r"```nginx\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
     assert found is not None and "http://127.0.0.1:8000;" in found[1]
     port = free_port()
     locations = found[1].replace("127.0.0.1:8000", f"127.0.0.1:{app.port}")
+    if read_timeout:
+        assert "proxy_read_timeout 120s;" in locations
+        locations = locations.replace("120s", read_timeout)
     config = folder / "nginx.conf"
     config.write_text(
         f"""daemon off; pid {folder}/nginx.pid; error_log stderr; worker_processes 1;
@@ -95,16 +99,16 @@ http {{
 
 
 @contextlib.contextmanager
-def haproxy(folder: Path, app: App, option: str) -> Iterator[str]:
+def haproxy(folder: Path, app: App, option: str, tunnel: str = "1h", idle: str = "1m") -> Iterator[str]:
     port = free_port()
     config = folder / "haproxy.cfg"
     config.write_text(
         f"""defaults
   mode {"http" if option == "forwardfor" else "tcp"}
   timeout connect 5s
-  timeout client 1m
-  timeout server 1m
-  timeout tunnel 1h
+  timeout client {idle}
+  timeout server {idle}
+  {f"timeout tunnel {tunnel}" if tunnel else ""}
   {"option forwardfor" if option == "forwardfor" else ""}
 frontend in
   bind 127.0.0.1:{port}
@@ -154,3 +158,50 @@ async def test_a_proxy_that_is_not_trusted_is_the_client(tmp_path: Path) -> None
         with nginx(tmp_path, app) as url:
             async with dial(url, name="Ada", sock=source("127.0.0.2", url)):
                 assert await addresses(app, 1) == {"127.0.0.1"}
+
+
+# -- what is idle ------------------------------------------------------------------------------------------------------
+
+#: Each with a timeout of so many seconds for connections on which nothing goes: in both directions, or in either.
+IDLE = ["nginx", "haproxy", "haproxy, each direction"]
+
+
+def impatient(proxy: str, seconds: int, folder: Path, app: App) -> contextlib.AbstractContextManager[str]:
+    if proxy == "nginx":
+        return nginx(folder, app, read_timeout=f"{seconds}s")
+    if proxy == "haproxy":
+        return haproxy(folder, app, "forwardfor", tunnel=f"{seconds}s")
+    return haproxy(folder, app, "forwardfor", tunnel="", idle=f"{seconds}s\n  option independent-streams")
+
+
+@pytest.mark.parametrize("proxy", IDLE)
+async def test_who_is_idle_is_kept_by_a_proxy_that_waits_longer_than_ping_seconds(tmp_path: Path, proxy: str) -> None:
+    """However long a pong may take; also one that only says things, or is only told them."""
+    limits = {"ping_seconds": 1.0, "pong_timeout_seconds": 60.0}
+    async with serving(tmp_path, server=TRUSTED, limits=limits) as app:
+        with impatient(proxy, 3, tmp_path, app) as url:
+            async with (
+                dial(url, name="Silent", ping_interval=None) as silent,
+                dial(url, name="Says", ping_interval=None) as says,
+                dial(url, name="Told", ping_interval=None) as told,
+            ):
+                sessions = {one.name: one for one in app.node.hub.sessions.values()}
+                began, sent = app.node.clock.monotonic(), app.node.pings.sent
+                while app.node.clock.monotonic() < began + 4:  # more than the proxy's patience
+                    await says.send({"event": "ping"})  # without an id: there is no answer
+                    sessions["Told"].push("event:custom", {"name": "n", "data": 1})
+                    await asyncio.sleep(0.2)
+                assert app.node.pings.sent > sent
+                for one in (silent, says, told):
+                    assert (await one.call("ping"))["time"] > 0
+                assert {one.name: one for one in app.node.hub.sessions.values()} == sessions
+
+
+@pytest.mark.parametrize("proxy", IDLE)
+async def test_who_is_idle_is_cut_off_by_one_that_does_not(tmp_path: Path, proxy: str) -> None:
+    """That the timeouts of the test above are in force."""
+    async with serving(tmp_path, server=TRUSTED, limits={"ping_seconds": 60.0}) as app:
+        with impatient(proxy, 1, tmp_path, app) as url:
+            async with dial(url, name="Ada", ping_interval=None) as ada:
+                assert (await ada.closed())[0] == 1006
+            await until(lambda: not app.node.hub.sessions)

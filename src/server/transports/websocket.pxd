@@ -6,6 +6,7 @@ cdef class Sockets:
     cdef:
         readonly object node
         readonly object buffer               # bytearray: what is being read, of one socket at a time
+        public unsigned int wheel            # the turn in which the ping wheel is
         object _loop
         object _counters
 
@@ -16,9 +17,9 @@ cdef class WebSocket(FrameReader):
         readonly object session              # None after the end
         readonly Connection connection       # None before ``open`` and after the end
         readonly bint lost                   # the socket is gone
-        public bint heard                    # PingWheel's: a message came since it last looked
-        public bint pinged                   # PingWheel's: a ping is not answered yet
-        public bint awaiting                 # PingWheel's: it looks next whether a ping was answered
+        public unsigned int heard            # PingWheel's: the turn in which something last came (32 bits: 17 years of turns)
+        public unsigned int sent             # PingWheel's: that in which something was last written
+        public unsigned int pinged           # PingWheel's: that of the oldest ping that nothing has come after; 0: none
         Py_ssize_t _written                  # bytes, since it is open
         Py_ssize_t _taken                    # of them the peer had acknowledged when the ping wheel last looked
         Py_ssize_t _ahead                    # of them were there before the last ping

@@ -19,6 +19,8 @@ class Sockets:
     def node(self) -> Node: ...
     @property
     def buffer(self) -> bytearray: ...
+    wheel: int
+    """The turn in which the ping wheel is."""
     def __init__(self, node: Node) -> None: ...
 
 class WebSocket(FrameReader, asyncio.BufferedProtocol):
@@ -32,12 +34,12 @@ class WebSocket(FrameReader, asyncio.BufferedProtocol):
     def connection(self) -> Connection: ...
     @property
     def lost(self) -> bool: ...
-    heard: bool
-    """A message came since the ping wheel last looked."""
-    pinged: bool
-    """A ping is not answered yet."""
-    awaiting: bool
-    """The ping wheel looks next whether a ping was answered."""
+    heard: int
+    """The turn of the ping wheel in which something last came."""
+    sent: int
+    """That in which something was last written."""
+    pinged: int
+    """That of the oldest ping that nothing has come after; 0: none."""
     def __init__(self, sockets: Sockets, session: Session) -> None: ...
     def open(
         self, socket: asyncio.Transport, credentials: Credentials | None = None, deflater: Deflater | None = None
@@ -60,8 +62,8 @@ class WebSocket(FrameReader, asyncio.BufferedProtocol):
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
-    def ping(self) -> None:
-        """Sends one; the answer clears ``pinged``."""
+    def ping(self) -> bool:
+        """Sends one and returns True, unless the last one still waits in the queue; the answer clears ``pinged``."""
 
     def takes(self) -> bool:
         """Whether its silence says nothing: reading is paused, or it has taken some of what the ping waits behind."""

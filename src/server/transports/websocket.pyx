@@ -58,6 +58,7 @@ cdef class Sockets:
         self.buffer = bytearray(READ_BYTES)
         self._loop = node.loop
         self._counters = node.counters
+        node.pings.tell(self)
 
 
 cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
@@ -114,8 +115,8 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self.connection.paused()
 
     def resume_writing(self):
-        self.pinged = False  # who takes what is sent lives, however slow
-        self.heard = True
+        self.pinged = 0  # who takes what is sent lives, however slow
+        self.heard = self.sockets.wheel
         if self.connection is not None:
             self.connection.drained()
 
@@ -137,7 +138,8 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     cdef int _received(self, const unsigned char* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t used = 0
         cdef bytes rest
-        self.pinged = False
+        self.pinged = 0
+        self.heard = self.sockets.wheel
         self.sockets._counters.bytes_in += size
         if self._done:
             return 0
@@ -159,7 +161,6 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         return 0
 
     cpdef int message(self, int opcode, bytes payload) except -1:
-        self.heard = True
         self.sockets._counters.frames_in += 1
         if opcode == self._opcode:
             self.session.receive(payload)
@@ -169,7 +170,6 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
 
     cpdef int control(self, int opcode, bytes payload) except -1:
         if opcode == _PING:
-            self.heard = True
             self.connection.pong(payload)
         elif opcode == _CLOSE:
             self._peer_closed(payload)
@@ -201,6 +201,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         if socket is None:
             return
         self._written += PyBytes_GET_SIZE(data)
+        self.sent = self.sockets.wheel
         if not self._direct and self._descriptor >= 0:
             self._direct = socket.get_write_buffer_size() == 0
         # A closing socket's descriptor may be another's already.
@@ -254,10 +255,15 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     # The ping wheel ------------------------------------------------------------------------------------------
 
     def ping(self):
-        """Sends one; the answer clears ``pinged`` (section 5.5.2)."""
-        self._ahead = self._written
-        self._taken = self._acknowledged()
+        """Sends one and returns True, unless the last one still waits in the queue; the answer clears ``pinged`` (section 5.5.2)."""
+        if self.pinged:
+            if self._written <= self._ahead:
+                return False
+        else:  # what it may take time for is what was there before the first
+            self._ahead = self._written
+            self._taken = self._acknowledged()
         self.connection.deliver(_PING_FRAME)
+        return True
 
     def takes(self):
         """Whether its silence says nothing: it is not listened to, or it has taken some of what the ping waits behind."""
