@@ -335,6 +335,7 @@ class Connection:
                 await clock.sleep(left)
             elif heard == asked:
                 link.abort(1006, "the server fell silent")
+                return
             else:
                 asked = heard
                 self.post("ping", None, _heard)

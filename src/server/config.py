@@ -197,9 +197,21 @@ class LimitsConfig:
         zero="no limit",
     )
     ping_seconds: float = setting(
-        25.0, "Time between pings to a silent connection.", unit="s", low=1, high=3600, restart=True
+        25.0,
+        "A connection on which for so long nothing came, or nothing went, is pinged. Proxies must keep idle ones longer.",
+        unit="s",
+        low=1,
+        high=3600,
+        restart=True,
     )
-    pong_timeout_seconds: float = setting(10.0, "Time for a pong.", unit="s", low=0.5, high=600, restart=True)
+    pong_timeout_seconds: float = setting(
+        10.0,
+        "One from which nothing came for so long after a ping is closed as dead.",
+        unit="s",
+        low=0.5,
+        high=600,
+        restart=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,13 @@ class PingWheel(Generic[S]):
         self._seen = seen
         # Lists: an entry is 8 bytes. A socket that is lost stays in its slot until its turn comes.
         self._slots: list[list[S]] = [[] for _ in range(self._interval + 2)]
-        self.now = len(self._slots)  # not 0, which ``pinged`` has for none, nor so little that what is earlier is below it
+        self.now = len(
+            self._slots
+        )  # not 0, which ``pinged`` has for none, nor so little that what is earlier is below it
         self._before = self.now  # the turn of the call before: what had come by then has been read
         self._clocked: list[Clocked] = []
         self._count = 0
+        self._crowd = CROWD  # as many in a slot are a crowd
         self._earlier = 0
         self.longest = len(self._slots) / TURNS
         self.sent = 0
@@ -90,7 +93,7 @@ class PingWheel(Generic[S]):
         socket.heard = socket.sent = self.now
         socket.pinged = 0
         self._count += 1
-        self._put(socket, self._due(socket))
+        self._put(socket, self.now + self._interval + 1)
 
     async def run(self, monotonic: Callable[[], float]) -> None:
         """Turns it until it is cancelled. Where the event loop is late it catches up, so that an interval stays one."""
@@ -106,6 +109,7 @@ class PingWheel(Generic[S]):
         """So many parts of a second have passed since the last call."""
         first = self._before = self.now
         self.now = now = first + passed
+        self._crowd = max(CROWD, 2 * self._count // self._interval)
         for clocked in self._clocked:
             clocked.wheel = now
         for turn in range(first + 1, min(now, first + len(self._slots)) + 1):
@@ -122,39 +126,36 @@ class PingWheel(Generic[S]):
         if socket.lost:
             self._count -= 1
             return
-        now = self.now
+        now, pinged = self.now, socket.pinged
         # Not by the clock alone: an event loop that stood still has read no answers meanwhile.
-        if socket.pinged and socket.pinged + self._timeout <= self._before:
+        if pinged and pinged + self._timeout <= self._before:
             if not socket.takes():
                 self._count -= 1
                 self._dead(socket)
                 return
-            socket.pinged = now
+            socket.pinged = pinged = now
         self._seen(socket)
-        due = self._due(socket)
+        # The first turn that begins when either direction was silent for ``interval``.
+        heard, sent = socket.heard, socket.sent
+        due = (heard if heard < sent else sent) + self._interval + 1
         if due <= now:
             self.sent += socket.ping()
-            if not socket.pinged:
-                socket.pinged = now
+            if not pinged:
+                socket.pinged = pinged = now
             due = now + self._interval + 1
-        if socket.pinged:
-            self._slot(min(due, max(socket.pinged + self._timeout, now) + 1)).append(socket)
+        if pinged:
+            look = max(pinged + self._timeout, now) + 1
+            self._slots[(look if look < due else due) % len(self._slots)].append(socket)
         else:
             self._put(socket, due)
 
-    def _due(self, socket: S) -> int:
-        """The turn of its next ping: the first one that begins when either direction was silent for ``interval``."""
-        return min(socket.heard, socket.sent) + self._interval + 1
-
-    def _slot(self, turn: int) -> list[S]:
-        return self._slots[turn % len(self._slots)]
-
     def _put(self, socket: S, due: int) -> None:
         """For a ping at ``due``, or earlier when many are due then: as if it had been heard of so much earlier."""
-        if len(self._slot(due)) >= max(CROWD, 2 * self._count // self._interval):
+        slot = self._slots[due % len(self._slots)]
+        if len(slot) >= self._crowd:
             # 5 has no factor in common with most intervals, so neighbours in the crowd come to stand apart.
             self._earlier = (self._earlier + 5) % max(1, self._interval // 2)
             early = min(self._earlier, due - self.now - 1)
             socket.heard = min(socket.heard, socket.sent) - early
-            due -= early
-        self._slot(due).append(socket)
+            slot = self._slots[(due - early) % len(self._slots)]
+        slot.append(socket)

@@ -284,13 +284,65 @@ async def test_silence_is_noticed() -> None:
             await until(lambda: client.reconnects == 1 and client.state == "open")
 
 
+class Told(GateClock):
+    """Time that only passes when it is told to. Who sleeps looks every millisecond whether it is over."""
+
+    def monotonic(self) -> float:
+        return self.ahead
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.ahead + seconds
+        while self.ahead < until:
+            self.slept += 1
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("spoke", [0.5, 4.9, 5.0, 5.1, 9.0])
+async def test_silence_is_noticed_to_the_moment(spoke: float) -> None:
+    """What docs/python-client.md says, in every phase of whatever looks after it: silent for twice ``ping_seconds``."""
+    clock = Told()
+    async with scripted() as server:
+        assert server.identity is not None
+        server.identity["ping_seconds"] = 10.0
+        async with await connect(server.url, clock=clock, backoff=Backoff(attempts=1)) as client:
+
+            async def lives(moment: float) -> bool:
+                """Whether it still takes the connection for alive then."""
+                clock.ahead = moment
+                looked = clock.slept
+                await until(lambda: clock.slept >= looked + 10 or client.state != "open")
+                return client.state == "open"
+
+            link = client.connection._link
+            assert link is not None and await lives(spoke)
+            before = link.last_heard
+            server.peers[-1].transport.send_ping(b"alive")
+            await until(lambda: link.last_heard > before)
+            heard, asked = link.last_heard, len(server.requests)
+            assert await lives(heard + 11.9) and len(server.requests) == asked
+            assert await lives(heard + 12.0)
+            await until(lambda: len(server.requests) == asked + 1 and server.requests[-1]["event"] == "ping")
+            assert await lives(heard + 19.9)
+            assert not await lives(heard + 20.0)
+
+
 async def test_an_idle_client_stays(tmp_path: Path) -> None:
-    """What it asks keeps the server from sending pings; so it must be answered."""
+    """The server's pings are the sign of life, and come in time: it need not ask."""
     async with serving(tmp_path, limits={"ping_seconds": 1.0}) as app, await connect(ws_url(app)) as client:
         states: list[str] = []
         client.on_state(states.append)
-        await until(lambda: app.node.counters.requests["ping"] >= 4)
+        await until(lambda: app.node.pings.sent >= 4)
         assert not states
+
+
+async def test_an_idle_client_asks_who_sends_no_pings(tmp_path: Path) -> None:
+    async with serving(tmp_path, limits={"ping_seconds": 1.0}) as app:
+        app.node.pings.turn = lambda passed=1: None  # type: ignore[method-assign, misc]
+        async with await connect(ws_url(app)) as client:
+            states: list[str] = []
+            client.on_state(states.append)
+            await until(lambda: app.node.counters.requests["ping"] >= 3)
+            assert not states
 
 
 async def test_a_flapping_server_is_not_hammered() -> None:

@@ -228,7 +228,7 @@ async def test_the_wheel_follows_the_clock() -> None:
 
     def monotonic() -> float:
         nonlocal time
-        time += 0.4 * TURN  # each look takes so long
+        time += 0.7 * TURN  # the loop is as late as that, twice a turn
         return time
 
     running = asyncio.create_task(wheel.run(monotonic))
@@ -236,7 +236,7 @@ async def test_the_wheel_follows_the_clock() -> None:
         while sum(turns) < 40:
             await asyncio.sleep(0)
     running.cancel()
-    assert abs(sum(turns) - time * TURNS) <= 2
+    assert abs(sum(turns) - time * TURNS) <= 3
 
 
 def test_a_socket_that_fails_leaves_the_others_their_turn(caplog: pytest.LogCaptureFixture) -> None:
