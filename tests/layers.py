@@ -43,6 +43,8 @@ ROOMS: tuple[tuple[str, str], ...] = (
     ("syncline.server.metrics", "contracts"),
     ("syncline.server.observed", "contracts"),
     ("syncline.server.log", "contracts"),
+    ("syncline.server.log_repeats", "contracts"),
+    ("syncline.server.refusals", "contracts"),
     ("syncline.server.retry", "contracts"),
     ("syncline.server.backends", "backends"),
     ("syncline.server.app", "wiring"),

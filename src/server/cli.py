@@ -92,13 +92,11 @@ def serve(arguments: argparse.Namespace) -> int:
     options = {"server.host": arguments.host, "server.port": arguments.port, "log.level": arguments.log_level}
     overrides = {key: value for key, value in options.items() if value is not None}
     config = _load(arguments, overrides)
-    for number in (
-        signal.SIGHUP,
-        signal.SIGUSR1,
-        signal.SIGUSR2,
-    ):  # they mean something once it serves, and never the end
+    # They mean something once it serves, and never the end.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    logs.configure(config.log.level, config.log.format, waiting=config.log.waiting)
+    lines = config.log
+    logs.configure(lines.level, lines.format, waiting=lines.waiting, repeat_seconds=lines.repeat_seconds)
     _raise_descriptor_limit(config.limits.connections, config.server.backlog)
     from . import app, service, sockets
 

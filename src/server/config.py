@@ -348,6 +348,14 @@ class LogConfig:
     waiting: int = setting(
         10_000, "Lines that wait for who reads them; more are dropped.", low=100, high=1_000_000, restart=True
     )
+    repeat_seconds: float = setting(
+        10.0,
+        "So long a few lines of a kind are written, then one that says how many more there were. 0: all are written.",
+        unit="seconds",
+        low=0.0,
+        high=3600.0,
+        restart=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import queue
 import re
 import sys
 import threading
+import time
 from collections.abc import MutableMapping
 from contextlib import suppress
 from typing import Any, Final, TextIO
@@ -20,9 +21,14 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import Processor
 
+from .log_repeats import Repeated, Repeats
+
 REDACTED: Final = "[redacted]"
 #: Nesting that redaction looks into; what lies deeper is shown as a type name only.
 MAX_DEPTH: Final = 6
+
+#: How often it is looked whether something that was left out has to be told, in seconds; only while there is something.
+_LOOK_SECONDS: Final = 0.5
 
 _SECRET_KEY = re.compile(r"token|passw|secret|authorization|cookie|private_key", re.IGNORECASE)
 _SECRET_TEXT = (
@@ -128,12 +134,17 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _Background(_Handler):
     """Lines are written by a thread: whoever reads standard error, or does not (a full pipe), never holds up the event loop.
 
-    ``most`` lines wait; more are dropped, counted, and told of when there is room again.
+    ``most`` lines wait; more are dropped, counted, and told of when there is room again. Those that repeat are left out before they are
+    formatted, and told of when their period is over, or at the end.
     """
 
-    def __init__(self, stream: TextIO, most: int) -> None:
+    def __init__(self, stream: TextIO, most: int, repeat_seconds: float) -> None:
+        """``repeat_seconds``: a period of log_repeats.py; 0: every line is written."""
         super().__init__(stream)
         self.dropped = 0
+        self.repeats = Repeats(repeat_seconds, time.monotonic) if repeat_seconds else None
+        # Not the handler's own lock: ``logging.shutdown`` holds that one while it waits for the thread.
+        self._counting = threading.Lock()
         self._most = most
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         # A daemon: one that is stuck in a write must not keep the process.
@@ -145,9 +156,21 @@ class _Background(_Handler):
             self.dropped += 1
             return
         try:
-            self._lines.put(self.format(record))
+            if self._passes(record):
+                self._lines.put(self.format(record))
         except Exception:  # as every handler does: what cannot be formatted is not worth more than the rest
             self.handleError(record)
+
+    def _passes(self, record: logging.LogRecord) -> bool:
+        repeats = self.repeats
+        if repeats is None:
+            return True
+        with self._counting:
+            quiet = not repeats.waiting
+            passes = repeats.passes(record)
+            if quiet and repeats.waiting:
+                self._lines.put("")  # the thread looks at the time from now on
+        return passes
 
     def flush(self) -> None:
         """Nothing: the thread writes as fast as it can."""
@@ -160,18 +183,49 @@ class _Background(_Handler):
 
     def _write(self) -> None:
         told = 0
-        while (line := self._lines.get()) is not None:
+        line: str | None = ""
+        while line is not None:
+            line = self._next()
             if self.dropped > told and self._lines.qsize() < self._most // 2:
                 missing, told = self.dropped - told, self.dropped
                 text = "%d lines of this log were dropped: nobody took them"
-                record = logging.LogRecord("syncline.log", logging.WARNING, __file__, 0, text, (missing,), None)
-                self._put(self.format(record))
-            self._put(line)
+                self._put(self.format(_record("syncline.log", logging.WARNING, text, missing)))
+            for repeated in self._over(at_end=line is None):
+                self._put(self.format(_repeated(repeated)))
+            if line:
+                self._put(line)
+
+    def _next(self) -> str | None:
+        """The next line; None: there are no more. "" when it is time to look for what has to be told."""
+        waiting = self.repeats is not None and self.repeats.waiting
+        try:
+            return self._lines.get(timeout=_LOOK_SECONDS if waiting else None)
+        except queue.Empty:
+            return ""
+
+    def _over(self, *, at_end: bool) -> list[Repeated]:
+        if self.repeats is None or not self.repeats.waiting:
+            return []
+        with self._counting:
+            return self.repeats.end() if at_end else self.repeats.over()
 
     def _put(self, line: str) -> None:
         with suppress(OSError, ValueError):  # closed, or a full disk
             self.stream.write(line + self.terminator)
             self.stream.flush()
+
+
+def _record(logger: str, level: int, text: str, *values: object) -> logging.LogRecord:
+    return logging.LogRecord(logger, level, __file__, 0, text, values, None)
+
+
+def _repeated(told: Repeated) -> logging.LogRecord:
+    """The line that stands for those that were left out; of their own logger and level, so that who filters by those sees it."""
+    record = _record(told.logger, told.level, "%d more in %.0f s: %s", told.lines, told.seconds, told.message)
+    record.repeated, record.seconds = told.lines, round(told.seconds, 3)
+    if told.addresses:
+        record.addresses, record.most_of = told.addresses, told.most_of
+    return record
 
 
 def dropped() -> int:
@@ -187,12 +241,24 @@ def set_level(level: str) -> None:
         logging.getLogger(name).setLevel(max(least, number))
 
 
+def left_out() -> int:
+    """Lines that were left out since the start because they repeated others."""
+    handlers = (one for one in logging.getLogger().handlers if isinstance(one, _Background))
+    return sum(one.repeats.left_out for one in handlers if one.repeats is not None)
+
+
 def configure(
-    level: str = "info", format: str = "auto", stream: TextIO | None = None, *, waiting: int | None = None
+    level: str = "info",
+    format: str = "auto",
+    stream: TextIO | None = None,
+    *,
+    waiting: int | None = None,
+    repeat_seconds: float = 0.0,
 ) -> None:
     """Sets logging up for the whole process; calling it again replaces what it did.
 
     ``waiting``: lines that may wait for a thread that writes them; None: each is written before the call that logs it returns.
+    ``repeat_seconds``: of lines of that thread, so long a few of a kind are written and the rest is counted; 0: all are written.
 
     ``level``: debug, info, warning or error. ``format``: auto (console on a terminal, else JSON), console or json.
     ``stream``: standard error by default.
@@ -200,7 +266,7 @@ def configure(
     stream = sys.stderr if stream is None else stream
     terminal = stream.isatty()
     kind = ("console" if terminal else "json") if format == "auto" else format
-    handler = _Handler(stream) if waiting is None else _Background(stream, waiting)
+    handler = _Handler(stream) if waiting is None else _Background(stream, waiting, repeat_seconds)
     handler.setFormatter(formatter(kind, colours=terminal and kind == "console"))
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _Handler)]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from syncline.server.app import App
+from tests.loglines import LogLines, kept
 from tests.serving import Serve, serving
 
 
@@ -26,3 +27,9 @@ def serve(backend: str, tmp_path: Path) -> Serve:
 async def app(serve: Serve) -> AsyncIterator[App]:
     async with serve() as running:
         yield running
+
+
+@pytest.fixture
+def log_lines() -> Iterator[LogLines]:
+    with kept():
+        yield LogLines()

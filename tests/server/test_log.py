@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,23 +14,17 @@ import pytest
 import structlog
 
 from syncline.server import log
+from syncline.server.log_repeats import ADDRESSES, FEW, KINDS, MOST, Repeated, Repeats
+from tests.loglines import kept
+from tests.waiting import wait_until
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlc2lnbmF0dXJl"
 
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """Logging is the process's: put back what the tests change."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in (*log._QUIET, "uvicorn.access"):
-        quiet = logging.getLogger(name)
-        quiet.setLevel(logging.NOTSET)
-        quiet.propagate, quiet.disabled = True, False
-    structlog.reset_defaults()
+    with kept():
+        yield
 
 
 @pytest.fixture
@@ -196,3 +191,155 @@ def test_a_closed_stream_does_not_stop_the_server(stream: io.StringIO) -> None:
     log.configure("info", "json", stream)
     stream.close()
     logging.getLogger("syncline").info("nobody reads this")
+
+
+# -- repeated lines ----------------------------------------------------------------------------------------------------
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def repeats(time: Time) -> Repeats:
+    return Repeats(10.0, time)
+
+
+def record(
+    message: Any = "publish to %s failed", *values: object, level: int = logging.WARNING, name: str = "a", **more: Any
+) -> logging.LogRecord:
+    made = logging.LogRecord(name, level, __file__, 1, message, values, None)
+    made.__dict__.update(more)
+    return made
+
+
+def passing(repeats: Repeats, count: int, message: Any = "publish to %s failed", *values: object, **more: Any) -> int:
+    """How many of so many lines are written."""
+    return sum(repeats.passes(record(message, *values, **more)) for _ in range(count))
+
+
+def test_of_a_kind_a_few_pass_and_the_rest_is_told(repeats: Repeats, time: Time) -> None:
+    assert [repeats.passes(record("publish to %s failed", str(number))) for number in range(8)] == [True] * FEW + [
+        False
+    ] * (8 - FEW)
+    assert repeats.waiting and repeats.left_out == 3 and repeats.over() == []
+    time.now += 10.0
+    assert repeats.over() == [Repeated("a", logging.WARNING, "publish to %s failed", 3, 10.0, 0, "")]
+    assert not repeats.waiting and repeats.over() == []
+    assert passing(repeats, 8) == FEW, "another period"
+
+
+def test_a_period_that_is_over_is_told_though_nobody_looked(repeats: Repeats, time: Time) -> None:
+    assert passing(repeats, FEW + 2) == FEW
+    time.now += 12.0
+    assert passing(repeats, FEW + 1) == FEW
+    assert [(told.lines, told.seconds) for told in repeats.over()] == [(2, 12.0)]
+    assert [told.lines for told in repeats.end()] == [1]
+    assert not repeats.waiting and repeats.left_out == 3
+
+
+def test_what_does_not_repeat_is_never_told(repeats: Repeats, time: Time) -> None:
+    assert passing(repeats, FEW) == FEW
+    assert not repeats.waiting
+    time.now += 60.0
+    assert repeats.over() == [] == repeats.end()
+
+
+def test_the_first_line_of_every_kind_passes(repeats: Repeats) -> None:
+    assert passing(repeats, 50) == FEW
+    for other in (record("another"), record(level=logging.ERROR), record(name="b"), record({"event": "structlog's"})):
+        assert repeats.passes(other)
+
+    def fails(kind: type[Exception], place: int) -> logging.LogRecord:
+        failed = record("failed", level=logging.ERROR)
+        try:
+            if place == 1:
+                raise kind("1")
+            raise kind("2")
+        except Exception:
+            failed.exc_info = sys.exc_info()
+        return failed
+
+    for kind in (ValueError, KeyError):
+        for place in (1, 2):
+            assert sum(repeats.passes(fails(kind, place)) for _ in range(50)) == FEW
+    # asyncio's messages: the rest of it has the addresses of objects.
+    assert sum(repeats.passes(record(f"Task exception was never retrieved\nfuture: <{n}>")) for n in range(50)) == FEW
+
+
+def test_lines_at_debug_all_pass(repeats: Repeats) -> None:
+    assert passing(repeats, 1000, level=logging.DEBUG) == 1000
+
+
+def test_one_address_does_not_keep_anothers_lines_out(repeats: Repeats) -> None:
+    assert passing(repeats, 1000, address="192.0.2.1") == FEW
+    assert passing(repeats, 1000, address="2001:db8::1") == FEW
+    assert passing(repeats, 1000, address="2001:db8::2") == 0, "the same network"
+    assert passing(repeats, 1, address="192.0.2.2") == 1
+    assert passing(repeats, 1, {"event": "publish to %s failed", "address": "192.0.2.3"}) == 1
+    [told] = repeats.end()
+    assert (told.lines, told.addresses, told.most_of) == (3000 - 2 * FEW, 2, "2001:db8::/64")
+
+
+def test_many_addresses_do_not_drive_the_log(repeats: Repeats) -> None:
+    addresses = [f"198.51.{number // 250}.{number % 250}" for number in range(5000)]
+    assert sum(passing(repeats, 10, address=address) for address in addresses[:3]) == MOST // 2
+    assert sum(passing(repeats, 10, address=address) for address in addresses[3:]) == MOST - MOST // 2
+    assert all(len(kind.by) <= ADDRESSES for kind in repeats._kinds.values())
+    assert repeats.end()[0].lines == 50_000 - MOST
+
+
+def test_more_kinds_than_are_kept_lose_no_line_and_no_count(repeats: Repeats) -> None:
+    told = []
+    for number in range(3 * KINDS):
+        assert passing(repeats, FEW + 1, f"message {number}") == FEW
+        assert len(repeats._kinds) <= KINDS
+        told += repeats.over()
+    assert len(told) == 2 * KINDS
+    assert sum(one.lines for one in [*told, *repeats.end()]) == 3 * KINDS == repeats.left_out
+
+
+@pytest.mark.parametrize("kind", ["json", "console"])
+def test_repeated_lines_are_told_at_the_end(stream: io.StringIO, kind: str) -> None:
+    log.configure("info", kind, stream, waiting=100_000, repeat_seconds=3600.0)
+    logger = logging.getLogger("syncline.messages")
+    for number in range(1000):
+        logger.warning("publish to %s failed: %s", f"room-{number}", "full", extra={"address": "192.0.2.1"})
+        try:
+            raise OSError(number)
+        except OSError:
+            logger.exception("a task failed")
+    assert log.left_out() == 2 * (1000 - FEW)
+    logging.getLogger().handlers[-1].close()
+    text = stream.getvalue()
+    assert len([line for line in text.splitlines() if "publish to" in line]) == FEW + 1 == text.count("a task failed")
+    assert re.search(rf"{1000 - FEW} more in \d+ s: publish to %s failed: %s", text)
+    if kind == "json":
+        for line in lines(stream)[-2:]:
+            assert line["repeated"] == 1000 - FEW and line["seconds"] >= 0.0 and line["logger"] == "syncline.messages"
+        assert lines(stream)[-2]["most_of"] == "192.0.2.1" and lines(stream)[-2]["addresses"] == 1
+
+
+def test_repeated_lines_are_told_when_nothing_else_is_logged(stream: io.StringIO) -> None:
+    log.configure("info", "json", stream, waiting=100, repeat_seconds=0.2)
+    for _ in range(FEW + 7):
+        logging.getLogger("syncline").error("again")
+    wait_until(lambda: '"repeated": 7' in stream.getvalue())
+    assert len(lines(stream)) == FEW + 1 and lines(stream)[-1]["level"] == "error"
+
+
+def test_all_lines_are_written_where_that_is_wanted(stream: io.StringIO) -> None:
+    log.configure("info", "json", stream, waiting=10_000, repeat_seconds=0.0)
+    for _ in range(100):
+        logging.getLogger("syncline").error("again")
+    logging.getLogger().handlers[-1].close()
+    assert len(lines(stream)) == 100 and log.left_out() == 0
