@@ -22,6 +22,7 @@ from ..core.payload import check_payload
 from ..core.room import Position, Publication
 from ..core.wire import Push
 from .config import Config
+from .counters import Counters
 from .events import ConnectionId, DisplayName, Name, Targets
 from .hub import Hub
 from .seams import Broker, Clock, Done, NotWritten, Store, Unavailable
@@ -62,6 +63,8 @@ class Publishing(Protocol):
     def config(self) -> Config: ...
     @property
     def clock(self) -> Clock: ...
+    @property
+    def counters(self) -> Counters: ...
     @property
     def hub(self) -> Hub: ...
     @property
@@ -143,6 +146,7 @@ async def _published(node: Publishing, room: str, told: Messages) -> Awaitable[d
         if answer.done():  # the client is gone
             return
         if position is None:
+            node.counters.publish_failures += 1
             log.warning("publish to %s failed: %s", room, error)
             fate = "unavailable" if isinstance(error, NotWritten) else "fate_unknown"
             answer.set_result({"room": room, "error": fate})

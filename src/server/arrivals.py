@@ -7,19 +7,16 @@ the one that was heard of longest ago. Who has authenticated is never sent away 
 
 from __future__ import annotations
 
-import logging
 import resource
 from collections.abc import Callable, Hashable
 from typing import Final
 
-log = logging.getLogger("syncline.arrivals")
+from .refusals import Reason, Refusals
 
 #: Descriptors that are not connections': listener, store, logs, the event loop's own.
 OWN_DESCRIPTORS: Final = 64
 #: Strangers that are let in although every place is a client's, to be told so, or whether the node is ready.
 ALWAYS: Final = 16
-#: Between two lines in the log, in seconds.
-QUIET: Final = 10.0
 
 
 def places(connections: int, backlog: int) -> tuple[int, int]:
@@ -36,10 +33,8 @@ def places(connections: int, backlog: int) -> tuple[int, int]:
 class Arrivals:
     """Everybody enters, is perhaps ``identified``, and leaves once. ``address``: whose it is, "" for nobody knows. O(1) each."""
 
-    def __init__(
-        self, places: int, now: Callable[[], float], *, of_address: int = 0, strangers_of_address: int = 0
-    ) -> None:
-        """``now``: a clock, in seconds. ``of_address``, ``strangers_of_address``: 0 is no limit."""
+    def __init__(self, places: int, refusals: Refusals, *, of_address: int = 0, strangers_of_address: int = 0) -> None:
+        """``of_address``, ``strangers_of_address``: 0 is no limit."""
         self.places = places
         self.known = 0
         self.dropped = 0
@@ -50,9 +45,7 @@ class Arrivals:
         self._groups: dict[str, dict[Hashable, None]] = {}  # address -> strangers, the one heard of longest ago first
         # Number of strangers -> the addresses that have so many; no empty end.
         self._levels: list[dict[str, None]] = [{}]
-        self._now = now
-        self._told = now() - QUIET
-        self._told_dropped = 0
+        self._refusals = refusals
 
     def limit(self, places: int, of_address: int, strangers_of_address: int) -> None:
         """From now on; nobody is sent away for it."""
@@ -81,9 +74,9 @@ class Arrivals:
         """A connection; ``end`` closes it at once. Somebody may be sent away for it."""
         most = self._strangers_of_address
         if most and address and len(self._groups.get(address, ())) >= most:
-            self._drop(address, "too many connections of one address")
+            self._drop(address, Reason.ADDRESS_UNIDENTIFIED)
         if len(self) >= self.places and len(self._strangers) >= ALWAYS:
-            self._drop(next(iter(self._levels[-1])), "no place left")
+            self._drop(next(iter(self._levels[-1])), Reason.NO_PLACE)
         self._put(one, end, address)
 
     def heard(self, one: Hashable) -> None:
@@ -136,20 +129,9 @@ class Arrivals:
         while len(levels) > 1 and not levels[-1]:
             levels.pop()
 
-    def _drop(self, address: str, why: str) -> None:
+    def _drop(self, address: str, why: Reason) -> None:
         one = next(iter(self._groups[address]))
         _, end = self._take(one)
         self.dropped += 1
-        now = self._now()
-        if now - self._told >= QUIET:
-            log.warning(
-                "%s: of %d connections %d have not said who they are; %d of those were closed since this was last said, "
-                "the last one of %s",
-                why,
-                len(self) + 1,
-                self.strangers + 1,
-                self.dropped - self._told_dropped,
-                address or "an unknown address",
-            )
-            self._told, self._told_dropped = now, self.dropped
+        self._refusals.refused(why, address, connections=len(self) + 1, unidentified=self.strangers + 1)
         end()

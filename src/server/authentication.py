@@ -40,6 +40,14 @@ class Authentication:
             result["resumed"] = self._resume(session, resume)
         return result
 
+    def check(self, token: str) -> Credentials:
+        """Whom a token speaks for. Raises SynclineError(token_invalid, token_expired), which is counted."""
+        try:
+            return self._node.auth.authenticate(token)
+        except SynclineError:
+            self._node.counters.auth_failures += 1
+            raise
+
     def _resume(self, session: Session, connection: str) -> bool:
         """Ends the same user's old connection, half-open perhaps; what it was in rooms carries over without notices."""
         old = self._node.hub.sessions.get(connection)
@@ -54,11 +62,7 @@ class Authentication:
             raise SynclineError(ErrorCode.ALREADY_AUTHENTICATED, "this connection has a user already")
         auth = self._node.auth
         if token is not None:
-            try:
-                credentials = auth.authenticate(token)
-            except SynclineError:
-                self._node.counters.auth_failures += 1
-                raise
+            credentials = self.check(token)
             name = name.strip()
             if not credentials.guest or name in ("", credentials.name):
                 return await self.accept(session, credentials)
@@ -118,8 +122,9 @@ class Authentication:
                 raise SynclineError(ErrorCode.INVALID_DATA, "a token is required")
             lifetime = self._config.guest_token_seconds
             issued = token = auth.issue(session.user, session.name, ttl=lifetime, guest=True)
-        credentials = auth.authenticate(token)
+        credentials = self.check(token)
         if credentials.user != session.user:
+            self._node.counters.auth_failures += 1
             raise SynclineError(ErrorCode.TOKEN_INVALID, "the token is for another user")
         self._set_expiry(session, credentials.expires_at)
         result: dict[str, Any] = {"expires_at": credentials.expires_at}

@@ -36,17 +36,16 @@ class Divergences:
     def claimed(self, session: Session, live: LiveDocument, client: str, case: Divergence) -> None:
         node, now = self._node, self._node.clock.monotonic()
         node.counters.divergence_claims += 1
-        if node.client_lines.take(now, 1.0) == 0.0:
-            log.warning(
-                "document %s: client %s (%s) says that its content at revision %d has the hash %08x; the document is at %d, hash %s",
-                live.id,
-                client,
-                session.user,
-                case.revision,
-                case.hash,
-                live.core.revision,
-                "not known yet" if (hashed := live.core.quick_hash()) is None else f"{hashed:08x}",
-            )
+        log.warning(
+            "document %s: client %s says that its content at revision %d has the hash %08x; the document is at %d, hash %s",
+            live.id,
+            client,
+            case.revision,
+            case.hash,
+            live.core.revision,
+            "not known yet" if (hashed := live.core.quick_hash()) is None else f"{hashed:08x}",
+            extra=session.about,
+        )
         if not self._looking and self._looks.take(now, 1.0) == 0.0:
             self._looking = True
             node.spawn(self._look(live))

@@ -208,7 +208,7 @@ async def _catch_up_or_out(live: LiveDocument, collaborator: Collaborator, at: i
     except SessionGone:
         return False
     except (SynclineError, Unavailable, ValueError) as error:
-        log.warning("document %s: %s cannot catch up from revision %d: %s", live.id, session.user, at, error)
+        log.warning("document %s: cannot catch up from revision %d: %s", live.id, at, error, extra=session.about)
         if live.collaborators.get(collaborator.client) is collaborator:
             live.remove(collaborator)
             session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})

@@ -27,9 +27,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import __version__
 from . import browser_client, metrics
-from .addresses import parse
+from .addresses import Addresses, parse
 from .config import Config
 from .origins import Origins
+from .refusals import Reason, Refusals
 
 log = logging.getLogger("syncline.http")
 
@@ -47,6 +48,10 @@ class Served(Protocol):
     def origins(self) -> Origins: ...
     @property
     def metrics(self) -> _Metrics: ...
+    @property
+    def addresses(self) -> Addresses: ...
+    @property
+    def refusals(self) -> Refusals: ...
 
     async def ready(self) -> dict[str, str]:
         """Failing checks, name -> what is wrong; empty: ready for traffic."""
@@ -217,6 +222,39 @@ class _OwnHost:
             await self._app(scope, receive, send)
 
 
+#: Why a request is refused, by the status of the answer. 503 is what /ready says of the node, to whoever asks.
+_REASONS: Final = {
+    400: Reason.BODY,
+    401: Reason.API_KEY,
+    404: Reason.NOT_FOUND,
+    405: Reason.METHOD,
+    413: Reason.TOO_LARGE,
+    421: Reason.HOST,
+    426: Reason.UPGRADE_REQUIRED,
+}
+
+
+class _Told:
+    """Counts the answers that refuse a request, and tells of them."""
+
+    def __init__(self, app: ASGIApp, node: Served) -> None:
+        self._app = app
+        self._node = node
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] in _REASONS:
+                _tell(self._node, scope, _REASONS[message["status"]])
+            await send(message)
+
+        await self._app(scope, receive, watched)
+
+
+def _tell(node: Served, scope: Scope, reason: Reason) -> None:
+    address = node.addresses.client(_peer(scope), Headers(scope=scope).getlist("x-forwarded-for"))
+    node.refusals.refused(reason, address, path=scope["path"], method=scope["method"])
+
+
 def _peer(scope: Scope) -> str:
     client = scope.get("client")
     return (parse(client[0]) or "") if client else ""
@@ -241,16 +279,16 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _error(request, error.status_code, texts.get(error.status_code, error.detail), headers)
 
 
-async def _failed(request: Request, error: Exception) -> Response:
-    # Starlette raises it again after this answer, and uvicorn logs it; its text stays here.
-    # It is made outside of the middleware, so it brings the headers along.
-    return _error(request, 500, "a fault of the server; it is in its log", _HEADERS)
-
-
 def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
     """The ASGI application; ``more``: the routes of api.py. Reads its files now, so that a broken installation shows at start."""
     config = node.config
     files = _files(config)
+
+    async def failed(request: Request, error: Exception) -> Response:
+        # Starlette raises it again after this answer, and uvicorn logs it; its text stays here.
+        # It is made outside of the middleware, so it brings the headers along.
+        _tell(node, request.scope, Reason.INTERNAL)
+        return _error(request, 500, "a fault of the server; it is in its log", _HEADERS)
 
     async def file(request: Request) -> Response:
         return files[request.scope["path"]].answer(request)
@@ -285,8 +323,12 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
     routes += [Route(path, file) for path in files]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(_SecurityHeaders), Middleware(_OwnHost, node=node)],
-        exception_handlers={HTTPException: _refused, Exception: _failed},
+        middleware=[
+            Middleware(_SecurityHeaders),
+            Middleware(_Told, node=node),
+            Middleware(_OwnHost, node=node),
+        ],
+        exception_handlers={HTTPException: _refused, Exception: failed},
     )
     # A redirect would send the client to whatever its Host header said.
     app.router.redirect_slashes = False

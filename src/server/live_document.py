@@ -156,10 +156,11 @@ class LiveDocument:
         except SessionGone:
             submission.collaborator.sent_back = True
         except Exception as error:
+            revision, about = submission.data.revision, submission.collaborator.session.about
             if not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
-                log.exception("document %s: an operation made at revision %d", self.id, submission.data.revision)
+                log.exception("document %s: an operation made at revision %d", self.id, revision, extra=about)
             else:
-                log.info("document %s: an operation made at revision %d: %s", self.id, submission.data.revision, error)
+                log.info("document %s: an operation made at revision %d: %s", self.id, revision, error, extra=about)
             if submission not in self._inbox:
                 return  # its client has gone, or was sent out
             self._inbox.remove(submission)

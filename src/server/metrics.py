@@ -72,6 +72,8 @@ class _NodeCollector(Collector):
         yield _by(
             "syncline_config_reloads", "Times that the configuration was read again.", "outcome", counters.reloads
         )
+        yield _by("syncline_refused", "Connections, handshakes, HTTP requests refused.", "reason", node.refusals.counts)
+        yield _counter("syncline_descriptors_missing", "Looks that found no free descriptor.", node.descriptors.missing)
         yield _by("syncline_http_refused", "HTTP requests beyond the bounds of one.", "status", counters.http_refused)
         yield _counter("syncline_auth_failures", "Tokens refused.", counters.auth_failures)
         yield _counter("syncline_address_refused", "Handshakes of addresses with too many.", counters.address_refused)
@@ -159,6 +161,9 @@ class _NodeCollector(Collector):
         ):
             yield _by(f"syncline_deliveries_{name}", text, "class", {"history": 0, **found})
         yield _counter("syncline_log_lines_dropped", "Lines of the log that nobody took.", logs.dropped())
+        yield _counter(
+            "syncline_log_lines_repeated", "Lines of the log that stand in another as a count.", logs.left_out()
+        )
         yield _counter("syncline_events_lost", "Messages that the event log did not take.", counters.events_lost)
         yield _counter("syncline_publish_failures", "Messages that the broker did not take.", counters.publish_failures)
         yield _counter(

@@ -16,7 +16,6 @@ import msgspec
 
 from .. import __version__
 from ..core import errors
-from ..core.bucket import Bucket
 from ..core.room import Position, Publication
 from ..core.wire import Push
 from .addresses import Addresses
@@ -26,6 +25,7 @@ from .arrivals import Arrivals, places
 from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
+from .descriptors import Descriptors
 from .divergence import Divergences
 from .documents import Documents
 from .events import Targets
@@ -42,6 +42,7 @@ from .pings import PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
 from .readiness import Readiness
+from .refusals import Refusals
 from .room_classes import RoomClasses
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
 from .session import Session
@@ -87,7 +88,8 @@ class Node:
         self.events = events
         self._presence_backend = presence
         self.counters = Counters()
-        self.client_lines = Bucket(1.0, 100.0, self.clock.monotonic())  # in the log, of what clients say and do
+        self.refusals = Refusals()
+        self.descriptors = Descriptors()
         self.metrics = Metrics(self)
         self.handlers = table()
         limits, rooms = config.limits, config.rooms
@@ -98,7 +100,7 @@ class Node:
         self.addresses = Addresses(config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol)
         self.arrivals = Arrivals(
             places(limits.connections, config.server.backlog)[0],
-            self.clock.monotonic,
+            self.refusals,
             of_address=limits.address_connections,
             strangers_of_address=limits.address_unidentified,
         )
@@ -142,6 +144,7 @@ class Node:
         self._timers = [
             self.loop.create_task(self.pings.run(self.clock.monotonic)),
             self.loop.create_task(self._every(1.0, self.memory.check)),
+            self.loop.create_task(self._every(1.0, self.descriptors.look)),
             self.loop.create_task(self._every(self.config.presence.ttl_seconds / 3, self.presence.touch_all)),
         ]
         if self.events is not None:

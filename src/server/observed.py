@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 from .counters import Counters
+from .refusals import Refusals
 
 
 class _Session(Protocol):
@@ -77,6 +78,11 @@ class _Arrivals(Protocol):
 
     @property
     def strangers(self) -> int: ...
+
+
+class _Descriptors(Protocol):
+    @property
+    def missing(self) -> int: ...
 
 
 class _Admission(Protocol):
@@ -171,6 +177,10 @@ class Observed(Protocol):
     def documents(self) -> _Documents: ...
     @property
     def flusher(self) -> _Flusher: ...
+    @property
+    def refusals(self) -> Refusals: ...
+    @property
+    def descriptors(self) -> _Descriptors: ...
     @property
     def admission(self) -> _Admission: ...
     @property

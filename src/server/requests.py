@@ -62,4 +62,4 @@ class Request:
                     context[key] = value
         session = self.session
         session.connection.deliver(wire.error_frame(session.codec, self.id, error.code.value, error.message, context))
-        session.count_error(error.code)
+        session.refused(error, self)

@@ -20,7 +20,7 @@ import msgspec
 
 from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
-from . import eager
+from . import eager, refusals
 from .addresses import subscriber
 from .requests import Request
 from .seams import Credentials, Timer, Unavailable
@@ -147,6 +147,11 @@ class Session:
             self.state = TRANSITIONS[self.state, transition]
         except KeyError:
             raise InvalidTransition(f"{transition.name} in {self.state.name}") from None
+
+    @property
+    def about(self) -> dict[str, object]:
+        """Fields of a line of the log about this client."""
+        return refusals.about(self.address, user=self.user, connection=self.connection.id)
 
     # The transport calls these three ------------------------------------------------------------------------
 
@@ -287,20 +292,23 @@ class Session:
         if isinstance(error, SynclineError):
             known = error
         elif isinstance(error, Unavailable):
-            log.warning("backend unavailable: %s", error)
+            log.warning("backend unavailable: %s", error, extra=self.about)
             known = SynclineError(ErrorCode.UNAVAILABLE, "the server could not reach its store; try again")
         else:
             # The text stays here: it may name what is inside.
             event = request.handler.event if request.handler else "?"
-            log.error("request %s failed", event, exc_info=error)
+            log.error("request %s failed", event, exc_info=error, extra=self.about)
             known = SynclineError(ErrorCode.INTERNAL, "internal error")
         if self.state < State.CLOSING:
             request.fail(known)
 
-    def count_error(self, code: ErrorCode) -> None:
-        """Counts an error reply."""
-        self.node.counters.error(code.value)
-        if code in BAD_REQUESTS:
+    def refused(self, error: SynclineError, request: Request) -> None:
+        """An error reply was sent: counts it, and says so in the log."""
+        self.node.counters.error(error.code.value)
+        where = {name: getattr(request.data, name, None) for name in ("room", "document")}
+        event = request.handler.event if request.handler else "?"
+        refusals.request(error, {**self.about, "request": event, **{name: at for name, at in where.items() if at}})
+        if error.code in BAD_REQUESTS:
             self.misbehaved()
 
     def misbehaved(self) -> None:
@@ -334,4 +342,5 @@ class Session:
             return
         self.step(Transition.CLOSE)
         self.node.counters.disconnect(why.reason or str(why.code))
+        refusals.ended(why, self.about)
         self.connection.close(why.code, why.reason)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from syncline.server.addresses import HOPS, Addresses, parse, subscriber
 from syncline.server.app import App
 from syncline.server.transports.proxy_protocol import HEADER_BYTES, SIGNATURE, Header, read
+from tests.loglines import LogLines
 from tests.serving import serving
 from tests.waiting import PATIENCE, until
 
@@ -227,14 +228,16 @@ async def test_the_proxy_protocol_names_the_client(tmp_path: Path, header: bytes
         await until(lambda: len(app.node.arrivals) == 0)
 
 
-async def test_a_trusted_proxy_that_says_nothing_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_trusted_proxy_that_says_nothing_is_refused(tmp_path: Path, log_lines: LogLines) -> None:
     config = {"trusted_proxies": ["127.0.0.1"], "proxy_protocol": True}
     async with serving(tmp_path, server=config) as app:
         with pytest.raises((OSError, websockets.InvalidMessage)):
             async with dial(app.url):
                 pass
         await until(lambda: len(app.node.arrivals) == 0)
-        assert "127.0.0.1, a trusted proxy: not a header of the PROXY protocol" in caplog.text
+        assert app.node.refusals.counts["proxy_header"] == 1
+    [told] = log_lines("a trusted proxy did not say")
+    assert (told["address"], told["detail"]) == ("127.0.0.1", "not a header of the PROXY protocol")
 
 
 async def test_connections_of_one_address(tmp_path: Path) -> None:

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 
 from syncline.server.app import App
 from syncline.server.arrivals import ALWAYS, Arrivals, places
+from syncline.server.log_repeats import FEW
+from syncline.server.refusals import Refusals
 from syncline.server.transports import front
 from tests.harness import ServerProcess
+from tests.loglines import LogLines
 from tests.serving import Serve, serving
 from tests.waiting import PATIENCE, until, wait_until
 
@@ -30,9 +33,9 @@ class Room:
     """An ``Arrivals`` and who was sent away from it."""
 
     def __init__(self, places: int) -> None:
-        self.time = 1000.0
         self.gone: list[int] = []
-        self.arrivals = Arrivals(places, lambda: self.time)
+        self.refusals = Refusals()
+        self.arrivals = Arrivals(places, self.refusals)
 
     def enter(self, *numbers: int, address: str = "") -> None:
         for number in numbers:
@@ -113,13 +116,13 @@ def test_sent_away_while_it_says_who_it_is() -> None:
     assert (room.arrivals.known, len(room.arrivals)) == (0, 16)
 
 
-def test_it_is_said_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_said_and_counted(log_lines: LogLines) -> None:
     room = Room(16)
-    room.enter(*range(100))
-    assert len(caplog.records) == 1
-    room.time += 10.0
-    room.enter(100)
-    assert len(caplog.records) == 2 and "84 of those were closed" in caplog.text
+    room.enter(*range(100), address="192.0.2.1")
+    told = log_lines("no place left")
+    assert len(told) == FEW + 1 and told[-1]["repeated"] == 84 - FEW and told[-1]["most_of"] == "192.0.2.1"
+    assert (told[0]["address"], told[0]["connections"], told[0]["unidentified"]) == ("192.0.2.1", 16, 16)
+    assert room.arrivals.dropped == 84 == room.refusals.counts["no_place"]
 
 
 def test_places_within_the_open_files(monkeypatch: pytest.MonkeyPatch) -> None:

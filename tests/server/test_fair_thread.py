@@ -16,6 +16,7 @@ from syncline.core.errors import ErrorCode, SynclineError
 from syncline.server import fair_thread
 from syncline.server.app import App
 from syncline.server.fair_thread import FairThread, Key, Steps
+from tests.loglines import LogLines
 from tests.serving import serving
 from tests.waiting import until
 
@@ -234,7 +235,7 @@ async def test_a_join_with_a_password_does_not_wait_for_rooms_that_others_make(t
 
 
 async def test_wrong_passwords_of_one_room_and_address_are_limited_before_they_are_read(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, log_lines: LogLines
 ) -> None:
     async with serving(tmp_path, limits={"wrong_passwords_per_minute": 3}) as app:
         async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob, dial(app.url) as eve:
@@ -250,8 +251,12 @@ async def test_wrong_passwords_of_one_room_and_address_are_limited_before_they_a
             assert app.node.counters.wrong_passwords == 3
             assert await eve.error("room:join", room="other", password="wrong") == "password_wrong"
             assert (await bob.call("room:join", room="other", password="right"))["role"] == "member"
-            lines = [record.getMessage() for record in caplog.records if "wrong password" in record.getMessage()]
-            assert len(lines) == 4 and all("127.0.0.1" in line for line in lines)
+    told = log_lines("request refused: password_wrong")
+    assert [one["room"] for one in told] == ["r", "r", "r", "other"]
+    assert all(one["address"] == "127.0.0.1" and one["user"].startswith("guest-") for one in told)
+    held = log_lines("request refused: rate_limited")
+    assert len(held) == 4 and all("too many wrong passwords" in one["detail"] for one in held)
+    assert not log_lines("right")
 
 
 async def test_who_knows_the_password_is_never_held_up(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from syncline.server import http
+from syncline.server.addresses import Addresses
 from syncline.server.config import Config, MetricsConfig, ServerConfig
 from syncline.server.origins import Origins
+from syncline.server.refusals import Refusals
 
 
 class Node:
@@ -25,6 +27,8 @@ class Node:
         self.failing: dict[str, str] = {}
         self.broken = False
         self.metrics = self
+        self.addresses = Addresses(())
+        self.refusals = Refusals()
 
     async def ready(self) -> dict[str, str]:
         if self.broken:

@@ -11,7 +11,11 @@ import pytest
 
 from syncline.server import readiness
 from syncline.server.app import App
+from syncline.server.log_repeats import FEW
+from tests.loglines import LogLines
 from tests.serving import Serve
+
+from .wsclient import dial
 
 
 class EagerGather:
@@ -78,6 +82,26 @@ async def test_a_node_that_cannot_write_is_not_ready(serve: Serve, monkeypatch: 
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, usual)
         assert await app.node.ready() == {}
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+async def test_a_full_disk_does_not_fill_the_log(serve: Serve, log_lines: LogLines) -> None:
+    """A client that goes on sending got 1,896 lines, 345 kB, in three seconds."""
+    async with serve() as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        log = os.stat(app.node.config.store.path + "-wal")
+        usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (log.st_size, usual[1]))
+        try:
+            for _ in range(300):
+                assert await ada.error("message:send", room="r", data=1) in ("unavailable", "fate_unknown")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+        assert app.node.counters.publish_failures == 300
+        assert (await ada.call("message:send", room="r", data=1))["offset"] == 1
+    told = log_lines("publish to")
+    assert len(told) == FEW + 1 and told[-1]["repeated"] == 300 - FEW
+    assert told[0]["message"].startswith("publish to r failed: ") and told[0]["address"] == "127.0.0.1"
 
 
 async def test_a_node_that_cannot_deliver_is_not_ready(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

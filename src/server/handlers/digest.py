@@ -83,7 +83,5 @@ def _check(seat: Seat, proven: Position, claim: DigestClaim) -> dict[str, Any]:
 
 def _unproven(seat: Seat, count: int, about: str) -> None:
     session = seat.session
-    node = session.node
-    node.counters.deliveries_unproven[CLASS] += count
-    if node.client_lines.take(node.clock.monotonic(), 1.0) == 0.0:  # a client may say wrong things all day
-        log.warning("room %s: deliveries to %s (%s): %s", seat.room.name, session.user, session.connection.id, about)
+    session.node.counters.deliveries_unproven[CLASS] += count
+    log.warning("room %s: deliveries: %s", seat.room.name, about, extra=session.about)

@@ -51,7 +51,7 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
         node.counters.publish_seconds(node.clock.monotonic() - started)
         if position is None:
             node.counters.publish_failures += 1
-            log.warning("publish to %s failed: %s", data.room, error)
+            log.warning("publish to %s failed: %s", data.room, error, extra=session.about)
             request.fail(_refusal(error))
             return
         result: dict[str, Any] = {"room": data.room, "offset": position.offset, "epoch": position.epoch}

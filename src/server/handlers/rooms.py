@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from ...core.errors import ErrorCode, SynclineError
@@ -16,8 +15,6 @@ from ..seams import Conflict, LastOwner, RoomRecord
 from ..session import Session
 from . import digest
 from .registry import Events
-
-log = logging.getLogger("syncline.rooms")
 
 EVENTS = Events()
 
@@ -137,8 +134,6 @@ async def _check_password(session: Session, room: str, hashed: str, password: st
             node.guesses.give_back(room, by)
     if wrong:
         node.counters.wrong_passwords += 1
-        if node.client_lines.take(node.clock.monotonic(), 1.0) == 0.0:
-            log.warning("room %s: a wrong password from %s (%s)", room, session.address or "?", session.user)
         raise SynclineError(ErrorCode.PASSWORD_WRONG, "wrong password")
 
 

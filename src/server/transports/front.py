@@ -17,6 +17,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..addresses import subscriber
+from ..refusals import Reason
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -34,6 +35,14 @@ LINGER_SECONDS: Final = 1.0
 
 #: What is given to the parser at once: how exactly a head is measured.
 _STEP: Final = 1024
+#: Why a request is refused, by the answer.
+_REASONS: Final = {
+    HTTPStatus.BAD_REQUEST: Reason.MALFORMED,
+    HTTPStatus.REQUEST_TIMEOUT: Reason.LATE,
+    HTTPStatus.REQUEST_URI_TOO_LONG: Reason.TOO_LARGE,
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Reason.TOO_LARGE,
+    HTTPStatus.TOO_MANY_REQUESTS: Reason.PIPELINED,
+}
 _TOO_LARGE: Final = f"a request's head has at most {HEAD_BYTES} bytes"
 
 
@@ -66,6 +75,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if self.client is not None:  # for the application: whom the PROXY protocol named, else the same
+            self.client = (self._peer, self.client[1]) if self._peer else None
         client = self._node.addresses.client(self._peer, ())
         self._node.arrivals.enter(self, transport.abort, subscriber(client))
         self._node.counters.connection_opened("none", "http")
@@ -180,8 +191,11 @@ class BoundedHttp(HttpToolsProtocol):
     def _late(self) -> None:
         self._timer = None
         untaken = self._answered and not self._reading and self.transport.get_write_buffer_size()
-        if self._refused or self.transport.is_closing() or untaken:
+        if self._refused or self.transport.is_closing():
             self.transport.abort()
+            return
+        if untaken:
+            self._give_up()
             return
         if self._reading and self._body - self._body_seen >= BODY_RATE * HEAD_SECONDS:
             self._body_seen = self._body
@@ -190,13 +204,24 @@ class BoundedHttp(HttpToolsProtocol):
         if self._reading or self._answered:
             self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
         else:
-            self.transport.abort()  # the answer is not taken
+            self._give_up()
 
     # The end -------------------------------------------------------------------------------------------------
+
+    def _refusal(self, reason: Reason, **more: object) -> None:
+        """Counts one, and tells of it."""
+        told = [value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-for"]
+        self._node.refusals.refused(reason, self._node.addresses.client(self._peer, told), **more)
+
+    def _give_up(self) -> None:
+        """An answer is not taken."""
+        self._refusal(Reason.UNTAKEN)
+        self.transport.abort()
 
     def refuse(self, status: HTTPStatus, text: str) -> None:
         """Answers and closes; only closes when an answer has begun."""
         self._node.counters.http_refused[str(int(status))] += 1
+        self._refusal(_REASONS[status], detail=text)
         self._refused = True
         self._wait(LINGER_SECONDS)
         self.pipeline.clear()

@@ -127,7 +127,9 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         self.lost = self._done = True
         if self._closing is not None:
             self._closing.cancel()
-        log.debug("connection %s of %s (%s) is gone", self.connection.id, session.user or "nobody", session.codec)
+        if log.isEnabledFor(logging.DEBUG):
+            user = session.user or "nobody"
+            log.debug("connection %s of %s (%s) is gone", self.connection.id, user, session.codec, extra=session.about)
         self.sockets._counters.connection_closed(session.codec)
         session.lost()
         # Ends the cycles, so that nothing waits for the garbage collector.
@@ -152,7 +154,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         except FrameError as error:
             self._failed(error.disconnect)
         except Exception:
-            log.exception("connection %s failed", self.connection.id)
+            log.exception("connection %s failed", self.connection.id, extra=self.session.about)
             self._failed(INTERNAL)
         finally:
             self._reading = False

@@ -24,6 +24,7 @@ from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
 from ..addresses import parse, subscriber
+from ..refusals import Reason, about
 from ..session import Session
 from . import proxy_protocol
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
@@ -45,11 +46,13 @@ _validate: Any = picows.picows._validate_upgrade_request  # type: ignore[attr-de
 class Refused(Exception):
     """The handshake is answered with an HTTP error; the text goes to the client."""
 
-    def __init__(self, status: HTTPStatus, text: str, header: str = "") -> None:
-        """``header``: a whole line."""
+    def __init__(self, reason: Reason, status: HTTPStatus, text: str, header: str = "", **more: str) -> None:
+        """``header``: a whole line. ``more``: for the log."""
         super().__init__(text)
+        self.reason = reason
         self.status = status
         self.header = header
+        self.more = more
 
 
 class Endpoint:
@@ -70,9 +73,14 @@ class Endpoint:
     def upgrade(self, head: bytes, transport: asyncio.Transport, peer: str) -> WebSocket | None:
         """Answers a request head, up to and with its empty line. None: it was refused, and the connection is closing.
         ``peer``: the address of who sends it."""
+        node = self.node
+        address = node.addresses.client(peer, ())
         try:
-            return self._accept(head, transport, peer)
+            request, accept = _parsed(head)
+            address = node.addresses.client(peer, request.headers.getall("x-forwarded-for", []))
+            return self._accept(request, accept, transport, peer, address)
         except Refused as refusal:
+            node.refusals.refused(refusal.reason, address, **refusal.more)
             status, body = refusal.status, str(refusal).encode("utf-8", "backslashreplace")
             transport.write(
                 f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
@@ -80,52 +88,48 @@ class Endpoint:
                 + body
             )
         except Exception:
-            log.exception("a handshake failed")
+            node.refusals.refused(Reason.INTERNAL, address)
+            log.exception("a handshake failed", extra=about(address))
         transport.close()
         return None
 
-    def _accept(self, head: bytes, transport: asyncio.Transport, peer: str) -> WebSocket:
-        try:
-            request: WSUpgradeRequest = _parse(head.removesuffix(b"\r\n\r\n"))
-            headers = request.headers
-            # picows takes only `Connection: Upgrade`; Firefox sends `keep-alive, Upgrade`.
-            if "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
-                headers["connection"] = "upgrade"
-            accept: bytes = _validate(request)
-        except (RuntimeError, UnicodeError) as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
-        node, config = self.node, self._config
+    def _accept(
+        self, request: WSUpgradeRequest, accept: bytes, transport: asyncio.Transport, peer: str, address: str
+    ) -> WebSocket:
+        node, config, headers = self.node, self._config, request.headers
         try:
             url = urlsplit(request.path.decode("latin-1"))
         except ValueError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, "not a URL") from error
+            raise Refused(Reason.HANDSHAKE, HTTPStatus.BAD_REQUEST, "not a URL", detail="not a URL") from error
         if url.path != config.server.path:
-            raise Refused(HTTPStatus.NOT_FOUND, f"WebSocket clients connect to {config.server.path}")
+            text = f"WebSocket clients connect to {config.server.path}"
+            raise Refused(Reason.PATH, HTTPStatus.NOT_FOUND, text, path=url.path)
         if node.draining:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
+            raise Refused(Reason.DRAINING, HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
         if node.arrivals.full:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
-        address = node.addresses.client(peer, headers.getall("x-forwarded-for", []))
+            raise Refused(Reason.CONNECTIONS, HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
         if node.arrivals.full_for(subscriber(address)):
             node.counters.address_refused += 1
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "too many connections from your address")
+            text = "too many connections from your address"
+            raise Refused(Reason.ADDRESS_CONNECTIONS, HTTPStatus.TOO_MANY_REQUESTS, text)
         wait = node.admission.refusal()
         if wait is not None:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connect at once", f"Retry-After: {wait}\r\n")
+            text, header = "too many connect at once", f"Retry-After: {wait}\r\n"
+            raise Refused(Reason.HANDSHAKE_RATE, HTTPStatus.SERVICE_UNAVAILABLE, text, header)
         if refused := node.origins.refused(headers, peer):
-            raise Refused(HTTPStatus.FORBIDDEN, refused)
+            raise Refused(Reason.ORIGIN, HTTPStatus.FORBIDDEN, refused, detail=refused)
         offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
         if offered and chosen is None:
-            raise Refused(HTTPStatus.BAD_REQUEST, "subprotocols: " + ", ".join(wire.SUBPROTOCOLS))
+            text = "subprotocols: " + ", ".join(wire.SUBPROTOCOLS)
+            raise Refused(Reason.SUBPROTOCOL, HTTPStatus.BAD_REQUEST, text, detail=", ".join(offered))
         credentials = None
         token = _token(headers.get("authorization", ""), url.query)
         if token is not None:
             try:
-                credentials = node.auth.authenticate(token)
+                credentials = node.authentication.check(token)
             except SynclineError as error:
-                node.counters.auth_failures += 1
-                raise Refused(HTTPStatus.UNAUTHORIZED, str(error)) from error
+                raise Refused(Reason.TOKEN, HTTPStatus.UNAUTHORIZED, str(error), detail=error.message) from error
         answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
         answer += b"Sec-WebSocket-Accept: " + accept + b"\r\n"
         if chosen is not None:
@@ -193,9 +197,23 @@ class _Front(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]
         node = self._endpoint.node
         self._peer = _peer(transport)
+        if node.descriptors.short(transport.get_extra_info("socket").fileno()):
+            node.refusals.refused(Reason.DESCRIPTORS, self._address)
+            transport.abort()
+            return
         self._announced = node.addresses.announces(self._peer)
-        node.arrivals.enter(self, transport.abort, subscriber(node.addresses.client(self._peer, ())))
-        self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, transport.abort)
+        node.arrivals.enter(self, transport.abort, subscriber(self._address))
+        self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, self._silent)
+
+    @property
+    def _address(self) -> str:
+        """The client's, as far as it is known before there is a request."""
+        return self._endpoint.node.addresses.client(self._peer, ())
+
+    def _silent(self) -> None:
+        assert self._transport is not None
+        self._endpoint.node.refusals.refused(Reason.SILENT, self._address)
+        self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -236,8 +254,8 @@ class _Front(asyncio.Protocol):
         try:
             header = proxy_protocol.read(data)
         except ValueError as error:
-            if self._endpoint.node.client_lines.take(self._endpoint.node.clock.monotonic(), 1.0) == 0.0:
-                log.warning("%s, a trusted proxy: %s", self._peer, error)
+            # The address is the proxy's: whose connection it is, it has not said.
+            self._endpoint.node.refusals.refused(Reason.PROXY_HEADER, self._peer, detail=str(error))
             transport.abort()
             return b""
         if header is None:
@@ -293,6 +311,22 @@ class _Upgrade(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._socket is not None:
             self._socket.connection_lost(exc)
+
+
+def _parsed(head: bytes) -> tuple[WSUpgradeRequest, bytes]:
+    """A handshake, and the value of Sec-WebSocket-Accept in its answer. Raises Refused."""
+    try:
+        request: WSUpgradeRequest = _parse(head.removesuffix(b"\r\n\r\n"))
+        headers = request.headers
+        # picows takes only `Connection: Upgrade`; Firefox sends `keep-alive, Upgrade`.
+        if "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
+            headers["connection"] = "upgrade"
+        accept: bytes = _validate(request)
+    except (RuntimeError, UnicodeError) as error:
+        # What follows the colon is the client's: a whole header perhaps, with its token.
+        detail = str(error).partition(":")[0]
+        raise Refused(Reason.HANDSHAKE, HTTPStatus.BAD_REQUEST, str(error), detail=detail) from error
+    return request, accept
 
 
 def _peer(transport: asyncio.Transport) -> str:
