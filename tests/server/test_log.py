@@ -319,7 +319,10 @@ def test_repeated_lines_are_told_at_the_end(stream: io.StringIO, kind: str) -> N
         except OSError:
             logger.exception("a task failed")
     assert log.left_out() == 2 * (1000 - FEW)
-    logging.getLogger().handlers[-1].close()
+    handler = logging.getLogger().handlers[-1]
+    assert handler.lock is not None
+    with handler.lock:  # as logging.shutdown does
+        handler.close()
     text = stream.getvalue()
     assert len([line for line in text.splitlines() if "publish to" in line]) == FEW + 1 == text.count("a task failed")
     assert re.search(rf"{1000 - FEW} more in \d+ s: publish to %s failed: %s", text)
@@ -329,10 +332,16 @@ def test_repeated_lines_are_told_at_the_end(stream: io.StringIO, kind: str) -> N
         assert lines(stream)[-2]["most_of"] == "192.0.2.1" and lines(stream)[-2]["addresses"] == 1
 
 
-def test_repeated_lines_are_told_when_nothing_else_is_logged(stream: io.StringIO) -> None:
-    log.configure("info", "json", stream, waiting=100, repeat_seconds=0.2)
-    for _ in range(FEW + 7):
+def test_repeated_lines_are_told_when_nothing_else_is_logged(stream: io.StringIO, time: Time) -> None:
+    log.configure("info", "json", stream, waiting=100, repeat_seconds=10.0)
+    [handler] = [one for one in logging.getLogger().handlers if isinstance(one, log._Background)]
+    handler.repeats = Repeats(10.0, time)
+    for _ in range(FEW):
         logging.getLogger("syncline").error("again")
+    wait_until(lambda: len(stream.getvalue().splitlines()) == FEW)  # the thread waits for the next one
+    for _ in range(7):
+        logging.getLogger("syncline").error("again")
+    time.now += 10.0
     wait_until(lambda: '"repeated": 7' in stream.getvalue())
     assert len(lines(stream)) == FEW + 1 and lines(stream)[-1]["level"] == "error"
 
