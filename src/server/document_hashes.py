@@ -55,11 +55,16 @@ class Hashes:
 
     async def take(self, live: LiveDocument) -> None:
         """What is wanted. The document stays as it is until this calls its ``prepared``."""
+
+        def check() -> None:
+            if live.closed:
+                raise SessionGone
+
         due, self._due = self._due, False
         asked, self._asked = self._asked, []
         try:
             work = live.core.hashing()
-            hashed = await live.node.archive.moves.work(OWN, work, live.require_open, bounded=False)
+            hashed = await live.node.archive.moves.work(OWN, work, check, bounded=False)
             if due:
                 tell_hash(live.id, live.core.revision, hashed, live.collaborators.values())
             _resolve(asked, (live.core.revision, hashed))

@@ -259,10 +259,6 @@ class LiveDocument:
             self.schedule()
         self.node.documents.consider_idle(self)
 
-    def require_open(self) -> None:
-        if self.closed:
-            raise SessionGone
-
     def prepared(self) -> None:
         """What had to come before the next turn is done."""
         self._preparing = False

@@ -209,7 +209,7 @@ def test_a_token_of_the_secret_in_the_store(capsys: pytest.CaptureFixture[str]) 
     assert run("token", "create", "--user", "ada") == 0
     assert run("token", "create", "--user", "bob") == 0
     first, second = capsys.readouterr().out.split()
-    config = write("[store]\nbackend = 'memory'\n")
+    config = write("[store]\nbackend = 'memory'\n[broker]\nbackend = 'memory'\n")
     assert run("token", "create", "--user", "ada", "--config", config) == 1
     assert "set auth.secret" in capsys.readouterr().err
     assert first != second
@@ -274,7 +274,7 @@ def test_a_store_that_cannot_be_opened(capsys: pytest.CaptureFixture[str]) -> No
     Path("syncline.db").write_text("this is no database " * 100)
     assert run("user", "list") == 1
     assert "syncline.db" in capsys.readouterr().err
-    assert run("user", "list", "-c", write("[store]\nbackend = 'memory'\n")) == 1
+    assert run("user", "list", "-c", write("[store]\nbackend = 'memory'\n[broker]\nbackend = 'memory'\n")) == 1
 
 
 # -- serving -----------------------------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ async def test_it_is_counted_and_told(
         for data in sent[:-1]:
             await asyncio.to_thread(send, app, data)
         app.node.refusals.counts.update(dict.fromkeys(app.node.refusals.counts, 0))
+        log_lines()  # what was logged so far is written now, and not later
         log_lines.stream.truncate(0)
         log_lines.stream.seek(0)
         await asyncio.to_thread(send, app, sent[-1])
