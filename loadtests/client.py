@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
-import time
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 from gevent.event import AsyncResult
 
-from . import frames, pump
+from . import frames, measure, pump
 
 Answer = Callable[[Any, "Failure | None", float], None]
 Push = Callable[[dict[str, Any], float], None]
@@ -163,7 +162,7 @@ class NativeClient(Client):
         self._link = pump.Link(pump.Pump.get(), pump.plain(connected), self)
         self.up = True
         if rest:
-            self.on_data(rest, time.time())
+            self.on_data(rest, measure.now())
         if on_connected is not None:
             on_connected()
         try:
@@ -191,7 +190,7 @@ class NativeClient(Client):
     def post(self, event: str, data: Mapping[str, Any], answer: Answer | None = None) -> None:
         if self._link is None or not self.up:
             if answer is not None:
-                answer(None, Failure("not_connected"), time.time())
+                answer(None, Failure("not_connected"), measure.now())
             return
         envelope: dict[str, Any] = {"event": event, "data": data}
         if answer is not None:
@@ -222,7 +221,7 @@ class NativeClient(Client):
         self.up = False
         answers, self._answers = self._answers, {}
         self.waiting = 0
-        now = time.time()
+        now = measure.now()
         for answer in answers.values():
             answer(None, failure, now)
 

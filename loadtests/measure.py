@@ -5,6 +5,7 @@ Locust's own statistics round to whole milliseconds and keep failures by their t
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -49,6 +50,14 @@ COUNTERS = (
     REQUESTS,
     FAILURES,
 )
+
+
+_UNIX = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """Unix time as it was when this process began, and has gone on since: whoever sets the clock in between changes no latency."""
+    return time.monotonic() + _UNIX
 
 
 class Histogram:

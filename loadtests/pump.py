@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import socket as original
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
 from gevent import monkey, socket
 from gevent import ssl as gevent_ssl
+
+from . import measure
 
 log = logging.getLogger("loadtests")
 
@@ -178,7 +179,7 @@ class Pump:
         watcher = hub.loop.io(self._epoll.fileno(), 1)
         while True:
             hub.wait(watcher)  # after each batch the other greenlets have their turn
-            now = time.time()
+            now = measure.now()
             for fd, events in self._epoll.poll(0, BATCH):
                 link = self._links.get(fd)
                 if link is None:

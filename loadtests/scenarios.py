@@ -6,12 +6,12 @@ Users whose number is fixed (``fixed_count``) are spawned first: the few who spe
 from __future__ import annotations
 
 import random
-import time
 from typing import Any
 
 import gevent
 from locust import tag, task
 
+from . import measure
 from .client import Failure
 from .client import SlowReader as SlowReaderClient
 from .users import LoadUser
@@ -174,7 +174,7 @@ class StormUser(LoadUser):
     def _weather(self) -> None:
         period = max(1.0, float(self.settings.storm_seconds))
         while True:
-            gevent.sleep(period - time.time() % period)  # by the clock: the same moment on all workers
+            gevent.sleep(period - measure.now() % period)  # by the clock: the same moment on all workers
             if not self.load.finishing:
                 self.go_and_return(random.random() * self.settings.storm_jitter)
 
@@ -286,4 +286,4 @@ class MixedUser(LoadUser):
     def lose_the_network(self) -> None:
         if self.acts:
             self.go_and_return(random.random())
-            self.due = time.time()
+            self.due = measure.now()

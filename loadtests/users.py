@@ -45,7 +45,7 @@ class LoadUser(User):
         self.number = self.load.number()
         self.rooms: dict[str, RoomWatch] = {}
         self.editors: dict[str, Editor] = {}
-        self.due = time.time()
+        self.due = measure.now()
         self.away = False  # on purpose
         self.ready = False
         self.sent = 0
@@ -96,10 +96,10 @@ class LoadUser(User):
         """Whether there is to be done what is due now. Notes how late this process is, and what cannot be sent."""
         if self._first:  # locust runs a task before it waits for the first time
             return False
-        now = time.time()
+        now = measure.now()
         if now < self.due:  # gevent counts from when its loop last woke up, which is early after a long turn
             gevent.sleep(self.due - now)
-            now = time.time()
+            now = measure.now()
         self.load.measures.time("lag", "generator", now - self.due)
         if self.load.finishing or self.away:
             return False
@@ -138,13 +138,13 @@ class LoadUser(User):
         if not self._first:
             self.due += random.expovariate(1.0) * self.interval()
         self._first = False
-        return max(0.0, self.due - time.time())
+        return max(0.0, self.due - measure.now())
 
     def on_start(self) -> None:
         self.load.users.add(self)
         self.settle_in()
         self._come_in("arrive")
-        self.due = time.time() + random.random() * self.interval()
+        self.due = measure.now() + random.random() * self.interval()
 
     def on_stop(self) -> None:
         """Also of users who leave while the others go on: then nothing is waited for that is not in flight."""
@@ -162,7 +162,7 @@ class LoadUser(User):
     def _come_in(self, kind: str) -> None:
         """Connects and joins everything, again and again until it works. Waits."""
         attempt = 0
-        started = time.time()
+        started = measure.now()
         while not self._finished:
             try:
                 self._connect()
@@ -176,25 +176,25 @@ class LoadUser(User):
                 continue
             self.ready = True
             if kind == "reconnect":
-                self.load.succeeded(kind, self.label, time.time() - started)
+                self.load.succeeded(kind, self.label, measure.now() - started)
             return
 
     def _connect(self) -> None:
-        load, started = self.load, time.time()
+        load, started = self.load, measure.now()
         connected = 0.0
 
         def upgraded() -> None:
             nonlocal connected
-            connected = time.time()
+            connected = measure.now()
             load.succeeded("connect", self.label, connected - started)
 
         try:
             self.client.open(upgraded)
         except Failure as failure:
             kind, since = ("auth", connected) if connected else ("connect", started)
-            load.failed(kind, self.label, time.time() - since, failure)
+            load.failed(kind, self.label, measure.now() - since, failure)
             raise
-        load.succeeded("auth", self.label, time.time() - connected)
+        load.succeeded("auth", self.label, measure.now() - connected)
 
     def _enter(self) -> None:
         for watch in self.rooms.values():
@@ -203,13 +203,13 @@ class LoadUser(User):
             self._timed("join", "document:join", editor.join_data(), editor.joined)
 
     def _timed(self, kind: str, event: str, data: dict[str, Any], then: Callable[[Any, float], None]) -> None:
-        started = time.time()
+        started = measure.now()
         try:
             self.client.ask(event, data, then)
         except Failure as failure:
-            self.load.failed(kind, self.label, time.time() - started, failure)
+            self.load.failed(kind, self.label, measure.now() - started, failure)
             raise
-        self.load.succeeded(kind, self.label, time.time() - started)
+        self.load.succeeded(kind, self.label, measure.now() - started)
 
     def _lost(self, failure: Failure) -> None:
         """By the pump: the connection ended, and not by us."""
@@ -260,12 +260,12 @@ class LoadUser(User):
             self._audit("document:at", data, partial(self._compared, text))
 
     def _audit(self, event: str, data: dict[str, Any], then: Callable[[Any, float], None]) -> None:
-        started = time.time()
+        started = measure.now()
         try:
             self.client.ask(event, data, then)
         except Failure as failure:
             if failure.code not in OURS:
-                self.load.failed("audit", self.label, time.time() - started, failure)
+                self.load.failed("audit", self.label, measure.now() - started, failure)
 
     def _held(self, watch: RoomWatch, result: dict[str, Any], now: float) -> None:
         if watch.audit(result):
@@ -347,7 +347,7 @@ class LoadUser(User):
         self.client.post(event, data)
 
     def _join_document(self, editor: Editor) -> None:
-        started = time.time()
+        started = measure.now()
 
         def answer(result: Any, failure: Failure | None, now: float) -> None:
             if failure is None:

@@ -7,6 +7,7 @@
 #                                     chromium   a browser for the tests of the demo page (they are skipped without)
 #                                     git        git, for two tests (they are skipped without)
 #                                     proxies    haproxy and nginx, for the tests behind them (they are skipped without)
+#                                     promtool   Prometheus' promtool, for the tests of alerting rules (they are skipped without)
 #                                     valgrind   valgrind and its headers, for `make guard` (which cannot count without)
 #   tools/setup.sh works            whether there is a .venv that can be used
 #   tools/setup.sh venv             makes .venv
@@ -101,6 +102,10 @@ need_proxies() {
     done
 }
 
+need_promtool() {
+    command -v promtool >/dev/null || lack optional prometheus "promtool, with which the alerting rules are tested"
+}
+
 need_valgrind() {
     if command -v valgrind >/dev/null && [ -e /usr/include/valgrind/callgrind.h ]; then return; fi
     lack optional valgrind "valgrind, with which instructions are counted"
@@ -111,7 +116,7 @@ look() {
     required=() optional=() packages=()
     for need in "$@"; do
         case $need in
-            python | build | chromium | git | proxies | valgrind) "need_$need" ;;
+            python | build | chromium | git | promtool | proxies | valgrind) "need_$need" ;;
             *) die "no such need: $need" ;;
         esac
     done
@@ -211,5 +216,5 @@ case "${1:-}" in
     system) shift; system "$@" ;;
     works) venv_works ;;
     venv) make_venv ;;
-    *) sed -n '2,16s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '2,17s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

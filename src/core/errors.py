@@ -124,3 +124,6 @@ RESUMED = Disconnect(4504, "resumed")
 PROTOCOL_ERROR = Disconnect(1002, "protocol_error")
 INVALID_TEXT = Disconnect(1007, "invalid_utf8")
 MESSAGE_TOO_LARGE = Disconnect(1009, "message_too_large")
+
+#: All that have a reason: every end that a server may give a connection.
+DISCONNECTS = tuple(value for value in tuple(globals().values()) if isinstance(value, Disconnect) and value.reason)

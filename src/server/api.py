@@ -30,7 +30,6 @@ from .seams import Broker, Clock, Done, NotWritten, Store, Unavailable
 log = logging.getLogger("syncline.api")
 
 PATHS: Final = ("/api/messages", "/api/events")
-T = TypeVar("T")
 
 
 class Messages(msgspec.Struct):
@@ -54,6 +53,9 @@ class Event(msgspec.Struct):
     users: Annotated[list[Name], msgspec.Meta(max_length=1000)] = []
     connections: Annotated[list[ConnectionId], msgspec.Meta(max_length=1000)] = []
     everyone: bool = False
+
+
+T = TypeVar("T", Messages, Event)
 
 
 class Publishing(Protocol):
@@ -82,15 +84,17 @@ def routes(node: Publishing) -> list[Route]:
     event = msgspec.json.Decoder(Event)
 
     async def publish(request: Request) -> Response:
-        told = await _body(request, config.body_bytes, messages.decode)
-        _check(told.data)
-        outcomes = [await _published(node, room, told) for room in dict.fromkeys(told.rooms)]
+        body = await _body(request, config.body_bytes)
+        arrived = node.clock.monotonic()
+        told = _decoded(body, messages.decode)
+        outcomes = [await _published(node, room, told, arrived) for room in dict.fromkeys(told.rooms)]
         return JSONResponse({"results": [await outcome for outcome in outcomes]}, headers={"cache-control": "no-store"})
 
     async def send(request: Request) -> Response:
-        told = await _body(request, config.body_bytes, event.decode)
-        _check(told.data)
-        _tell(node, told)
+        body = await _body(request, config.body_bytes)
+        arrived = node.clock.monotonic()
+        _tell(node, _decoded(body, event.decode))
+        node.counters.custom_events["api"].observe(node.clock.monotonic() - arrived)
         return Response(status_code=202)
 
     def guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -108,27 +112,28 @@ def routes(node: Publishing) -> list[Route]:
     return [Route(path, guarded(call), methods=["POST"]) for path, call in zip(PATHS, (publish, send), strict=True)]
 
 
-async def _body(request: Request, limit: int, decode: Callable[[bytes], T]) -> T:
+async def _body(request: Request, limit: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise HTTPException(413, f"at most {limit} bytes")
+    return bytes(body)
+
+
+def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
     try:
-        return decode(bytes(body))
+        told = decode(body)
+        check_payload("json", bytes(told.data))
+    except SynclineError as error:
+        raise HTTPException(400, error.message) from error
     except (ValueError, RecursionError) as error:
         text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
         raise HTTPException(400, text) from error
+    return told
 
 
-def _check(payload: msgspec.Raw) -> None:
-    try:
-        check_payload("json", bytes(payload))
-    except SynclineError as error:
-        raise HTTPException(400, error.message) from error
-
-
-async def _published(node: Publishing, room: str, told: Messages) -> Awaitable[dict[str, Any]]:
+async def _published(node: Publishing, room: str, told: Messages, arrived: float) -> Awaitable[dict[str, Any]]:
     """Hands the message over; what is returned waits for the answer, so that many rooms share one commit."""
     answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     try:
@@ -143,10 +148,10 @@ async def _published(node: Publishing, room: str, told: Messages) -> Awaitable[d
     publication = Publication(room, told.user, name, node.clock.time(), "json", bytes(told.data), key=told.key)
 
     def done(position: Position | None, error: Exception | None) -> None:
+        node.counters.published("api", node.clock.monotonic() - arrived, publication, position)
         if answer.done():  # the client is gone
             return
         if position is None:
-            node.counters.publish_failures += 1
             log.warning("publish to %s failed: %s", room, error)
             fate = "unavailable" if isinstance(error, NotWritten) else "fate_unknown"
             answer.set_result({"room": room, "error": fate})

@@ -18,22 +18,23 @@ class Clock(Protocol):
     def time(self) -> float:
         """Unix seconds."""
 
-    def monotonic(self) -> float: ...
+    def monotonic(self) -> float:
+        """Seconds, from anywhere on, that only go forward. Read when asked: the difference of two is how long something took."""
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer: ...
 
 
 class LoopClock:
-    """Wall time, monotonic time and timers of the running loop."""
+    """Wall time, monotonic time, and the timers of an event loop."""
+
+    #: Not the loop's: uvloop's is in whole milliseconds, and stands still while a turn of the loop runs.
+    monotonic = staticmethod(time.monotonic)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
     def time(self) -> float:
         return time.time()
-
-    def monotonic(self) -> float:
-        return self._loop.time()
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
         return self._loop.call_later(delay, callback, *args)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Literal
 
-#: Seconds, from a memory backend's 50 microseconds to a disk in trouble.
+from ..core.errors import DISCONNECTS, ErrorCode
+from ..core.room import Position, Publication
+
+#: Seconds, from what a memory backend takes to a disk in trouble.
 LATENCY_BUCKETS: Final = (
+    0.00001,
+    0.000025,
+    0.00005,
     0.0001,
     0.00025,
     0.0005,
@@ -25,6 +31,16 @@ LATENCY_BUCKETS: Final = (
     10.0,
 )
 
+#: Who publishes: a client on its connection, or an application over the HTTP API.
+Source = Literal["client", "api"]
+SOURCES: Final[tuple[Source, ...]] = ("client", "api")
+#: (transport, codec) of connections; HTTP has no codec of ours.
+CONNECTIONS: Final = (("ws", "json"), ("ws", "msgpack"), ("http", "none"))
+#: Room classes whose deliveries are proven: those whose members get everything.
+PROVEN: Final = ("history",)
+#: Status codes of requests beyond the bounds of one (transports/front.py).
+HTTP_REFUSALS: Final = (400, 408, 414, 429, 431)
+
 
 class Histogram:
     """Counts per bucket and a sum. ``observe`` is O(log buckets)."""
@@ -39,6 +55,13 @@ class Histogram:
     def observe(self, value: float) -> None:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.total += value
+
+    def observe_since(self, now: float, starts: Iterable[float]) -> None:
+        """What began at each of ``starts`` has ended ``now``."""
+        counts, bounds = self._counts, self.bounds
+        for start in starts:
+            counts[bisect_left(bounds, now - start)] += 1
+            self.total += now - start
 
     @property
     def count(self) -> int:
@@ -55,7 +78,11 @@ class Histogram:
 
 
 class Counters:
-    """What only the code that does it can count. One per node; incremented on the event loop's thread only."""
+    """What only the code that does it can count. One per node; incremented on the event loop's thread only.
+
+    What is counted by name has all its names from the start, at 0: a rate sees nothing of a series that begins at 1, and no
+    client can make one. A name that is not there is a KeyError.
+    """
 
     __slots__ = (
         "address_refused",
@@ -69,6 +96,7 @@ class Counters:
         "commits",
         "connections",
         "connections_opened",
+        "custom_events",
         "deliveries",
         "deliveries_proven",
         "deliveries_unproven",
@@ -81,6 +109,7 @@ class Counters:
         "history_failures",
         "http_refused",
         "load_failures",
+        "operations",
         "operations_accepted",
         "operations_duplicate",
         "operations_pruned",
@@ -97,7 +126,8 @@ class Counters:
         "wrong_passwords",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Iterable[str] = ()) -> None:
+        """``requests``: the events that have a handler."""
         self.frames_in = 0
         self.bytes_in = 0  # as they came from the sockets, frame headers included
         self.publications = 0  # that reached this node
@@ -124,17 +154,20 @@ class Counters:
         self.operations_pruned = 0
         self.history_failures = 0  # compactions, checkpoints and prunings that did not come to their end
         self.undo_dropped = 0  # groups of edits that can no longer be undone
-        self.connections: defaultdict[tuple[str, str], int] = defaultdict(int)  # (transport, codec) -> open now
-        self.connections_opened: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self.deliveries_proven: defaultdict[str, int] = defaultdict(int)  # room class ->
-        self.deliveries_unproven: defaultdict[str, int] = defaultdict(int)
-        self.requests: defaultdict[str, int] = defaultdict(int)  # event ->
-        self.errors: defaultdict[str, int] = defaultdict(int)  # code ->
-        self.disconnects: defaultdict[str, int] = defaultdict(int)  # reason ->
-        self.http_refused: defaultdict[str, int] = defaultdict(int)  # status ->
-        self.reloads: dict[str, int] = {"applied": 0, "refused": 0}  # of the configuration: outcome ->
-        self.commits = Histogram()
-        self.publishes = Histogram()
+        self.connections = dict.fromkeys(CONNECTIONS, 0)  # open now
+        self.connections_opened = dict.fromkeys(CONNECTIONS, 0)
+        self.deliveries_proven = dict.fromkeys(PROVEN, 0)  # by room class
+        self.deliveries_unproven = dict.fromkeys(PROVEN, 0)
+        self.requests = dict.fromkeys(requests, 0)
+        self.errors = {code.value: 0 for code in ErrorCode}
+        self.disconnects = {disconnect.reason: 0 for disconnect in DISCONNECTS}
+        self.http_refused = dict.fromkeys(HTTP_REFUSALS, 0)
+        self.reloads: dict[str, int] = {"applied": 0, "refused": 0}  # of the configuration, by outcome
+        # Each from reading the request until its fate was known.
+        self.publishes = {source: Histogram() for source in SOURCES}  # messages
+        self.custom_events = {source: Histogram() for source in SOURCES}  # which have no position
+        self.operations = Histogram()
+        self.commits = Histogram()  # from handing a turn's operations to the store until it answered
 
     def connection_opened(self, codec: str, transport: str = "ws") -> None:
         self.connections[transport, codec] += 1
@@ -143,8 +176,16 @@ class Counters:
     def connection_closed(self, codec: str, transport: str = "ws") -> None:
         self.connections[transport, codec] -= 1
 
+    def published(self, source: Source, seconds: float, publication: Publication, position: Position | None) -> None:
+        """The fate of a message is known, ``seconds`` after it arrived. ``position``: None, it has failed."""
+        self.publishes[source].observe(seconds)
+        if position is None:
+            self.publish_failures += 1
+        elif position.offset != publication.offset:  # it was published before
+            self.publish_duplicates += 1
+
     def request(self, event: str) -> None:
-        """``event``: one that has a handler. Others are ``errors["unknown_event"]``, else clients could make series."""
+        """``event``: one that has a handler. Others are ``errors["unknown_event"]``."""
         self.requests[event] += 1
 
     def error(self, code: str) -> None:
@@ -154,11 +195,3 @@ class Counters:
     def disconnect(self, reason: str) -> None:
         """The server ended a connection. ``reason``: a name of docs/protocol.md."""
         self.disconnects[reason] += 1
-
-    def commit_seconds(self, seconds: float) -> None:
-        """From handing a turn's operations to the store until it answered."""
-        self.commits.observe(seconds)
-
-    def publish_seconds(self, seconds: float) -> None:
-        """From handing a message to the broker until it has its position."""
-        self.publishes.observe(seconds)

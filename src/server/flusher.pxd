@@ -33,7 +33,7 @@ cdef class Flusher:
         readonly unsigned long long dropped      # volatile frames
         readonly unsigned long long behind       # times that a member fell behind in a room
         readonly unsigned long long slow_consumers
-        readonly Py_ssize_t queue_bytes_max      # the fullest queue seen since the last scrape
+        readonly Py_ssize_t queue_bytes_max      # the fullest queue seen since it was taken
         readonly Py_ssize_t queue_messages_max
         object _last_frame                       # what was compressed last, for the next member
         object _last_deflater

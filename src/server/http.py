@@ -35,10 +35,6 @@ from .refusals import Reason, Refusals
 log = logging.getLogger("syncline.http")
 
 
-class _Metrics(Protocol):
-    def render(self) -> bytes: ...
-
-
 class Served(Protocol):
     """What HTTP needs of the node."""
 
@@ -47,11 +43,12 @@ class Served(Protocol):
     @property
     def origins(self) -> Origins: ...
     @property
-    def metrics(self) -> _Metrics: ...
-    @property
     def addresses(self) -> Addresses: ...
     @property
     def refusals(self) -> Refusals: ...
+
+    async def scrape(self) -> bytes:
+        """The metrics, in the format ``metrics.CONTENT_TYPE`` names."""
 
     async def ready(self) -> dict[str, str]:
         """Failing checks, name -> what is wrong; empty: ready for traffic."""
@@ -305,7 +302,7 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
         return _json(request, {"status": "ready"})
 
     async def render(request: Request) -> Response:
-        body = node.metrics.render()
+        body = await node.scrape()
         headers = {
             "content-type": metrics.CONTENT_TYPE,
             "cache-control": "no-store",

@@ -26,7 +26,7 @@ from .requests import Request
 from .seams import Conflict, DocumentRecord, Timer, Turn, Unavailable
 from .session import SessionGone
 from .snapshots import Snapshots
-from .submission import Submission, Submitted
+from .submission import Submission, Submitted, fate_known
 
 if TYPE_CHECKING:
     from ..core.window import Kind
@@ -216,7 +216,7 @@ class LiveDocument:
         started = self.node.clock.monotonic()
 
         def done(revision: int | None, error: Exception | None) -> None:
-            self.node.counters.commit_seconds(self.node.clock.monotonic() - started)
+            self.node.counters.commits.observe(self.node.clock.monotonic() - started)
             self._committing = False
             if error is not None or revision is None:
                 self._commit_failed(error)
@@ -266,6 +266,7 @@ class LiveDocument:
 
     def _answer(self) -> None:
         accepted, self._accepted = self._accepted, []
+        fate_known(accepted, self.node)
         for submission in accepted:
             receipt, request, data = submission.receipt, submission.request, submission.data
             assert receipt is not None
@@ -375,6 +376,7 @@ class LiveDocument:
         """It is dropped: what waits, or is on its way, is told so."""
         error = SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again")
         self._fail_waiting(error, lambda _: True)
+        fate_known(self._accepted, self.node)
         for submission in self._accepted:
             submission.request.fail(error)
         self._accepted, self._entries = [], []

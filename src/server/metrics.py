@@ -9,6 +9,7 @@ docs/operations.md explains each metric; a test holds the two together.
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Iterator, Mapping
 from enum import IntEnum
@@ -22,19 +23,54 @@ from prometheus_client.registry import Collector
 
 from .. import __version__
 from . import log as logs
-from .counters import Counters, Histogram
+from .counters import Counters, Histogram, Source
 from .observed import Observed, WriteQueue
 
 __all__ = ["CONTENT_TYPE", "Counters", "Metrics", "Observed", "WriteQueue"]
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+#: Seconds for which a peak is shown at least.
+PEAK_SECONDS: Final = 60.0
+
+
+class _Faults(logging.Handler):
+    """Counts what is logged with a traceback, whoever logs it: requests, tasks, the event loop, uvicorn. One for the process."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += bool(record.exc_info and record.exc_info[0])
+
+
+_faults = _Faults()
+
+
+class _Peak:
+    """The highest of a minute, up to two, for any number of scrapers: none takes it away from another one."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._highest = self._before = 0  # since then, and in the minute before
+
+    def of(self, seen: int, now: float) -> int:
+        """``seen``: since the last call."""
+        minutes = (now - self._began) // PEAK_SECONDS
+        if minutes >= 1:
+            self._before = self._highest if minutes < 2 else 0
+            self._began, self._highest = self._began + minutes * PEAK_SECONDS, 0
+        self._highest = max(self._highest, seen)
+        return max(self._highest, self._before)
 
 
 class _NodeCollector(Collector):
     """Reads a node. Each method yields the metrics of one noun."""
 
-    def __init__(self, node: Observed) -> None:
+    def __init__(self, node: Observed, states: type[IntEnum]) -> None:
         self._node = node
+        self._states = states
+        self._queue_bytes, self._queue_messages = _Peak(), _Peak()
 
     def collect(self) -> Iterator[Metric]:
         yield from self._node_state()
@@ -51,13 +87,14 @@ class _NodeCollector(Collector):
         info.add_metric([__version__, platform.python_version()], 1)
         yield info
         yield _gauge("syncline_draining", "1 while the node drains.", int(self._node.draining))
+        yield _by("syncline_ready", "1 when it works.", "part", self._node.readiness.works, kind=GaugeMetricFamily)
 
     def _connections(self) -> Iterator[Metric]:
         node, counters, flusher = self._node, self._node.counters, self._node.flusher
         labels = ["transport", "codec"]
         now = GaugeMetricFamily("syncline_connections", "Open connections.", labels=labels)
         opened = CounterMetricFamily("syncline_connections_opened", "Connections accepted.", labels=labels)
-        for (transport, codec), count in sorted(counters.connections_opened.items()):
+        for (transport, codec), count in counters.connections_opened.items():
             opened.add_metric([transport, codec], count)
             now.add_metric([transport, codec], counters.connections[transport, codec])
         yield now
@@ -92,13 +129,13 @@ class _NodeCollector(Collector):
         yield _counter("syncline_handshakes_refused", "Handshakes above the rate.", node.admission.refused)
         yield _gauge(
             "syncline_queue_bytes_max",
-            "The fullest write queue since the last scrape; the bound is limits.queue_bytes.",
-            flusher.take_queue_bytes_max(),
+            "The fullest write queue of the last minute or two; the bound is limits.queue_bytes.",
+            self._queue_bytes.of(flusher.take_queue_bytes_max(), node.clock.monotonic()),
         )
         yield _gauge(
             "syncline_queue_messages_max",
-            "The longest write queue since the last scrape; the bound is twice limits.queue_messages.",
-            flusher.take_queue_messages_max(),
+            "The longest write queue of the last minute or two; the bound is twice limits.queue_messages.",
+            self._queue_messages.of(flusher.take_queue_messages_max(), node.clock.monotonic()),
         )
 
     def _threads(self) -> Iterator[Metric]:
@@ -125,18 +162,13 @@ class _NodeCollector(Collector):
     def _sessions(self) -> Iterator[Metric]:
         hub, counters = self._node.hub, self._node.counters
         # Indexed by number: a name or a hash of an enum's member costs more than all the rest of this loop.
-        states: list[int] = []
-        kind: type[IntEnum] | None = None
+        states = [0] * len(self._states)
         members = pending = 0
         for session in hub.sessions.values():
-            state = session.state
-            if kind is None:
-                kind = type(state)
-                states = [0] * (max(kind) + 1)
-            states[state] += 1
+            states[session.state] += 1
             members += len(session.rooms)
             pending += session.pending
-        by_name = {state.name.lower(): states[state] for state in kind if states[state]} if kind is not None else {}
+        by_name = {state.name.lower(): states[state] for state in self._states}
         yield _by("syncline_sessions", "Sessions by state.", "state", by_name, kind=GaugeMetricFamily)
         yield _gauge("syncline_users", "Users with a connection.", len(hub.users))
         yield _gauge("syncline_rooms", "Rooms with members on this node.", len(hub.rooms))
@@ -159,7 +191,8 @@ class _NodeCollector(Collector):
             ("proven", "Deliveries that a digest proved complete.", counters.deliveries_proven),
             ("unproven", "Deliveries that a digest did not prove.", counters.deliveries_unproven),
         ):
-            yield _by(f"syncline_deliveries_{name}", text, "class", {"history": 0, **found})
+            yield _by(f"syncline_deliveries_{name}", text, "class", found)
+        yield _counter("syncline_faults", "Tracebacks in the log.", _faults.count)
         yield _counter("syncline_log_lines_dropped", "Lines of the log that nobody took.", logs.dropped())
         yield _counter(
             "syncline_log_lines_repeated", "Lines of the log that stand in another as a count.", logs.left_out()
@@ -169,7 +202,8 @@ class _NodeCollector(Collector):
         yield _counter(
             "syncline_publish_duplicates", "Messages that were published before.", counters.publish_duplicates
         )
-        yield _histogram("syncline_publish_seconds", "Time until a message had its position.", counters.publishes)
+        yield _histograms("syncline_publish_seconds", "Time until a message's fate was known.", counters.publishes)
+        yield _histograms("syncline_event_seconds", "Time until an event was handed over.", counters.custom_events)
 
     def _documents(self) -> Iterator[Metric]:
         counters, live = self._node.counters, self._node.documents.live
@@ -194,6 +228,7 @@ class _NodeCollector(Collector):
             "Of the accepted, those with concurrent ones.",
             counters.operations_transformed,
         )
+        yield _histogram("syncline_operation_seconds", "Time until an operation's fate was known.", counters.operations)
         yield _histogram("syncline_commit_seconds", "Time until the store had a turn's operations.", counters.commits)
         yield _counter("syncline_commit_failures", "Turns that the store did not take.", counters.commit_failures)
         yield _counter(
@@ -251,12 +286,12 @@ def _by(
     name: str,
     text: str,
     label: str,
-    values: Mapping[str, int],
+    values: Mapping[str, int] | Mapping[int, int],
     kind: type[CounterMetricFamily] | type[GaugeMetricFamily] = CounterMetricFamily,
 ) -> Metric:
     family = kind(name, text, labels=[label])
-    for key in sorted(values):
-        family.add_metric([key], values[key])
+    for key, value in values.items():
+        family.add_metric([str(key)], value)
     return family
 
 
@@ -266,12 +301,21 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
     return family
 
 
+def _histograms(name: str, text: str, by_source: Mapping[Source, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=["source"])
+    for source, histogram in by_source.items():
+        family.add_metric([source], histogram.cumulative(), histogram.total)
+    return family
+
+
 class Metrics:
     """The node's registry: its own metrics, and those of the process (CPU, memory, file descriptors, collector)."""
 
-    def __init__(self, node: Observed) -> None:
+    def __init__(self, node: Observed, states: type[IntEnum]) -> None:
+        """``states``: those of sessions, numbered from 0."""
+        logging.getLogger().addHandler(_faults)  # once, however often
         self.registry = CollectorRegistry(auto_describe=False)
-        self.registry.register(_NodeCollector(node))
+        self.registry.register(_NodeCollector(node, states))
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 

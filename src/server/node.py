@@ -25,6 +25,7 @@ from .arrivals import Arrivals, places
 from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
+from .counters import Counters
 from .descriptors import Descriptors
 from .divergence import Divergences
 from .documents import Documents
@@ -36,7 +37,7 @@ from .handlers import table
 from .hub import Hub, Seat
 from .keyed_buckets import KeyedBuckets
 from .memory_bound import MemoryBound
-from .metrics import Counters, Metrics
+from .metrics import Metrics
 from .origins import Origins
 from .pings import PingWheel
 from .presence import PresenceTracker
@@ -45,7 +46,7 @@ from .readiness import Readiness
 from .refusals import Refusals
 from .room_classes import RoomClasses
 from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
-from .session import Session
+from .session import Session, State
 from .upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -87,11 +88,11 @@ class Node:
         self.authentication = Authentication(self)
         self.events = events
         self._presence_backend = presence
-        self.counters = Counters()
         self.refusals = Refusals()
         self.descriptors = Descriptors()
-        self.metrics = Metrics(self)
         self.handlers = table()
+        self.counters = Counters(self.handlers)
+        self.metrics = Metrics(self, State)
         limits, rooms = config.limits, config.rooms
         self.flusher = Flusher(
             self.loop.call_soon, limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages
@@ -124,7 +125,7 @@ class Node:
         )
         self.memory = MemoryBound(self)
         self.draining = False
-        self._readiness = Readiness(store, broker, self.clock, EVERYWHERE)
+        self.readiness = Readiness(store, broker, self.clock, EVERYWHERE)
         self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timers: list[asyncio.Task[None]] = []
@@ -215,7 +216,12 @@ class Node:
         failing = {}
         if self.draining:
             failing["node"] = "draining"
-        return failing | await self._readiness.failing()
+        return failing | await self.readiness.failing()
+
+    async def scrape(self) -> bytes:
+        """The metrics, with an answer to whether the node is ready that is as new as they are."""
+        await self.readiness.look()
+        return self.metrics.render()
 
     def backends(self) -> dict[str, object]:
         """Those in use, by name, for the metrics."""
@@ -319,7 +325,8 @@ class Node:
     # Publications --------------------------------------------------------------------------------------------
 
     def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
-        """To the broker, and to the event log when there is one; ``done`` when the broker has it. ``once``: ``Broker.publish``."""
+        """To the broker, and to the event log when there is one; ``done``, which counts it (``Counters.published``), when the
+        broker has it. ``once``: ``Broker.publish``."""
         self.memory.grew(publication.size)
         if self.events is None:
             self.broker.publish(publication, done, once)
@@ -362,7 +369,7 @@ class Node:
                 self.counters.deliveries += self.presence.on_changes(room, payload)
                 return
             if event == "ready":
-                self._readiness.heard(payload)
+                self.readiness.heard(payload)
                 return
             if event == "to":
                 self.counters.deliveries += self._on_targeted(payload)

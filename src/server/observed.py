@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from enum import IntEnum
 from typing import Any, Protocol
 
+from .clock import Clock
 from .counters import Counters
 from .refusals import Refusals
 
@@ -70,6 +71,10 @@ class _Flusher(Protocol):
     def slow_consumers(self) -> int: ...
     def take_queue_bytes_max(self) -> int: ...
     def take_queue_messages_max(self) -> int: ...
+
+
+class _Readiness(Protocol):
+    works: dict[str, bool]
 
 
 class _Arrivals(Protocol):
@@ -170,6 +175,8 @@ class Observed(Protocol):
     """What a scrape looks at: the node."""
 
     @property
+    def clock(self) -> Clock: ...
+    @property
     def counters(self) -> Counters: ...
     @property
     def hub(self) -> _Hub: ...
@@ -189,6 +196,8 @@ class Observed(Protocol):
     def presence(self) -> _Presence: ...
     @property
     def pings(self) -> _Pings: ...
+    @property
+    def readiness(self) -> _Readiness: ...
     @property
     def memory(self) -> _Memory: ...
     @property

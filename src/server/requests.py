@@ -30,14 +30,15 @@ class Handler:
 
 
 class Request:
-    """One request on its way: answers at most once."""
+    """One request on its way: answers at most once. ``arrived``: when it was read from the socket, by ``Clock.monotonic``."""
 
-    __slots__ = ("data", "handler", "id", "session")
+    __slots__ = ("arrived", "data", "handler", "id", "session")
 
-    def __init__(self, session: Session, handler: Handler | None, id: int | None) -> None:
+    def __init__(self, session: Session, handler: Handler | None, id: int | None, arrived: float) -> None:
         self.session = session
         self.handler = handler
         self.id = id
+        self.arrived = arrived
         self.data: Any = None
 
     def reply(self, result: object) -> None:

@@ -127,7 +127,8 @@ class Session:
         self.rooms: dict[str, Seat] = {}  # changed by the hub only
         self.documents: dict[str, Collaborator] = {}  # changed by the document's session only
         self.allowance: Allowance | None = None  # set by ``opened``; None: no limits
-        self._inbox: deque[wire.Envelope] | None = None  # made when a request waits: an empty one is 768 bytes
+        # With when each arrived. Made when a request waits: an empty one is 768 bytes.
+        self._inbox: deque[tuple[wire.Envelope, float]] | None = None
         self._waiting = False  # a request waits; the following ones go to the inbox
         self._paused = False  # reading from the socket is paused
         self._placed = False  # its socket counts among ``node.arrivals``
@@ -164,36 +165,37 @@ class Session:
         self._placed = True
         node.authentication.expect(self)
         if credentials is not None:
-            self._wait(node.authentication.accept(self, credentials), Request(self, node.handlers["auth"], None))
+            request = Request(self, node.handlers["auth"], None, node.clock.monotonic())
+            self._wait(node.authentication.accept(self, credentials), request)
 
-    def receive(self, message: bytes) -> None:
-        """One whole message. Never raises for what the peer sent."""
+    def receive(self, message: bytes, arrived: float) -> None:
+        """One whole message, and when it was read, by ``Clock.monotonic``. Never raises for what the peer sent."""
         if self.state >= State.CLOSING:
             return
         try:
             envelopes = wire.decode(self.codec, message, self.node.config.limits.batch_size)
         except SynclineError as error:
-            Request(self, None, None).fail(error)
+            Request(self, None, None, arrived).fail(error)
             return
         for envelope in envelopes:
             if self._waiting:
                 if self._inbox is None:
                     self._inbox = deque()
-                self._inbox.append(envelope)
+                self._inbox.append((envelope, arrived))
             else:
-                self._dispatch(envelope)
+                self._dispatch(envelope, arrived)
             if self.state >= State.CLOSING:
                 return
         if self._inbox and len(self._inbox) >= self.node.config.limits.pending_requests and not self._paused:
             self._paused = True
             self.connection.transport.pause_reading()
 
-    def wrong_kind(self) -> None:
+    def wrong_kind(self, arrived: float) -> None:
         """A text frame on a MessagePack connection, or the reverse."""
         if self.state < State.CLOSING:
             kind = "text" if self.codec == "json" else "binary"
             error = SynclineError(ErrorCode.MALFORMED_FRAME, f"this connection takes {kind} frames")
-            Request(self, None, None).fail(error)
+            Request(self, None, None, arrived).fail(error)
 
     def overflowed(self) -> None:
         """The reader is too slow: its queue was dropped."""
@@ -215,9 +217,9 @@ class Session:
 
     # Requests ------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, envelope: wire.Envelope) -> None:
+    def _dispatch(self, envelope: wire.Envelope, arrived: float) -> None:
         handler = self.node.handlers.get(envelope.event)
-        request = Request(self, handler, envelope.id)
+        request = Request(self, handler, envelope.id, arrived)
         if handler is None:
             request.fail(SynclineError(ErrorCode.UNKNOWN_EVENT, f"no event {envelope.event!r}"))
             return
@@ -280,7 +282,7 @@ class Session:
 
     def _drain_inbox(self) -> None:
         while self._inbox and not self._waiting and self.state < State.CLOSING:
-            self._dispatch(self._inbox.popleft())
+            self._dispatch(*self._inbox.popleft())
         if not self._inbox:
             self._inbox = None
         low = self.node.config.limits.pending_requests // 2
@@ -337,10 +339,10 @@ class Session:
         self.connection.deliver(wire.push_frame(self.codec, event, data))
 
     def close(self, why: Disconnect) -> None:
-        """Sends what is queued and the close frame. Idempotent."""
+        """Sends what is queued and the close frame. ``why``: of ``errors.DISCONNECTS``. Idempotent."""
         if self.state >= State.CLOSING:
             return
         self.step(Transition.CLOSE)
-        self.node.counters.disconnect(why.reason or str(why.code))
+        self.node.counters.disconnect(why.reason)
         refusals.ended(why, self.about)
         self.connection.close(why.code, why.reason)

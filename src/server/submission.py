@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ..core.types import AnyDocument
 from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
 from .events import DocumentOperation, DocumentRestore, DocumentUndo
 from .requests import Request
+
+if TYPE_CHECKING:
+    from .node import Node
 
 Submitted = DocumentOperation | DocumentUndo | DocumentRestore
 
@@ -42,3 +46,8 @@ class Submission:
         if isinstance(data, DocumentRestore):
             return core.restore_content(client, user, data.seq, data.revision, data.to, self.content, time)
         return core.undo(client, user, data.seq, data.revision, "redo" if self.kind == "redo" else "undo", time)
+
+
+def fate_known(submissions: Iterable[Submission], node: Node) -> None:
+    """They are committed, were before, or are lost: how long that took since each was read is counted now."""
+    node.counters.operations.observe_since(node.clock.monotonic(), [one.request.arrived for one in submissions])

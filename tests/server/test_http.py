@@ -26,7 +26,6 @@ class Node:
         self.origins = Origins(self.config)
         self.failing: dict[str, str] = {}
         self.broken = False
-        self.metrics = self
         self.addresses = Addresses(())
         self.refusals = Refusals()
 
@@ -35,7 +34,7 @@ class Node:
             raise RuntimeError("the secret is hunter2")
         return self.failing
 
-    def render(self) -> bytes:
+    async def scrape(self) -> bytes:
         return b"syncline_draining 0.0\n"
 
 

@@ -13,7 +13,8 @@ from syncline.server import readiness
 from syncline.server.app import App
 from syncline.server.log_repeats import FEW
 from tests.loglines import LogLines
-from tests.serving import Serve
+from tests.serving import Serve, samples
+from tests.waiting import until
 
 from .wsclient import dial
 
@@ -109,6 +110,38 @@ async def test_a_node_that_cannot_deliver_is_not_ready(app: App, monkeypatch: py
     monkeypatch.setattr(readiness, "PATIENCE", 0.05)
     monkeypatch.setattr(app.node.broker, "publish_ephemeral", lambda room, event, payload: None)
     assert (await app.node.ready())["broker"] == "no answer"
+
+
+async def test_a_scrape_says_what_works(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks, and comes back though the store does not."""
+    monkeypatch.setattr(readiness, "HOLDS", 0.0)
+    node, answers = app.node, asyncio.Event()
+    ping, deliver = node.store.ping, node.broker.publish_ephemeral
+
+    async def hanging() -> None:
+        await answers.wait()
+        await ping()
+
+    async def scraped() -> dict[str, float]:
+        await node.scrape()
+        found = samples(node)
+        return {part: found[f'syncline_ready{{part="{part}"}}'] for part in ("store", "broker")}
+
+    assert await scraped() == {"store": 1, "broker": 1}
+    monkeypatch.setattr(readiness, "SCRAPE_PATIENCE", 0.05)
+    monkeypatch.setattr(node.store, "ping", hanging)
+    assert await scraped() == {"store": 0, "broker": 1}
+    assert await scraped() == {"store": 0, "broker": 1}  # the same question
+    answers.set()
+    await until(lambda: node.readiness.works["store"])
+    assert await scraped() == {"store": 1, "broker": 1}
+    monkeypatch.setattr(readiness, "PATIENCE", 0.01)
+    monkeypatch.setattr(node.broker, "publish_ephemeral", lambda room, event, payload: None)
+    assert await scraped() == {"store": 1, "broker": 0}
+    monkeypatch.setattr(node.broker, "publish_ephemeral", deliver)
+    monkeypatch.setattr(readiness, "PATIENCE", 5.0)
+    monkeypatch.setattr(readiness, "SCRAPE_PATIENCE", 5.0)
+    assert await scraped() == {"store": 1, "broker": 1}
 
 
 async def test_who_asks_often_costs_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ async def crowd(app: App, count: int, codec: str = "json") -> AsyncIterator[list
 def receive(app: App, client: Wire, event: str, **data: Any) -> None:
     """As if it had come over the socket, in this turn of the loop."""
     (session,) = app.node.hub.sessions_of(client.user)
-    session.receive(json.dumps({"event": event, "data": data}).encode())
+    session.receive(json.dumps({"event": event, "data": data}).encode(), 0.0)
 
 
 class Reads:

@@ -163,10 +163,10 @@ async def test_random_and_mutated_frames(serve: Serve, seed: int) -> None:
             session.opened(connection, None)
             if rng.random() < 0.9:
                 session.receive(
-                    (msgspec.json if session.codec == "json" else msgspec.msgpack).encode({"event": "auth"})
+                    (msgspec.json if session.codec == "json" else msgspec.msgpack).encode({"event": "auth"}), 0.0
                 )
             for number in range(250):
-                session.receive(random_frame(rng, session.codec))
+                session.receive(random_frame(rng, session.codec), 0.0)
                 if number % 20 == 0:
                     await asyncio.sleep(0)
             await idle(app, session)

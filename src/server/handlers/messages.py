@@ -44,19 +44,16 @@ def send(session: Session, data: MessageSend, request: Request) -> None:
     )
     if not data.echo:
         publication.skip = session.connection.id
-    started = node.clock.monotonic()
 
     def published(position: Position | None, error: Exception | None) -> None:
         # The publication has reached the room's members by now; this answers its author.
-        node.counters.publish_seconds(node.clock.monotonic() - started)
+        node.counters.published("client", node.clock.monotonic() - request.arrived, publication, position)
         if position is None:
-            node.counters.publish_failures += 1
             log.warning("publish to %s failed: %s", data.room, error, extra=session.about)
             request.fail(_refusal(error))
             return
         result: dict[str, Any] = {"room": data.room, "offset": position.offset, "epoch": position.epoch}
         if publication.offset != position.offset:
-            node.counters.publish_duplicates += 1
             result["duplicate"] = True
         request.reply(result)
 
@@ -81,10 +78,11 @@ def custom(session: Session, data: CustomEvent, request: Request) -> dict[str, A
         "user": session.user,
         "data": msgspec.Raw(payload_of(session, data.data)),
     }
-    push = wire.Push("event:custom", event, session.codec)
+    node, push = session.node, wire.Push("event:custom", event, session.codec)
     if data.to is None:
-        session.node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
+        node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
     else:
         targets = Targets(tuple(data.to.users), tuple(data.to.connections))
-        session.node.send_to(data.room, targets, push)
+        node.send_to(data.room, targets, push)
+    node.counters.custom_events["client"].observe(node.clock.monotonic() - request.arrived)
     return {"room": data.room}

@@ -220,7 +220,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def refuse(self, status: HTTPStatus, text: str) -> None:
         """Answers and closes; only closes when an answer has begun."""
-        self._node.counters.http_refused[str(int(status))] += 1
+        self._node.counters.http_refused[status] += 1
         self._refusal(_REASONS[status], detail=text)
         self._refused = True
         self._wait(LINGER_SECONDS)

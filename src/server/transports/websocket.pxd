@@ -9,6 +9,8 @@ cdef class Sockets:
         public unsigned int wheel            # the turn in which the ping wheel is
         object _loop
         object _counters
+        object _clock
+        object _read_at                      # when what is being looked at was read
 
 
 cdef class WebSocket(FrameReader):

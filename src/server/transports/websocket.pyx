@@ -59,6 +59,8 @@ cdef class Sockets:
         self._loop = node.loop
         self._counters = node.counters
         node.pings.tell(self)
+        self._clock = node.clock
+        self._read_at = 0.0
 
 
 cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
@@ -140,6 +142,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     cdef int _received(self, const unsigned char* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t used = 0
         cdef bytes rest
+        cdef object outer = self.sockets._read_at  # of another socket, whose message lets this one go on reading
         self.pinged = 0
         self.heard = self.sockets.wheel
         self.sockets._counters.bytes_in += size
@@ -149,6 +152,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self._rest += PyBytes_FromStringAndSize(<const char*>data, size)
             return 0
         self._reading = True
+        self.sockets._read_at = self.sockets._clock.monotonic()
         try:
             used = self.read(data, size)
         except FrameError as error:
@@ -158,6 +162,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self._failed(INTERNAL)
         finally:
             self._reading = False
+            self.sockets._read_at = outer
         if used < size and not self._done:
             self._rest = PyBytes_FromStringAndSize(<const char*>data + used, size - used)
         return 0
@@ -165,9 +170,9 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     cpdef int message(self, int opcode, bytes payload) except -1:
         self.sockets._counters.frames_in += 1
         if opcode == self._opcode:
-            self.session.receive(payload)
+            self.session.receive(payload, self.sockets._read_at)
         else:
-            self.session.wrong_kind()
+            self.session.wrong_kind(self.sockets._read_at)
         return 0
 
     cpdef int control(self, int opcode, bytes payload) except -1:
