@@ -145,6 +145,15 @@ def test_what_only_some_tests_need_stops_nothing(fresh: Path, bare: Path) -> Non
     assert run(fresh, "system", "python", "chromium", cwd=ROOT, **without) == (0, "")
 
 
+def test_promtool_is_part_of_debians_prometheus(fresh: Path, bare: Path) -> None:
+    code, output = run(fresh, "system", "promtool", PATH=str(bare))
+    assert code == 0
+    assert "  - promtool, " in output
+    assert output.endswith("On Debian these would be: prometheus\n")
+    script(bare / "promtool", "exit 0")
+    assert run(fresh, "system", "promtool", PATH=str(bare)) == (0, "")
+
+
 def test_a_packages_services_are_not_started(fresh: Path, bare: Path, tmp_path: Path) -> None:
     """apt-get is a stand-in that does what dpkg does: it runs an installation script with the PATH that it was given."""
     system = tmp_path / "system"
