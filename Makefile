@@ -53,7 +53,7 @@ ifneq ($(filter-out lint format,$(MAKECMDGOALS)),)
 NEEDS += build
 endif
 ifneq ($(filter test test-all nightly,$(MAKECMDGOALS)),)
-NEEDS += chromium git promtool proxies
+NEEDS += chromium git promtool proxies systemd
 endif
 ifneq ($(filter guard test test-all nightly,$(MAKECMDGOALS)),)
 NEEDS += valgrind
@@ -107,7 +107,7 @@ $(STAMPS)/dev: $(STAMPS)/build pyproject.toml
 	@touch $@
 
 $(STAMPS)/browser-tests: $(STAMPS)/peers tools/setup.sh
-	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium promtool proxies)
+	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium promtool proxies systemd)
 	@touch $@
 
 # Before the tests: two of their workers must not do it at once.

@@ -154,6 +154,13 @@ def test_promtool_is_part_of_debians_prometheus(fresh: Path, bare: Path) -> None
     assert run(fresh, "system", "promtool", PATH=str(bare)) == (0, "")
 
 
+def test_systemd_analyze_is_part_of_systemd(fresh: Path, bare: Path) -> None:
+    code, output = run(fresh, "system", "systemd", PATH=str(bare))
+    assert code == 0 and output.endswith("On Debian these would be: systemd\n")
+    script(bare / "systemd-analyze", "exit 0")
+    assert run(fresh, "system", "systemd", PATH=str(bare)) == (0, "")
+
+
 def test_a_packages_services_are_not_started(fresh: Path, bare: Path, tmp_path: Path) -> None:
     """apt-get is a stand-in that does what dpkg does: it runs an installation script with the PATH that it was given."""
     system = tmp_path / "system"

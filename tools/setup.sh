@@ -8,6 +8,7 @@
 #                                     git        git, for two tests (they are skipped without)
 #                                     proxies    haproxy and nginx, for the tests behind them (they are skipped without)
 #                                     promtool   Prometheus' promtool, for the tests of alerting rules (they are skipped without)
+#                                     systemd    systemd-analyze, for the test of the units (skipped without)
 #                                     valgrind   valgrind and its headers, for `make guard` (which cannot count without)
 #   tools/setup.sh works            whether there is a .venv that can be used
 #   tools/setup.sh venv             makes .venv
@@ -106,6 +107,10 @@ need_promtool() {
     command -v promtool >/dev/null || lack optional prometheus "promtool, with which the alerting rules are tested"
 }
 
+need_systemd() {
+    command -v systemd-analyze >/dev/null || lack optional systemd "systemd-analyze, with which the units in examples/systemd are checked"
+}
+
 need_valgrind() {
     if command -v valgrind >/dev/null && [ -e /usr/include/valgrind/callgrind.h ]; then return; fi
     lack optional valgrind "valgrind, with which instructions are counted"
@@ -116,7 +121,7 @@ look() {
     required=() optional=() packages=()
     for need in "$@"; do
         case $need in
-            python | build | chromium | git | promtool | proxies | valgrind) "need_$need" ;;
+            python | build | chromium | git | promtool | proxies | systemd | valgrind) "need_$need" ;;
             *) die "no such need: $need" ;;
         esac
     done
