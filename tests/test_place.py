@@ -22,7 +22,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from syncline.server.backends.sqlite import Database, place, strange_log
+from syncline.server.backends.sqlite import Database, place, wal
 from syncline.server.seams import Unavailable
 from tests.harness import ServerProcess
 from tests.scale import by_level
@@ -386,8 +386,8 @@ def test_the_count_is_read_from_the_log(tmp_path: Path, count: int) -> None:
     for marks in ("1 2 3", "x" * 80):
         for at in (count, count + 1):
             connection.execute("REPLACE INTO place VALUES (1, ?, ?, ?)", (id, at, marks))
-    assert strange_log._counts(path.with_name("d.db-wal"), id) == (count, count + 1)
-    assert strange_log._counts(path.with_name("d.db-wal"), b"another database") is None
+    assert wal.counts(path.with_name("d.db-wal"), id) == (count, count + 1)
+    assert wal.counts(path.with_name("d.db-wal"), b"another database") is None
     connection.close()
 
 
@@ -448,9 +448,7 @@ async def ready(server: ServerProcess) -> int:
         return (await client.get("/ready")).status_code
 
 
-@pytest.mark.parametrize(
-    "what", ["removed", "moved away", "replaced", "copied over", "folder removed", "log removed", "lock removed"]
-)
+@pytest.mark.parametrize("what", ["removed", "moved away", "replaced", "copied over", "folder removed", "log removed"])
 async def test_nothing_is_acknowledged_into_a_file_that_is_gone(server: ServerProcess, folder: Path, what: str) -> None:
     path = folder / "syncline.db"
     async with dial(server.url, name="Ada") as ada:
@@ -467,8 +465,6 @@ async def test_nothing_is_acknowledged_into_a_file_that_is_gone(server: ServerPr
             os.replace(backup, path)
         elif what == "copied over":
             shutil.copyfile(backup, path)
-        elif what == "lock removed":
-            (folder / "syncline.db.lock").unlink()
         elif what == "log removed":
             (folder / "syncline.db-wal").unlink()
         else:

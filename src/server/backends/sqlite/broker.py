@@ -22,6 +22,7 @@ from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 from .database import Database
 from .part import Part
+from .trouble import as_written
 
 _Written = tuple[Position, bool]  # where it is; whether it was there already
 SWEPT: Final = 500  # rooms in one sweep
@@ -218,7 +219,7 @@ class SqliteBroker(Part):
         if row is None:
             connection.execute("INSERT INTO histories (room, epoch) VALUES (?, ?)", (room, _new_epoch()))
             row = connection.execute(query, (room,)).fetchone()
-        return _Head(*row)
+        return _Head(*as_written(row, "itiii", "the history of a room"))
 
     def _trim(self, connection: sqlite3.Connection, head: _Head) -> None:
         """Drops the oldest publications that are over the bounds, as HistoryRing does. O(dropped)."""

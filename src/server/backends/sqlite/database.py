@@ -29,14 +29,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from ...seams import Done, NotWritten, Unavailable
-from .file import claim, connect, failure, wider
-from .migrations import NotOurs, migrate
-from .place import Place, Replaced, served_id
+from .claim import Claim, Taken
+from .file import connect, warn_of
+from .migrations import migrate
+from .place import Place, last_served
 from .strange_log import guard_log
 from .telling import call, tell
+from .trouble import failure
 
 log = logging.getLogger("syncline.sqlite")
 
@@ -88,6 +90,7 @@ class Database:
         self._busy_timeout = busy_timeout
         self._readers = readers
         self._serves = serves
+        self._lossy = synchronous != "full"  # what was acknowledged may be missing after a power cut
         # For the metrics; changed on the loop's thread only.
         self.commits = 0  # transactions that were committed
         self.units = 0  # units in them
@@ -103,7 +106,7 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None  # None: closed
         self._turn: list[_Unit] = []
         self._executor: ThreadPoolExecutor | None = None
-        self._claim: IO[bytes] | None = None
+        self._claim: Claim | None = None
         self._closed: asyncio.Future[None] | None = None
         # Between the threads.
         self._batches: _Batches = queue.SimpleQueue()
@@ -181,7 +184,7 @@ class Database:
         Raises Unavailable when another process has it.
         """
         if self._claim is None and self._place is None:
-            self._claim = claim(self.path)
+            self._claim = Claim(self.path)
 
     # Event loop's side ---------------------------------------------------------------------------------------
 
@@ -274,17 +277,16 @@ class Database:
     ) -> None:
         try:
             if self._serves:
-                self._place = Place(self.path)
+                self._place = Place(self.path, lossy=self._lossy)
             self._connection = self._connect("rwc" if self._serves or self._guard() else "rw")
             migrate(self._connection)
             if self._place is not None:
                 self._place.take(self._connection)
-            if mode := wider(self.path):
-                log.warning("%s can be read by others (mode %04o) and holds secrets: chmod 600 it", self.path, mode)
+            warn_of(self.path)
         except Exception as error:
             self._disconnect()
             self._give_up()
-            tell(loop, opened, error if isinstance(error, Unavailable) else failure(self.path, error))
+            tell(loop, opened, failure(self.path, error))
             return
         tell(loop, opened, None)
         units = batches.get()
@@ -306,11 +308,10 @@ class Database:
         """As a node does before it opens the file; whether none has it: then it may be made, too."""
         if self._claim is None:
             try:
-                held = claim(self.path)
-            except Unavailable:
+                with Claim(self.path) as held:
+                    guard_log(self.path, last_served(self.path), held, lossy=self._lossy)
+            except Taken:
                 return False
-            with held:
-                guard_log(self.path, served_id(self.path))
         return True
 
     def _transaction(self, units: list[_Unit]) -> Sequence[Any]:
@@ -351,7 +352,7 @@ class Database:
             connection.execute("RELEASE unit")
             if len(items) > 1:
                 return [result for item in items for result in self._group(connection, writer, [item])]
-            return [failure(self.path, error, NotWritten) if isinstance(error, sqlite3.Error) else error]
+            return [failure(self.path, error, NotWritten)]
         connection.execute("RELEASE unit")
         return results
 
@@ -384,7 +385,7 @@ class Database:
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-        except (sqlite3.Error, NotOurs, Replaced, OSError) as error:
+        except Exception as error:
             if connection is not None:
                 connection.close()
                 connection = None

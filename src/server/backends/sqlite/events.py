@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ...seams import Clock, Done, LoggedEvent, NotWritten
 from .database import Database
 from .part import Part
+from .trouble import as_written
 
 
 class SqliteEventLog(Part):
@@ -45,7 +46,7 @@ class SqliteEventLog(Part):
                 "SELECT sequence, key, kind, body, created_at FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (after, max(limit, 0)),
             )
-            return [LoggedEvent(*row) for row in rows]
+            return [LoggedEvent(*as_written(row, "ittbr", "an event")) for row in rows]
 
         return await self._database.read(work)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from typing import Final
+
+from .trouble import NotOurs, as_written
+
+log = logging.getLogger("syncline.sqlite")
 
 #: MIGRATIONS[n] leads from schema n to n + 1; its statements run in one transaction.
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -135,23 +140,21 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
-class NotOurs(Exception):
-    """The file cannot be used by this program; the text says why."""
-
-
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the file to the newest schema. Raises NotOurs, sqlite3.Error.
+    """Brings the file to the newest schema; each step is a line in the log. Raises NotOurs, Damaged, sqlite3.Error.
 
     Each step looks at the version inside its own transaction, so two processes may start at once.
     """
+    (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
     while True:
+        started = time.perf_counter()
         connection.execute("BEGIN IMMEDIATE")
         try:
             version = _version(connection)
             if version > len(MIGRATIONS):
                 raise NotOurs(
-                    f"schema version {version} was written by a newer Syncline;"
-                    f" this one knows versions up to {len(MIGRATIONS)}"
+                    f"schema version {version} was written by a newer Syncline; this one knows versions up to"
+                    f" {len(MIGRATIONS)}: run that one, or restore a copy from before it (syncline restore FILE)"
                 )
             if version < len(MIGRATIONS):
                 for statement in MIGRATIONS[version]:
@@ -164,15 +167,17 @@ def migrate(connection: sqlite3.Connection) -> None:
             raise
         if version == len(MIGRATIONS):
             return
+        seconds = time.perf_counter() - started
+        log.info("%s: its schema went from version %d to %d in %.3f s", file, version, version + 1, seconds)
 
 
 def _version(connection: sqlite3.Connection) -> int:
     """The schema version of the file; a new file gets its version table."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if "schema_version" in tables:
-        (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-        return int(version)
+        row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+        return int(as_written(row, "i", "the version of the schema")[0])
     if tables:
-        raise NotOurs("is a database of another program")
+        raise NotOurs("is a database of another program: set store.path to another file")
     connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
     return 0

@@ -32,15 +32,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from .file import PRIVATE, beside, claim
-from .strange_log import guard_log, own_row
+from ...seams import Unavailable
+from .claim import PATIENCE, Claim, beside, private
+from .strange_log import NOBODY, LastServed, guard_log, own_row
+from .trouble import as_written
 
 log = logging.getLogger("syncline.sqlite")
 
 _MAGIC: Final = b"SYNCLIN1"
 #: magic, id, transactions
 _ROW: Final = struct.Struct("<8s16sQ")
-_NOBODY: Final = bytes(16)
 _RESTART: Final = "restart this node, which opens new epochs if it has to"
 
 
@@ -54,11 +55,13 @@ class Place:
     For the writing thread; ``require`` is for readers too. ``path``: without symbolic links.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Takes the file for this process. Raises Unavailable (another process has it; a log without its file), OSError."""
+    def __init__(self, path: Path, *, lossy: bool) -> None:
+        """Takes the file for this process, and makes it when there is none. ``lossy``: strange_log.py.
+
+        Raises Unavailable (another process has it; what is left there is no whole database), OSError."""
         self._path = path
         self._log = beside(path, "-wal")
-        self._lock = claim(path)
+        self._claim = Claim(path, PATIENCE)
         self._served: _Served | None = None
         self._inodes: dict[
             Path, int
@@ -70,9 +73,10 @@ class Place:
         self._looking = threading.Lock()  # a look that began before another one would see the file go back
         self._gone = ""  # why nothing can be written any more before a restart
         try:
-            self._inodes[beside(path, ".lock")] = os.fstat(self._lock.fileno()).st_ino
             self._served = _Served(path)
-            guard_log(path, self._served.id)
+            guard_log(path, LastServed(self._served.id, self._served.commits), self._claim, lossy=lossy)
+            self._claim.make()
+            self._inodes[path] = self._claim.inode
         except BaseException:
             self.close()
             raise
@@ -80,7 +84,7 @@ class Place:
     def close(self) -> None:
         if self._served is not None:
             self._served.close()
-        self._lock.close()
+        self._claim.close()
 
     def take(self, connection: sqlite3.Connection) -> None:
         """Makes this the place where the file is served; opens new epochs when it was another state of it, or another
@@ -89,6 +93,8 @@ class Place:
         connection.execute("BEGIN IMMEDIATE")
         try:
             row = connection.execute("SELECT id, commits, marks FROM place").fetchone()
+            if row is not None:
+                as_written(row, "bit", "where it was served")
             why = served.differs(row, marks)
             if why:
                 text = "%s: %s. New epochs and generations are opened: clients take everything anew"
@@ -112,7 +118,7 @@ class Place:
     def _marks(self) -> str:
         mark = beside(self._path, ".place")
         try:
-            descriptor = os.open(mark, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE)
+            descriptor = private(mark, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
         except FileExistsError:
             found = mark.stat()
         else:
@@ -145,6 +151,11 @@ class Place:
         with self._looking:
             if self._looked != (looked := _look(self._path)):
                 self._look_into(looked)
+            try:
+                if self._claim.hold_place():
+                    log.warning("%s was removed while it was served, and is made again", beside(self._path, ".lock"))
+            except Unavailable as error:
+                raise Replaced(str(error)) from error
 
     def _look_into(self, looked: tuple[int, int, int]) -> None:
         """The file itself was written to, by the folding of its log, or by somebody. Raises Replaced when it has gone back."""
@@ -180,9 +191,9 @@ class _Served:
 
     def __init__(self, path: Path) -> None:
         """Opens or makes it. Raises OSError."""
-        self._file = os.open(beside(path, ".served"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        self._file = private(beside(path, ".served"), os.O_RDWR | os.O_CREAT)
         self.inode = os.fstat(self._file).st_ino
-        self.id, self.commits = _NOBODY, 0
+        self.id, self.commits = NOBODY, 0
         found = os.pread(self._file, _ROW.size, 0)
         if len(found) == _ROW.size and found.startswith(_MAGIC):  # else it is new, or was cut off while it was made
             _, self.id, self.commits = _ROW.unpack(found)
@@ -206,9 +217,9 @@ class _Served:
     def differs(self, row: tuple[bytes, int, str] | None, marks: str) -> str:
         """Why a file that says ``row`` of itself is not the one that was last served here; "" when it is."""
         if row is None:
-            return "" if self.id == _NOBODY else "it was never served, and another one was served here"
+            return "" if self.id == NOBODY else "it was never served, and another one was served here"
         id, commits, known = row
-        if self.id not in (_NOBODY, id):
+        if self.id not in (NOBODY, id):
             return "another database was last served here"
         if commits < self.commits:
             return f"it is an older copy: {self.commits - commits} transactions that were committed here are missing"
@@ -219,13 +230,13 @@ class _Served:
         return "it was last served elsewhere, or was copied with its folder"
 
 
-def served_id(path: Path) -> bytes:
-    """Of the database that was last served there; zeros when nobody knows. Raises OSError."""
-    try:
+def last_served(path: Path) -> LastServed:
+    """What was last served there. Raises OSError."""
+    with suppress(FileNotFoundError):
         found = beside(path, ".served").read_bytes()
-    except FileNotFoundError:
-        return _NOBODY
-    return bytes(_ROW.unpack_from(found)[1]) if len(found) >= _ROW.size and found.startswith(_MAGIC) else _NOBODY
+        if len(found) >= _ROW.size and found.startswith(_MAGIC):
+            return LastServed(*_ROW.unpack_from(found)[1:])
+    return LastServed(NOBODY, 0)
 
 
 def renew(connection: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from ...seams import Clock, PresenceChange, PresenceEntry
 from .database import Database
 from .part import Part
+from .trouble import as_written
 
 _TOUCH = """
     INSERT INTO presence (room, connection, user, name, status, last_seen, metadata, expires_at)
@@ -66,7 +67,7 @@ class SqlitePresence(Part):
                 " WHERE room = ? AND expires_at > ? ORDER BY user, connection",
                 (room, now),
             )
-            return [PresenceEntry(*row) for row in rows]
+            return [PresenceEntry(*as_written(row, "ttttrB", "presence")) for row in rows]
 
         return await self._database.read(work)
 
@@ -80,7 +81,7 @@ class SqlitePresence(Part):
                     "SELECT time FROM last_seen WHERE room = ? AND user = ?", (room, user)
                 ).fetchone()
                 if row is not None:
-                    found[user] = row[0]
+                    (found[user],) = as_written(row, "r", "when somebody was seen")
             return found
 
         return await self._database.read(work)

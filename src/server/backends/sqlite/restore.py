@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ...seams import Unavailable
-from .file import PRIVATE, beside, claim, connect, failure
-from .migrations import NotOurs, migrate
-from .place import renew, served_id, sync_folder
+from .claim import PATIENCE, PRIVATE, Claim, beside
+from .file import connect
+from .migrations import migrate
+from .place import last_served, renew, sync_folder
 from .strange_log import guard_log
+from .trouble import Damaged, NotOurs, failure, one_line
 
 #: Copied at once, between two words on how far it is.
 PAGES: Final = 4096
@@ -37,21 +39,19 @@ def restore(path: Path, backup: Path | None, progress: Callable[[int, int], obje
     Raises Unavailable: a node serves the file, or the backup is damaged or no database of ours; nothing has changed then.
     """
     path = path.resolve()
-    with claim(path):
+    with Claim(path, PATIENCE) as held:
         try:
-            guard_log(path, served_id(path))
-            kept = None if backup is None else _put(path, backup.resolve(), progress)
+            guard_log(path, last_served(path), held, lossy=True)
+            kept = None if backup is None else _put(path, backup.resolve(), held, progress)
             return _renew(path, kept)
-        except NotOurs as error:
-            raise Unavailable(str(error)) from error
-        except (OSError, sqlite3.Error) as error:
+        except (NotOurs, Damaged, OSError, sqlite3.Error) as error:
             raise failure(path, error) from error
 
 
-def _put(path: Path, backup: Path, progress: Callable[[int, int], object]) -> Path | None:
+def _put(path: Path, backup: Path, held: Claim, progress: Callable[[int, int], object]) -> Path | None:
     fresh = beside(path, ".restoring")
     if backup == fresh or beside(backup, "-journal").exists():
-        raise NotOurs(f"{backup}: it is not finished")
+        raise Unavailable(f"{backup}: it is not finished; nothing was changed")
     _remove(fresh)
     try:
         fresh.touch(PRIVATE)
@@ -65,9 +65,10 @@ def _put(path: Path, backup: Path, progress: Callable[[int, int], object]) -> Pa
             if not target.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'").fetchone():
                 raise NotOurs("it is no database of Syncline")
             migrate(target)
-    except (sqlite3.DatabaseError, NotOurs) as error:
+        held.take(fresh)  # before it bears the name: a node that starts in that moment finds it taken
+    except (sqlite3.DatabaseError, NotOurs, Damaged) as error:
         _remove(fresh)
-        raise NotOurs(f"{backup}: {error}") from error
+        raise Unavailable(f"{backup}: {one_line(error)}; nothing was changed") from error
     except BaseException:
         _remove(fresh)
         raise
@@ -83,12 +84,12 @@ def _put(path: Path, backup: Path, progress: Callable[[int, int], object]) -> Pa
 
 
 def _keep(path: Path, kept: Path) -> None:
-    """What was there before under another name too, with what is in its log only. Raises NotOurs, OSError."""
+    """What was there before under another name too, with what is in its log only. Raises Unavailable, OSError."""
     busy = 0
     with suppress(sqlite3.Error), closing(connect(path, "rw", synchronous="full", busy_timeout=5.0)) as old:
         busy = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
     if busy:
-        raise NotOurs(f"{path}: another program has it open")
+        raise Unavailable(f"{path}: another program has it open: end that; nothing was changed")
     for suffix in ("", "-wal"):  # a log is left of one that is damaged
         one = beside(path, suffix)
         if not one.exists():

@@ -6,8 +6,8 @@ Writes go through the turn's transaction, reads see one moment. O(log n) + resul
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,6 +28,7 @@ from ...seams import (
 from .database import Database
 from .part import Part
 from .roles import DOCUMENTS, ROOMS, Roles
+from .trouble import Damaged, as_written
 
 T = TypeVar("T")
 
@@ -37,8 +38,19 @@ _KEY = "(SELECT key FROM documents WHERE id = ?)"
 
 
 def _user(row: tuple[str, str, int, float, bytes]) -> UserRecord:
-    id, name, guest, created_at, attributes = row
-    return UserRecord(id, name, bool(guest), created_at, msgspec.json.decode(attributes))
+    id, name, guest, created_at, attributes = as_written(row, "ttirb", "a user")
+    try:
+        return UserRecord(id, name, bool(guest), created_at, msgspec.json.decode(attributes, type=dict))
+    except ValueError as error:
+        raise Damaged(f"user {id!r}: {error}") from error
+
+
+def _record(row: tuple[int, str, str, str, str | None, float, str]) -> DocumentRecord:
+    return DocumentRecord(*as_written(row, "itttTrt", "a document")[1:])
+
+
+def _roles(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return dict(as_written(row, "tt", "a role") for row in rows)
 
 
 def _turns(connection: sqlite3.Connection, key: int, since: int, until: int) -> list[Turn]:
@@ -51,7 +63,7 @@ def _turns(connection: sqlite3.Connection, key: int, since: int, until: int) -> 
         " ORDER BY base",
         {"key": key, "since": since, "until": until},
     )
-    return [Turn(*row) for row in rows]
+    return [Turn(*as_written(row, "iibr", "a turn")) for row in rows]
 
 
 class SqliteStore(Part):
@@ -72,9 +84,15 @@ class SqliteStore(Part):
         self._require_open()
         return await self._database.read(work)
 
+    async def _one(self, query: str, values: tuple[str, ...], made: Callable[[Any], T]) -> T | None:
+        def work(connection: sqlite3.Connection) -> T | None:
+            row = connection.execute(query, values).fetchone()
+            return None if row is None else made(row)
+
+        return await self._read(work)
+
     async def _value(self, query: str, *values: str) -> str | None:
-        row = await self._read(lambda connection: connection.execute(query, values).fetchone())
-        return None if row is None else str(row[0])
+        return await self._one(query, values, lambda row: str(as_written(row, "t", "a setting or a role")[0]))
 
     async def _change(self, query: str, *values: object) -> int:
         """Runs one statement; returns the number of rows that it changed."""
@@ -108,8 +126,7 @@ class SqliteStore(Part):
     # Users ---------------------------------------------------------------------------------------------------
 
     async def user(self, user: str) -> UserRecord | None:
-        row = await self._read(lambda connection: connection.execute(f"{_USER} WHERE id = ?", (user,)).fetchone())
-        return None if row is None else _user(row)
+        return await self._one(f"{_USER} WHERE id = ?", (user,), _user)
 
     async def put_user(self, record: UserRecord) -> None:
         created_at = record.created_at or self._clock.time()
@@ -128,8 +145,7 @@ class SqliteStore(Part):
 
     async def room(self, name: str) -> RoomRecord | None:
         query = "SELECT name, owner, default_role, password, created_at FROM rooms WHERE name = ?"
-        row = await self._read(lambda connection: connection.execute(query, (name,)).fetchone())
-        return None if row is None else RoomRecord(*row)
+        return await self._one(query, (name,), lambda row: RoomRecord(*as_written(row, "ttTTr", "a room")))
 
     async def create_room(self, record: RoomRecord) -> bool:
         created_at = record.created_at or self._clock.time()
@@ -156,13 +172,12 @@ class SqliteStore(Part):
 
     async def room_members(self, room: str) -> dict[str, str]:
         query = "SELECT user, role FROM room_members WHERE room = ?"
-        return await self._read(lambda connection: dict(connection.execute(query, (room,))))
+        return await self._read(lambda connection: _roles(connection.execute(query, (room,))))
 
     # Documents -----------------------------------------------------------------------------------------------
 
     async def document(self, document: str) -> DocumentRecord | None:
-        row = await self._read(lambda connection: connection.execute(_DOCUMENT, (document,)).fetchone())
-        return None if row is None else DocumentRecord(*row[1:])
+        return await self._one(_DOCUMENT, (document,), _record)
 
     async def create_document(self, record: DocumentRecord, snapshot: DocumentSnapshot | None = None) -> bool:
         created_at = record.created_at or self._clock.time()
@@ -191,7 +206,9 @@ class SqliteStore(Part):
 
     async def documents(self, after: str = "", limit: int = 100) -> list[str]:
         query, values = "SELECT id FROM documents WHERE id > ? ORDER BY id LIMIT ?", (after, max(limit, 0))
-        return await self._read(lambda connection: [id for (id,) in connection.execute(query, values)])
+        return await self._read(
+            lambda connection: [as_written(row, "t", "a document")[0] for row in connection.execute(query, values)]
+        )
 
     async def document_state(self, document: str) -> DocumentState | None:
         def work(connection: sqlite3.Connection) -> DocumentState | None:
@@ -203,7 +220,7 @@ class SqliteStore(Part):
                 " FROM documents LEFT JOIN snapshots ON document = key WHERE key = ?",
                 (row[0],),
             ).fetchone()
-            return DocumentState(DocumentRecord(*row[1:]), *state)
+            return DocumentState(_record(row), *as_written(state, "iiii", "a document"))
 
         return await self._read(work)
 
@@ -214,6 +231,7 @@ class SqliteStore(Part):
                 return None
             key = row[0]
             state = connection.execute("SELECT revision, horizon FROM documents WHERE key = ?", (key,)).fetchone()
+            as_written(state, "ii", "a document")
             until = state[0] if revision is None else revision
             query = "SELECT revision, body FROM snapshots WHERE document = :key AND revision <= :until"
             if revision is not None:
@@ -222,9 +240,9 @@ class SqliteStore(Part):
                 )
                 query += " ORDER BY revision DESC LIMIT 1"
             stored = connection.execute(query, {"key": key, "until": until}).fetchone()
-            snapshot = None if stored is None else DocumentSnapshot(*stored)
+            snapshot = None if stored is None else DocumentSnapshot(*as_written(stored, "ib", "a snapshot"))
             turns = _turns(connection, key, snapshot.revision if snapshot is not None else 0, until)
-            return StoredDocument(DocumentRecord(*row[1:]), snapshot, turns, *state)
+            return StoredDocument(_record(row), snapshot, turns, *state)
 
         return await self._read(work)
 
@@ -304,7 +322,11 @@ class SqliteStore(Part):
 
     async def checkpoints(self, document: str) -> list[int]:
         query = f"SELECT revision FROM checkpoints WHERE document = {_KEY} ORDER BY revision"
-        return await self._read(lambda connection: [one for (one,) in connection.execute(query, (document,))])
+        return await self._read(
+            lambda connection: [
+                as_written(row, "i", "a checkpoint")[0] for row in connection.execute(query, (document,))
+            ]
+        )
 
     async def save_checkpoint(self, document: str, generation: str, checkpoint: DocumentSnapshot) -> bool:
         def work(connection: sqlite3.Connection) -> bool:
@@ -365,7 +387,7 @@ class SqliteStore(Part):
 
     async def document_roles(self, document: str) -> dict[str, str]:
         query = f"SELECT user, role FROM document_roles WHERE document = {_KEY}"
-        return await self._read(lambda connection: dict(connection.execute(query, (document,))))
+        return await self._read(lambda connection: _roles(connection.execute(query, (document,))))
 
     async def delete_document(self, document: str) -> bool:
         return bool(await self._change("DELETE FROM documents WHERE id = ?", document))

@@ -1,4 +1,5 @@
-"""A write-ahead log that is left beside a file from what was there before: SQLite would write it over the file, page by page.
+"""A write-ahead log that is left beside a file: one of what was there before SQLite would write over the file, page by page; of a
+damaged one it would drop what it cannot read, without a word.
 
 A log belongs to a file when it goes on where that ends: each transaction of a node counts in the table ``place``, so the first count in the
 log is at most one more than the file's own, and the last one not less. A file that says of itself that it has no log, as VACUUM INTO
@@ -11,59 +12,94 @@ Nothing of the database may be open in this process meanwhile: closing a file gi
 from __future__ import annotations
 
 import logging
-import mmap
 import secrets
+import shutil
 import sqlite3
-import struct
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import NamedTuple
 
 from ...seams import Unavailable
-from .file import beside
+from . import wal
+from .claim import PRIVATE, Claim, beside
 
 log = logging.getLogger("syncline.sqlite")
 
-#: Of a log: magic, version, page size, checkpoints; salts; checksums. Of each frame: page, size of the file; salts; checksums
-#: (sqlite.org/fileformat2.html, sections 4.1 and 4.2).
-_LOG_HEAD: Final = struct.Struct(">4I8s8s")
-_FRAME_HEAD: Final = struct.Struct(">2I8s8s")
-#: Bytes of an integer in a record, by its serial type (section 2.1).
-_INTEGER_BYTES: Final = {8: 0, 9: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+NOBODY = bytes(16)
 
 
-def guard_log(path: Path, served: bytes) -> None:
-    """Before a file is opened that nobody serves: a log that is not its own is taken out of SQLite's sight, and kept. ``served``: the
-    id of the database that was last served there.
+class LastServed(NamedTuple):
+    """At a place: the database's id, NOBODY when nobody knows, and how many transactions it had."""
 
-    Raises Unavailable for a log without its file, OSError.
+    id: bytes
+    commits: int
+
+
+def guard_log(path: Path, served: LastServed, held: Claim, *, lossy: bool) -> None:
+    """Before a file is opened that nobody serves, by who holds it: a log that is not its own is taken out of SQLite's sight, and kept.
+
+    ``lossy``: transactions that were acknowledged may be missing, as ``store.synchronous = "normal"`` and `syncline restore` have it.
+    Raises Unavailable for a log without its file, a file without its content, and a log that has lost some; OSError.
     """
     left = beside(path, "-wal")
     if not _size(left):
+        if path.exists() and not _size(path) and served.id != NOBODY and not lossy:
+            raise Unavailable(
+                f"{path} is empty, but a database was served there: put a backup in its place (syncline restore FILE), or,"
+                " to begin without one, remove it"
+            )
         return
     if not _size(path):
         raise Unavailable(f"{left} is there without its database: put that back, or move the log away")
-    if _is_strange(path, left, served):
+    if _is_strange(path, left, served.id, held):
         kept = left.with_name(f"{left.name}.{secrets.token_hex(4)}")
         left.rename(kept)
         beside(path, "-shm").unlink(missing_ok=True)
         log.warning("%s was replaced; the write-ahead log of what was there before is kept as %s", path, kept)
+        return
+    found = wal.read(left, served.id)
+    if found.damaged:
+        _damaged(path, left, served, found, lossy)
+    elif found.transactions:
+        text = "%s was not closed: %d transactions (%d pages) that are only in its write-ahead log are taken in"
+        log.info(text, path, found.transactions, found.pages)
 
 
-def _is_strange(path: Path, left: Path, served: bytes) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(20)
+def _damaged(path: Path, left: Path, served: LastServed, found: wal.Left, lossy: bool) -> None:
+    """What follows the damage is lost. Was any of it acknowledged?"""
+    try:
+        row = own_row(path)
+    except sqlite3.Error:
+        row = None
+    if row is None or row[0] != served.id:
+        return  # what was served is another one, and that is told
+    lost = served.commits - max(row[1], found.newest or 0)
+    if lost <= 0:
+        return
+    if not lossy:
+        raise Unavailable(
+            f"{left} is damaged: {lost} transactions that were acknowledged cannot be read; put a backup in the place of the"
+            " database (syncline restore FILE), or go on without them (syncline restore, without a file)"
+        )
+    kept = left.with_name(f"{left.name}.{secrets.token_hex(4)}")
+    shutil.copyfile(left, kept)
+    kept.chmod(PRIVATE)
+    log.warning("%s is damaged: %d transactions are lost; it is kept as %s", left, lost, kept)
+
+
+def _is_strange(path: Path, left: Path, served: bytes, held: Claim) -> bool:
+    head = held.head(20)
     if head.startswith(b"SQLite format 3") and head[18:20] == b"\1\1":  # section 1.3.3
         return True
     try:
         row = own_row(path)
     except sqlite3.Error:
         return False
-    if row is not None and (counts := _counts(left, row[0])) is not None:
+    if row is not None and (counts := wal.counts(left, row[0])) is not None:
         first, last = counts
         return first > row[1] + 1 or last < row[1]
     # The log knows nothing of this file. Is it that of the database which was served here, and had counted before the log began?
-    counts = None if row is not None and row[0] == served else _counts(left, served)
+    counts = None if row is not None and row[0] == served else wal.counts(left, served)
     return counts is not None and (row is not None or counts[0] > 1)
 
 
@@ -75,36 +111,6 @@ def own_row(path: Path) -> tuple[bytes, int] | None:
             return None
         row = connection.execute("SELECT id, commits FROM place").fetchone()
     return row if row is not None and isinstance(row[0], bytes) and isinstance(row[1], int) else None
-
-
-def _counts(left: Path, id: bytes) -> tuple[int, int] | None:
-    """The first and the highest count that a log has of the database ``id``; None when it does not know it. O(log)."""
-    first = newest = None
-    with open(left, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if len(content) < _LOG_HEAD.size:
-            return None
-        _, _, size, _, salts, _ = _LOG_HEAD.unpack_from(content)
-        at, step = _LOG_HEAD.size, _FRAME_HEAD.size + size
-        while at + step <= len(content) and _FRAME_HEAD.unpack_from(content, at)[2] == salts:
-            count = _count_in(content[at + _FRAME_HEAD.size : at + step], id)
-            if count is not None:
-                first = count if first is None else first
-                newest = max(newest or 0, count)
-            at += step
-    return None if first is None or newest is None else (first, newest)
-
-
-def _count_in(page: bytes, id: bytes) -> int | None:
-    """The count in the row of ``place``, if the page has it."""
-    at = page.find(id)
-    while at >= 0:
-        for header in (5, 6):  # of the record: its size, then the types of one, id, commits and marks
-            if at >= header and page[at - header] == header and page[at - header + 2] == 12 + 2 * len(id):
-                kind, start = page[at - header + 3], at + len(id)
-                size = _INTEGER_BYTES.get(kind, 0)
-                return int.from_bytes(page[start : start + size], "big", signed=True) if size else int(kind == 9)
-        at = page.find(id, at + 1)
-    return None
 
 
 def _size(path: Path) -> int:
