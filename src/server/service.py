@@ -41,6 +41,7 @@ class Service:
         self._stop = asyncio.Event()
         self._again = False
         self._reloading: asyncio.Task[None] | None = None
+        self._reload_asked = False
 
     async def run(self) -> list[socket.socket] | None:
         """None: it has ended. Otherwise it is to go on in a new process, with these sockets. Raises StartError, ListenError."""
@@ -88,8 +89,14 @@ class Service:
         self._stop.set()
 
     def _hang_up(self) -> None:
+        self._reload_asked = True  # also while one is under way: the file may be another one since that was read
         if self._reloading is None or self._reloading.done():
-            self._reloading = self._loop.create_task(self._reload())
+            self._reloading = self._loop.create_task(self._reload_while_asked())
+
+    async def _reload_while_asked(self) -> None:
+        while self._reload_asked:
+            self._reload_asked = False
+            await self._reload()
 
     async def _reload(self) -> None:
         self._notifier.reloading()

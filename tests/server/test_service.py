@@ -25,7 +25,7 @@ from syncline.server.config_load import ConfigError
 from syncline.server.config_reload import adopt, plan
 from tests.harness import ServerProcess
 from tests.project import ROOT
-from tests.waiting import until, wait_until
+from tests.waiting import PATIENCE, until, wait_until
 
 from .wsclient import dial
 
@@ -86,6 +86,19 @@ def http_get(server: ServerProcess, path: str) -> str:
         return link.getresponse().read().decode()
     finally:
         link.close()
+
+
+async def test_the_newest_file_holds_however_often_it_is_asked_for(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        for number in range(30):
+            server.configure({"limits": {"rooms": 2 + number % 7}})
+            server.signal(signal.SIGHUP)
+        server.configure({"limits": {"rooms": 1}})
+        server.signal(signal.SIGHUP)
+        async with dial(server.url, name="Ada") as ada, asyncio.timeout(PATIENCE):
+            await ada.call("room:join", room="a")
+            while "error" not in await ada.ask("room:join", room="b"):
+                await ada.call("room:leave", room="b")
 
 
 async def test_a_new_secret_holds_at_once_and_sends_nobody_away(tmp_path: Path) -> None:
