@@ -336,7 +336,7 @@ class EventsConfig:
         choices=("store", "none", "memory", "sqlite"),
         restart=True,
     )
-    keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000)
+    keep: int = setting(1_000_000, "Events kept in the log.", low=1, high=1_000_000_000, restart=True)
 
 
 @dataclass(frozen=True, slots=True)

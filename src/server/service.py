@@ -13,12 +13,13 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from . import app, sockets
 from . import log as logs
 from .config import Config
+from .config_keys import Key
 from .config_load import ConfigError
 from .notify import Notifier
 
@@ -63,6 +64,11 @@ class Service:
         else:
             self._notifier.stopping()
         kept = await running.stop(keep_sockets=self._again)
+        for (
+            number
+        ) in KEPT:  # the end of the loop would give them back their usual meaning; ignored they stay so through execv
+            self._loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
         return kept if self._again else None
 
     @property
@@ -79,6 +85,9 @@ class Service:
     # Signals -------------------------------------------------------------------------------------------------
 
     def _ended(self, number: signal.Signals) -> None:
+        if self._again:  # it was to start again, and is to end after all
+            self._again = False
+            return
         if self._stop.is_set():
             # Nothing acknowledged is lost: it is on the disk, as after a crash.
             log.warning("a second signal: ending at once")
@@ -89,6 +98,8 @@ class Service:
         self._stop.set()
 
     def _hang_up(self) -> None:
+        if self._stop.is_set():
+            return  # systemd would take it for ready again
         self._reload_asked = True  # also while one is under way: the file may be another one since that was read
         if self._reloading is None or self._reloading.done():
             self._reloading = self._loop.create_task(self._reload_while_asked())
@@ -113,10 +124,12 @@ class Service:
             counters.reloads["applied"] += 1
             if any(key.path == "log.level" for key in done.changed):
                 logs.set_level(done.config.log.level)
-            for text, keys in (("holds from now on", done.changed), ("needs a restart", done.waiting)):
-                for key in keys:
-                    log.info("configuration: %s %s", key.path, text)
-            log.info("the configuration was reloaded: %d changed, %d wait", len(done.changed), len(done.waiting))
+            # In one line: of many, those that repeat others would be left out of the log.
+            log.info(
+                "the configuration was reloaded: from now on holds %s; needs a restart: %s; key files were read again",
+                _names(done.changed),
+                _names(done.waiting),
+            )
         self._notifier.ready(self._status)
 
     def _say(self) -> None:
@@ -140,3 +153,7 @@ class Service:
             return
         self._again = True
         self._stop.set()
+
+
+def _names(keys: Sequence[Key]) -> str:
+    return ", ".join(key.path for key in keys) or "nothing new"

@@ -7,6 +7,7 @@ descriptor 3 on, for the process ``LISTEN_PID``.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
@@ -46,7 +47,7 @@ def inherited(environ: MutableMapping[str, str]) -> list[socket.socket]:
 def hand_over(sockets: Sequence[socket.socket], environ: MutableMapping[str, str]) -> None:
     """For ``execv`` next: this process becomes another one, and has them. Descriptors from FIRST on must be free or worthless."""
     # Out of the way first: one may be where another one goes.
-    high = [os.dup2(one.fileno(), 1000 + at) for at, one in enumerate(sockets)]
+    high = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST + len(sockets)) for one in sockets]
     for at, descriptor in enumerate(high):
         os.dup2(descriptor, FIRST + at, inheritable=True)
         os.close(descriptor)
