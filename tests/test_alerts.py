@@ -168,6 +168,7 @@ CASES = [
     fault("SynclineDocumentDamaged", "syncline_document_load_failures_total", 60, "{}: a document is damaged"),
     fault("SynclineCommitsFail", "syncline_commit_failures_total", 15, "{}: the store did not take operations"),
     fault("SynclinePublishFails", "syncline_publish_failures_total", 15, "{}: the broker did not take messages"),
+    fault("SynclineReadsFail", "syncline_store_read_failures_total", 15, "{}: the database could not be read"),
     fault(
         "SynclineEventsLost",
         "syncline_events_lost_total",

@@ -93,26 +93,39 @@ async def open_store(config: Config) -> Store:
     return store
 
 
-async def _secret(config: Config, store: Store) -> str:
-    """That of HS256; a guest node's own is kept in the store, so that guests stay who they are when the server restarts."""
-    if config.auth.mode != "guest" or config.auth.algorithm != "HS256" or config.auth.secret:
-        return config.auth.secret
+def kept_secret(config: Config, error: ValueError) -> str:
+    """Why tokens cannot be signed with what the store kept."""
+    where = config.store.path if config.store.backend == "sqlite" else "the store"
+    advice = "put a backup in its place (syncline restore FILE), or set auth.secret"
+    return f"{where}: the secret that is kept in it is damaged ({error}): {advice}"
+
+
+async def _auth(config: Config, store: Store) -> JwtAuth:
+    """Raises ConfigError, StartError."""
+    secret = config.auth.secret
+    if config.auth.mode == "guest" and config.auth.algorithm == "HS256" and not secret:
+        # Kept in the store, so that guests stay who they are when the server restarts.
+        try:
+            secret = await store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
+        except Unavailable as error:
+            raise StartError(str(error)) from error
     try:
-        return await store.setting("auth.secret", lambda: secrets.token_urlsafe(48))
-    except Unavailable as error:
-        raise StartError(str(error)) from error
+        return JwtAuth(config.auth, secret=secret)
+    except ValueError as error:
+        if secret == config.auth.secret:
+            raise ConfigError([str(error)]) from error
+        raise StartError(kept_secret(config, error)) from error
 
 
 async def build(config: Config) -> Node:
-    """A node with its parts; only the store is started. Raises StartError."""
+    """A node with its parts; only the store is started. Raises ConfigError, StartError."""
     parts = _parts(config, LoopClock(asyncio.get_running_loop()), serves=True)
     await _start(parts.store)
     try:
-        secret = await _secret(config, parts.store)
-    except StartError:
+        auth = await _auth(config, parts.store)
+    except (ConfigError, StartError):
         await parts.store.close()
         raise
-    auth = JwtAuth(config.auth, secret=secret)
     if auth.guests:
         log.warning('guest users are let in without a token: for demos only; set auth.mode = "jwt" for anything else')
     return Node(
@@ -166,11 +179,7 @@ class App:
     async def reload(self, read: Config) -> Reload:
         """Takes a configuration over that was read again. Raises ConfigError, StartError; nothing has changed then."""
         reload = plan(self.node.config, read)
-        secret = await _secret(reload.config, self.node.store)
-        try:
-            auth = JwtAuth(reload.config.auth, secret=secret)
-        except ValueError as error:
-            raise ConfigError([str(error)]) from error
+        auth = await _auth(reload.config, self.node.store)
         adopt(self.node.config, reload)
         self.node.auth = auth  # also when no setting is new: the key files may be
         self.node.reconfigured()

@@ -170,6 +170,12 @@ def token_create(arguments: argparse.Namespace) -> int:
         print(JwtAuth(config.auth, secret=secret).issue(arguments.user, arguments.name or "", ttl=arguments.ttl))
     except SynclineError as error:
         raise CommandError(error.message) from error
+    except ValueError as error:
+        if secret == config.auth.secret:
+            raise
+        from . import app
+
+        raise CommandError(app.kept_secret(config, error)) from error
     return OK
 
 

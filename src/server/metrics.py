@@ -268,6 +268,7 @@ class _NodeCollector(Collector):
         yield _gauge("syncline_store_pending_writes", "Writes waiting; bound: store.queue_size.", total("queue_depth"))
         yield _gauge("syncline_store_pending_reads", "Reads under way or waiting.", total("reading"))
         yield _counter("syncline_store_reads", "Reads done.", total("reads"))
+        yield _counter("syncline_store_read_failures", "Reads that failed as unavailable.", total("read_failures"))
         yield _counter("syncline_store_writes", "Writes committed.", total("units"))
         yield _counter("syncline_store_write_failures", "Writes that failed as unavailable.", total("failures"))
         yield _counter("syncline_store_transactions", "Transactions committed.", total("commits"))

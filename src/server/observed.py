@@ -156,6 +156,10 @@ class WriteQueue(Protocol):
     @property
     def reads(self) -> int: ...
     @property
+    def read_failures(self) -> int:
+        """Reads that ended as Unavailable; they are in ``reads``, too."""
+
+    @property
     def units(self) -> int:
         """Writes committed."""
 

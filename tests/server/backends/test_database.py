@@ -539,6 +539,18 @@ async def test_a_folder_that_cannot_be_written(sealed: Path, there: bool) -> Non
     assert str(path) in text
 
 
+async def test_a_file_that_cannot_be_read(sealed: Path) -> None:
+    path = sealed / "syncline.db"
+    store = SqliteStore(open_database(path), ManualClock())
+    await store.start()
+    await store.close()
+    for one in sealed.iterdir():
+        one.chmod(0o000 if one == path else 0o666)
+    sealed.chmod(0o777)
+    text = refused_without_rights(path)
+    assert f"{path}: Permission denied: the file or its directory is not writable: chown {path}" in text
+
+
 def test_a_folder_that_cannot_be_entered(sealed: Path) -> None:
     path = sealed / "deeper" / "syncline.db"
     path.parent.mkdir()

@@ -282,10 +282,8 @@ class SqliteBroker(Part):
                 " WHERE room = ? AND epoch = ? AND publications.offset <= ? ORDER BY publications.offset",
                 (room, epoch, newest),
             )
-            return [
-                Publication(room, user, name, time, codec, data, offset, epoch, stored=True)
-                for room, user, name, time, codec, data, offset, epoch in rows
-            ]
+            stored = partial(Publication, stored=True)
+            return [stored(*as_written(row, "tttrcbit", "a message")) for row in rows]
 
         stored = await self._database.read(work)
         if channel.complete or channel.ring.epoch != epoch:

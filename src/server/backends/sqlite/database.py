@@ -99,6 +99,7 @@ class Database:
         self.last_batch = 0  # units in the last transaction
         self.commit_seconds = 0.0  # in transactions, sum
         self.reads = 0  # reads done
+        self.read_failures = 0  # of them ended as Unavailable
         self.reading = 0  # reads under way or waiting
         # Loop's thread.
         self._parts = 0
@@ -230,6 +231,9 @@ class Database:
         self.reading += 1
         try:
             return await self._loop.run_in_executor(self._executor, self._read, work)
+        except Unavailable:
+            self.read_failures += 1
+            raise
         finally:
             self.reading -= 1
             self.reads += 1

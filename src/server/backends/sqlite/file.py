@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from .claim import PRIVATE, Key, counted, private, uncounted
+from .migrations import require_ours
 from .trouble import NotOurs
 
 log = logging.getLogger("syncline.sqlite")
@@ -70,6 +71,7 @@ def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> 
     try:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
+        require_ours(connection)
         (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if journal != "wal":
             raise NotOurs(f"the file system does not take a write-ahead log (journal mode {journal})")

@@ -140,6 +140,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
 )
 
 
+def require_ours(connection: sqlite3.Connection) -> None:
+    """Before anything is changed in the file. Raises NotOurs, sqlite3.Error."""
+    tables = _tables(connection)
+    if tables and "schema_version" not in tables:
+        raise NotOurs("is a database of another program: set store.path to another file")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Brings the file to the newest schema; each step is a line in the log. Raises NotOurs, Damaged, sqlite3.Error.
 
@@ -171,13 +178,15 @@ def migrate(connection: sqlite3.Connection) -> None:
         log.info("%s: its schema went from version %d to %d in %.3f s", file, version, version + 1, seconds)
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+
 def _version(connection: sqlite3.Connection) -> int:
     """The schema version of the file; a new file gets its version table."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if "schema_version" in tables:
+    require_ours(connection)
+    if _tables(connection):
         row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
         return int(as_written(row, "i", "the version of the schema")[0])
-    if tables:
-        raise NotOurs("is a database of another program: set store.path to another file")
     connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
     return 0

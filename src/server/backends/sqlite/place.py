@@ -222,7 +222,8 @@ class _Served:
         if self.id not in (NOBODY, id):
             return "another database was last served here"
         if commits < self.commits:
-            return f"it is an older copy: {self.commits - commits} transactions that were committed here are missing"
+            missing = f"{self.commits - commits} transactions that were committed here are missing"
+            return f"it is an older copy, or its log lost its end: {missing}"
         if known == marks:
             return ""
         if known.split()[:2] == marks.split()[:2]:

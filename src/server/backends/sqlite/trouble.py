@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ....core.wire import SUBPROTOCOLS
 from ...seams import Unavailable
 
 log = logging.getLogger("syncline.sqlite")
@@ -53,7 +54,7 @@ def _explained(path: Path, error: Exception) -> str:
         return f"{named}{error.strerror or words}: {_BY_ERRNO.get(error.errno or 0, _check)(path)}"
     if isinstance(error, NotOurs):
         return words
-    if isinstance(error, Damaged):
+    if isinstance(error, (Damaged, UnicodeDecodeError)):  # the latter: of what SQLite quotes
         return f"{words}: {_DAMAGED}"
     if type(error).__module__.startswith("syncline."):
         return words
@@ -141,22 +142,24 @@ _BY_ERRNO: Final[dict[int, Callable[[Path], str]]] = {
 
 # -- rows --------------------------------------------------------------------------------------------------------------
 
+_CODECS: Final = frozenset(SUBPROTOCOLS.values())
 _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
     "t": str,
     "T": (str, type(None)),
     "i": int,
     "r": (float, int),
+    "c": str,
     "b": bytes,
     "B": (bytes, type(None)),
 }
 
 
 def as_written(row: Any, kinds: str, what: str) -> Any:
-    """The row, when its values are of these kinds: t text, i integer, r number, b bytes; T and B: or NULL. SQLite stores any value in
-    any column, and pages that were written over may have any. ``what``: of what, for the operator. O(columns). Raises Damaged."""
+    """The row, when its values are of these kinds: t text, c a codec, i integer, r number, b bytes; T and B: or NULL. SQLite stores any
+    value in any column, and pages that were written over may have any. ``what``: of what, for the operator. O(columns). Raises Damaged."""
     if not isinstance(row, Sequence) or len(row) != len(kinds):
         raise Damaged(f"{what} is missing")
     for value, kind in zip(row, kinds, strict=True):
-        if not isinstance(value, _KINDS[kind]):
+        if not isinstance(value, _KINDS[kind]) or (kind == "c" and value not in _CODECS):
             raise Damaged(f"{what} holds a value that nobody wrote ({type(value).__name__})")
     return row
