@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 
+if sys.argv[1:2] == ["serve"] and "--check" not in sys.argv:  # before what takes a while to import
+    from .server import signals
+
+    signals.take()
+
 from .server.cli import main
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -111,13 +111,16 @@ class ServerProcess:
         """Waits for its end by itself, or by a signal that was sent; the exit code."""
         return self._end(0)
 
-    def start(self) -> None:
-        """Returns when it listens. The first start finds a free port; the later ones take the same."""
+    def start(self, signals: Sequence[int] = ()) -> None:
+        """Returns when it listens. The first start finds a free port; the later ones take the same.
+
+        ``signals``: sent before it is there, and kept by the kernel until it takes them, as on the way through execv."""
         assert self._process is None, "the server is running"
         self._settings["server"]["port"] = self.port
         self.configure({})
         self._listening.clear()
         self._announced = False
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # what is started inherits it
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._limit, sys.executable, "-m", "syncline", "serve", "--config", str(self.config_path)],
@@ -129,12 +132,15 @@ class ServerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for number in signals:
+            self._process.send_signal(number)
         self._pump = threading.Thread(target=self._read_output, args=(self._process,), daemon=True)
         self._pump.start()
         self._listening.wait(START_SECONDS)
         if not self._announced or not self.running:
-            self.kill()
-            raise RuntimeError(f"the server did not start:\n{self.log[-4000:]}")
+            code = self._end(signal.SIGKILL)
+            raise RuntimeError(f"the server did not start (exit code {code}):\n{self.log[-4000:]}")
         self.starts += 1
 
     def _read_output(self, process: subprocess.Popen[bytes]) -> None:

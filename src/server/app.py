@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import uvicorn
@@ -23,6 +23,7 @@ from .config_load import ConfigError
 from .config_reload import Reload, adopt, plan
 from .node import Node
 from .seams import Broker, Clock, EventLog, Presence, Store, Unavailable
+from .sockets import Listeners
 from .transports import ws
 
 log = logging.getLogger("syncline.app")
@@ -117,6 +118,19 @@ async def _auth(config: Config, store: Store) -> JwtAuth:
         raise StartError(kept_secret(config, error)) from error
 
 
+def check(config: Config) -> None:
+    """Whether a node could start with ``config`` where one runs already: its files and its database are looked at, nothing is changed.
+    Raises StartError."""
+    backends = (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend)
+    if "sqlite" in backends:
+        from .backends import sqlite
+
+        try:
+            sqlite.require_known(Path(config.store.path))
+        except Unavailable as error:
+            raise StartError(f"store: {error}") from error
+
+
 async def build(config: Config) -> Node:
     """A node with its parts; only the store is started. Raises ConfigError, StartError."""
     parts = _parts(config, LoopClock(asyncio.get_running_loop()), serves=True)
@@ -149,16 +163,14 @@ class _Server(uvicorn.Server):
 class App:
     """A running server: ``url`` to reach it, ``node`` to look inside."""
 
-    def __init__(self, node: Node, server: _Server, listeners: list[socket.socket], *, inherited: bool) -> None:
-        """``inherited``: who started this process has the listeners, too, and keeps them for the next one."""
+    def __init__(self, node: Node, server: _Server, listeners: Listeners) -> None:
         self.node = node
         self._server = server
         self._listeners = listeners
-        self._inherited = inherited
         self._serving: asyncio.Task[None] | None = None
-        self.urls = [sockets.url(one) for one in listeners]
+        self.urls = [sockets.url(one) for one in listeners.sockets]
         self.url = self.urls[0]
-        self.port: int = listeners[0].getsockname()[1]
+        self.port: int = listeners.sockets[0].getsockname()[1]
 
     async def start(self) -> None:
         """Raises StartError; what was started is stopped then."""
@@ -166,10 +178,9 @@ class App:
             await self.node.start()
         except Unavailable as error:
             await self.node.stop()
-            for one in self._listeners:
-                one.close()
+            self._listeners.close()
             raise StartError(str(error)) from error
-        self._serving = asyncio.get_running_loop().create_task(self._server.serve(self._listeners))
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve(self._listeners.sockets))
         while not self._server.started:
             if self._serving.done():
                 await self._serving
@@ -185,11 +196,20 @@ class App:
         self.node.reconfigured()
         return reload
 
-    async def stop(self, *, keep_sockets: bool = False) -> list[socket.socket]:
-        """Hands the clients over, finishes what was accepted, closes. ``keep_sockets``: for another process; they are returned."""
+    def listeners_for(self, config: Config) -> Listeners:
+        """Those that a process with ``config`` is to have after this one: the same, or others when these are the server's own and it
+        says another address. They are the caller's to close. Raises ListenError."""
+        now, then = self.node.config.server, config.server
+        if not self._listeners.own or (now.host, now.port) == (then.host, then.port):
+            return self._listeners.duplicate()
+        listener = sockets.bind(then)
+        listener.listen(_backlog(config))
+        return Listeners([listener], own=True)
+
+    async def stop(self, kept: Listeners | None = None) -> None:
+        """Hands the clients over, finishes what was accepted, closes. ``kept``: what another process will have (``listeners_for``)."""
         self.node.draining = True  # while the port is still open: /ready says so
-        kept = [one.dup() for one in self._listeners] if keep_sockets else []
-        if kept or self._inherited:
+        if kept is not None or not self._listeners.own:
             self._close()  # who comes from now on waits for the next process
         await self.node.drain()
         self._close()
@@ -197,27 +217,29 @@ class App:
         if self._serving is not None:
             await self._serving
         await self.node.stop()
-        return kept
 
     def _close(self) -> None:
         for server in getattr(self._server, "servers", []):
             server.close()
 
 
-async def create(config: Config, inherited: list[socket.socket] | None = None) -> App:
-    """Everything wired and listening on the port, not serving yet. ``inherited``: sockets that listen already, to be used instead of
-    ``server.host`` and ``server.port``. Raises StartError."""
+def _backlog(config: Config) -> int:
+    return places(config.limits.connections, config.server.backlog)[1]
+
+
+async def create(config: Config, inherited: Listeners | None = None) -> App:
+    """Everything wired and the port taken, not serving yet. ``inherited``: sockets that listen already, to be used instead of
+    ``server.host`` and ``server.port``. Raises ConfigError, StartError."""
     try:
-        listeners = inherited or [sockets.listen(config)]
+        listeners = inherited or Listeners([sockets.bind(config.server)], own=True)
     except sockets.ListenError as error:
         raise StartError(str(error)) from error
     try:
-        for one in listeners:
+        for one in listeners.sockets:
             sockets.tune(one, config.limits.unsent_bytes)
         node = await build(config)
     except BaseException:
-        for one in listeners:
-            one.close()
+        listeners.close()
         raise
     endpoint = ws.Endpoint(node)
     settings = uvicorn.Config(
@@ -228,12 +250,12 @@ async def create(config: Config, inherited: list[socket.socket] | None = None) -
         lifespan="off",
         log_config=None,
         access_log=False,
-        backlog=places(config.limits.connections, config.server.backlog)[1],
+        backlog=_backlog(config),
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=5,
     )
-    return App(node, _Server(settings), listeners, inherited=bool(inherited))
+    return App(node, _Server(settings), listeners)
 
 
 @contextlib.asynccontextmanager

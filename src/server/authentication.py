@@ -98,7 +98,7 @@ class Authentication:
         session.guest = credentials.guest
         node.arrivals.identified(session, subscriber(session.address))
         node.hub.authenticated(session)
-        node.rates.opened(session.user, session.allowance)
+        node.rates.opened(session)
         self._set_expiry(session, credentials.expires_at)
         result = {
             "user": session.user,

@@ -11,9 +11,7 @@ import json
 import logging
 import os
 import re
-import resource
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,16 +22,13 @@ import msgspec
 
 from .. import __version__
 from ..core.errors import SynclineError
-from . import config_docs
+from . import config_docs, descriptors, signals
 from . import log as logs
-from .arrivals import ALWAYS, OWN_DESCRIPTORS, places
 from .config import Config
 from .config_load import ConfigError, load
 
 if TYPE_CHECKING:
     from .seams import Store
-
-log = logging.getLogger("syncline.cli")
 
 OK: Final = 0
 FAILED: Final = 1
@@ -92,48 +87,32 @@ def serve(arguments: argparse.Namespace) -> int:
     options = {"server.host": arguments.host, "server.port": arguments.port, "log.level": arguments.log_level}
     overrides = {key: value for key, value in options.items() if value is not None}
     config = _load(arguments, overrides)
-    # They mean something once it serves, and never the end.
-    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
     lines = config.log
     logs.configure(lines.level, lines.format, waiting=lines.waiting, repeat_seconds=lines.repeat_seconds)
-    _raise_descriptor_limit(config.limits.connections, config.server.backlog)
     from . import app, service, sockets
 
+    def read() -> Config:
+        return load(arguments.config, os.environ, overrides, again=True)
+
     async def run() -> Any:
-        return await service.Service(config, lambda: _load(arguments, overrides), _announce).run()
+        return await service.Service(config, read, _announce).run()
 
     try:
+        if arguments.check:
+            app.check(config)
+            print("it can start")
+            return OK
+        descriptors.raise_limit(config.limits.connections, config.server.backlog)
         kept = _run(run)
     except (app.StartError, sockets.ListenError) as error:
+        logs.finish()  # first what was logged on the way
         raise CommandError(str(error)) from error
     if kept is not None:
         logging.shutdown()
         sockets.hand_over(kept, os.environ)
+        signals.keep_through_exec()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return OK
-
-
-def _raise_descriptor_limit(connections: int, backlog: int) -> None:
-    """Each connection is a descriptor; the soft limit is 1024 on many systems, which nobody means."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = connections + backlog + OWN_DESCRIPTORS + ALWAYS
-    if soft == resource.RLIM_INFINITY or soft >= needed:
-        return
-    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError) as error:
-        wanted = soft
-        log.warning("the limit of open files could not be raised: %s", error)
-    room, _ = places(connections, backlog)
-    if room < connections:
-        log.warning(
-            "limits.connections is %d, but this process may open %d files: %d are taken; raise `ulimit -n`, or lower it",
-            connections,
-            wanted,
-            room,
-        )
 
 
 def check_config(arguments: argparse.Namespace) -> int:
@@ -318,6 +297,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="LEVEL",
         choices=("debug", "info", "warning", "error"),
         help="debug, info, warning or error",
+    )
+
+    made.add_argument(
+        "--check",
+        action="store_true",
+        help="start nothing: say whether it could, with this configuration, environment and version",
     )
 
     made = command(commands, "check-config", check_config, "report all errors of a configuration at once")

@@ -62,10 +62,17 @@ class AuthConfig:
     )
     algorithm: str = setting("HS256", "How tokens are signed.", choices=("HS256", "RS256", "EdDSA"))
     secret: str = setting(
-        "", "HS256 secret, at least 32 bytes. Empty in guest mode: made once and kept in the store.", secret=True
+        "",
+        "HS256 secret, at least 32 bytes; needed in jwt mode. Empty in guest mode: made once and kept in the store.",
+        secret=True,
     )
-    public_key_file: str = setting("", "PEM file that checks RS256 or EdDSA tokens.")
-    private_key_file: str = setting("", "PEM file that signs them (for `syncline token create` and guests); optional.")
+    public_key_file: str = setting(
+        "", "PEM file that checks tokens; needed when algorithm is not HS256, unless there is a private_key_file."
+    )
+    private_key_file: str = setting(
+        "",
+        "PEM file that signs them, for `syncline token create`, and for guests, who need it when algorithm is not HS256.",
+    )
     issuer: str = setting("", "Required `iss` claim; empty: not checked.")
     audience: str = setting("", "Required `aud` claim; empty: not checked.")
     leeway_seconds: float = setting(5.0, "Tolerated clock difference.", unit="s", low=0, high=300)
@@ -88,21 +95,21 @@ class LimitsConfig:
     documents: int = setting(64, "Documents joined by one connection.", low=1, high=10_000)
     queue_bytes: int = setting(
         8_388_608,
-        "Bytes waiting for a slow reader before it is disconnected.",
+        "Bytes waiting for a slow reader before it is disconnected; at least message_bytes.",
         unit="bytes",
         low=65_536,
         high=1_073_741_824,
     )
     queue_high_bytes: int = setting(
         1_048_576,
-        "Bytes waiting for a slow reader before it gets no more publications; it recovers them later.",
+        "Bytes waiting for a slow reader before it gets no more publications; it recovers them later. At most queue_bytes.",
         unit="bytes",
         low=16_384,
         high=1_073_741_824,
     )
     queue_low_bytes: int = setting(
         131_072,
-        "Bytes waiting for a slow reader before volatile events are dropped, and when it begins to recover.",
+        "Bytes waiting for a slow reader before volatile events are dropped, and when it begins to recover. At most queue_high_bytes.",
         unit="bytes",
         low=4096,
         high=1_073_741_824,
@@ -251,7 +258,7 @@ class RoomsConfig:
     )
     volatile: list[str] = setting(  # noqa: RUF009
         [],
-        "Rooms of which a slow reader gets what it keeps up with. The longest pattern that fits decides.",
+        "Rooms of which a slow reader gets what it keeps up with; no pattern of latest. The longest pattern that fits decides.",
         restart=True,
     )
 
@@ -265,7 +272,12 @@ class PresenceConfig:
         restart=True,
     )
     grace_seconds: float = setting(
-        5.0, "How long a lost connection's user counts as here.", unit="s", low=0, high=600, zero="leaves at once"
+        5.0,
+        "How long a lost connection's user counts as here, at most ttl_seconds.",
+        unit="s",
+        low=0,
+        high=600,
+        zero="leaves at once",
     )
     metadata_bytes: int = setting(
         4096, "Largest metadata of presence.", unit="bytes", low=0, high=65_536, zero="no metadata"
@@ -275,7 +287,7 @@ class PresenceConfig:
     )
     sample_users: int = setting(
         20,
-        "Users that it lists of a larger room. What joins at once takes as much memory at once.",
+        "Users that it lists of a larger room, at most list_limit. What joins at once takes as much memory at once.",
         low=1,
         high=100_000,
     )
@@ -322,7 +334,7 @@ class StoreConfig:
 class BrokerConfig:
     backend: str = setting(
         "sqlite",
-        "How publications travel and where history lives (sqlite: in the store's file).",
+        "How publications travel and where history lives (sqlite: in the store's file; not when store.backend is memory).",
         choices=("memory", "sqlite"),
         restart=True,
     )

@@ -36,10 +36,12 @@ change something, in this order (later ones win):
 
 1. a TOML file, `syncline serve --config syncline.toml` (or `SYNCLINE_CONFIG=syncline.toml`);
 2. environment variables, `SYNCLINE_SECTION__KEY` with two underscores: `SYNCLINE_SERVER__PORT=9000`. Lists are
-   separated by commas, booleans are `true` or `false`;
+   separated by commas, booleans are `true` or `false`. Other variables that begin with `SYNCLINE_` are somebody else's
+   unless they look like a setting with one underscore too few;
 3. the options `--host`, `--port` and `--log-level` of `syncline serve`.
 
-`syncline check-config syncline.toml` reports all errors at once and exits with 2 when there is one.
+`syncline check-config syncline.toml` reports all errors at once and exits with 2 when there is one; `syncline serve --check`,
+with the options and the environment of the server, also looks whether its database can be used, and starts nothing.
 `syncline print-config > syncline.toml` writes a file with every setting, its meaning and its default, to begin with
 ([syncline.example.toml](../syncline.example.toml) is that file). A configuration is read at start, and again on SIGHUP: then
 it holds at once, but for what says that it needs a restart ([operations](operations.md#signals-and-draining)).

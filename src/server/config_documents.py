@@ -99,7 +99,7 @@ class DocumentsConfig:
     )
     checkpoint_bytes: int = setting(
         131_072,
-        "Unpacked bytes of operations between two checkpoints, or the size of the text if that is more.",
+        "Unpacked bytes of operations between two checkpoints, or the size of the text if that is more. At least block_bytes.",
         unit="bytes",
         low=4096,
         high=1_073_741_824,

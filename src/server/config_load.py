@@ -8,17 +8,22 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from .config import Config
 from .config_check import conflicts
 from .config_keys import KEYS, PREFIX, SECTIONS, VARIABLES, Key
 
+#: Of a file; the example with every key and its text has 60 KB.
+MOST_BYTES: Final = 1_048_576
+
+_SETTING = re.compile(rb"^[^#\n]*=", re.MULTILINE)
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -118,6 +123,20 @@ def _suggest(path: str) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def _read(path: str, *, again: bool) -> bytes:
+    """Raises _Wrong, OSError. Waits for nobody when ``again``."""
+    waits = os.O_NONBLOCK if again else 0
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | waits)) as file:
+        if again and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise _Wrong("is no file that can be read again; start with a file in order to reload it")
+        text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise _Wrong(f"has more than {MOST_BYTES} bytes: that is no configuration")
+    if again and not _SETTING.search(text):
+        raise _Wrong("has no setting at all; if the defaults are meant, restart")
+    return text
+
+
 class _Lines:
     """Finds the line of a key in TOML text, for messages. By eye, not by grammar: tomllib does not tell."""
 
@@ -157,10 +176,13 @@ class _Loader:
             self.refused.add(key.path)
         self.wheres[key.path] = where
 
-    def file(self, path: str) -> None:
+    def file(self, path: str, *, again: bool) -> None:
         try:
-            text = Path(path).read_bytes().decode("utf-8")
+            text = _read(path, again=again).decode("utf-8")
             data = tomllib.loads(text)
+        except _Wrong as wrong:
+            self.problems.append(f"{path}: {wrong}")
+            return
         except OSError as error:
             self.problems.append(f"{path}: cannot be read: {error.strerror or error}")
             return
@@ -245,14 +267,21 @@ class _Loader:
                 self.problems.append(f"{wheres[0] if wheres else 'defaults'}: {paths[0]}: {text}")
 
 
-def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    *,
+    again: bool = False,
+) -> Config:
     """The configuration from ``path`` (None: no file), ``environ`` and ``overrides`` ("server.port" -> value).
 
-    Raises ConfigError with every problem of all sources.
+    ``again``: by a server that runs; what cannot be read twice (a pipe) is refused, and so is a file without a single setting: more
+    likely somebody is writing it just now than means the defaults. Raises ConfigError with every problem of all sources.
     """
     loader = _Loader()
     if path is not None:
-        loader.file(path)
+        loader.file(path, again=again)
     loader.environment(environ)
     loader.overrides(overrides or {})
     config = loader.config()

@@ -12,11 +12,36 @@ import os
 import resource
 from typing import Final
 
+from .arrivals import ALWAYS, OWN_DESCRIPTORS, places
+
 log = logging.getLogger("syncline.descriptors")
 
 #: For what the process opens for the connections it has: the store's temporary files, /proc for the metrics. The event loop accepts one
 #: connection a turn, so that none slips by.
 RESERVE: Final = 16
+
+
+def raise_limit(connections: int, backlog: int) -> None:
+    """As far as ``limits.connections`` and ``server.backlog`` need it; says in the log when it cannot be. Each connection is a descriptor;
+    the soft limit is 1024 on many systems, which nobody means."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + backlog + OWN_DESCRIPTORS + ALWAYS
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        wanted = soft
+        log.warning("the limit of open files could not be raised: %s", error)
+    room, _ = places(connections, backlog)
+    if room < connections:
+        log.warning(
+            "limits.connections is %d, but this process may open %d files: %d are taken; raise `ulimit -n`, or lower it",
+            connections,
+            wanted,
+            room,
+        )
 
 
 class Descriptors:

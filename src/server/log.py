@@ -233,6 +233,13 @@ def dropped() -> int:
     return sum(one.dropped for one in logging.getLogger().handlers if isinstance(one, _Background))
 
 
+def finish() -> None:
+    """Writes what waits, for a second at most. What is logged afterwards is lost."""
+    for one in logging.getLogger().handlers:
+        if isinstance(one, _Background):
+            one.close()
+
+
 def set_level(level: str) -> None:
     """Of what is written from now on. ``level``: as for ``configure``."""
     number = logging.getLevelNamesMapping()[level.upper()]

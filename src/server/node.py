@@ -26,7 +26,7 @@ from .authentication import Authentication
 from .clock import LoopClock
 from .config import Config
 from .counters import Counters
-from .descriptors import Descriptors
+from .descriptors import Descriptors, raise_limit
 from .divergence import Divergences
 from .documents import Documents
 from .events import Targets
@@ -156,6 +156,7 @@ class Node:
     def reconfigured(self) -> None:
         """Settings of ``config`` are others now: what was taken from them at the start is taken anew."""
         config, limits = self.config, self.config.limits
+        raise_limit(limits.connections, config.server.backlog)
         self.flusher.limit(limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages)
         self.admission.limit(limits.handshakes_per_second, limits.handshakes_burst)
         self.addresses = Addresses(config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol)
@@ -167,6 +168,7 @@ class Node:
         )
         self.hub.recent = limits.recent_users
         self.guesses.limit(limits.wrong_passwords_per_minute)
+        self.rates.reconfigured(self.hub.sessions.values())
         for thread in (self.hashing, self.archive.thread, self.archive.moves, self.archive.loads):
             thread.limit(limits.waiting_work)
 
@@ -293,7 +295,7 @@ class Node:
 
     def session_lost(self, session: Session, *, resumed: bool) -> None:
         """The socket is gone: its seats and documents are given up."""
-        self.rates.closed(session.user)
+        self.rates.closed(session)
         for seat in self.hub.remove(session):
             self.presence.left(seat, lost=True, resumed=resumed)
         for document in list(session.documents):

@@ -7,6 +7,8 @@ coming back does not refill them.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
+from typing import Protocol
 
 from ..core.bucket import Bucket
 from ..core.errors import ErrorCode, SynclineError
@@ -23,7 +25,7 @@ class Allowance:
         self._clock = clock
         self._requests = requests
         self._bytes = sizes
-        self.users: Allowance | None = None  # of the connection's user, when it has one
+        self.users: _OfUser | None = None  # of the connection's user, when it has one
 
     def refusal(self, size: int) -> SynclineError | None:
         """Takes one request of ``size`` bytes and returns None, or takes nothing and returns what to answer."""
@@ -55,61 +57,95 @@ class Allowance:
         return max(bucket.full_at() for bucket in (self._requests, self._bytes) if bucket is not None)
 
 
+class _OfUser(Allowance):
+    """That of one user over all connections; ``connections``: how many take from it."""
+
+    __slots__ = ("connections",)
+
+    def __init__(self, clock: Clock, requests: Bucket | None, sizes: Bucket | None) -> None:
+        super().__init__(clock, requests, sizes)
+        self.connections = 0
+
+
+class Limited(Protocol):
+    """A session, as far as it matters here. ``user``: "" until it is known."""
+
+    user: str
+    allowance: Allowance | None
+
+
 class Rates:
-    """The node's limits. ``opened`` and ``closed`` come in pairs per connection of a user."""
+    """The node's limits. ``opened`` and ``closed`` come in pairs per session of a user."""
 
     def __init__(self, config: LimitsConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._users: dict[str, tuple[Allowance, int]] = {}  # user -> buckets, connections
+        self._users: dict[str, _OfUser] = {}
         self._leaving: dict[str, float] = {}  # users without connections -> when their buckets are full
+        self._read()
 
-    def _buckets(self, requests: float, requests_burst: float, size: float, size_burst: float) -> Allowance | None:
-        now = self._clock.monotonic()
-        counted = Bucket(requests, max(requests_burst, 1.0), now) if requests else None
-        measured = Bucket(size, max(size_burst, size), now) if size else None
-        return None if counted is None and measured is None else Allowance(self._clock, counted, measured)
-
-    def connection(self) -> Allowance | None:
-        """For a new connection; None: nothing is limited."""
+    def _read(self) -> None:
         limits = self._config
-        found = self._buckets(
-            limits.requests_per_second, limits.requests_burst, limits.bytes_per_second, limits.bytes_burst
-        )
-        if found is None and (limits.user_requests_per_second or limits.user_bytes_per_second):
-            found = Allowance(self._clock, None, None)
-        return found
-
-    def opened(self, user: str, connection: Allowance | None) -> None:
-        """A connection belongs to ``user`` now: what it asks for is taken from the user's buckets as well."""
-        if connection is None:
-            return
-        known = self._users.get(user)
-        if known is None:
-            limits = self._config
-            made = self._buckets(
+        self._limits = (
+            (limits.requests_per_second, limits.requests_burst, limits.bytes_per_second, limits.bytes_burst),
+            (
                 limits.user_requests_per_second,
                 limits.user_requests_burst,
                 limits.user_bytes_per_second,
                 limits.user_bytes_burst,
-            )
-            if made is None:
+            ),
+        )
+
+    def _buckets(self, limits: tuple[float, float, float, float]) -> tuple[Bucket | None, Bucket | None]:
+        requests, requests_burst, size, size_burst = limits
+        now = self._clock.monotonic()
+        counted = Bucket(requests, max(requests_burst, 1.0), now) if requests else None
+        measured = Bucket(size, max(size_burst, size), now) if size else None
+        return counted, measured
+
+    def connection(self) -> Allowance | None:
+        """For a new connection; None: nothing is limited."""
+        of_connection, of_user = self._limits
+        buckets = self._buckets(of_connection)
+        limited = buckets != (None, None) or of_user[0] or of_user[2]
+        return Allowance(self._clock, *buckets) if limited else None
+
+    def opened(self, session: Limited) -> None:
+        """The session belongs to its user now: what it asks for is taken from the user's buckets as well."""
+        if session.allowance is None:
+            return
+        known = self._users.get(session.user)
+        if known is None:
+            buckets = self._buckets(self._limits[1])
+            if buckets == (None, None):
                 return
             self._forget()
-            known = (made, 0)
-        self._leaving.pop(user, None)
-        self._users[user] = (known[0], known[1] + 1)
-        connection.users = known[0]
+            known = self._users[session.user] = _OfUser(self._clock, *buckets)
+        self._leaving.pop(session.user, None)
+        known.connections += 1
+        session.allowance.users = known
 
-    def closed(self, user: str) -> None:
-        """One connection of a user less; of nobody: nothing."""
-        known = self._users.get(user)
+    def closed(self, session: Limited) -> None:
+        """Also one that was never opened."""
+        known = session.allowance.users if session.allowance is not None else None
         if known is None:
             return
-        allowance, connections = known
-        self._users[user] = (allowance, connections - 1)
-        if connections == 1:
-            self._leaving[user] = allowance.full_at()
+        known.connections -= 1
+        if not known.connections:
+            self._leaving[session.user] = known.full_at()
+
+    def reconfigured(self, sessions: Iterable[Limited]) -> None:
+        """The limits may be others now. If they are, all ``sessions``, those that are open, begin anew with full buckets. O(sessions)."""
+        before = self._limits
+        self._read()
+        if self._limits == before:
+            return
+        self._users.clear()
+        self._leaving.clear()
+        for session in sessions:
+            session.allowance = self.connection()
+            if session.user:
+                self.opened(session)
 
     def _forget(self) -> None:
         """Drops the first of those who left and whose buckets are full: two for each that comes, so they stay few."""

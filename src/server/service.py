@@ -12,21 +12,23 @@ import asyncio
 import logging
 import os
 import signal
-import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from . import app, sockets
+from . import app, signals, sockets
 from . import log as logs
 from .config import Config
 from .config_keys import Key
 from .config_load import ConfigError
 from .notify import Notifier
+from .sockets import Listeners
 
 log = logging.getLogger("syncline.app")
 
-#: Those that would kill a process that does not know them.
-KEPT: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+#: Seconds for a look at whether it could start again, and characters of what is said when it could not.
+_LOOK_SECONDS: Final = 30.0
+_LOOK_TEXT: Final = 2000
 
 
 class Service:
@@ -40,36 +42,47 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._again = False
+        self._again: Listeners | None = None  # it is to start again, with these
+        self._looking: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._reload_asked = False
 
-    async def run(self) -> list[socket.socket] | None:
-        """None: it has ended. Otherwise it is to go on in a new process, with these sockets. Raises StartError, ListenError."""
-        self._app = running = await app.create(self._config, sockets.inherited(os.environ))
+    async def run(self) -> Listeners | None:
+        """None: it has ended. Otherwise it is to go on in a new process, with these. Raises ConfigError, StartError, ListenError."""
+        listeners = sockets.inherited(os.environ)
+        self._app = running = await app.create(self._config, listeners)
         await running.start()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals.ENDING:
             self._loop.add_signal_handler(number, self._ended, number)
-        for number, call in zip(KEPT, (self._hang_up, self._say, self._start_again), strict=True):
+        calls = dict(zip(signals.KEPT, (self._hang_up, self._say, self._start_again), strict=True))
+        for number, call in calls.items():
             self._loop.add_signal_handler(number, call)
         for url in running.urls:
             self._announce(f"listening on {url}")
             log.info("listening on %s", url)
+        if listeners is not None and not listeners.own:
+            log.info("who started this gave it these sockets: server.host and server.port have no say")
         self._notifier.ready(self._status)
         self._watch()
+        for number in signals.noted():  # while it started
+            calls[number]()
         await self._stop.wait()
         log.info("starting again" if self._again else "stopping")
         if self._again:
             self._notifier.reloading()
         else:
             self._notifier.stopping()
-        kept = await running.stop(keep_sockets=self._again)
-        for (
-            number
-        ) in KEPT:  # the end of the loop would give them back their usual meaning; ignored they stay so through execv
+        await running.stop(self._again)
+        # The end of the loop would give them back their usual meaning.
+        if self._again:
+            for number in signals.KEPT + signals.ENDING:
+                self._loop.remove_signal_handler(number)
+            signals.take()
+            return self._again
+        for number in signals.KEPT:
             self._loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_IGN)
-        return kept if self._again else None
+        return None
 
     @property
     def _status(self) -> str:
@@ -86,7 +99,8 @@ class Service:
 
     def _ended(self, number: signal.Signals) -> None:
         if self._again:  # it was to start again, and is to end after all
-            self._again = False
+            self._again.close()
+            self._again = None
             return
         if self._stop.is_set():
             # Nothing acknowledged is lost: it is on the disk, as after a crash.
@@ -144,15 +158,44 @@ class Service:
         )
 
     def _start_again(self) -> None:
-        if self._stop.is_set():
-            return
+        if not self._stop.is_set() and (self._looking is None or self._looking.done()):
+            self._looking = self._loop.create_task(self._start_again_if_it_can())
+
+    async def _start_again_if_it_can(self) -> None:
+        """What would keep the new process from serving is found while this one still does."""
         try:
-            self._read()
-        except ConfigError as error:
-            log.error("not starting again: %s", error)
+            config = self._read()
+            trouble = await self._trouble()
+            if not trouble and not self._stop.is_set():
+                self._again = self._app.listeners_for(config)
+                self._stop.set()
+        except (ConfigError, sockets.ListenError) as error:
+            trouble = str(error)
+        except Exception:
+            log.exception("not starting again")
             return
-        self._again = True
-        self._stop.set()
+        if trouble:
+            log.error("not starting again: %s", trouble)
+
+    async def _trouble(self) -> str:
+        """Why a new process of what is installed now could not start; "": it could."""
+        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        look = await asyncio.create_subprocess_exec(
+            sys.executable, *sys.orig_argv[1:], "--check", stdin=nothing, stdout=nothing, stderr=pipe
+        )
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                _, said = await look.communicate()
+        except TimeoutError:
+            look.kill()
+            await look.wait()
+            return f"`serve --check` has not ended within {_LOOK_SECONDS:g} s"
+        if look.returncode == 0:
+            return ""
+        text = said.decode(errors="replace").strip()
+        if "Traceback" in text:  # of an installation that is not whole: what counts is its end
+            text = text.splitlines()[-1]
+        return text[:_LOOK_TEXT] or f"`serve --check` ended with {look.returncode}"
 
 
 def _names(keys: Sequence[Key]) -> str:

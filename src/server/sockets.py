@@ -2,7 +2,7 @@
 
 A socket that outlives the process loses nobody: who connects between two processes waits in its queue. systemd hands such sockets over
 (socket activation), and so does a node that starts itself anew (service.py). Protocol: sd_listen_fds(3): ``LISTEN_FDS`` of them from
-descriptor 3 on, for the process ``LISTEN_PID``.
+descriptor 3 on, for the process ``LISTEN_PID``. ``LISTEN_FDNAMES`` tells which of the two it was.
 """
 
 from __future__ import annotations
@@ -10,24 +10,42 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
+from dataclasses import dataclass
 from typing import Final
 
-from .config import Config
+from .config import ServerConfig
 
 #: SD_LISTEN_FDS_START.
 FIRST: Final = 3
+#: The name of those that this server opened itself, in a former life.
+OWN: Final = "syncline-own"
 
 
 class ListenError(Exception):
     """One line for the operator."""
 
 
-def inherited(environ: MutableMapping[str, str]) -> list[socket.socket]:
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """``own``: this server opened them by its configuration. Otherwise who started it did, and keeps them for the next process."""
+
+    sockets: list[socket.socket]
+    own: bool
+
+    def close(self) -> None:
+        for one in self.sockets:
+            one.close()
+
+    def duplicate(self) -> Listeners:
+        return Listeners([one.dup() for one in self.sockets], self.own)
+
+
+def inherited(environ: MutableMapping[str, str]) -> Listeners | None:
     """Those that were handed over to this process; the variables go, so that no child takes them for its own. Raises ListenError."""
-    process, count, _ = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
-    if process != str(os.getpid()) or not count.isdecimal():
-        return []
+    process, count, names = (environ.pop(name, "") for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"))
+    if process != str(os.getpid()) or not count.isdecimal() or not int(count):
+        return None
     found = []
     for descriptor in range(FIRST, FIRST + int(count)):
         try:
@@ -41,30 +59,35 @@ def inherited(environ: MutableMapping[str, str]) -> list[socket.socket]:
             raise ListenError(f"descriptor {descriptor} of LISTEN_FDS is no TCP socket that listens")
         one.setblocking(False)
         found.append(one)
-    return found
+    return Listeners(found, own=set(names.split(":")) == {OWN})
 
 
-def hand_over(sockets: Sequence[socket.socket], environ: MutableMapping[str, str]) -> None:
+def hand_over(listeners: Listeners, environ: MutableMapping[str, str]) -> None:
     """For ``execv`` next: this process becomes another one, and has them. Descriptors from FIRST on must be free or worthless."""
     # Out of the way first: one may be where another one goes.
-    high = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST + len(sockets)) for one in sockets]
+    least = FIRST + len(listeners.sockets)
+    high = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD_CLOEXEC, least) for one in listeners.sockets]
     for at, descriptor in enumerate(high):
         os.dup2(descriptor, FIRST + at, inheritable=True)
         os.close(descriptor)
     environ["LISTEN_PID"], environ["LISTEN_FDS"] = str(os.getpid()), str(len(high))
+    environ["LISTEN_FDNAMES"] = ":".join([OWN if listeners.own else "given"] * len(high))
 
 
-def listen(config: Config) -> socket.socket:
-    """Raises ListenError."""
-    server = config.server
+def bind(server: ServerConfig) -> socket.socket:
+    """One that does not listen yet. Raises ListenError."""
     try:
         family, kind, proto, _, address = socket.getaddrinfo(
             server.host, server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, proto)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.setblocking(False)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise ListenError(f"cannot listen on {server.host}:{server.port}: {error.strerror or error}") from error
     return listener

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import syncline
-from syncline.server import cli
+from syncline.server import cli, descriptors
 from syncline.server.arrivals import ALWAYS, OWN_DESCRIPTORS
 from syncline.server.backends.jwt import JwtAuth
 from syncline.server.config import AuthConfig
@@ -363,11 +363,11 @@ def test_the_limit_of_open_files_is_raised(monkeypatch: pytest.MonkeyPatch, capl
     low = min(256, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (low, hard))
-        cli._raise_descriptor_limit(300, 10)
+        descriptors.raise_limit(300, 10)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(hard, 300 + 10 + OWN_DESCRIPTORS + ALWAYS)
         assert not caplog.text
         if hard != resource.RLIM_INFINITY:
-            cli._raise_descriptor_limit(hard, 10)
+            descriptors.raise_limit(hard, 10)
             assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == hard
             assert "ulimit -n" in caplog.text
     finally:

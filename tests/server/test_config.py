@@ -179,6 +179,27 @@ def test_one_error_says_where_what_and_what_is_allowed(text: str, says: str, tmp
     assert says in found
 
 
+@pytest.mark.parametrize(
+    ("path", "other"),
+    [
+        ("limits.queue_bytes", "limits.message_bytes"),
+        ("limits.queue_high_bytes", "limits.queue_bytes"),
+        ("limits.queue_low_bytes", "limits.queue_high_bytes"),
+        ("presence.sample_users", "presence.list_limit"),
+        ("presence.grace_seconds", "presence.ttl_seconds"),
+        ("documents.checkpoint_bytes", "documents.block_bytes"),
+        ("broker.backend", "store.backend"),
+        ("rooms.volatile", "rooms.latest"),
+        ("auth.secret", "jwt"),
+        ("auth.public_key_file", "auth.private_key_file"),
+        ("auth.private_key_file", "guests"),
+    ],
+)
+def test_what_must_fit_another_setting_says_so(path: str, other: str) -> None:
+    key = KEYS[path]
+    assert other.removeprefix(key.section + ".") in key.doc
+
+
 def test_a_wrong_value_is_not_reported_twice(tmp_path: Path) -> None:
     """What depends on a refused value is not judged: the default that stands in for it is not what was written."""
     assert len(problems("[presence]\ngrace_seconds = 90\nttl_seconds = 1\n", tmp_path)) == 1

@@ -62,32 +62,39 @@ def limits(**values: float) -> LimitsConfig:
     return LimitsConfig(**values)  # type: ignore[arg-type]
 
 
+class Somebody:
+    """A session, as far as rates know one."""
+
+    def __init__(self, rates: Rates, user: str) -> None:
+        self.user = user
+        self.allowance = rates.connection()
+        rates.opened(self)
+
+    def take(self, size: int) -> float:
+        assert self.allowance is not None
+        return self.allowance.take(size)
+
+
 def test_nothing_is_made_without_limits() -> None:
     rates = Rates(limits(), Hand())
-    assert rates.connection() is None
-    rates.opened("ada", None)
-    rates.closed("ada")
+    ada = Somebody(rates, "ada")
+    assert ada.allowance is None
+    rates.closed(ada)
     assert rates._users == {}
 
 
 def test_a_user_has_one_allowance_over_all_connections() -> None:
     clock = Hand()
     rates = Rates(limits(user_requests_per_second=1, user_requests_burst=3), clock)
-    one, two, other = rates.connection(), rates.connection(), rates.connection()
-    assert one is not None and two is not None and other is not None
-    rates.opened("ada", one)
-    rates.opened("ada", two)
-    rates.opened("bob", other)
+    one, two, other = Somebody(rates, "ada"), Somebody(rates, "ada"), Somebody(rates, "bob")
     assert [one.take(1), two.take(1), one.take(1)] == [0.0, 0.0, 0.0]
     assert one.take(1) == two.take(1) == 1.0
     assert other.take(1) == 0.0
     # Going and coming back does not refill it.
-    rates.closed("ada")
-    rates.closed("ada")
+    rates.closed(one)
+    rates.closed(two)
     clock.now += 1
-    again = rates.connection()
-    assert again is not None
-    rates.opened("ada", again)
+    again = Somebody(rates, "ada")
     assert again.take(1) == 0.0
     assert again.take(1) == 1.0
 
@@ -96,11 +103,9 @@ def test_users_who_left_are_forgotten() -> None:
     clock = Hand()
     rates = Rates(limits(user_requests_per_second=1, user_requests_burst=3), clock)
     for number in range(1000):
-        connection = rates.connection()
-        assert connection is not None
-        rates.opened(f"user{number}", connection)
-        connection.take(1)
-        rates.closed(f"user{number}")
+        somebody = Somebody(rates, f"user{number}")
+        somebody.take(1)
+        rates.closed(somebody)
         clock.now += 0.5
     assert len(rates._users) < 10
     assert len(rates._leaving) == len(rates._users)
@@ -111,14 +116,48 @@ def test_what_a_user_may_not_have_is_given_back_to_the_connection() -> None:
     rates = Rates(
         limits(requests_per_second=1, requests_burst=2, user_bytes_per_second=10, user_bytes_burst=1024), clock
     )
-    connection = rates.connection()
-    assert connection is not None
-    rates.opened("ada", connection)
-    assert connection.take(1024) == 0.0
-    assert connection.take(1024) > 1.0
-    assert connection.take(0) == 0.0
-    refusal = connection.refusal(0)
+    ada = Somebody(rates, "ada")
+    assert ada.take(1024) == 0.0
+    assert ada.take(1024) > 1.0
+    assert ada.take(0) == 0.0
+    assert ada.allowance is not None
+    refusal = ada.allowance.refusal(0)
     assert refusal is not None and refusal.retry_after == 1.0
+
+
+def test_changed_limits_hold_for_everybody_and_keep_the_account() -> None:
+    config = limits()
+    rates = Rates(config, Hand())
+    before = [
+        Somebody(rates, "ada"),
+        Somebody(rates, "ada"),
+        Somebody(rates, ""),
+    ]  # the last one has not said who it is
+
+    def change(**values: float) -> None:
+        for name, value in values.items():
+            object.__setattr__(config, name, value)
+        rates.reconfigured(before)
+
+    change(user_requests_per_second=1, user_requests_burst=3)
+    after = Somebody(rates, "ada")
+    assert [before[0].take(1), before[1].take(1), after.take(1)] == [0.0, 0.0, 0.0]
+    assert before[0].take(1) == before[1].take(1) == after.take(1) == 1.0
+    change()  # nothing is new: nobody is given anything
+    assert before[0].take(1) == 1.0
+    before[2].user = "bob"
+    rates.opened(before[2])
+    assert before[2].take(1) == 0.0
+    before.append(after)
+    change(user_requests_burst=1)
+    assert before[0].take(1) == 0.0 and after.take(1) == 1.0
+    change(user_requests_per_second=0)
+    assert [one.allowance for one in before] == [None] * 4
+    change(user_bytes_per_second=1)
+    for one in before:
+        rates.closed(one)
+    assert {one.connections for one in rates._users.values()} == {0}
+    assert rates._leaving.keys() == rates._users.keys() == {"ada", "bob"}
 
 
 async def test_a_client_that_types_too_fast_loses_nothing(serve: Serve) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,17 @@ def status_of(server: ServerProcess, path: str, headers: dict[str, str] | None =
         return link.getresponse().status
     finally:
         link.close()
+
+
+def upgraded(server: ServerProcess) -> socket.socket:
+    """A WebSocket that says nothing any more, not even goodbye."""
+    silent = socket.create_connection(("127.0.0.1", server.port))
+    silent.sendall(
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+    return silent
 
 
 async def said(server: ServerProcess, text: str, times: int = 1) -> None:
@@ -116,6 +129,54 @@ async def test_a_new_secret_holds_at_once_and_sends_nobody_away(tmp_path: Path) 
             assert ada.state == "open"
 
 
+async def test_rates_of_users_hold_for_those_who_are_there(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        async with await connect(server.ws_url, name="Ada") as ada, dial(server.url, token=ada.token) as before:
+            server.configure({"limits": {"user_requests_per_second": 0.01, "user_requests_burst": 3}})
+            server.signal(signal.SIGHUP)
+            await said(server, "was reloaded: from now on holds limits.user_requests_per_second")
+            async with dial(server.url, token=ada.token) as after:
+                answers = [await one.ask("ping") for one in (before, after, before, after, before)]
+            assert ["error" in answer for answer in answers] == [False, False, False, True, True]
+
+
+async def test_more_connections_are_more_descriptors(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"limits": {"connections": 10}, "server": {"backlog": 16}}, files=4096) as server:
+        _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (256, hard))
+        server.configure({"limits": {"connections": 1000}})
+        server.signal(signal.SIGHUP)
+        await said(server, "was reloaded: from now on holds limits.connections;")
+        assert "syncline_connections_limit 1000.0" in http_get(server, "/metrics")
+        server.configure({"limits": {"connections": 100_000}})
+        server.signal(signal.SIGHUP)
+        await said(server, "limits.connections is 100000, but this process may open 4096 files")
+
+
+async def test_what_cannot_be_read_again_changes_nothing(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"limits": {"rooms": 1}}) as server:
+
+        async def refused(why: str) -> None:
+            server.signal(signal.SIGHUP)
+            await said(server, f"the old one holds: the configuration has an error:\\n  {server.config_path}: {why}")
+
+        os.rename(server.config_path, tmp_path / "old")
+        await refused("cannot be read: No such file or directory")
+        os.mkfifo(server.config_path)  # nobody writes into it
+        await refused("is no file that can be read again")
+        os.remove(server.config_path)
+        os.mkdir(server.config_path)
+        await refused("cannot be read: Is a directory")
+        os.rmdir(server.config_path)
+        server.config_path.write_text("# = nothing yet\n[limits]\n")
+        await refused("has no setting at all; if the defaults are meant, restart")
+        server.config_path.write_text("#" * 2**20 + "\n")
+        await refused("has more than 1048576 bytes: that is no configuration")
+        async with dial(server.url, name="Ada") as ada:
+            await ada.call("room:join", room="a")
+            assert await ada.error("room:join", room="b") == "limit_exceeded"
+
+
 @pytest.mark.parametrize("key", KEYS.values(), ids=lambda key: key.path)
 def test_each_key_holds_at_once_or_waits(key: Key) -> None:
     running, read = Config(), Config()
@@ -184,14 +245,25 @@ async def test_no_signal_ends_it_while_it_starts_again(tmp_path: Path) -> None:
         assert server.running and status_of(server, "/health") == 200
 
 
+async def test_what_is_asked_for_while_it_starts_is_done(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path)
+    server.start([signal.SIGHUP, signal.SIGUSR1])
+    try:
+        await said(server, "was reloaded: from now on holds nothing new")
+        await said(server, "0 connections, 0 users")
+    finally:
+        server.stop()
+
+
+async def test_who_is_to_end_while_it_starts_ends_in_order(tmp_path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with pytest.raises(RuntimeError, match=r"did not start \(exit code 0\)"):
+            ServerProcess(tmp_path).start([number])
+
+
 async def test_who_is_to_end_while_it_drains_to_start_again_ends(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
-        silent = socket.create_connection(("127.0.0.1", server.port))
-        silent.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+        silent = upgraded(server)
         server.signal(signal.SIGUSR2)
         await said(server, "draining 1 connections")
         server.signal(signal.SIGTERM)
@@ -234,12 +306,7 @@ async def test_a_node_without_others_spreads_nobody(tmp_path: Path) -> None:
 async def test_ready_says_no_before_the_port_is_closed(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         # One that does not say goodbye: the node waits a second for it.
-        silent = socket.create_connection(("127.0.0.1", server.port))
-        silent.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        assert silent.recv(4096).startswith(b"HTTP/1.1 101")
+        silent = upgraded(server)
         assert status_of(server, "/ready") == 200
         server.signal(signal.SIGTERM)
         await said(server, "draining 1 connections")
@@ -316,6 +383,76 @@ async def test_usr2_starts_again_and_refuses_nobody(tmp_path: Path) -> None:
             await said(server, "not starting again")
             await room.send("still here")
         assert status_of(server, "/health") == 200
+
+
+async def test_usr2_goes_to_another_address(tmp_path: Path, listener: socket.socket) -> None:
+    with ServerProcess(tmp_path) as server:
+        old, taken = server.port, listener.getsockname()[1]
+        async with await connect(server.ws_url, name="Ada") as ada:
+            server.configure({"server": {"port": taken}})
+            server.signal(signal.SIGUSR2)
+            await said(server, f"not starting again: cannot listen on 127.0.0.1:{taken}: Address already in use")
+            assert ada.state == "open"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server.configure({"server": {"port": port}})
+        server.signal(signal.SIGUSR2)
+        await until(lambda: server.port == port)
+        assert status_of(server, "/health") == 200
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", old))
+        server.signal(signal.SIGHUP)
+        await said(server, "was reloaded: from now on holds nothing new; needs a restart: nothing new;")
+
+
+async def test_sockets_that_were_given_stay_whatever_the_configuration_says(
+    tmp_path: Path, listener: socket.socket
+) -> None:
+    with ServerProcess(tmp_path, listener=listener) as server:
+        await said(server, "server.host and server.port have no say")
+        server.configure({"server": {"port": 1}})
+        server.signal(signal.SIGUSR2)
+        await said(server, "server.host and server.port have no say", 2)
+        assert status_of(server, "/health") == 200
+        assert server.stop() == 0
+    with socket.create_connection(listener.getsockname()):
+        pass  # who started the server has it still
+
+
+async def test_its_own_sockets_are_its_own_in_its_next_life(tmp_path: Path) -> None:
+    """Nobody else has them: the port stays open, and says 503, until the clients have gone."""
+    with ServerProcess(tmp_path) as server:
+        server.signal(signal.SIGUSR2)
+        await said(server, "listening on", 4)
+        silent = upgraded(server)
+        server.signal(signal.SIGTERM)
+        await said(server, "draining 1 connections")
+        assert status_of(server, "/ready") == 503
+        silent.close()
+        assert await asyncio.to_thread(server.ended) == 0
+
+
+async def test_what_would_not_start_is_not_begun(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(ServerProcess(tmp_path))
+        ada = await stack.enter_async_context(await connect(server.ws_url, name="Ada"))
+        (tmp_path / "key").write_text("no key")
+        with closing(sqlite3.connect(tmp_path / "syncline.db")) as other, other:
+            other.execute("INSERT INTO schema_version VALUES (99, 0)")
+        server.signal(signal.SIGUSR2)
+        await said(server, "not starting again: syncline: store: ")
+        await said(server, "was written by a newer Syncline")
+        with closing(sqlite3.connect(tmp_path / "syncline.db")) as other, other:
+            other.execute("DELETE FROM schema_version WHERE version = 99")
+        # Another version was put in its place, and is not whole.
+        (tmp_path / "msgspec.py").write_text("raise ImportError('half a version')")
+        server.signal(signal.SIGUSR2)
+        await said(server, "not starting again: ImportError: half a version")
+        assert ada.state == "open"
+        (tmp_path / "msgspec.py").unlink()
+        server.signal(signal.SIGUSR2)
+        await said(server, "listening on", 4)
 
 
 # systemd ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .broker import SqliteBroker
 from .database import Database, open_database
 from .events import SqliteEventLog
+from .file import require_known
 from .presence import SqlitePresence
 from .restore import Restored, restore
 from .store import SqliteStore
@@ -17,5 +18,6 @@ __all__ = [
     "SqlitePresence",
     "SqliteStore",
     "open_database",
+    "require_known",
     "restore",
 ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
 from .claim import PRIVATE, Key, counted, private, uncounted
-from .migrations import require_ours
-from .trouble import NotOurs
+from .migrations import require_ours, schema_version
+from .trouble import Damaged, NotOurs, failure
 
 log = logging.getLogger("syncline.sqlite")
 
@@ -44,8 +44,19 @@ class _Connection(sqlite3.Connection):
         uncounted(key)
 
 
+def require_known(path: Path) -> None:
+    """That this version can serve the file, if there is one. Changes nothing; also beside a process that serves it. Raises Unavailable."""
+    if not path.exists():
+        return
+    try:
+        with closing(connect(path, "ro", synchronous="full", busy_timeout=5.0)) as connection:
+            schema_version(connection)
+    except (NotOurs, Damaged, OSError, sqlite3.Error) as error:
+        raise failure(path, error) from error
+
+
 def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
-    """``mode``: rw, or rwc to create the file; ``busy_timeout`` in seconds. Raises NotOurs, sqlite3.Error."""
+    """``mode``: rw, rwc to create the file, or ro; ``busy_timeout`` in seconds. Raises NotOurs, sqlite3.Error."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
     if mode == "rwc":
@@ -72,6 +83,8 @@ def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> 
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         require_ours(connection)
+        if mode == "ro":
+            return connection
         (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if journal != "wal":
             raise NotOurs(f"the file system does not take a write-ahead log (journal mode {journal})")

@@ -157,13 +157,12 @@ def migrate(connection: sqlite3.Connection) -> None:
         started = time.perf_counter()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = _version(connection)
-            if version > len(MIGRATIONS):
-                raise NotOurs(
-                    f"schema version {version} was written by a newer Syncline; this one knows versions up to"
-                    f" {len(MIGRATIONS)}: run that one, or restore a copy from before it (syncline restore FILE)"
-                )
+            version = schema_version(connection)
             if version < len(MIGRATIONS):
+                if not _tables(connection):
+                    connection.execute(
+                        "CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at REAL NOT NULL)"
+                    )
                 for statement in MIGRATIONS[version]:
                     connection.execute(statement)
                 connection.execute("INSERT INTO schema_version VALUES (?, ?)", (version + 1, time.time()))
@@ -182,11 +181,16 @@ def _tables(connection: sqlite3.Connection) -> set[str]:
     return {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    """The schema version of the file; a new file gets its version table."""
+def schema_version(connection: sqlite3.Connection) -> int:
+    """That of the file; 0: a new one. Raises NotOurs, also for one that is not known here; Damaged, sqlite3.Error."""
     require_ours(connection)
-    if _tables(connection):
-        row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
-        return int(as_written(row, "i", "the version of the schema")[0])
-    connection.execute("CREATE TABLE schema_version (version INTEGER PRIMARY KEY, applied_at REAL NOT NULL)")
-    return 0
+    if not _tables(connection):
+        return 0
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+    version = int(as_written(row, "i", "the version of the schema")[0])
+    if version > len(MIGRATIONS):
+        raise NotOurs(
+            f"schema version {version} was written by a newer Syncline; this one knows versions up to"
+            f" {len(MIGRATIONS)}: run that one, or restore a copy from before it (syncline restore FILE)"
+        )
+    return version
