@@ -50,7 +50,7 @@ PASSING = frozenset(
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the texts.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
-#: So often in a row the text is found not to be the server's; then its hashes are believed no more.
+#: So often in a row the text is found not to be the server's; then nothing is done about it until one agrees again.
 MOST_ALARMS = 3
 
 
@@ -540,8 +540,8 @@ class Document(Steps):
             if at <= state.revision:
                 del self._late_cursors[client]
                 state.place_cursor(client, anchor, head)
-        same = None if hash is None or self._alarms >= MOST_ALARMS else state.same(revision, hash)
-        if same is False:
+        same = None if hash is None else state.same(revision, hash)
+        if same is False and self._alarms < MOST_ALARMS:
             log.error("document %r: the text of revision %d is not the server's", self.name, revision)
             self._heal()
         elif same:

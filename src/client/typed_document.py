@@ -295,8 +295,8 @@ class TypedDocument(Steps):
                 return
             kind = entry.get("kind", "edit")
             self._changed(self._state.receive(number, entry["client"], entry["seq"], entry["operation"], kind))
-        same = None if hash is None or self._alarms >= MOST_ALARMS else self._state.same(revision, hash)
-        if same is False:
+        same = None if hash is None else self._state.same(revision, hash)
+        if same is False and self._alarms < MOST_ALARMS:
             log.error("document %r: the content of revision %d is not the server's", self.name, revision)
             self._heal()
         elif same:

@@ -83,7 +83,7 @@ def test_what_is_the_same_has_the_same() -> None:
     assert content_hash({"a": 1, "b": [2.0, -0.0]}) == content_hash({"b": [2, 0], "a": 1})
 
 
-@pytest.mark.parametrize("seed", seeds(20, 100, 1000))
+@pytest.mark.parametrize("seed", [531143585, *seeds(20, 100, 1000)])  # the first one: 0 beside 0.0
 def test_no_change_of_one_place_is_missed(seed: int) -> None:
     random = Random(seed)
     value = {"a": random_value(random, 5), "b": [random_value(random, 4) for _ in range(4)]}
@@ -112,7 +112,16 @@ def changes(value: Any) -> list[Any]:
         found += [value + 1, -value, str(value), value / 3]
     else:
         found += [value + "x", value[1:], value.swapcase()]
-    return [one for one in found if not same_value(one, value)]
+    return [one for one in found if not same_value(doubles(one), doubles(value))]
+
+
+def doubles(value: Any) -> Any:
+    """As JSON has them: 0 and 0.0 are one number."""
+    if isinstance(value, list):
+        return [doubles(one) for one in value]
+    if isinstance(value, dict):
+        return {key: doubles(one) for key, one in value.items()}
+    return float(value) if type(value) is int else value
 
 
 def test_what_is_no_json_is_refused() -> None:

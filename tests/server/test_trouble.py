@@ -22,6 +22,7 @@ import httpx
 import pytest
 
 from syncline.server import cli
+from syncline.server.app import StartError
 from syncline.server.backends.sqlite import Database, migrations
 from syncline.server.backends.sqlite.claim import beside
 from syncline.server.backends.sqlite.trouble import failure
@@ -458,6 +459,14 @@ CALLS: list[tuple[str, dict[str, object]]] = [
     ("message:send", {"room": "r", "data": 1}),
     ("document:create", {"document": "e"}),
 ]
+
+
+async def test_a_room_before_its_beginning_is_one_line(closed: Path) -> None:
+    with closing(sqlite3.connect(closed, isolation_level=None)) as connection:
+        connection.execute("UPDATE histories SET offset = -1")
+    with pytest.raises(StartError, match="the history of a room holds a value that nobody wrote"):
+        async with serving(closed.parent, "sqlite"):
+            pass
 
 
 @pytest.mark.parametrize("seed", seeds(24, 100, 400))

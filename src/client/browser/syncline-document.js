@@ -361,8 +361,8 @@ export class DocumentHandle extends Joined {
     this.#finish();
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
-    const same = hash !== undefined && this.#alarms < MOST_ALARMS ? this.#state.same(revision, hash) : null;
-    if (same === false) return this.#reload("the local text was not the server's");
+    const same = hash !== undefined ? this.#state.same(revision, hash) : null;
+    if (same === false && this.#alarms < MOST_ALARMS) return this.#reload("the local text was not the server's");
     if (same) this.#alarms = 0;
     this.#flush();
     return this.#cursorLater();

@@ -398,8 +398,8 @@ export class TypedHandle extends Joined {
     }
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
-    const same = hash !== undefined && this.#alarms < MOST_ALARMS ? this.#same(revision, hash) : null;
-    if (same === false) return this.#reload(`the content of revision ${revision} is not the server's`);
+    const same = hash !== undefined ? this.#same(revision, hash) : null;
+    if (same === false && this.#alarms < MOST_ALARMS) return this.#reload(`the content of revision ${revision} is not the server's`);
     if (same) this.#alarms = 0;
     return this.#flush();
   }

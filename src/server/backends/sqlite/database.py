@@ -206,12 +206,15 @@ class Database:
     async def write(
         self, work: Callable[[sqlite3.Connection], Result], then: Callable[[Result], object] | None = None
     ) -> Result:
-        """The result of ``work``, committed. ``then`` runs before later units' ``done``. Raises Unavailable."""
+        """The result of ``work``, committed. ``then`` runs before later units' ``done``; what it raises is raised as Unavailable, too."""
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def done(value: Any, error: Exception | None) -> None:
             if error is None and then is not None:
-                then(value)
+                try:
+                    then(value)
+                except Exception as fault:  # of a value that nobody wrote; who waits must hear of it
+                    error = failure(self.path, fault)
             if result.done():  # who waited was cancelled
                 return
             if error is None:

@@ -46,7 +46,7 @@ class SqliteEventLog(Part):
                 "SELECT sequence, key, kind, body, created_at FROM events WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 (after, max(limit, 0)),
             )
-            return [LoggedEvent(*as_written(row, "ittbr", "an event")) for row in rows]
+            return [LoggedEvent(*as_written(row, "nttbr", "an event")) for row in rows]
 
         return await self._database.read(work)
 

@@ -63,7 +63,7 @@ def _turns(connection: sqlite3.Connection, key: int, since: int, until: int) -> 
         " ORDER BY base",
         {"key": key, "since": since, "until": until},
     )
-    return [Turn(*as_written(row, "iibr", "a turn")) for row in rows]
+    return [Turn(*as_written(row, "nnbr", "a turn")) for row in rows]
 
 
 class SqliteStore(Part):
@@ -220,7 +220,7 @@ class SqliteStore(Part):
                 " FROM documents LEFT JOIN snapshots ON document = key WHERE key = ?",
                 (row[0],),
             ).fetchone()
-            return DocumentState(_record(row), *as_written(state, "iiii", "a document"))
+            return DocumentState(_record(row), *as_written(state, "nnnn", "a document"))
 
         return await self._read(work)
 
@@ -231,7 +231,7 @@ class SqliteStore(Part):
                 return None
             key = row[0]
             state = connection.execute("SELECT revision, horizon FROM documents WHERE key = ?", (key,)).fetchone()
-            as_written(state, "ii", "a document")
+            as_written(state, "nn", "a document")
             until = state[0] if revision is None else revision
             query = "SELECT revision, body FROM snapshots WHERE document = :key AND revision <= :until"
             if revision is not None:
@@ -240,7 +240,7 @@ class SqliteStore(Part):
                 )
                 query += " ORDER BY revision DESC LIMIT 1"
             stored = connection.execute(query, {"key": key, "until": until}).fetchone()
-            snapshot = None if stored is None else DocumentSnapshot(*as_written(stored, "ib", "a snapshot"))
+            snapshot = None if stored is None else DocumentSnapshot(*as_written(stored, "nb", "a snapshot"))
             turns = _turns(connection, key, snapshot.revision if snapshot is not None else 0, until)
             return StoredDocument(_record(row), snapshot, turns, *state)
 
@@ -324,7 +324,7 @@ class SqliteStore(Part):
         query = f"SELECT revision FROM checkpoints WHERE document = {_KEY} ORDER BY revision"
         return await self._read(
             lambda connection: [
-                as_written(row, "i", "a checkpoint")[0] for row in connection.execute(query, (document,))
+                as_written(row, "n", "a checkpoint")[0] for row in connection.execute(query, (document,))
             ]
         )
 

@@ -147,6 +147,7 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
     "t": str,
     "T": (str, type(None)),
     "i": int,
+    "n": int,
     "r": (float, int),
     "c": str,
     "b": bytes,
@@ -155,11 +156,13 @@ _KINDS: Final[dict[str, type | tuple[type, ...]]] = {
 
 
 def as_written(row: Any, kinds: str, what: str) -> Any:
-    """The row, when its values are of these kinds: t text, c a codec, i integer, r number, b bytes; T and B: or NULL. SQLite stores any
-    value in any column, and pages that were written over may have any. ``what``: of what, for the operator. O(columns). Raises Damaged."""
+    """The row, when its values are of these kinds: t text, c a codec, i integer, n one that is not negative, r number, b bytes; T and B: or
+    NULL. SQLite stores any value in any column, and pages that were written over may have any. ``what``: of what, for the operator.
+    O(columns). Raises Damaged."""
     if not isinstance(row, Sequence) or len(row) != len(kinds):
         raise Damaged(f"{what} is missing")
     for value, kind in zip(row, kinds, strict=True):
-        if not isinstance(value, _KINDS[kind]) or (kind == "c" and value not in _CODECS):
+        wrong = (kind == "c" and value not in _CODECS) or (kind == "n" and isinstance(value, int) and value < 0)
+        if not isinstance(value, _KINDS[kind]) or wrong:
             raise Damaged(f"{what} holds a value that nobody wrote ({type(value).__name__})")
     return row
