@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import uvicorn
 
@@ -46,14 +46,18 @@ class _Parts:
 def _parts(config: Config, clock: Clock, *, serves: bool) -> _Parts:
     rooms, keep = config.rooms, config.events.keep
     events = config.store.backend if config.events.backend == "store" else config.events.backend
-    history = {
+    history: dict[str, Any] = {
         "history_size": rooms.history_size,
         "history_bytes": rooms.history_bytes,
+        "history_seconds": rooms.history_seconds,
         "max_histories": rooms.max_histories + 1,  # one is the node's own, for what is meant for everybody
+        "idempotency_seconds": rooms.idempotency_seconds,
+        "idempotency_keys": rooms.idempotency_keys,
+        "now": clock.time,
     }
     parts = _Parts(
         memory.MemoryStore(clock),
-        memory.MemoryBroker(**history, history_seconds=rooms.history_seconds, now=clock.time),
+        memory.MemoryBroker(**history),
         memory.MemoryPresence(clock),
         memory.MemoryEventLog(clock, keep=keep) if events == "memory" else None,
     )
@@ -70,9 +74,7 @@ def _parts(config: Config, clock: Clock, *, serves: bool) -> _Parts:
         if config.store.backend == "sqlite":
             parts.store = sqlite.SqliteStore(database, clock)
         if config.broker.backend == "sqlite":
-            parts.broker = sqlite.SqliteBroker(
-                database, **history, history_seconds=rooms.history_seconds, now=clock.time
-            )
+            parts.broker = sqlite.SqliteBroker(database, **history)
         if config.presence.backend == "sqlite":
             parts.presence = sqlite.SqlitePresence(database, clock)
         if events == "sqlite":

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from .addresses import network
-from .config import AuthConfig, Config, RoomsConfig
+from .config import AuthConfig, Config
+from .config_rooms import RoomsConfig
 from .keys import MIN_SECRET_BYTES, KeyFileError, load_pair, load_private_key, load_public_key
 from .origins import is_host, is_origin
 

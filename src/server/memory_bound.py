@@ -52,6 +52,7 @@ class Histories(Protocol):
 
     durable: bool  # what it lets go of is read again
     idle_bytes: int  # of rooms that are not subscribed
+    key_bytes: int  # of idempotency keys, which go when their time is over
 
     def busy_bytes(self) -> int:
         """Of rooms that are. O(those)."""
@@ -69,7 +70,7 @@ class MemoryBound:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._histories = node.broker if isinstance(node.broker, Histories) else None
-        self.held = {"histories": 0, "documents": 0, "queues": 0}
+        self.held = {"histories": 0, "keys": 0, "documents": 0, "queues": 0}
         self.released = {"histories": 0, "documents": 0, "recent": 0, "queues": 0}
         self._grown = 0
         self._grown_at = node.clock.monotonic() - SOONEST
@@ -97,7 +98,7 @@ class MemoryBound:
         total = sum(self.held.values())
         if not self.limit or total <= self.limit:
             return
-        # Documents in use are not let go of: what they take does not cost the rest all that it has.
+        # What cannot go does not cost the rest all that it has.
         over = total - used - max(self.limit - used, self.limit // LEAST_SHARE)
         self._tell(total)
         if over <= 0:
@@ -119,14 +120,15 @@ class MemoryBound:
             )
 
     def _measure(self) -> int:
-        """Fills ``held``; returns what documents in use are of it."""
+        """Fills ``held``; returns what of it cannot go: documents in use, and idempotency keys."""
         node, histories = self._node, self._histories
         held = self.held
         held["histories"] = 0 if histories is None else histories.idle_bytes + histories.busy_bytes()
+        held["keys"] = 0 if histories is None else histories.key_bytes
         sizes = {live: _size(live) for live in node.documents.live.values()}
         held["documents"] = sum(sizes.values())
         held["queues"] = sum(_waiting(session) for session in node.hub.sessions.values())
-        return sum(size for live, size in sizes.items() if live.collaborators or live.busy)
+        return held["keys"] + sum(size for live, size in sizes.items() if live.collaborators or live.busy)
 
     def _idle_histories(self, over: int) -> int:
         histories = self._histories

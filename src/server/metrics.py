@@ -202,6 +202,11 @@ class _NodeCollector(Collector):
         yield _counter(
             "syncline_publish_duplicates", "Messages that were published before.", counters.publish_duplicates
         )
+        broker = self._node.broker
+        yield _gauge(
+            "syncline_idempotency_keys", "Keys remembered; bound: rooms.idempotency_keys.", broker.idempotency_keys
+        )
+        yield _counter("syncline_idempotency_dropped", "Keys forgotten before their time.", broker.idempotency_dropped)
         yield _histograms("syncline_publish_seconds", "Time until a message's fate was known.", counters.publishes)
         yield _histograms("syncline_event_seconds", "Time until an event was handed over.", counters.custom_events)
 

@@ -25,6 +25,8 @@ from typing import Any, Final, Protocol, TypeVar
 from ..core.room import Position, Publication
 from .clock import Clock as Clock
 from .clock import Timer as Timer
+from .seams_auth import Auth as Auth
+from .seams_auth import Credentials as Credentials
 from .seams_presence import Presence as Presence
 from .seams_presence import PresenceChange as PresenceChange
 from .seams_presence import PresenceEntry as PresenceEntry
@@ -89,6 +91,14 @@ class Broker(Protocol):
     def shared(self) -> bool:
         """Whether there may be other nodes, to which this one's clients can go."""
 
+    @property
+    def idempotency_keys(self) -> int:
+        """How many it remembers (``once``)."""
+
+    @property
+    def idempotency_dropped(self) -> int:
+        """How many it forgot before their time, because there were more than it was told to remember."""
+
     async def start(self, events: BrokerEvents) -> None: ...
 
     async def close(self) -> None:
@@ -109,8 +119,9 @@ class Broker(Protocol):
         ``publication.offset`` and ``.epoch`` are set by the broker. Durable before ``done`` where the backend is
         durable. Fails with ``Unavailable``.
 
-        ``once``: when the history holds a publication of the same user with the same ``once`` (committed, or on its way), nothing is
-        published, ``done`` gets the position of that one, and ``publication.offset`` stays 0. What the history has dropped is forgotten.
+        ``once``: when the same user published in the same room with the same ``once`` lately (committed, or on its way), nothing is
+        published, ``done`` gets the position of that one, and ``publication.offset`` stays 0. Lately: for as long, and of as many
+        messages over all rooms, as the broker was told, whatever has become of the history. As durable as that.
         """
 
     def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:
@@ -348,32 +359,6 @@ class EventLog(Protocol):
 
     async def trim(self, keep: int) -> int:
         """Drops all but the newest ``keep`` events; returns how many went. The bound of the log."""
-
-
-# ----------------------------------------------------------------------------------------------------------------- Auth
-
-
-@dataclass(slots=True, frozen=True)
-class Credentials:
-    """Who a token speaks for. ``expires_at`` in Unix seconds; None: does not expire."""
-
-    user: str
-    name: str
-    expires_at: float | None = None
-    guest: bool = False
-    claims: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Auth(Protocol):
-    """Turns tokens into credentials. CPU only: does not wait, so the handshake can call it."""
-
-    guests: bool
-
-    def authenticate(self, token: str) -> Credentials:
-        """Raises ``SynclineError`` with ``token_invalid`` or ``token_expired``."""
-
-    def issue(self, user: str, name: str, *, ttl: float | None = None, guest: bool = False) -> str:
-        """A token this server accepts. Raises ``SynclineError(forbidden)`` when it holds no signing key."""
 
 
 # ----------------------------------------------------------------------------------------------------------- Transport

@@ -116,23 +116,51 @@ class BrokerSuite:
         assert [outcomes.results[number].offset for number in range(6)] == [1, 2, 1, 2, 1, 2]
         assert contents(recorder.publications) == [0, 1]
 
-    async def test_keys_are_forgotten_with_the_history(self, open: Open) -> None:
-        broker, recorder = await open(history_size=3)
+    async def test_keys_outlive_the_history(self, open: Open) -> None:
+        broker, recorder = await open(history_size=3, max_histories=2)
         await broker.subscribe("team")
         first = await publish(broker, message(), "k")
-        await publish_many(broker, 2)
+        await publish_many(broker, 5)
         assert await publish(broker, message(), "k") == first
-        await publish_many(broker, 1)
-        assert (await publish(broker, message(), "k")).offset == 5
         await broker.forget("team")
-        anew = await publish(broker, message(), "k")
-        assert anew.offset == 1 and anew.epoch != first.epoch
-        assert await publish(broker, message(), "k") == anew
-        assert recorder.offsets() == [1, 2, 3, 4, 5, 1]
+        assert await publish(broker, message(), "k") == first
+        assert (await publish(broker, message())).epoch != first.epoch
+        # A room that nobody is in, and that is let go of for others.
+        aside = await publish(broker, message("aside"), "k")
+        for number in range(3):
+            await publish(broker, message(f"other{number}"))
+        assert await publish(broker, message("aside"), "k") == aside
+        assert recorder.offsets() == [1, 2, 3, 4, 5, 6, 1]
 
-    async def test_without_a_history_there_are_no_keys(self, open: Open) -> None:
+    async def test_keys_are_remembered_without_a_history(self, open: Open) -> None:
         broker, _ = await open(history_size=0)
-        assert [(await publish(broker, message(), "k")).offset for _ in range(2)] == [1, 2]
+        assert [(await publish(broker, message(), key)).offset for key in ("k", "k", "l")] == [1, 1, 2]
+
+    async def test_keys_are_remembered_for_their_time(self, open: Open) -> None:
+        clock = ManualClock()
+        broker, _ = await open(idempotency_seconds=10.0, now=clock.time)
+        first = await publish(broker, message(), "k")
+        clock.advance(9.75)
+        assert await publish(broker, message(), "k") == first
+        clock.advance(0.25)
+        second = await publish(broker, message(), "k")
+        assert second.offset == 2
+        clock.advance(9.75)
+        assert await publish(broker, message(), "k") == second
+        assert broker.idempotency_dropped == 0
+        # Those that nobody asks for again go, too.
+        for number in range(50):
+            clock.advance(1.0)
+            await publish(broker, message(), f"{number}")
+        assert broker.idempotency_keys <= 11 and broker.idempotency_dropped == 0
+
+    async def test_so_many_keys_are_remembered(self, open: Open) -> None:
+        broker, _ = await open(idempotency_keys=6)
+        positions = [await publish(broker, message(f"room{number % 3}"), f"{number}") for number in range(20)]
+        assert (broker.idempotency_keys, broker.idempotency_dropped) == (6, 14)
+        again = [await publish(broker, message(f"room{number % 3}"), f"{number}") for number in range(14, 20)]
+        assert again == positions[14:]
+        assert await publish(broker, message("room1"), "13") != positions[13]
 
     # Positions -----------------------------------------------------------------------------------------------
 

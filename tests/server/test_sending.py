@@ -36,6 +36,17 @@ async def test_a_message_with_a_key_is_published_once(app: App) -> None:
         assert app.node.counters.publish_duplicates == 2
 
 
+async def test_keys_are_known_however_many_messages_have_come_since(serve: Serve) -> None:
+    async with serve(rooms={"history_size": 5}) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        first = await ada.call("message:send", room="r", data=1, idempotency_key="k")
+        for number in range(8):
+            await ada.call("message:send", room="r", data=number)
+        assert await ada.call("message:send", room="r", data=1, idempotency_key="k") == {**first, "duplicate": True}
+        text = (await app.node.scrape()).decode().splitlines()
+        assert "syncline_idempotency_keys 1.0" in text and "syncline_idempotency_dropped_total 0.0" in text
+
+
 async def test_a_duplicate_is_logged_with_its_position(serve: Serve, backend: str) -> None:
     async with serve(events={"backend": backend}) as app, dial(app.url, name="Ada") as ada:
         await ada.call("room:join", room="r")

@@ -11,29 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from ....core.idempotency import IdempotencyKeys, idempotency_digest
 from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 
 SWEPT: Final = 2000  # rooms in one sweep: a fraction of a millisecond
-
-
-class _Keys:
-    """What was published under which key in one room; as far back as its history goes. O(1) amortised."""
-
-    __slots__ = ("_offsets", "epoch")
-
-    def __init__(self, epoch: str) -> None:
-        self.epoch = epoch
-        self._offsets: OrderedDict[tuple[str, str], int] = OrderedDict()  # (user, key), by offset
-
-    def find(self, user: str, key: str, floor: int) -> int | None:
-        """Its offset, when that is above ``floor``."""
-        while self._offsets and next(iter(self._offsets.values())) <= floor:
-            self._offsets.popitem(last=False)
-        return self._offsets.get((user, key))
-
-    def add(self, user: str, key: str, offset: int) -> None:
-        self._offsets[user, key] = offset
 
 
 class MemoryBroker:
@@ -43,6 +25,9 @@ class MemoryBroker:
 
     At most ``max_histories`` rooms: the longest unused one without a subscription goes first, its history with it, so
     that it comes back in a new epoch. Subscribed rooms stay: connections and ``limits.rooms`` bound them.
+
+    ``idempotency_keys`` of the newest messages that have one are remembered, each for ``idempotency_seconds``, whatever becomes of their
+    rooms.
     """
 
     shared = False
@@ -54,6 +39,8 @@ class MemoryBroker:
         history_bytes: int = 1_048_576,
         history_seconds: float = 0.0,
         max_histories: int = 100_000,
+        idempotency_seconds: float = 300.0,
+        idempotency_keys: int = 1_000_000,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._bounds = (history_size, history_bytes, history_seconds)
@@ -62,16 +49,28 @@ class MemoryBroker:
         self._subscribed: dict[str, HistoryRing] = {}
         self._idle: OrderedDict[str, HistoryRing] = OrderedDict()
         self._unswept: list[str] = []
-        self._keys: dict[str, _Keys] = {}  # of rooms that are held and were published to with a key
+        self._keys = IdempotencyKeys(idempotency_keys, idempotency_seconds)
         self._events: BrokerEvents | None = None
 
     def __len__(self) -> int:
         """Rooms whose history is held."""
         return len(self._subscribed) + len(self._idle)
 
+    @property
+    def idempotency_keys(self) -> int:
+        return len(self._keys)
+
+    @property
+    def idempotency_dropped(self) -> int:
+        return self._keys.dropped
+
     # What it holds (memory_bound.Histories) ------------------------------------------------------------------
 
     durable = False
+
+    @property
+    def key_bytes(self) -> int:
+        return self._keys.held_bytes
 
     @property
     def idle_bytes(self) -> int:
@@ -83,8 +82,7 @@ class MemoryBroker:
     def release(self, size: int) -> int:
         held, released = self.idle_bytes, 0
         while held > size and self._idle:
-            room, ring = self._idle.popitem(last=False)
-            self._keys.pop(room, None)
+            _, ring = self._idle.popitem(last=False)
             held -= ring.held_bytes
             released += 1
         return released
@@ -123,8 +121,7 @@ class MemoryBroker:
     def _evict(self) -> None:
         # The newest idle one stays whatever the bound is: somebody is about to use it.
         while len(self) > self._max_histories and len(self._idle) > 1:
-            room, _ = self._idle.popitem(last=False)
-            self._keys.pop(room, None)
+            self._idle.popitem(last=False)
 
     async def subscribe(self, room: str) -> Position:
         self._require_open()
@@ -146,14 +143,13 @@ class MemoryBroker:
         room = publication.room
         ring = self._ring(room)
         if once:
-            keys = self._keys.get(room)
-            if keys is None or keys.epoch != ring.epoch:
-                keys = self._keys[room] = _Keys(ring.epoch)
-            offset = keys.find(publication.user, once, ring.offset - len(ring))
-            if offset is not None:
-                done(Position(offset, ring.epoch), None)
+            now = self._now()
+            key = idempotency_digest(room, publication.user, once)
+            known = self._keys.find(key, now)
+            if known is not None:
+                done(known, None)
                 return
-            keys.add(publication.user, once, ring.offset + 1)
+            self._keys.add(key, Position(ring.offset + 1, ring.epoch), now)
         publication.offset, publication.epoch = ring.offset + 1, ring.epoch
         ring.append(publication)
         if room in self._subscribed:
@@ -187,6 +183,5 @@ class MemoryBroker:
     async def forget(self, room: str) -> None:
         self._require_open()
         self._idle.pop(room, None)
-        self._keys.pop(room, None)
         if room in self._subscribed:
             self._subscribed[room] = self._new_ring()

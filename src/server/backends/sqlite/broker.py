@@ -10,21 +10,21 @@ until it is swept), so that ``history`` needs the disk once per channel.
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from ....core.room import HistoryRing, Position, Publication
 from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
 from .database import Database
+from .idempotency import StoredKeys
 from .part import Part
+from .publications import Head, Publications, Written
 from .trouble import as_written
 
-_Written = tuple[Position, bool]  # where it is; whether it was there already
 SWEPT: Final = 500  # rooms in one sweep
 
 
@@ -41,26 +41,15 @@ class _Channel:
         self.counted = 0  # bytes of it in ``idle_bytes``
 
 
-class _Head:
-    """A row of ``histories`` while it is being written."""
-
-    __slots__ = ("bytes", "epoch", "floor", "key", "newest", "offset")
-
-    def __init__(self, key: int, epoch: str, offset: int, floor: int, size: int) -> None:
-        self.key = key
-        self.epoch = epoch
-        self.offset = offset
-        self.floor = floor
-        self.bytes = size
-        self.newest = 0.0  # time of the newest publication of the batch
-
-
 class SqliteBroker(Part):
     """``history_size`` publications or ``history_bytes`` per room, whichever is less, on disk and in memory; 0: none.
     None that is given is older than ``history_seconds`` (0: any age).
 
     ``max_histories`` bounds the rooms in memory: the longest unused one without a subscription goes first; its history
     stays on disk.
+
+    ``idempotency_keys`` of the newest messages that have one are stored with them, each for ``idempotency_seconds``, whatever becomes of
+    the histories.
     """
 
     def __init__(
@@ -71,6 +60,8 @@ class SqliteBroker(Part):
         history_bytes: int = 1_048_576,
         history_seconds: float = 0.0,
         max_histories: int = 100_000,
+        idempotency_seconds: float = 300.0,
+        idempotency_keys: int = 1_000_000,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(database)
@@ -80,6 +71,8 @@ class SqliteBroker(Part):
         self._now = now
         self._swept = 0  # key of the last room that was looked at
         self._max_histories = max_histories
+        self._keys = StoredKeys(idempotency_keys, idempotency_seconds)
+        self._publications = Publications(self._history_size, history_bytes, history_seconds, self._keys, now)
         self._busy: dict[str, _Channel] = {}  # subscribed or pinned
         self._idle: OrderedDict[str, _Channel] = OrderedDict()  # by last use
         self._events: BrokerEvents | None = None
@@ -89,6 +82,14 @@ class SqliteBroker(Part):
         """Rooms in memory."""
         return len(self._busy) + len(self._idle)
 
+    @property
+    def idempotency_keys(self) -> int:
+        return len(self._keys.keys)
+
+    @property
+    def idempotency_dropped(self) -> int:
+        return self._keys.dropped
+
     async def start(self, events: BrokerEvents) -> None:
         """Raises Unavailable, also when another process serves this file."""
         await self._acquire()
@@ -97,6 +98,7 @@ class SqliteBroker(Part):
         except Unavailable:
             await super().close()
             raise
+        await self._database.write(self._keys.of)  # all are read now rather than for the first message
         self._events = events
 
     async def close(self) -> None:
@@ -109,6 +111,10 @@ class SqliteBroker(Part):
     # What it holds (memory_bound.Histories) ------------------------------------------------------------------
 
     durable = True
+
+    @property
+    def key_bytes(self) -> int:
+        return self._keys.keys.held_bytes
 
     def busy_bytes(self) -> int:
         return sum(channel.ring.held_bytes for channel in self._busy.values())
@@ -146,7 +152,9 @@ class SqliteBroker(Part):
         if not self._open:
             done(None, NotWritten(f"{self._database.path}: closed"))
             return
-        self._database.submit(self._write, (publication, once), partial(self._published, publication, done))
+        self._database.submit(
+            self._publications.write, (publication, once), partial(self._published, publication, done)
+        )
 
     def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:
         channel = self._busy.get(room)
@@ -154,7 +162,7 @@ class SqliteBroker(Part):
             self._events.on_ephemeral(room, event, payload)
 
     def _published(
-        self, publication: Publication, done: Done[Position], written: _Written | None, error: Exception | None
+        self, publication: Publication, done: Done[Position], written: Written | None, error: Exception | None
     ) -> None:
         if written is None:
             done(None, error)
@@ -175,69 +183,6 @@ class SqliteBroker(Part):
         finally:
             done(position, None)
 
-    def _write(self, connection: sqlite3.Connection, items: Sequence[tuple[Publication, str]]) -> list[_Written]:
-        heads: dict[str, _Head] = {}
-        fresh: dict[tuple[int, str, str], int] = {}  # keys of this batch
-        written: list[_Written] = []
-        rows: list[tuple[object, ...]] = []
-        for publication, once in items:
-            head = heads.get(publication.room)
-            if head is None:
-                head = heads[publication.room] = self._head(connection, publication.room)
-            if once:
-                key = (head.key, publication.user, once)
-                offset = fresh.get(key) or self._published_once(connection, head, key)
-                if offset is not None:
-                    written.append((Position(offset, head.epoch), True))
-                    continue
-                fresh[key] = head.offset + 1
-            head.offset += 1
-            written.append((Position(head.offset, head.epoch), False))
-            size = publication.size
-            head.bytes += size
-            head.newest = max(head.newest, publication.time)
-            about = (publication.user, publication.name, publication.time, publication.codec)
-            rows.append((head.key, head.offset, *about, publication.data, size, once or None))
-        connection.executemany("INSERT INTO publications VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        for head in heads.values():
-            self._trim(connection, head)
-            connection.execute(
-                "UPDATE histories SET offset = ?, floor = ?, bytes = ? WHERE key = ?",
-                (head.offset, head.floor, head.bytes, head.key),
-            )
-        return written
-
-    def _published_once(self, connection: sqlite3.Connection, head: _Head, key: tuple[int, str, str]) -> int | None:
-        row = connection.execute(
-            "SELECT offset FROM publications WHERE history = ? AND user = ? AND once = ?", key
-        ).fetchone()
-        return None if row is None else int(row[0])
-
-    def _head(self, connection: sqlite3.Connection, room: str) -> _Head:
-        query = "SELECT key, epoch, offset, floor, bytes FROM histories WHERE room = ?"
-        row = connection.execute(query, (room,)).fetchone()
-        if row is None:
-            connection.execute("INSERT INTO histories (room, epoch) VALUES (?, ?)", (room, _new_epoch()))
-            row = connection.execute(query, (room,)).fetchone()
-        return _Head(*as_written(row, "itiii", "the history of a room"))
-
-    def _trim(self, connection: sqlite3.Connection, head: _Head) -> None:
-        """Drops the oldest publications that are over the bounds, as HistoryRing does. O(dropped)."""
-        floor = max(head.floor, head.offset - self._history_size)
-        horizon = head.newest - self._history_seconds if self._history_seconds else float("-inf")
-        if floor == head.floor and head.bytes <= self._history_bytes and not self._history_seconds:
-            return
-        rows = connection.execute(
-            "SELECT offset, size, time FROM publications WHERE history = ? ORDER BY offset", (head.key,)
-        )
-        for offset, size, at in rows:
-            if offset > floor and head.bytes <= self._history_bytes and at >= horizon:
-                break
-            head.floor = offset
-            head.bytes -= size
-        rows.close()
-        connection.execute("DELETE FROM publications WHERE history = ? AND offset <= ?", (head.key, head.floor))
-
     # Channels ------------------------------------------------------------------------------------------------
 
     async def _pin(self, room: str) -> _Channel:
@@ -249,7 +194,7 @@ class SqliteBroker(Part):
                 break
             # In line with the publications: what was published before has been delivered when ``_enter`` runs, what
             # comes later has not. So the position it takes from the disk is exactly the last one delivered.
-            await self._database.write(partial(self._head, room=room), partial(self._enter, room))
+            await self._database.write(partial(self._publications.head, room=room), partial(self._enter, room))
         self._busy[room] = channel
         self._recount(room, channel)
         channel.pins += 1
@@ -261,7 +206,7 @@ class SqliteBroker(Part):
             raise
         return channel
 
-    def _enter(self, room: str, head: _Head) -> None:
+    def _enter(self, room: str, head: Head) -> None:
         # Not pinned: who asked may have been cancelled.
         if room not in self._busy and room not in self._idle:
             ring = self._ring(head.epoch, head.offset)
@@ -283,7 +228,7 @@ class SqliteBroker(Part):
                 (room, epoch, newest),
             )
             stored = partial(Publication, stored=True)
-            return [stored(*as_written(row, "tttrcbit", "a message")) for row in rows]
+            return [stored(*as_written(row, "tttrcbnt", "a message")) for row in rows]
 
         stored = await self._database.read(work)
         if channel.complete or channel.ring.epoch != epoch:
@@ -360,9 +305,9 @@ class SqliteBroker(Part):
 
         def trim(connection: sqlite3.Connection) -> None:
             for room in rooms:
-                head = self._head(connection, room)
+                head = self._publications.head(connection, room)
                 head.newest = horizon + self._history_seconds
-                self._trim(connection, head)
+                self._publications.trim(connection, head)
                 update = "UPDATE histories SET floor = ?, bytes = ? WHERE key = ?"
                 connection.execute(update, (head.floor, head.bytes, head.key))
 
@@ -378,11 +323,6 @@ class SqliteBroker(Part):
     async def forget(self, room: str) -> None:
         self._require_open()
 
-        def work(connection: sqlite3.Connection) -> str:
-            head = self._head(connection, room)
-            connection.execute("DELETE FROM histories WHERE key = ?", (head.key,))  # the publications go with it
-            return self._head(connection, room).epoch
-
         def forgotten(epoch: str) -> None:
             channel = self._busy.get(room) or self._idle.get(room)
             if channel is not None:
@@ -390,9 +330,4 @@ class SqliteBroker(Part):
                 channel.complete = True
                 self._recount(room, channel)
 
-        await self._database.write(work, forgotten)
-
-
-def _new_epoch() -> str:
-    # 64 random bits: two epochs of a room must never be taken for one another.
-    return secrets.token_hex(8)
+        await self._database.write(partial(self._publications.forget, room=room), forgotten)

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from typing import Final
 
+from ....core.idempotency import idempotency_digest
 from .trouble import NotOurs, as_written
 
 log = logging.getLogger("syncline.sqlite")
@@ -137,6 +138,21 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
     (
         "CREATE TABLE place (one INTEGER PRIMARY KEY CHECK (one = 1), id BLOB NOT NULL, commits INTEGER NOT NULL, marks TEXT NOT NULL)",
     ),
+    # Keys outlive the messages' histories: see idempotency.py.
+    (
+        """CREATE TABLE idempotency_keys (
+            id INTEGER PRIMARY KEY,
+            digest BLOB NOT NULL,
+            offset INTEGER NOT NULL,
+            epoch TEXT NOT NULL,
+            time REAL NOT NULL
+        )""",
+        """INSERT INTO idempotency_keys (digest, offset, epoch, time)
+            SELECT idempotency_digest(room, user, once), publications.offset, epoch, time
+            FROM publications JOIN histories ON key = history WHERE once IS NOT NULL ORDER BY time""",
+        "DROP INDEX publication_once",
+        "ALTER TABLE publications DROP COLUMN once",
+    ),
 )
 
 
@@ -152,6 +168,7 @@ def migrate(connection: sqlite3.Connection) -> None:
 
     Each step looks at the version inside its own transaction, so two processes may start at once.
     """
+    connection.create_function("idempotency_digest", 3, idempotency_digest, deterministic=True)
     (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
     while True:
         started = time.perf_counter()
