@@ -39,7 +39,7 @@ CONNECTIONS: Final = (("ws", "json"), ("ws", "msgpack"), ("http", "none"))
 #: Room classes whose deliveries are proven: those whose members get everything.
 PROVEN: Final = ("history",)
 #: Status codes of requests beyond the bounds of one (transports/front.py).
-HTTP_REFUSALS: Final = (400, 408, 414, 429, 431)
+HTTP_REFUSALS: Final = (400, 408, 414, 429, 431, 503)
 
 
 class Histogram:

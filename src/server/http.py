@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,7 +30,7 @@ from . import browser_client, metrics
 from .addresses import Addresses, parse
 from .config import Config
 from .origins import Origins
-from .refusals import Reason, Refusals
+from .refusals import REFUSED, Reason, Refusals
 
 log = logging.getLogger("syncline.http")
 
@@ -287,6 +287,12 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
         _tell(node, request.scope, Reason.INTERNAL)
         return _error(request, 500, "a fault of the server; it is in its log", _HEADERS)
 
+    async def gone(request: Request, error: Exception) -> Response:
+        # Nobody gets the answer. What the protocol refused (front.py) it has told already.
+        if not request.scope.get(REFUSED):
+            _tell(node, request.scope, Reason.GONE)
+        return Response(status_code=499)
+
     async def file(request: Request) -> Response:
         return files[request.scope["path"]].answer(request)
 
@@ -325,7 +331,7 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
             Middleware(_Told, node=node),
             Middleware(_OwnHost, node=node),
         ],
-        exception_handlers={HTTPException: _refused, Exception: failed},
+        exception_handlers={HTTPException: _refused, ClientDisconnect: gone, Exception: failed},
     )
     # A redirect would send the client to whatever its Host header said.
     app.router.redirect_slashes = False

@@ -19,6 +19,10 @@ class Notifier:
         if self._address and limit.isdecimal() and int(limit) and process in ("", str(os.getpid())):
             self.watchdog_seconds = int(limit) / 1_000_000
 
+    def starting(self, seconds: float) -> None:
+        """It takes so long still, or longer: systemd's TimeoutStartSec is for what says nothing."""
+        self._send(f"EXTEND_TIMEOUT_USEC={seconds * 1_000_000:.0f}")
+
     def ready(self, status: str) -> None:
         self._send("READY=1", f"STATUS={status}")
 

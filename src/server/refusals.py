@@ -19,6 +19,8 @@ from ..core.errors import Disconnect, ErrorCode, SynclineError
 
 log = logging.getLogger("syncline.refused")
 
+#: In the scope of a request that was refused, and told of, while the application read it.
+REFUSED: Final = "syncline.refused"
 #: Characters of what is told of a refusal, such as a path: what comes from a client does not decide how long a line is.
 LONGEST: Final = 200
 
@@ -47,6 +49,8 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     PIPELINED = "pipelined"
     LATE = "late"
+    GONE = "gone"
+    STOPPING = "stopping"
     UNTAKEN = "untaken"
     HOST = "host"
     API_KEY = "api_key"
@@ -76,6 +80,8 @@ _TEXTS: Final = {
     Reason.TOO_LARGE: "request refused: too large",
     Reason.PIPELINED: "request refused: too many wait for an answer",
     Reason.LATE: "request refused: it did not come in time",
+    Reason.GONE: "request dropped: the client went before it was whole",
+    Reason.STOPPING: "request refused: it was not whole when this node stopped",
     Reason.UNTAKEN: "connection closed: the answer was not taken",
     Reason.HOST: "request refused: for another host",
     Reason.API_KEY: "request refused: the API key is missing or wrong",
@@ -87,7 +93,16 @@ _TEXTS: Final = {
 }
 #: What happens to who means no harm: said at ``info``.
 _ORDINARY: Final = frozenset(
-    {Reason.SILENT, Reason.DRAINING, Reason.NOT_FOUND, Reason.METHOD, Reason.UPGRADE_REQUIRED, Reason.LATE}
+    {
+        Reason.SILENT,
+        Reason.DRAINING,
+        Reason.NOT_FOUND,
+        Reason.METHOD,
+        Reason.UPGRADE_REQUIRED,
+        Reason.LATE,
+        Reason.GONE,
+        Reason.STOPPING,
+    }
 )
 #: Requests that are answered with one of these are what a limit, a wrong secret or a wrong client looks like, and are told; the others
 #: are part of what an application does, and told at ``debug``.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ from .sockets import Listeners
 
 log = logging.getLogger("syncline.app")
 
+#: Between two words to systemd that it is starting, in seconds.
+_START_SECONDS: Final = 10.0
 #: Seconds for a look at whether it could start again, and characters of what is said when it could not.
 _LOOK_SECONDS: Final = 30.0
 _LOOK_TEXT: Final = 2000
@@ -42,6 +45,7 @@ class Service:
         self._notifier = Notifier(os.environ)
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._serving = False
         self._again: Listeners | None = None  # it is to start again, with these
         self._looking: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
@@ -50,52 +54,52 @@ class Service:
     async def run(self) -> Listeners | None:
         """None: it has ended. Otherwise it is to go on in a new process, with these. Raises ConfigError, StartError, ListenError."""
         listeners = sockets.inherited(os.environ)
+        self._watch()
         self._app = running = await app.create(self._config, listeners)
         await running.start()
-        for number in signals.ENDING:
-            self._loop.add_signal_handler(number, self._ended, number)
-        calls = dict(zip(signals.KEPT, (self._hang_up, self._say, self._start_again), strict=True))
-        for number, call in calls.items():
-            self._loop.add_signal_handler(number, call)
+        signals.take()
+        signals.give(lambda number: self._loop.call_soon_threadsafe(self._signalled, number))
         for url in running.urls:
             self._announce(f"listening on {url}")
             log.info("listening on %s", url)
         if listeners is not None and not listeners.own:
             log.info("who started this gave it these sockets: server.host and server.port have no say")
+        self._serving = True
         self._notifier.ready(self._status)
-        self._watch()
-        for number in signals.noted():  # while it started
-            calls[number]()
         await self._stop.wait()
         log.info("starting again" if self._again else "stopping")
         if self._again:
             self._notifier.reloading()
         else:
             self._notifier.stopping()
-        await running.stop(self._again)
-        # The end of the loop would give them back their usual meaning.
-        if self._again:
-            for number in signals.KEPT + signals.ENDING:
-                self._loop.remove_signal_handler(number)
-            signals.take()
-            return self._again
-        for number in signals.KEPT:
-            self._loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
-        return None
+        try:
+            await running.stop(self._again)
+        finally:
+            signals.give(None)
+        return self._again
 
     @property
     def _status(self) -> str:
         return "listening on " + ", ".join(self._app.urls)
 
     def _watch(self) -> None:
-        """While the loop turns."""
-        seconds = self._notifier.watchdog_seconds
-        if seconds is not None:
+        """While the loop turns: also while a large database is migrated or recovered."""
+        limit = self._notifier.watchdog_seconds
+        if not self._serving:
+            self._notifier.starting(2 * _START_SECONDS)
+        elif limit is None:
+            return
+        if limit is not None:
             self._notifier.alive()
-            self._loop.call_later(seconds / 3, self._watch)
+        self._loop.call_later(min(_START_SECONDS, math.inf if limit is None else limit / 3), self._watch)
 
     # Signals -------------------------------------------------------------------------------------------------
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if number in signals.ENDING:
+            self._ended(number)
+        else:
+            {signal.SIGHUP: self._hang_up, signal.SIGUSR1: self._say, signal.SIGUSR2: self._start_again}[number]()
 
     def _ended(self, number: signal.Signals) -> None:
         if self._again:  # it was to start again, and is to end after all
@@ -105,9 +109,8 @@ class Service:
         if self._stop.is_set():
             # Nothing acknowledged is lost: it is on the disk, as after a crash.
             log.warning("a second signal: ending at once")
-            self._loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
             logging.shutdown()
+            signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self._stop.set()
 

@@ -96,6 +96,8 @@ CASES: list[tuple[Reason, dict[str, dict[str, Any]], list[bytes], dict[str, obje
 ]
 #: Those with a test of their own below.
 OTHERS = {
+    Reason.GONE,
+    Reason.STOPPING,
     Reason.DESCRIPTORS,
     Reason.NO_PLACE,
     Reason.ADDRESS_UNIDENTIFIED,

@@ -242,7 +242,8 @@ async def test_no_signal_ends_it_while_it_starts_again(tmp_path: Path) -> None:
             for number in (signal.SIGHUP, signal.SIGUSR1):
                 server.signal(number)
             await asyncio.sleep(0.002)
-        assert server.running and status_of(server, "/health") == 200
+        assert server.running, server.ended()
+        assert status_of(server, "/health") == 200
 
 
 async def test_what_is_asked_for_while_it_starts_is_done(tmp_path: Path) -> None:
@@ -468,7 +469,7 @@ def test_systemd_is_told_how_it_is(tmp_path: Path, abstract: bool) -> None:
 
         def told(what: str) -> str:
             while what not in (text := systemd.recv(4096).decode()):
-                assert text == "WATCHDOG=1"
+                assert text in ("WATCHDOG=1", "EXTEND_TIMEOUT_USEC=20000000")
             return text
 
         with ServerProcess(tmp_path, environ=environ) as server:
@@ -485,6 +486,27 @@ def test_systemd_is_told_how_it_is(tmp_path: Path, abstract: bool) -> None:
             server.signal(signal.SIGTERM)
             told("STOPPING=1")
             assert server.ended() == 0
+
+
+def test_a_start_that_takes_long_is_no_hang(tmp_path: Path) -> None:
+    """Another program has the database; or it is migrated, or a large log is read."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "300000"}
+        server = ServerProcess(tmp_path, environ=environ)
+        with server:
+            pass
+        while systemd.recv(4096) != b"STOPPING=1\nSTATUS=handing the clients over":
+            pass
+        with closing(sqlite3.connect(tmp_path / "syncline.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            starting = threading.Thread(target=server.start)
+            starting.start()
+            told = [systemd.recv(4096) for _ in range(6)]
+            assert set(told) == {b"WATCHDOG=1", b"EXTEND_TIMEOUT_USEC=20000000"}
+        starting.join()
+        server.stop()
 
 
 def test_without_a_systemd_that_listens_it_serves_all_the_same(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..addresses import subscriber
-from ..refusals import Reason
+from ..refusals import REFUSED, Reason
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -33,7 +33,7 @@ ANSWER_SECONDS: Final = 60.0
 #: After a refusal, what still comes is read and dropped for so long: a socket closed on it would take our answer back (RFC 9112, 9.6).
 LINGER_SECONDS: Final = 1.0
 
-#: What is given to the parser at once: how exactly a head is measured.
+#: What is given to the parser at once; a head's end is the end of such a piece, so that it is measured exactly.
 _STEP: Final = 1024
 #: Why a request is refused, by the answer.
 _REASONS: Final = {
@@ -42,6 +42,7 @@ _REASONS: Final = {
     HTTPStatus.REQUEST_URI_TOO_LONG: Reason.TOO_LARGE,
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Reason.TOO_LARGE,
     HTTPStatus.TOO_MANY_REQUESTS: Reason.PIPELINED,
+    HTTPStatus.SERVICE_UNAVAILABLE: Reason.STOPPING,
 }
 _TOO_LARGE: Final = f"a request's head has at most {HEAD_BYTES} bytes"
 
@@ -64,6 +65,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._node = node
         self._peer = peer
         self._measured = 0  # bytes since something whole was read: a head, a piece of a body, a request
+        self._piece = 0  # bytes that the parser is given now, where a request may begin; 0: within one
+        self._heading = True  # a head is read, or comes next
+        self._tail = b""  # what is known of it last, as far as its end may have begun
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False  # a request has begun and is not whole
         self._body = self._body_seen = 0  # bytes of it, and how many there were when it was last looked at
@@ -87,14 +91,17 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        for start in range(0, len(data), _STEP):
+        start = 0
+        while start < len(data):
             if self._refused or self.transport.is_closing() or self.parser is None:
                 return
             self._unset_keepalive_if_required()
             if self._timer is None:  # not idle any more; empty lines are no request yet
                 self._wait(HEAD_SECONDS)
-            part = data[start : start + _STEP]
+            part = self._part(data, start)
+            start += len(part)
             self._measured += len(part)
+            self._piece = 0 if self._reading else len(part)
             try:
                 self.parser.feed_data(part)
             except httptools.HttpParserUpgrade:
@@ -113,8 +120,22 @@ class BoundedHttp(HttpToolsProtocol):
                 else:
                     self.refuse(HTTPStatus.BAD_REQUEST, "not HTTP/1.1")
                 return
+            if self._heading and not self._tail:  # it may have begun in this piece, where a body ended
+                self._tail = part[-3:]
             if self._measured > HEAD_BYTES:
                 self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+
+    def _part(self, data: bytes, start: int) -> bytes:
+        """What the parser gets next: to the end of a head, at most."""
+        part = data[start : start + _STEP]
+        if not self._heading:
+            return part
+        known = self._tail + part
+        end = known.find(b"\r\n\r\n")
+        if end >= 0:
+            part = part[: end + 4 - len(self._tail)]
+        self._tail = b"" if end >= 0 else known[-3:]
+        return part
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
@@ -125,7 +146,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._measured = _STEP  # the step in which it begins
+        self._measured = self._piece  # nothing of it, if it began where a body ended
         self._reading = True
         self._body = self._body_seen = 0
 
@@ -142,10 +163,11 @@ class BoundedHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:
             raise _Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests wait for an answer")
-        if self._measured > HEAD_BYTES + _STEP:  # the step in which it ends
+        if self._measured > HEAD_BYTES:
             raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
         super().on_headers_complete()
         self._measured = 0
+        self._heading = False
         self._node.arrivals.heard(self)
         self._wait(HEAD_SECONDS)
 
@@ -158,6 +180,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
         self._measured = 0
         self._reading = False
+        self._heading = True
         self._wait(ANSWER_SECONDS)
 
     def on_response_complete(self) -> None:
@@ -206,6 +229,13 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             self._give_up()
 
+    def shutdown(self) -> None:
+        """From uvicorn, when it stops: a request that is whole gets its answer, others are not waited for."""
+        if self._reading and not self._refused and not self.transport.is_closing():
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping; send it again")
+        else:
+            super().shutdown()
+
     # The end -------------------------------------------------------------------------------------------------
 
     def _refusal(self, reason: Reason, **more: object) -> None:
@@ -235,6 +265,8 @@ class BoundedHttp(HttpToolsProtocol):
             )
             if running is not None:
                 running.disconnected = True  # whatever it would answer
+                cast("dict[str, Any]", running.scope)[REFUSED] = True
+                running.message_event.set()  # it may be waiting for the rest
             self.transport.write_eof()
         else:
             self.transport.close()

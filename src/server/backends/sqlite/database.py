@@ -210,16 +210,14 @@ class Database:
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def done(value: Any, error: Exception | None) -> None:
-            if error is None and then is not None:
-                try:
+            try:
+                if error is None and then is not None:
                     then(value)
-                except Exception as fault:  # of a value that nobody wrote; who waits must hear of it
-                    error = failure(self.path, fault)
-            if result.done():  # who waited was cancelled
-                return
-            if error is None:
+            except Exception as fault:  # who waits must hear of it
+                error = failure(self.path, fault)
+            if error is None and not result.done():  # who waited may have been cancelled
                 result.set_result(value)
-            else:
+            elif error is not None and not result.done():
                 result.set_exception(error)
 
         self.submit(_each, work, done)
