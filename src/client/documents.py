@@ -50,8 +50,14 @@ PASSING = frozenset(
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the texts.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
-#: So often in a row the text is found not to be the server's; then nothing is done about it until one agrees again.
+#: So often in a row what is here is found not to be the server's; then it is taken anew after waits that grow.
 MOST_ALARMS = 3
+
+
+def worth_healing(before: int) -> bool:
+    """Whether to act on a hash that differs, after ``before`` alarms in a row: on the first, second, fourth, eighth, ... So a content that
+    is another one is always healed in the end, and hashes that are wrong themselves cost ever less."""
+    return not before & (before + 1)
 
 
 class Rebased(NamedTuple):
@@ -541,11 +547,13 @@ class Document(Steps):
                 del self._late_cursors[client]
                 state.place_cursor(client, anchor, head)
         same = None if hash is None else state.same(revision, hash)
-        if same is False and self._alarms < MOST_ALARMS:
+        if same:
+            self._alarms = 0
+        elif same is False and worth_healing(self._alarms):
             log.error("document %r: the text of revision %d is not the server's", self.name, revision)
             self._heal()
-        elif same:
-            self._alarms = 0
+        elif same is False:
+            self._alarms += 1
 
     def _diverged(self, error: Diverged) -> None:
         log.error("document %r is loaded anew: %s", self.name, error)

@@ -14,7 +14,7 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .callbacks import Callbacks
 from .document_state import Request
-from .documents import LOST_HISTORY, MOST_ALARMS, PASSING, REFUSALS
+from .documents import LOST_HISTORY, MOST_ALARMS, PASSING, REFUSALS, worth_healing
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
 from .steps import UNDECIDED, Steps
 from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState, Whole
@@ -296,11 +296,13 @@ class TypedDocument(Steps):
             kind = entry.get("kind", "edit")
             self._changed(self._state.receive(number, entry["client"], entry["seq"], entry["operation"], kind))
         same = None if hash is None else self._state.same(revision, hash)
-        if same is False and self._alarms < MOST_ALARMS:
+        if same:
+            self._alarms = 0
+        elif same is False and worth_healing(self._alarms):
             log.error("document %r: the content of revision %d is not the server's", self.name, revision)
             self._heal()
-        elif same:
-            self._alarms = 0
+        elif same is False:
+            self._alarms += 1
 
     def _refused(self, seq: int, code: str, message: str) -> None:
         state = self._state

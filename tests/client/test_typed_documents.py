@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from syncline.client import BufferFull, Closed, RequestError, TypedDocument, connect
 from syncline.client.document_state import Request
-from syncline.client.documents import MOST_ALARMS
 from syncline.client.typed_state import TypedState, Whole
 from syncline.core.errors import SynclineError, TooFarBehind
 from syncline.core.json_values import same_value
@@ -371,7 +370,7 @@ async def test_a_damaged_content_is_healed(tmp_path: Path, name: TypeName, edits
 
 
 @every_type
-async def test_a_hash_that_is_wrong_itself_is_not_believed_for_ever(tmp_path: Path, name: TypeName) -> None:
+async def test_a_hash_that_is_wrong_itself_is_believed_ever_less(tmp_path: Path, name: TypeName) -> None:
     """Also where others go on editing, so that each content that comes is another one."""
     async with (
         serving(tmp_path, documents={"hash_operations": 1}) as app,
@@ -385,7 +384,7 @@ async def test_a_hash_that_is_wrong_itself_is_not_believed_for_ever(tmp_path: Pa
             other.submit(DAMAGES[name][2][0])
             await other.settled()
         await settle(document, other)
-        assert app.node.counters.divergence_claims == MOST_ALARMS
+        assert 2 <= app.node.counters.divergence_claims <= 5  # of 20: the first, second, fourth, eighth, sixteenth
 
 
 @pytest.mark.parametrize("damage", [(3, 4), float("nan"), "\ud800", {"__proto__": 1}, {1: 2}, {1, 2}], ids=repr)

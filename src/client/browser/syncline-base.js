@@ -59,6 +59,15 @@ export const RETRIED = new Set([
   "buffer_full",
 ]);
 
+/** So often in a row what is here is found not to be the server's; then it is taken anew after waits that grow. */
+export const MOST_ALARMS = 3;
+
+/**
+ * Whether to act on a hash that differs, after `before` alarms in a row: on the first, second, fourth, eighth, ... So a content that is
+ * another one is always healed in the end, and hashes that are wrong themselves cost ever less.
+ */
+export const worthHealing = (before) => (before & (before + 1)) === 0;
+
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
 export class Joined extends Emitter {
   #retry = 0;

@@ -1,6 +1,6 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
-import { deferred, Joined, randomId, SynclineError } from "./syncline-base.js";
+import { deferred, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 
@@ -16,7 +16,6 @@ const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]
 // The way from what is here to what is there is not known: edits are carried over by comparing the texts.
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
-const MOST_ALARMS = 3;
 
 /**
  * A shared text as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
@@ -362,8 +361,8 @@ export class DocumentHandle extends Joined {
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
     const same = hash !== undefined ? this.#state.same(revision, hash) : null;
-    if (same === false && this.#alarms < MOST_ALARMS) return this.#reload("the local text was not the server's");
-    if (same) this.#alarms = 0;
+    if (same === false && worthHealing(this.#alarms)) return this.#reload("the local text was not the server's");
+    this.#alarms = same ? 0 : this.#alarms + (same === false);
     this.#flush();
     return this.#cursorLater();
   }

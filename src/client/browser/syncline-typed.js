@@ -10,7 +10,7 @@
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { deferred, Joined, SynclineError } from "./syncline-base.js";
+import { deferred, Joined, MOST_ALARMS, SynclineError, worthHealing } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 
@@ -48,7 +48,6 @@ const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
-const MOST_ALARMS = 3;
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
 /**
@@ -399,8 +398,8 @@ export class TypedHandle extends Joined {
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
     const same = hash !== undefined ? this.#same(revision, hash) : null;
-    if (same === false && this.#alarms < MOST_ALARMS) return this.#reload(`the content of revision ${revision} is not the server's`);
-    if (same) this.#alarms = 0;
+    if (same === false && worthHealing(this.#alarms)) return this.#reload(`the content of revision ${revision} is not the server's`);
+    this.#alarms = same ? 0 : this.#alarms + (same === false);
     return this.#flush();
   }
 
