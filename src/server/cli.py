@@ -22,7 +22,7 @@ import msgspec
 
 from .. import __version__
 from ..core.errors import SynclineError
-from . import config_docs, descriptors, signals
+from . import config_docs, descriptors, signals, standard
 from . import log as logs
 from .config import Config
 from .config_load import ConfigError, load
@@ -79,10 +79,6 @@ def _run(work: Callable[[], Any]) -> Any:
         return runner.run(work())
 
 
-def _announce(text: str) -> None:
-    print(text, flush=True)  # whoever waits for it may read through a pipe
-
-
 def serve(arguments: argparse.Namespace) -> int:
     options = {"server.host": arguments.host, "server.port": arguments.port, "log.level": arguments.log_level}
     overrides = {key: value for key, value in options.items() if value is not None}
@@ -95,7 +91,7 @@ def serve(arguments: argparse.Namespace) -> int:
         return load(arguments.config, os.environ, overrides, again=True)
 
     async def run() -> Any:
-        return await service.Service(config, read, _announce).run()
+        return await service.Service(config, read, standard.announce).run()
 
     try:
         if arguments.check:
@@ -365,7 +361,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         arguments = parser().parse_args(given)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
     except ConfigError as error:
         print(f"syncline: {error}", file=sys.stderr)
         return USAGE
@@ -375,6 +373,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + 2
     except BrokenPipeError:
-        # The reader of our output went away (`| head`): not worth a word. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _without_output()  # its reader went away (`| head`): not worth a word
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        print(f"syncline: what it has to say cannot be written: {error.strerror}", file=sys.stderr)
+        return _without_output()
+
+
+def _without_output() -> int:
+    # Python would try again at exit, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED

@@ -13,6 +13,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Final
 
@@ -22,6 +23,8 @@ from .config_keys import KEYS, PREFIX, SECTIONS, VARIABLES, Key
 
 #: Of a file; the example with every key and its text has 60 KB.
 MOST_BYTES: Final = 1_048_576
+#: Errors that are told; of more, which is no configuration, the rest is counted.
+MOST_PROBLEMS: Final = 100
 
 _SETTING = re.compile(rb"^[^#\n]*=", re.MULTILINE)
 _INTEGER = re.compile(r"[+-]?[0-9]+(_[0-9]+)*")
@@ -38,7 +41,9 @@ class ConfigError(Exception):
     def __str__(self) -> str:
         count = len(self.problems)
         head = "the configuration has an error:" if count == 1 else f"the configuration has {count} errors:"
-        return "\n".join([head, *("  " + problem for problem in self.problems)])
+        told = ["  " + problem for problem in self.problems[:MOST_PROBLEMS]]
+        rest = [f"  and {count - MOST_PROBLEMS} more"] if count > MOST_PROBLEMS else []
+        return "\n".join([head, *told, *rest])
 
 
 # -- values ------------------------------------------------------------------------------------------------------------
@@ -53,7 +58,10 @@ def _show(value: Any, *, secret: bool = False) -> str:
     kind = kinds.get(type(value), "a " + type(value).__name__)
     if secret:
         return f"{kind} (not shown)"
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        text = "one of thousands of digits"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({kind})"
 
 
@@ -73,7 +81,8 @@ def _check(key: Key, value: Any) -> Any:
     elif kind in ("int", "float"):
         types = (int,) if kind == "int" else (int, float)
         if isinstance(value, types) and not isinstance(value, bool) and _within(key, value):
-            return value if kind == "int" else float(value)
+            with suppress(OverflowError):  # an integer that no float is near
+                return value if kind == "int" else float(value)
     elif kind == "str":
         if isinstance(value, str) and (not key.choices or value in key.choices):
             return value
@@ -94,12 +103,10 @@ def _from_text(key: Key, text: str) -> Any:
     if key.type == "bool":
         lowered = stripped.lower()
         return True if lowered in _TRUE else False if lowered in _FALSE else text
-    if key.type == "int" and _INTEGER.fullmatch(stripped):
-        return int(stripped)
-    if key.type == "float":
+    if key.type == "float" or (key.type == "int" and _INTEGER.fullmatch(stripped)):
         try:
-            return float(stripped)
-        except ValueError:
+            return float(stripped) if key.type == "float" else int(stripped)
+        except ValueError:  # also of an integer with more digits than Python reads
             return text
     if key.type == "list[str]":
         if stripped.startswith("["):
@@ -112,15 +119,6 @@ def _from_text(key: Key, text: str) -> Any:
 
 
 # -- sources -----------------------------------------------------------------------------------------------------------
-
-
-def _suggest(path: str) -> str:
-    """A sentence that names the key that was meant, or nothing."""
-    close = difflib.get_close_matches(path, KEYS, 1, 0.75)
-    if not close:  # the right name in the wrong section
-        name = path.rpartition(".")[2]
-        close = [key.path for key in KEYS.values() if key.name == name][:1]
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _read(path: str, *, again: bool) -> bytes:
@@ -141,7 +139,7 @@ class _Lines:
     """Finds the line of a key in TOML text, for messages. By eye, not by grammar: tomllib does not tell."""
 
     _HEADER = re.compile(r"\s*\[\s*([\w.\-\"']+)\s*\]")
-    _ASSIGNMENT = re.compile(r"\s*([\w.\-\"' ]+?)\s*=")
+    _NAME = re.compile(r"[\w.\-\"' ]+")
 
     def __init__(self, text: str) -> None:
         self._lines: dict[str, int] = {}
@@ -150,8 +148,8 @@ class _Lines:
             if header := self._HEADER.match(line):
                 section = re.sub("[\"']", "", header[1])
                 self._lines.setdefault(section, at)
-            elif assignment := self._ASSIGNMENT.match(line):
-                name = re.sub("[\"' ]", "", assignment[1])
+            elif "=" in line and self._NAME.fullmatch(before := line.partition("=")[0].strip()):
+                name = re.sub("[\"' ]", "", before)
                 self._lines.setdefault(f"{section}.{name}" if section else name, at)
 
     def where(self, file: str, path: str) -> str:
@@ -167,6 +165,19 @@ class _Loader:
         self.values: dict[str, Any] = {}
         self.wheres: dict[str, str] = {}
         self.refused: set[str] = set()
+
+    def _near(self, word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
+        """The one of ``words`` that was meant; "": none is like it, or nobody will be told."""
+        if len(self.problems) >= MOST_PROBLEMS:
+            return ""
+        return next(iter(difflib.get_close_matches(word, words, 1, cutoff)), "")
+
+    def _suggest(self, path: str) -> str:
+        """A sentence that names the key that was meant, or nothing."""
+        name = path.rpartition(".")[2]
+        elsewhere = (key.path for key in KEYS.values() if key.name == name)  # the right name in the wrong section
+        meant = self._near(path, KEYS, 0.75) or next(elsewhere, "")
+        return f"; did you mean {meant}?" if meant else ""
 
     def _take(self, where: str, key: Key, value: Any) -> None:
         try:
@@ -189,7 +200,7 @@ class _Loader:
         except UnicodeDecodeError as error:
             self.problems.append(f"{path}: not UTF-8 (byte {error.start})")
             return
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # TOMLDecodeError, and what Python says of an integer with thousands of digits
             self.problems.append(f"{path}: not TOML: {error}")
             return
         except RecursionError:
@@ -199,9 +210,13 @@ class _Loader:
         for section, content in data.items():
             where = lines.where(path, section)
             if section not in SECTIONS:
-                close = difflib.get_close_matches(section, SECTIONS, 1)
+                meant = self._near(section, SECTIONS)
                 hint = (
-                    f"; did you mean [{close[0]}]?" if close else "" if isinstance(content, dict) else _suggest(section)
+                    f"; did you mean [{meant}]?"
+                    if meant
+                    else ""
+                    if isinstance(content, dict)
+                    else self._suggest(section)
                 )
                 noun = "section" if isinstance(content, dict) else "key"
                 self.problems.append(
@@ -216,7 +231,7 @@ class _Loader:
                 key = KEYS.get(dotted)
                 where = lines.where(path, dotted)
                 if key is None:
-                    self.problems.append(f"{where}: {dotted}: no such key{_suggest(dotted)}")
+                    self.problems.append(f"{where}: {dotted}: no such key{self._suggest(dotted)}")
                 else:
                     self._take(where, key, value)
 
@@ -230,8 +245,8 @@ class _Loader:
                 continue
             rest = variable.removeprefix(PREFIX)
             if "__" in rest:
-                close = difflib.get_close_matches(variable, VARIABLES, 1, 0.75)
-                hint = f"; did you mean {close[0]}?" if close else ""
+                meant = self._near(variable, VARIABLES, 0.75)
+                hint = f"; did you mean {meant}?" if meant else ""
                 self.problems.append(f"environment {variable}: no such key{hint}")
                 continue
             # SYNCLINE_SERVER_PORT for SYNCLINE_SERVER__PORT. Names that are near no key belong to somebody else.
@@ -243,7 +258,7 @@ class _Loader:
         for path, value in overrides.items():
             key = KEYS.get(path)
             if key is None:
-                self.problems.append(f"command line: {path}: no such key{_suggest(path)}")
+                self.problems.append(f"command line: {path}: no such key{self._suggest(path)}")
             else:
                 self._take("command line", key, value)
 

@@ -21,6 +21,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import Processor
 
+from . import standard
 from .log_repeats import Repeated, Repeats
 
 REDACTED: Final = "[redacted]"
@@ -141,6 +142,10 @@ class _Background(_Handler):
     def __init__(self, stream: TextIO, most: int, repeat_seconds: float) -> None:
         """``repeat_seconds``: a period of log_repeats.py; 0: every line is written."""
         super().__init__(stream)
+        try:
+            self._descriptor = stream.fileno()
+        except (AttributeError, OSError, ValueError):  # a stream of the program's own
+            self._descriptor = -1
         self.dropped = 0
         self.repeats = Repeats(repeat_seconds, time.monotonic) if repeat_seconds else None
         # Not the handler's own lock: ``logging.shutdown`` holds that one while it waits for the thread.
@@ -211,8 +216,11 @@ class _Background(_Handler):
 
     def _put(self, line: str) -> None:
         with suppress(OSError, ValueError):  # closed, or a full disk
-            self.stream.write(line + self.terminator)
-            self.stream.flush()
+            if self._descriptor >= 0:
+                standard.write(self._descriptor, line + self.terminator)
+            else:
+                self.stream.write(line + self.terminator)
+                self.stream.flush()
 
 
 def _record(logger: str, level: int, text: str, *values: object) -> logging.LogRecord:

@@ -39,8 +39,12 @@ class Readiness:
         self._asking: asyncio.Task[dict[str, str]] | None = None
         self._asked_at = -HOLDS
 
-    async def failing(self) -> dict[str, str]:
-        """What fails, by name; empty: all is well."""
+    async def failing(self, *, now: bool = False) -> dict[str, str]:
+        """What fails, by name; empty: all is well. ``now``: not what was found a moment ago."""
+        if now:
+            if self._asking is not None:
+                await asyncio.wait([self._asking])
+            self._asked_at = -HOLDS
         return await asyncio.shield(self._asked())
 
     async def look(self) -> None:

@@ -168,17 +168,24 @@ class Service:
         """What would keep the new process from serving is found while this one still does."""
         try:
             config = self._read()
-            trouble = await self._trouble()
+            trouble = _needs_a_pause(self._config, config) or await self._failing() or await self._trouble()
             if not trouble and not self._stop.is_set():
                 self._again = self._app.listeners_for(config)
                 self._stop.set()
-        except (ConfigError, sockets.ListenError) as error:
+        except ConfigError as error:
             trouble = str(error)
+        except sockets.ListenError as error:
+            trouble = f"{error}; if this one has it, stop it and start it"
         except Exception:
             log.exception("not starting again")
             return
         if trouble:
             log.error("not starting again: %s", trouble)
+
+    async def _failing(self) -> str:
+        """What does not work in this process, which the next one would need; "": all does."""
+        failing = await self._app.node.readiness.failing(now=True)
+        return ", ".join(f"{part}: {what}" for part, what in failing.items())
 
     async def _trouble(self) -> str:
         """Why a new process of what is installed now could not start; "": it could."""
@@ -199,6 +206,13 @@ class Service:
         if "Traceback" in text:  # of an installation that is not whole: what counts is its end
             text = text.splitlines()[-1]
         return text[:_LOOK_TEXT] or f"`serve --check` ended with {look.returncode}"
+
+
+def _needs_a_pause(now: Config, then: Config) -> str:
+    """Why ``then`` cannot follow ``now`` without one; "": it can."""
+    if now.store.path != then.store.path:
+        return "another store.path is another server, which may not get the file: stop this one and start it"
+    return ""
 
 
 def _names(keys: Sequence[Key]) -> str:

@@ -88,8 +88,9 @@ def bind(server: ServerConfig) -> socket.socket:
         except OSError:
             listener.close()
             raise
-    except OSError as error:
-        raise ListenError(f"cannot listen on {server.host}:{server.port}: {error.strerror or error}") from error
+    except (OSError, UnicodeError) as error:  # the latter of a name that is none, such as "a..b"
+        reason = getattr(error, "strerror", None) or error
+        raise ListenError(f"cannot listen on {server.host}:{server.port}: {reason}") from error
     return listener
 
 

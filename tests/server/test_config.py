@@ -200,6 +200,40 @@ def test_what_must_fit_another_setting_says_so(path: str, other: str) -> None:
     assert other.removeprefix(key.section + ".") in key.doc
 
 
+@pytest.mark.parametrize("key", ["limits.message_bytes", "server.drain_seconds"])
+def test_an_integer_of_thousands_of_digits_is_a_wrong_value(tmp_path: Path, key: str) -> None:
+    section, name = key.split(".")
+    for digits in (400, 5000):
+        path = tmp_path / "long.toml"
+        path.write_text(f"[{section}]\n{name} = {'1' * digits}\n")
+        with pytest.raises(ConfigError) as raised:
+            load(str(path), {})
+        assert len(str(raised.value)) < 500 and ("limit" in str(raised.value) or key in str(raised.value))
+        with pytest.raises(ConfigError) as raised:
+            load(None, {f"SYNCLINE_{section}__{name}".upper(): "1" * digits})
+        assert len(str(raised.value)) < 500 and key in str(raised.value)
+
+
+def test_of_very_many_errors_some_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "many.toml"
+    path.write_text("[server]\n" + "".join(f"hots{number} = 1\n" for number in range(20_000)) + f"{'x' * 500_000} = 2")
+    with pytest.raises(ConfigError) as raised:
+        load(str(path), {})
+    lines = str(raised.value).splitlines()
+    assert lines[0] == "the configuration has 20001 errors:" and len(lines) == 102
+    assert (
+        lines[1].endswith("many.toml:2: server.hots0: no such key; did you mean server.host?")
+        and lines[-1] == "  and 19901 more"
+    )
+
+
+def test_a_long_line_is_found_as_fast_as_a_short_one(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text(f'[server]\nhost = """\n{" " * 400_000}"""\nport = 1{" " * 400_000}\nbacklog = "x"\n')
+    with pytest.raises(ConfigError, match=r"long.toml:5: server.backlog"):
+        load(str(path), {})
+
+
 def test_a_wrong_value_is_not_reported_twice(tmp_path: Path) -> None:
     """What depends on a refused value is not judged: the default that stands in for it is not what was written."""
     assert len(problems("[presence]\ngrace_seconds = 90\nttl_seconds = 1\n", tmp_path)) == 1

@@ -11,6 +11,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing
@@ -18,13 +19,15 @@ from pathlib import Path
 
 import pytest
 
+import syncline
 from syncline.client import connect
 from syncline.server.backends.jwt import JwtAuth
-from syncline.server.config import AuthConfig, Config
+from syncline.server.config import AuthConfig, Config, ServerConfig
 from syncline.server.config_docs import markdown
 from syncline.server.config_keys import KEYS, Key
 from syncline.server.config_load import ConfigError
 from syncline.server.config_reload import adopt, plan
+from syncline.server.sockets import ListenError, bind
 from tests.harness import ServerProcess
 from tests.project import ROOT
 from tests.waiting import PATIENCE, until, wait_until
@@ -454,6 +457,64 @@ async def test_what_would_not_start_is_not_begun(tmp_path: Path) -> None:
         (tmp_path / "msgspec.py").unlink()
         server.signal(signal.SIGUSR2)
         await said(server, "listening on", 4)
+
+
+async def test_what_needs_a_pause_is_not_begun(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        server.restart()  # with the port that it has, said
+        before = server.config_path.read_text("utf-8")
+        for new, text in (
+            ({"store": {"path": str(tmp_path / "other.db")}}, "another store.path is another server"),
+            (
+                {"server": {"host": "0.0.0.0"}},
+                f"cannot listen on 0.0.0.0:{server.port}: Address already in use; if this one has it, stop it",
+            ),
+        ):
+            server.configure(new)
+            server.signal(signal.SIGUSR2)
+            await said(server, f"not starting again: {text}")
+            server.config_path.write_text(before, "utf-8")
+            server.configure({"store": {"path": str(tmp_path / "syncline.db")}})
+        assert not (tmp_path / "other.db").exists() and status_of(server, "/ready") == 200
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, "\u0661.1"])
+def test_a_host_that_is_none_is_one_line(host: str) -> None:
+    with pytest.raises(ListenError, match="cannot listen on ") as raised:
+        bind(ServerConfig(host=host))
+    assert "\n" not in str(raised.value)
+
+
+async def test_a_store_that_does_not_work_any_more_is_not_begun_with(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        assert status_of(server, "/ready") == 200  # what it is told a moment ago does not count
+        (tmp_path / "syncline.db").rename(tmp_path / "away.db")
+        server.signal(signal.SIGUSR2)
+        await said(server, "not starting again: store: no answer")
+        (tmp_path / "away.db").rename(tmp_path / "syncline.db")
+        server.signal(signal.SIGUSR2)
+        await said(server, "listening on", 4)
+
+
+def test_a_look_changes_nothing(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path):
+        pass
+    arguments = [sys.executable, "-m", "syncline", "serve", "--check"]
+    environ = os.environ | {"PYTHONPATH": str(Path(syncline.__file__).parent.parent)}
+    for path in (tmp_path / "syncline.db", tmp_path / "none.db", tmp_path / "pipe", tmp_path / "circle"):
+        if path.name == "pipe":
+            os.mkfifo(path)
+        elif path.name == "circle":
+            path.symlink_to(path)
+        before = {one: (one.lstat().st_mtime_ns, one.lstat().st_size) for one in tmp_path.iterdir()}
+        environ["SYNCLINE_STORE__PATH"] = str(path)
+        done = subprocess.run(
+            arguments, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        good = path.name in ("syncline.db", "none.db")
+        assert done.returncode == (0 if good else 1), done.stderr
+        assert len(done.stderr.splitlines()) == (0 if good else 1), done.stderr
+        assert {one: (one.lstat().st_mtime_ns, one.lstat().st_size) for one in tmp_path.iterdir()} == before
 
 
 # systemd ------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 from ...seams import Done, NotWritten, Unavailable
 from .claim import Claim, Taken
-from .file import connect, warn_of
+from .file import connect, real, warn_of
 from .migrations import migrate
 from .place import Place, last_served
 from .strange_log import guard_log
@@ -84,7 +84,7 @@ class Database:
     ) -> None:
         if synchronous not in ("full", "normal"):
             raise ValueError(f"synchronous is full or normal, not {synchronous!r}")
-        self.path = Path(path).resolve()  # SQLite keeps its log beside the file, not beside a link to it
+        self.path = real(Path(path))
         self._synchronous = synchronous
         self._queue_size = queue_size
         self._busy_timeout = busy_timeout

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import stat
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from .claim import PRIVATE, Key, counted, private, uncounted
+from .claim import PRIVATE, Key, beside, counted, private, uncounted
 from .migrations import require_ours, schema_version
 from .trouble import Damaged, NotOurs, failure
 
@@ -44,19 +45,33 @@ class _Connection(sqlite3.Connection):
         uncounted(key)
 
 
+def real(path: Path) -> Path:
+    """Without symbolic links: SQLite keeps its log beside the file, not beside a link to it."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # links in a circle: opening it says so
+        return path.absolute()
+
+
 def require_known(path: Path) -> None:
     """That this version can serve the file, if there is one. Changes nothing; also beside a process that serves it. Raises Unavailable."""
-    if not path.exists():
-        return
+    path = real(path)
     try:
-        with closing(connect(path, "ro", synchronous="full", busy_timeout=5.0)) as connection:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise NotOurs("it is no file: set store.path to one")
+        # Without a log nobody has it open: then SQLite need not make one in order to read.
+        mode = "ro" if beside(path, "-wal").exists() else "ro&immutable=1"
+        with closing(connect(path, mode, synchronous="full", busy_timeout=5.0)) as connection:
             schema_version(connection)
+    except FileNotFoundError:
+        pass  # it will be made
     except (NotOurs, Damaged, OSError, sqlite3.Error) as error:
         raise failure(path, error) from error
 
 
 def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
-    """``mode``: rw, rwc to create the file, or ro; ``busy_timeout`` in seconds. Raises NotOurs, sqlite3.Error."""
+    """``mode``: of SQLite's URIs: rw, rwc to create the file, or ro, to which more may be added; ``busy_timeout`` in seconds.
+    Raises NotOurs, sqlite3.Error."""
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise NotOurs(f"needs SQLite 3.35 or newer, this is {sqlite3.sqlite_version}")
     if mode == "rwc":
@@ -83,7 +98,7 @@ def connect(path: Path, mode: str, *, synchronous: str, busy_timeout: float) -> 
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         require_ours(connection)
-        if mode == "ro":
+        if mode.startswith("ro"):
             return connection
         (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if journal != "wal":
