@@ -46,6 +46,7 @@ ROOMS: tuple[tuple[str, str], ...] = (
     ("syncline.server.observed", "contracts"),
     ("syncline.server.log", "contracts"),
     ("syncline.server.log_repeats", "contracts"),
+    ("syncline.server.standard", "contracts"),
     ("syncline.server.refusals", "contracts"),
     ("syncline.server.retry", "contracts"),
     ("syncline.server.backends", "backends"),
