@@ -38,8 +38,8 @@ SOURCES: Final[tuple[Source, ...]] = ("client", "api")
 CONNECTIONS: Final = (("ws", "json"), ("ws", "msgpack"), ("http", "none"))
 #: Room classes whose deliveries are proven: those whose members get everything.
 PROVEN: Final = ("history",)
-#: Status codes of requests beyond the bounds of one (transports/front.py).
-HTTP_REFUSALS: Final = (400, 408, 414, 429, 431, 503)
+#: Status codes of requests that did not get as far as a route (transports/front.py).
+HTTP_REFUSALS: Final = (400, 408, 414, 429, 431, 500, 503, 505)
 
 
 class Histogram:

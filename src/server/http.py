@@ -30,7 +30,7 @@ from . import browser_client, metrics
 from .addresses import Addresses, parse
 from .config import Config
 from .origins import Origins
-from .refusals import REFUSED, Reason, Refusals
+from .refusals import Reason, Refusals
 
 log = logging.getLogger("syncline.http")
 
@@ -288,10 +288,7 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
         return _error(request, 500, "a fault of the server; it is in its log", _HEADERS)
 
     async def gone(request: Request, error: Exception) -> Response:
-        # Nobody gets the answer. What the protocol refused (front.py) it has told already.
-        if not request.scope.get(REFUSED):
-            _tell(node, request.scope, Reason.GONE)
-        return Response(status_code=499)
+        return Response(status_code=499)  # nobody gets it; front.py has told why
 
     async def file(request: Request) -> Response:
         return files[request.scope["path"]].answer(request)

@@ -19,8 +19,6 @@ from ..core.errors import Disconnect, ErrorCode, SynclineError
 
 log = logging.getLogger("syncline.refused")
 
-#: In the scope of a request that was refused, and told of, while the application read it.
-REFUSED: Final = "syncline.refused"
 #: Characters of what is told of a refusal, such as a path: what comes from a client does not decide how long a line is.
 LONGEST: Final = 200
 
@@ -80,7 +78,7 @@ _TEXTS: Final = {
     Reason.TOO_LARGE: "request refused: too large",
     Reason.PIPELINED: "request refused: too many wait for an answer",
     Reason.LATE: "request refused: it did not come in time",
-    Reason.GONE: "request dropped: the client went before it was whole",
+    Reason.GONE: "request dropped: the client went before it was whole, or answered",
     Reason.STOPPING: "request refused: it was not whole when this node stopped",
     Reason.UNTAKEN: "connection closed: the answer was not taken",
     Reason.HOST: "request refused: for another host",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import socket
 import time
@@ -176,7 +177,6 @@ REQUESTS = [
     (b"\r\n" * 1_000_000, 431),
     (b"\x16\x03\x01\x02\x00" + b"\x00" * 100, 400),
     (b"GET / SPAM\r\n\r\n", 400),
-    (b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 400),
     # Trailers and chunk extensions are not counted by the size of a body.
     (HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"e" * 1_000_000, 431),
     (HEAD.replace(b"GET", b"POST") + b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: " + b"e" * 1_000_000, 431),
@@ -189,8 +189,8 @@ async def test_what_a_request_may_be(tmp_path: Path) -> None:
         for number, (data, status) in enumerate(REQUESTS):
             before = dict(app.node.counters.http_refused)
             answer = await asyncio.to_thread(request, app, data)
-            lines = [line for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
-            assert lines and lines[-1].startswith(b"HTTP/1.1 %d " % status), (number, data[:80], answer[:300])
+            found = [int(one) for one in re.findall(rb"HTTP/1\.1 (\d+) ", answer)]
+            assert found and found[-1] == status, (number, data[:80], answer[:300])
             expected = before if status == 200 else {**before, status: before[status] + 1}
             assert app.node.counters.http_refused == expected, (number, data[:80])
             assert status == 200 or b'{"error": {"code": ' in answer
@@ -371,7 +371,7 @@ async def test_an_upgrade_waits_for_the_answers_before_it(
     tmp_path: Path, path: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else an answer ends up in the WebSocket, or a writer waits for ever on a connection that nothing counts."""
-    monkeypatch.setattr(front, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(front, "ANSWER_SECONDS", 0.2)
     async with serving(tmp_path) as app:
         await asyncio.to_thread(request, app, HEAD + b"\r\n")
         tasks = len(asyncio.all_tasks())
@@ -382,7 +382,7 @@ async def test_an_upgrade_waits_for_the_answers_before_it(
         at_once = await asyncio.to_thread(
             request, app, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE % path
         )
-        assert at_once.startswith(b"HTTP/1.1 400 ") and b"101 Switching" not in at_once
+        assert re.findall(rb"HTTP/1\.1 (\d+)", at_once) == [b"200", b"400"]
         await until(lambda: len(app.node.arrivals) == 0 and len(asyncio.all_tasks()) <= tasks)
         assert app.node.counters.connections["http", "none"] == 0
 

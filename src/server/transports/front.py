@@ -3,12 +3,15 @@
 A head may have HEAD_BYTES, HEADERS lines and a URL of URL_BYTES, and must be there within HEAD_SECONDS; a body must go on at
 BODY_RATE (how large it may be is for its route); PIPELINED requests may wait for an answer; an answer must be taken within
 ANSWER_SECONDS. A connection without a request is closed after uvicorn's five seconds. RFC 9112 section 9, RFC 6585 section 5.
+
+Answers come in the order of the requests, a refusal too: requests before it that are whole have theirs first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -17,10 +20,12 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..addresses import subscriber
-from ..refusals import REFUSED, Reason
+from ..refusals import Reason, about
 
 if TYPE_CHECKING:
     from ..node import Node
+
+log = logging.getLogger("syncline.http")
 
 HEAD_BYTES: Final = 16_384
 HEADERS: Final = 100
@@ -31,9 +36,10 @@ BODY_RATE: Final = 1024
 PIPELINED: Final = 16
 ANSWER_SECONDS: Final = 60.0
 #: After a refusal, what still comes is read and dropped for so long: a socket closed on it would take our answer back (RFC 9112, 9.6).
+#: When the node stops, a client that takes nothing of its answer for so long is not waited for.
 LINGER_SECONDS: Final = 1.0
 
-#: What is given to the parser at once; a head's end is the end of such a piece, so that it is measured exactly.
+#: What is given to the parser at once of a head, or of chunks, trailers and what else has no length.
 _STEP: Final = 1024
 #: Why a request is refused, by the answer.
 _REASONS: Final = {
@@ -42,7 +48,9 @@ _REASONS: Final = {
     HTTPStatus.REQUEST_URI_TOO_LONG: Reason.TOO_LARGE,
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Reason.TOO_LARGE,
     HTTPStatus.TOO_MANY_REQUESTS: Reason.PIPELINED,
+    HTTPStatus.INTERNAL_SERVER_ERROR: Reason.INTERNAL,
     HTTPStatus.SERVICE_UNAVAILABLE: Reason.STOPPING,
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: Reason.MALFORMED,
 }
 _TOO_LARGE: Final = f"a request's head has at most {HEAD_BYTES} bytes"
 
@@ -65,14 +73,18 @@ class BoundedHttp(HttpToolsProtocol):
         self._node = node
         self._peer = peer
         self._measured = 0  # bytes since something whole was read: a head, a piece of a body, a request
-        self._piece = 0  # bytes that the parser is given now, where a request may begin; 0: within one
+        self._empty = 0  # bytes of empty lines before a request
         self._heading = True  # a head is read, or comes next
-        self._tail = b""  # what is known of it last, as far as its end may have begun
+        self._tail = b""  # what the parser was given last, as far as an end may have begun in it
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False  # a request has begun and is not whole
+        self._length: int | None = None  # of its body, where it has said so
         self._body = self._body_seen = 0  # bytes of it, and how many there were when it was last looked at
         self._left = False
-        self._refused = False
+        self._deaf = False  # nothing is read any more: a request was refused, or the node stops
+        self._refusal = b""  # what comes after the answers that are owed
+        self._stopping = False
+        self._untaken = 0  # bytes that the client had not taken when that was last looked at
         self._running: RequestResponseCycle | None = None
 
     # From the event loop -------------------------------------------------------------------------------------
@@ -82,30 +94,39 @@ class BoundedHttp(HttpToolsProtocol):
         if self.client is not None:  # for the application: whom the PROXY protocol named, else the same
             self.client = (self._peer, self.client[1]) if self._peer else None
         client = self._node.addresses.client(self._peer, ())
-        self._node.arrivals.enter(self, transport.abort, subscriber(client))
+        self._node.arrivals.enter(self, self._drop, subscriber(client))
         self._node.counters.connection_opened("none", "http")
         self._wait(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        owed = self._owed
+        if owed or (self._reading and not self._deaf):
+            scope = cast("dict[str, Any]", owed[0].scope if owed else {})
+            self._tell(Reason.GONE, path=scope.get("path"), method=scope.get("method"))
+        self._disconnect(*owed)
         self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         start = 0
         while start < len(data):
-            if self._refused or self.transport.is_closing() or self.parser is None:
+            if self._deaf or self.transport.is_closing() or self.parser is None:
                 return
             self._unset_keepalive_if_required()
             if self._timer is None:  # not idle any more; empty lines are no request yet
                 self._wait(HEAD_SECONDS)
             part = self._part(data, start)
             start += len(part)
+            if self._heading and not self._reading and not part.strip(b"\r\n"):
+                self._empty += len(part)
+                if self._empty > HEAD_BYTES:
+                    self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+                continue
             self._measured += len(part)
-            self._piece = 0 if self._reading else len(part)
             try:
                 self.parser.feed_data(part)
             except httptools.HttpParserUpgrade:
-                if not self._answered or self.pipeline or self.transport.get_write_buffer_size():
+                if self._owed or self.transport.get_write_buffer_size():
                     # It would come into the middle of an answer, and whoever waits to go on writing would wait for ever.
                     self.refuse(HTTPStatus.BAD_REQUEST, "an upgrade waits for the answers before it")
                 elif self._should_upgrade():
@@ -114,28 +135,34 @@ class BoundedHttp(HttpToolsProtocol):
                     self.refuse(HTTPStatus.BAD_REQUEST, "this server upgrades to WebSocket only")
                 return  # what follows came before our answer, which the standard forbids
             except httptools.HttpParserError as error:
-                cause = error.__context__ or error.__cause__
-                if isinstance(cause, _Refusal):
-                    self.refuse(cause.status, cause.text)
-                else:
-                    self.refuse(HTTPStatus.BAD_REQUEST, "not HTTP/1.1")
+                self._not_taken(error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None)
                 return
-            if self._heading and not self._tail:  # it may have begun in this piece, where a body ended
-                self._tail = part[-3:]
             if self._measured > HEAD_BYTES:
                 self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
 
     def _part(self, data: bytes, start: int) -> bytes:
-        """What the parser gets next: to the end of a head, at most."""
+        """What the parser gets next: at most to the end of a head, of a body, or of the empty lines before a request."""
+        if not self._heading and self._length is not None:
+            return data[start : start + self._length - self._body]
         part = data[start : start + _STEP]
-        if not self._heading:
-            return part
+        if self._heading and not self._reading and (request := part.lstrip(b"\r\n")) != part:
+            return part[: len(part) - len(request)]
         known = self._tail + part
-        end = known.find(b"\r\n\r\n")
+        end = known.find(b"\r\n\r\n")  # of chunks too: the last one, without trailers or with, ends like a head
         if end >= 0:
             part = part[: end + 4 - len(self._tail)]
         self._tail = b"" if end >= 0 else known[-3:]
         return part
+
+    def _not_taken(self, cause: BaseException | None) -> None:
+        """The parser has stopped. ``cause``: what one of our callbacks raised."""
+        if isinstance(cause, _Refusal):
+            self.refuse(cause.status, cause.text)
+        elif cause is None or isinstance(cause, httptools.HttpParserError):
+            self.refuse(HTTPStatus.BAD_REQUEST, "not HTTP/1.1")
+        else:
+            log.error("reading a request failed", exc_info=cause, extra=about(self._client))
+            self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the server; it is in its log")
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
@@ -146,7 +173,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._measured = self._piece  # nothing of it, if it began where a body ended
+        self._empty = 0
         self._reading = True
         self._body = self._body_seen = 0
 
@@ -165,11 +192,25 @@ class BoundedHttp(HttpToolsProtocol):
             raise _Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests wait for an answer")
         if self._measured > HEAD_BYTES:
             raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+        self._look()
         super().on_headers_complete()
         self._measured = 0
         self._heading = False
+        self._length = next((int(value) for name, value in self.headers if name == b"content-length"), None)
         self._node.arrivals.heard(self)
-        self._wait(HEAD_SECONDS)
+        if self._partial is self._running:
+            self._wait(HEAD_SECONDS)
+
+    def _look(self) -> None:
+        """At what the parser lets pass, and uvicorn cannot take."""
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise _Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+        try:
+            url = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError as error:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "not a URL") from error
+        if not url.path:  # http://host and http://host?query (RFC 9112, 3.2.2)
+            self.url = b"/" + (b"?" + url.query if url.query else b"")
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
@@ -179,26 +220,45 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._measured = 0
+        if self._partial is self._running:
+            self._wait(ANSWER_SECONDS)
         self._reading = False
         self._heading = True
-        self._wait(ANSWER_SECONDS)
 
     def on_response_complete(self) -> None:
-        self._stop_waiting()
         super().on_response_complete()
+        if self._deaf:
+            self._go_on()
+            return
+        self._stop_waiting()
         if self.transport.get_write_buffer_size():  # written, and not taken
             self._wait(ANSWER_SECONDS)
         elif self._reading or self.pipeline:  # an answer to a request that is not whole, or the next one's turn
-            self._wait(HEAD_SECONDS if self._reading else ANSWER_SECONDS)
-
-    @property
-    def _answered(self) -> bool:
-        """Whether every request so far has its answer."""
-        return self._running is None or self._running.response_complete
+            self._wait(HEAD_SECONDS if self._partial is self._running else ANSWER_SECONDS)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle  # uvicorn's ``cycle`` is the newest, which may wait for this one's answer
         super()._start_asgi_task(cycle, app)
+
+    # What is under way ---------------------------------------------------------------------------------------
+
+    @property
+    def _partial(self) -> RequestResponseCycle | None:
+        """Of a request whose head is there and whose body is not."""
+        return self.cycle if self._reading and not self._heading else None
+
+    @property
+    def _owed(self) -> list[RequestResponseCycle]:
+        """Requests that wait for their answers, in order."""
+        cycles = [self._running, *(cycle for cycle, _ in reversed(self.pipeline))]
+        return [one for one in cycles if one is not None and not one.response_complete and not one.disconnected]
+
+    def _disconnect(self, *cycles: RequestResponseCycle) -> None:
+        """Whatever they would answer, nobody gets it."""
+        for cycle in cycles:
+            cycle.disconnected = True
+            cycle.waiting_for_100_continue = False
+            cycle.message_event.set()  # it may be waiting for the rest
 
     # Time ----------------------------------------------------------------------------------------------------
 
@@ -213,63 +273,86 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._timer = None
-        untaken = self._answered and not self._reading and self.transport.get_write_buffer_size()
-        if self._refused or self.transport.is_closing():
-            self.transport.abort()
-            return
-        if untaken:
+        untaken = self.transport.get_write_buffer_size()
+        if self._deaf or self.transport.is_closing():
+            if self._stopping and (untaken != self._untaken if untaken else self._owed):
+                self._untaken = untaken
+                self._wait(LINGER_SECONDS)
+            elif untaken or self._owed:
+                self._give_up()
+            else:
+                self._drop()
+        elif (self._owed and self._partial is not self._running) or (untaken and not self._reading):
             self._give_up()
-            return
-        if self._reading and self._body - self._body_seen >= BODY_RATE * HEAD_SECONDS:
+        elif self._reading and self._body - self._body_seen >= BODY_RATE * HEAD_SECONDS:
             self._body_seen = self._body
             self._wait(HEAD_SECONDS)
-            return
-        if self._reading or self._answered:
-            self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
         else:
-            self._give_up()
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
 
     def shutdown(self) -> None:
-        """From uvicorn, when it stops: a request that is whole gets its answer, others are not waited for."""
-        if self._reading and not self._refused and not self.transport.is_closing():
+        """From uvicorn, when it stops: requests that are whole get their answers, as long as the client takes something of them; one
+        that is not whole is refused, and nothing more is read."""
+        self._stopping = True
+        partial = self._partial
+        if self._reading and not self._deaf and (partial is None or not partial.response_started):
             self.refuse(HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping; send it again")
-        else:
+        elif not self._deaf:
             super().shutdown()
+            self._deaf = True
+        self._untaken = self.transport.get_write_buffer_size()
+        self._wait(LINGER_SECONDS)
 
     # The end -------------------------------------------------------------------------------------------------
 
-    def _refusal(self, reason: Reason, **more: object) -> None:
-        """Counts one, and tells of it."""
+    @property
+    def _client(self) -> str:
+        """Whose the connection is, as far as it is known."""
         told = [value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-for"]
-        self._node.refusals.refused(reason, self._node.addresses.client(self._peer, told), **more)
+        return self._node.addresses.client(self._peer, told)
+
+    def _tell(self, reason: Reason, **more: object) -> None:
+        self._node.refusals.refused(reason, self._client, **more)
 
     def _give_up(self) -> None:
         """An answer is not taken."""
-        self._refusal(Reason.UNTAKEN)
+        self._tell(Reason.UNTAKEN)
+        self._drop()
+
+    def _drop(self) -> None:
+        """Ends at once. Why has been told."""
+        self._deaf = True
+        self._disconnect(*self._owed)
         self.transport.abort()
 
     def refuse(self, status: HTTPStatus, text: str) -> None:
-        """Answers and closes; only closes when an answer has begun."""
+        """Answers what is read now when its turn comes, and closes; only closes when an answer to it has begun."""
         self._node.counters.http_refused[status] += 1
-        self._refusal(_REASONS[status], detail=text)
-        self._refused = True
-        self._wait(LINGER_SECONDS)
-        self.pipeline.clear()
-        running = self._running
-        if running is None or running.response_complete or not running.response_started:
+        self._tell(_REASONS[status], detail=text)
+        self._deaf = True
+        partial = self._partial
+        if partial is None or not partial.response_started:
             body = json.dumps({"error": {"code": status.name.lower(), "message": text}}).encode()
-            self.transport.write(
+            head = (
                 f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-                "cache-control: no-store\r\nconnection: close\r\n\r\n".encode()
-                + body
+                "cache-control: no-store\r\nconnection: close\r\n\r\n"
             )
-            if running is not None:
-                running.disconnected = True  # whatever it would answer
-                cast("dict[str, Any]", running.scope)[REFUSED] = True
-                running.message_event.set()  # it may be waiting for the rest
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+            self._refusal = head.encode() + body
+            if partial is not None:
+                if partial is not self._running:
+                    self.pipeline.popleft()  # the newest is the first
+                self._disconnect(partial)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next answer that is owed; after the last one comes the refusal, and the end."""
+        if not self._stopping:
+            self._wait(ANSWER_SECONDS if self._owed or self.transport.get_write_buffer_size() else LINGER_SECONDS)
+        if self._owed or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self.transport.write(self._refusal)
+        self.transport.write_eof()
 
     def _leave(self) -> None:
         self._stop_waiting()
