@@ -17,13 +17,14 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from msgspec import Raw
 
 from ..core.errors import Disconnect, ErrorCode
+from ..core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from .backoff import Backoff, Clock, SystemClock
 from .codec import Codec, CodecName, Incoming, Received
 from .errors import (
@@ -45,7 +46,13 @@ State = Literal["connecting", "open", "waiting", "closed"]
 GetToken = Callable[[], Awaitable[str]]
 Answer = Callable[[Any, ClientError | None], None]
 REFUSED_TOKEN = frozenset({ErrorCode.TOKEN_INVALID.value, ErrorCode.TOKEN_EXPIRED.value})
+#: Connections in a row whose token may be refused where ``get_token`` gives it: it may have a better one the next time.
+MOST_REFUSALS = 3
 TOKEN_EXPIRED_CODE = 4006
+#: Seconds between two refreshes of a token, however often the server says that it ends.
+REFRESH_SECONDS = 1.0
+#: Bytes of an array around envelopes, and of each separator in it: JSON's; MessagePack's are fewer.
+FRAME_BYTES = 5
 #: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
 ASK = 1.2
 
@@ -61,10 +68,11 @@ class Options:
     request_timeout: float = 30.0  # from the call to the answer, the wait for a connection included
     close_timeout: float = 2.0  # for the server to answer a close
     max_message_bytes: int = 67_108_864  # a larger message from the server ends the link
+    # Those of the server bound these three; it tells them when it has accepted the user.
     max_send_bytes: int = 1_048_576  # a larger request is refused here: the server would end the connection (1009)
-    max_pending: int = 1024  # requests without an answer; more wait
-    batch_size: int = 64  # envelopes written in one frame; the server's limits.batch_size bounds it
+    batch_size: int = 64  # envelopes written in one frame
     batch_bytes: int = 262_144  # of one such frame
+    max_pending: int = 1024  # requests without an answer; more wait
     ping_seconds: float = 25.0  # until the server has said its own
     headers: Mapping[str, str] = field(default_factory=dict)
     ssl_context: ssl.SSLContext | None = None
@@ -91,6 +99,11 @@ class Owner(Protocol):
 
     def on_end(self, error: ClientError) -> None:
         """Closed for good."""
+
+
+def _too_large(event: str = "") -> RequestError:
+    text = "over max_send_bytes, or the server's limits.message_bytes: not sent"
+    return RequestError(ErrorCode.MESSAGE_TOO_LARGE.value, text, event)
 
 
 def _heard(result: Any, error: ClientError | None) -> None:
@@ -120,7 +133,11 @@ class Connection:
         self._next_id = 0
         self._answers: dict[int, Answer] = {}
         self._slots = asyncio.Semaphore(options.max_pending)
-        self._outbox: list[bytes] = []
+        self._outbox: list[tuple[int, bytes]] = []  # id (0: none) and envelope
+        self._message_bytes = options.max_send_bytes  # of one request, as far as it is known what the server takes
+        self._refusals = 0  # of tokens in a row
+        self._refreshing: asyncio.Task[None] | None = None
+        self._refreshed_at = -REFRESH_SECONDS
         self._authenticated = False  # on this link
         self._auth_id = 0  # of the request under way
         self._runner: asyncio.Task[None] | None = None
@@ -158,6 +175,11 @@ class Connection:
         self._fail_waiting(error)
         self._owner.on_end(error)
 
+    @property
+    def message_bytes(self) -> int:
+        """A larger request is refused here."""
+        return self._message_bytes
+
     def _set_state(self, state: State) -> None:
         if self.state != state:
             self.state = state
@@ -184,8 +206,13 @@ class Connection:
         except Disconnected as error:
             self._end(error)
         except RequestError as error:
-            # Only auth is asked while opening. A refused token does not get better by asking again.
-            if error.code in REFUSED_TOKEN or error.code == ErrorCode.INVALID_DATA:
+            # Only auth is asked while opening. A refused token does not get better by itself.
+            refused = error.code in REFUSED_TOKEN
+            if refused and self._get_token is not None and self._refusals + 1 < MOST_REFUSALS:
+                self._refusals += 1
+                self.token = None
+                await self._wait_before_next(error)
+            elif refused or error.code == ErrorCode.INVALID_DATA:
                 self._end(error)
             else:
                 await self._wait_before_next(error)
@@ -293,6 +320,7 @@ class Connection:
                 self.token = None
             else:
                 raise
+            self._fail_waiting(ConnectionLost("not authenticated"))  # what was posted is posted again
             return await self._auth_request()
 
     async def _auth_request(self) -> None:
@@ -317,8 +345,17 @@ class Connection:
             raise ProtocolViolation("auth:accepted without a result")
         self.identity = result
         self._authenticated = True
+        self._refusals = 0
+        self._message_bytes = min(self.options.max_send_bytes, self._told("message_bytes", self.options.max_send_bytes))
+        self._flush()
         if result.get("token"):
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
+
+    def _told(self, limit: str, otherwise: int) -> int:
+        """What the server has said of one of its limits."""
+        limits = self.identity.get("limits")
+        told = limits.get(limit) if isinstance(limits, dict) else None
+        return told if isinstance(told, int) and told > 0 else otherwise
 
     async def _watch(self, link: Link) -> None:
         """Silence for twice ping_seconds means dead, to the moment; before that the server is asked for a sign of life.
@@ -429,29 +466,43 @@ class Connection:
             self._next_id += 1
             envelope["id"] = self._next_id
         encoded = self._codec.encode(envelope)
-        if len(encoded) > self.options.max_send_bytes:
-            raise RequestError(ErrorCode.MESSAGE_TOO_LARGE.value, "over max_send_bytes, not sent", event)
+        if len(encoded) > self._message_bytes:
+            raise _too_large(event)
         if answer is not None:
             self._answers[self._next_id] = answer
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox.append(encoded)
+        self._outbox.append((0 if answer is None else self._next_id, encoded))
         return self._next_id
 
     def _flush(self) -> None:
-        """Everything of this turn of the loop in as few frames as the limits allow."""
+        """Everything of this turn of the loop in as few frames as the limits allow. Until the server has told its own they are what any
+        server takes: from the first larger request on, all waits."""
         outbox, self._outbox = self._outbox, []
         link = self._link
         if link is None or link.lost:
             return
+        most = min(
+            self.options.batch_size,
+            self._told("batch_size", LEAST_BATCH_SIZE) if self._authenticated else LEAST_BATCH_SIZE,
+        )
+        bound = self._message_bytes if self._authenticated else LEAST_MESSAGE_BYTES
+        room = min(self.options.batch_bytes, bound)
         batch: list[bytes] = []
-        size = 0
-        for encoded in outbox:
-            if batch and (len(batch) >= self.options.batch_size or size + len(encoded) > self.options.batch_bytes):
+        size = FRAME_BYTES
+        for place, (id, encoded) in enumerate(outbox):
+            if len(encoded) > bound and id != self._auth_id:
+                if not self._authenticated:
+                    self._outbox = outbox[place:]
+                    break
+                if answer := self._answers.pop(id, None):  # the server takes less than the one before it did
+                    answer(None, _too_large())
+                continue
+            if batch and (len(batch) >= most or size + len(encoded) + 1 > room):
                 link.send(self._codec.join(batch))
-                batch, size = [], 0
+                batch, size = [], FRAME_BYTES
             batch.append(encoded)
-            size += len(encoded)
+            size += len(encoded) + 1
         if batch:
             link.send(self._codec.join(batch))
 
@@ -505,7 +556,8 @@ class Connection:
         if not event or not isinstance(data, dict):
             raise ProtocolViolation("a push without event or data")
         if event == "auth:expiring":
-            self._spawn(self._refresh())
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = self._spawn(self._refresh(self._link))
         elif self._authenticated:
             self._owner.on_push_received(event, data)
 
@@ -521,17 +573,27 @@ class Connection:
             self._set_state("waiting")
             self._owner.on_down()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, link: Link | None) -> None:
         """A new token for the same user, before the old one ends. Failing is not the end: 4006 follows, then _open."""
+        clock = self.options.clock
+        if (wait := self._refreshed_at + REFRESH_SECONDS - clock.monotonic()) > 0:
+            await clock.sleep(wait)
+        if link is not self._link:
+            return
+        self._refreshed_at = clock.monotonic()
         try:
             data: dict[str, Any] = {}
             if self._get_token is not None:
-                self.token = await self._fresh_token()
+                before, self.token = self.token, await self._fresh_token()
+                if self.token == before:
+                    log.warning("get_token gave the token again that is about to end")
+                    return
                 data = {"token": self.token}
             elif not self.identity.get("guest"):
                 return

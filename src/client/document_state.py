@@ -164,7 +164,7 @@ class DocumentState:
         self._arrived_count = 0  # revisions in ``arrived``
         self._hold_limit = hold_limit
         self._pending_limit = pending_limit
-        self._operation_limit = operation_limit
+        self.operation_limit = operation_limit
         self._pending_size = 0
         self._told = 0  # how much of the queue the join that is under way tells of: it must stay as it is
         self._sent = False  # whether what is in flight went out since the last attach
@@ -283,8 +283,8 @@ class DocumentState:
             if not self.queue:
                 return None
             first = self.queue.pop(0)
-            if isinstance(first, Operation) and size_of(first) > self._operation_limit:
-                first, rest = split(first, self._operation_limit)
+            if isinstance(first, Operation) and size_of(first) > self.operation_limit:
+                first, rest = split(first, self.operation_limit)
                 if rest is not None:
                     self.queue.insert(0, rest)
             self.in_flight = first
@@ -336,7 +336,7 @@ class DocumentState:
                 return None
             told.insert(0, Pending(self.seq, in_flight))
         size = sum(size_of(item.operation) for item in told)
-        if self.arrived or len(told) > _MOST_TOLD or size > 4 * self._operation_limit:
+        if self.arrived or len(told) > _MOST_TOLD or size > 4 * self.operation_limit:
             return []
         self._told = len(self.queue)
         return told

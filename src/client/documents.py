@@ -50,6 +50,8 @@ PASSING = frozenset(
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the texts.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
+#: Of a message for each unit of an operation that it may hold: as JSON a character may take six.
+BYTES_A_UNIT = 8
 #: So often in a row what is here is found not to be the server's; then it is taken anew after waits that grow.
 MOST_ALARMS = 3
 
@@ -98,6 +100,7 @@ class Document(Steps):
         self.healed = 0  # how often the text here turned out to be another one than the server's
         self._client = client
         self._state = DocumentState(client_id or secrets.token_hex(8), **limits)
+        self._operation_limit = self._state.operation_limit
         Steps.__init__(self, self._state)
         self._people: dict[str, dict[str, Any]] = {}
         self._late_cursors: dict[str, tuple[int, int | None, int | None]] = {}  # at a revision that is still to come
@@ -378,16 +381,19 @@ class Document(Steps):
             data["diverged"] = state.diverged()
         return data
 
-    def _rejoin(self) -> None:
-        """First thing on a new link, and when the server's session of this document is gone."""
+    def _rejoin(self, *, small: bool = False) -> None:
+        """First thing on a new link, and when the server's session of this document is gone. ``small``: with its edits it was larger than
+        may be sent; then they are carried over here."""
         if self.error is not None:
             return
         self._state.detach()
         self._joins += 1
         data, answer = self._join_data(), partial(self._rejoined, self._joins)
+        if small:
+            data["pending"] = []
         try:
             self._client.connection.post("document:join", data, answer)
-        except RequestError:  # larger than may be sent: then the edits are carried over here
+        except RequestError:
             data["pending"] = []
             self._client.connection.post("document:join", data, answer)
 
@@ -402,6 +408,8 @@ class Document(Steps):
             self._client.later(self._rejoin, self._failures)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
+        elif error.code == ErrorCode.MESSAGE_TOO_LARGE:
+            self._rejoin(small=True)
         elif error.code in PASSING:
             self._failures += 1
             self._client.later(self._rejoin, self._failures)
@@ -624,7 +632,8 @@ class Document(Steps):
         self._flushing = False
         if self.error is not None:
             return
-        state = self._state
+        state, connection = self._state, self._client.connection
+        state.operation_limit = min(self._operation_limit, connection.message_bytes // BYTES_A_UNIT)
         submission = state.take()
         if submission is not None:
             seq, revision, work = submission
@@ -634,14 +643,14 @@ class Document(Steps):
                     self._ask(work, seq, data)
                 else:
                     data["operation"] = work.components
-                    self._client.connection.post("document:operation", data)
+                    connection.post("document:operation", data)
             except RequestError as error:  # larger than may be sent
                 self._refused(submission.seq, error.code, error.message)
         elif self._cursor_changed and state.attached and state.settled and not state.held:
             self._cursor_changed = False
             anchor, head = self._own_cursor or (None, None)
             data = {"document": self.name, "revision": state.revision, "anchor": anchor, "head": head}
-            self._client.connection.post("document:cursor", data)
+            connection.post("document:cursor", data)
         self._wake()
 
     def _changed(self, changes: list[Change]) -> None:

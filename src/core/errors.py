@@ -105,10 +105,11 @@ class Disconnect(NamedTuple):
     @property
     def reconnect(self) -> bool:
         """Whether a client should come back by itself."""
-        if self.code >= 4000:
-            return self.code < 4500
-        return self.code in {1001, 1006, 1011, 1012, 1013}
+        return self.code < 4500 if self.code >= 4000 else self.code not in ENDING
 
+
+#: Codes below 4000 after which it would be the same again, or which somebody meant: RFC 6455, 7.4.1. After all others a client comes back.
+ENDING = frozenset({1000, 1002, 1003, 1007, 1008, 1009, 1010})
 
 NORMAL = Disconnect(1000, "")
 DRAIN = Disconnect(4000, "drain")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: When an address may try again that has too many connections, in seconds.
 RETRY_SECONDS: Final = 10.0
+#: The part of what is left of a token's life that is kept for getting the next one, where ``auth.expiry_warning_seconds`` is more.
+WARNING_PART: Final = 1 / 3
 
 
 class Authentication:
@@ -58,9 +60,12 @@ class Authentication:
         return True
 
     async def _authenticate(self, session: Session, token: str | None, name: str) -> dict[str, Any]:
+        auth = self._node.auth
+        shown, session.handshake = session.handshake, None
+        if shown is not None:
+            return await self._confirm(session, shown, token)
         if session.state is not State.CONNECTING:
             raise SynclineError(ErrorCode.ALREADY_AUTHENTICATED, "this connection has a user already")
-        auth = self._node.auth
         if token is not None:
             credentials = self.check(token)
             name = name.strip()
@@ -76,6 +81,19 @@ class Authentication:
         token = auth.issue(user, name, ttl=lifetime, guest=True)
         expires_at = self._node.clock.time() + lifetime
         return await self.accept(session, Credentials(user, name, expires_at, guest=True), issued=token)
+
+    async def _confirm(self, session: Session, shown: Credentials, token: str | None) -> dict[str, Any]:
+        """The first `auth` of a connection whose handshake has said already for whom it is, as clients send it that do not know: the newer
+        token of the same user holds."""
+        credentials = shown if token is None else self.check(token)
+        if credentials.user != shown.user:
+            self._node.counters.auth_failures += 1
+            raise SynclineError(ErrorCode.TOKEN_INVALID, "the token is for another user than the handshake's")
+        if session.state is State.CONNECTING:  # the user could not be recorded then
+            return await self.accept(session, credentials)
+        if token is not None:
+            self._set_expiry(session, credentials.expires_at)
+        return self._accepted(session)
 
     async def accept(self, session: Session, credentials: Credentials, *, issued: str | None = None) -> dict[str, Any]:
         """The credentials are good. ``issued``: the token that a guest was given. Raises Unavailable, SessionGone."""
@@ -100,18 +118,30 @@ class Authentication:
         node.hub.authenticated(session)
         node.rates.opened(session)
         self._set_expiry(session, credentials.expires_at)
-        result = {
+        result = self._accepted(session)
+        if issued is not None:
+            result["token"] = issued
+        return result
+
+    def _accepted(self, session: Session) -> dict[str, Any]:
+        node = self._node
+        limits = node.config.limits
+        return {
             "user": session.user,
             "name": session.name,
             "connection": session.connection.id,
             "guest": session.guest,
             "expires_at": session.expires_at,
-            "ping_seconds": node.config.limits.ping_seconds,
+            "ping_seconds": limits.ping_seconds,
             "version": node.version,
+            "limits": {
+                "message_bytes": limits.message_bytes,
+                "batch_size": limits.batch_size,
+                "rooms": limits.rooms,
+                "documents": limits.documents,
+                "idempotency_seconds": node.config.rooms.idempotency_seconds,
+            },
         }
-        if issued is not None:
-            result["token"] = issued
-        return result
 
     def refresh(self, session: Session, token: str | None) -> dict[str, Any]:
         """The `auth:refresh` event: a new expiry for the same user. Raises SynclineError."""
@@ -136,23 +166,32 @@ class Authentication:
         if session.expiry is not None:
             session.expiry.cancel()
             session.expiry = None
+        # Once for each token: who comes back with the same one knows that it ends.
+        if expires_at is None:
+            session.warn_at = None
+        elif expires_at != session.expires_at:
+            now, warning = self._node.clock.time(), self._config.expiry_warning_seconds
+            end = self._end(expires_at)
+            session.warn_at = end - min(warning, (end - now) * WARNING_PART) if warning else None
         session.expires_at = expires_at
-        session.warned = False
         self.watch(session)
+
+    def _end(self, expires_at: float) -> float:
+        """When a token ends whose `exp` is ``expires_at``: for connections it has opened as for those that it may open."""
+        return expires_at + self._config.leeway_seconds
 
     def watch(self, session: Session) -> None:
         """Warns and closes when it is time. Only what is due before the ping wheel comes by again gets a timer."""
         if session.expires_at is None or session.state is not State.OPEN or session.expiry is not None:
             return
-        left = session.expires_at - self._node.clock.time()
-        if left <= 0:
+        now, end = self._node.clock.time(), self._end(session.expires_at)
+        if now >= end:
             session.close(errors.TOKEN_EXPIRED)
             return
-        warning = self._config.expiry_warning_seconds
-        if left <= warning and not session.warned:
-            session.warned = True
-            session.push("auth:expiring", {"expires_at": session.expires_at, "seconds_left": left})
-        wait = left if session.warned or warning == 0 else left - warning
+        if session.warn_at is not None and now >= session.warn_at:
+            session.warn_at = None
+            session.push("auth:expiring", {"expires_at": session.expires_at, "seconds_left": end - now})
+        wait = (end if session.warn_at is None else session.warn_at) - now
         if wait <= self._node.pings.longest:
             # Never less than a millisecond: a timer that fires early must not spin.
             session.expiry = self._node.clock.call_later(max(wait, 0.001), self._due, session)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from .config_documents import DocumentsConfig
 from .config_rooms import RoomsConfig
 from .config_setting import setting
@@ -76,19 +77,38 @@ class AuthConfig:
     )
     issuer: str = setting("", "Required `iss` claim; empty: not checked.")
     audience: str = setting("", "Required `aud` claim; empty: not checked.")
-    leeway_seconds: float = setting(5.0, "Tolerated clock difference.", unit="s", low=0, high=300)
+    leeway_seconds: float = setting(
+        5.0,
+        "Tolerated clock difference: so long after its expiry a token opens connections and keeps those it has opened.",
+        unit="s",
+        low=0,
+        high=300,
+    )
     require_expiry: bool = setting(True, "Refuse tokens without `exp`.")
     timeout_seconds: float = setting(10.0, "Time to authenticate after connecting.", unit="s", low=0.1, high=300)
     expiry_warning_seconds: float = setting(
-        60.0, "How long before expiry `auth:expiring` is sent.", unit="s", low=0, high=3600, zero="no warning"
+        60.0,
+        "How long before expiry `auth:expiring` is sent, at most a third of what is left.",
+        unit="s",
+        low=0,
+        high=3600,
+        zero="no warning",
     )
     guest_token_seconds: float = setting(86400.0, "Life of a guest's token.", unit="s", low=60, high=31536000)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsConfig:
-    message_bytes: int = setting(1_048_576, "Largest message, of all frames.", unit="bytes", low=1024, high=67_108_864)
-    batch_size: int = setting(256, "Envelopes in one frame.", low=1, high=10_000)
+    message_bytes: int = setting(
+        1_048_576,
+        "Largest message, of all frames. Clients are told it when they have authenticated, and keep to the least until then.",
+        unit="bytes",
+        low=LEAST_MESSAGE_BYTES,
+        high=67_108_864,
+    )
+    batch_size: int = setting(
+        256, "Envelopes in one frame; clients are told, likewise.", low=LEAST_BATCH_SIZE, high=10_000
+    )
     pending_requests: int = setting(
         1024, "Requests waiting on a connection before reading pauses.", low=1, high=100_000
     )

@@ -104,12 +104,13 @@ class Session:
         "expires_at",
         "expiry",
         "guest",
+        "handshake",
         "name",
         "node",
         "rooms",
         "state",
         "user",
-        "warned",
+        "warn_at",
     )
 
     def __init__(self, node: Node, codec: wire.Codec, address: str = "") -> None:
@@ -123,6 +124,7 @@ class Session:
         self.user = ""  # "" until authenticated
         self.name = ""
         self.guest = False
+        self.handshake: Credentials | None = None  # of the handshake, until `auth` has come as well
         self.expires_at: float | None = None
         self.rooms: dict[str, Seat] = {}  # changed by the hub only
         self.documents: dict[str, Collaborator] = {}  # changed by the document's session only
@@ -134,7 +136,7 @@ class Session:
         self._placed = False  # its socket counts among ``node.arrivals``
         self._bad = 0
         self._bad_since = 0.0
-        self.warned = False  # `auth:expiring` was sent for the present token
+        self.warn_at: float | None = None  # when `auth:expiring` is to be sent for the present token; None: no more
         self.expiry: Timer | None = None  # time to authenticate, then expiry warning, then expiry
 
     @property
@@ -165,6 +167,7 @@ class Session:
         self._placed = True
         node.authentication.expect(self)
         if credentials is not None:
+            self.handshake = credentials
             request = Request(self, node.handlers["auth"], None, node.clock.monotonic())
             self._wait(node.authentication.accept(self, credentials), request)
 

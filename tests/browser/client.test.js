@@ -1,7 +1,8 @@
 // The connection and the rooms: coming back, giving up, staying the same guest, recovering by position.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { test } from "node:test";
-import { Client } from "../../src/client/browser/syncline.js";
+import { Client, shouldReconnect } from "../../src/client/browser/syncline.js";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000, name: "Ada" };
@@ -55,8 +56,21 @@ test("connects with the subprotocol, as a guest, and hands over the guest's toke
   assert.equal(client.state, "closed");
 });
 
+test("the close codes are those of the protocol", async () => {
+  const text = await readFile(new URL("../../docs/protocol.md", import.meta.url), "utf8");
+  const table = text.split("## Disconnect codes")[1].split("## Limits")[0];
+  const told = new Map();
+  for (const [, codes, back] of table.matchAll(/^\| ([0-9, -]+) \| (yes|no) \|/gm)) {
+    for (const part of codes.split(", ")) {
+      const [first, last = first] = part.split("-").map(Number);
+      for (let code = first; code <= last; code += 1) told.set(code, back === "yes");
+    }
+  }
+  for (let code = 1000; code < 5000; code += 1) assert.equal(shouldReconnect(code), told.get(code), String(code));
+});
+
 test("comes back or stays away as the close code says", async () => {
-  for (const [code, state] of [[1006, "waiting"], [1012, "waiting"], [4000, "waiting"], [4499, "waiting"],
+  for (const [code, state] of [[1005, "waiting"], [1006, "waiting"], [1012, "waiting"], [4000, "waiting"], [4499, "waiting"],
     [1000, "closed"], [1009, "closed"], [4500, "closed"], [4503, "closed"]]) {
     const server = new ReferenceServer(seeded(code));
     const client = connect(server, { backoffBase: 60_000, backoffMax: 60_000, random: () => 0.5 });
@@ -233,6 +247,94 @@ test("many requests of one turn share frames, in order", async () => {
   await Promise.all(answers);
   assert.deepEqual(server.room("team").history.map(({ data }) => data), [...Array(150).keys()]);
   client.close();
+});
+
+/** What each frame that came was: its bytes, and the events in it. */
+function framesOf(server) {
+  const frames = [];
+  const receive = server.receive.bind(server);
+  server.receive = (connection, text) => {
+    frames.push({ bytes: Buffer.byteLength(text), events: [JSON.parse(text)].flat().map(({ event }) => event) });
+    return receive(connection, text);
+  };
+  return frames;
+}
+
+test("what is sent keeps to the server's limits, and before they are told to what any server takes", async () => {
+  for (const limits of [{ message_bytes: 40_000, batch_size: 20 }, undefined]) {
+    const server = new ReferenceServer(seeded(31));
+    server.limits = limits;
+    const most = limits ?? { message_bytes: 1_048_576, batch_size: 16 };
+    const frames = framesOf(server);
+    const client = connect(server);
+    const rooms = Array.from({ length: 100 }, (_, index) => client.room(`r${index}`));
+    const notes = client.document("notes");
+    await until(server, () => notes.state === "joined" && rooms.every(({ state }) => state === "joined"));
+    assert.ok(frames[0].events.length <= 16);
+    const paste = "\u0001ä漢💃".repeat(9000);
+    for (let round = 0; round < 2; round += 1) {
+      const sent = rooms.map((room) => room.send("漢".repeat(1000)));
+      notes.insert(0, paste);
+      await Promise.all([rest(server), ...sent]);
+      await until(server, () => notes.settled);
+      server.cut(only(server));
+      await until(server, () => notes.state === "joined" && rooms.every(({ state }) => state === "joined"));
+    }
+    assert.equal(server.document("notes").text, paste.repeat(2));
+    assert.ok(frames.every(({ bytes, events }) => bytes <= most.message_bytes && events.length <= most.batch_size));
+    for (const { bytes, events } of frames.filter(({ events }) => events.includes("auth"))) assert.ok(bytes <= 32_768 && events.length <= 16);
+    if (limits) await assert.rejects(rooms[0].send("x".repeat(40_000)), { code: "message_too_large" });
+    client.close();
+  }
+});
+
+test("a request that is larger than any server must take waits for its limits, and is refused when it is too large", async () => {
+  const server = new ReferenceServer(seeded(32));
+  const client = connect(server);
+  await until(server, () => client.online);
+  server.intercept = (connection, { event }) => event !== "auth"; // without an answer
+  const frames = framesOf(server);
+  server.limits = { message_bytes: 40_000, batch_size: 20 };
+  server.cut(only(server));
+  await until(server, () => client.state === "connecting" && client._joinable);
+  const answers = [];
+  for (const size of [10, 35_000, 45_000, 20]) client._ask("x", "y".repeat(size), () => {}, ({ code }) => answers.push(`${size} ${code}`));
+  await rest(server);
+  assert.deepEqual(frames.map(({ events }) => events), [["auth"], ["x"], ["x"], ["x"]]);
+  assert.deepEqual(answers, ["45000 message_too_large"]);
+  client.close();
+});
+
+test("a token is refreshed no sooner than a second after another, and not by itself", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"] });
+  const server = new ReferenceServer(seeded(33));
+  let asked = 0;
+  const client = connect(server, { token: () => `token ${(asked += 1)}` });
+  server.intercept = (connection, { event, id }) => {
+    if (event !== "auth:refresh") return false;
+    connection.toClient.push(JSON.stringify({ id, event, result: { expires_at: 0 } }));
+    return true;
+  };
+  const warn = async () => {
+    for (let times = 0; times < 50; times += 1) server.push(only(server), "auth:expiring", { seconds_left: 0 });
+    await rest(server);
+  };
+  const refreshes = () => server.log.filter(({ event }) => event === "auth:refresh").map(({ data }) => data.token);
+  await until(server, () => client.online);
+  await warn();
+  await until(server, () => refreshes().length === 1);
+  await warn();
+  assert.deepEqual(refreshes(), ["token 2"]);
+  client.close();
+
+  const errors = [];
+  const same = connect(server, { token: () => "the same" });
+  same.on("error", ({ code }) => errors.push(code));
+  await until(server, () => same.online);
+  server.push([...server.connections].at(-1), "auth:expiring", { seconds_left: 0 });
+  await until(server, () => errors.length === 1);
+  assert.deepEqual([errors, refreshes()], [["token_expired"], ["token 2"]]);
+  same.close();
 });
 
 test("messages come in order without gap or duplicate, over lost connections", async () => {

@@ -33,6 +33,7 @@ export class ReferenceServer {
     this.tamper = (connection, text) => [text]; // what becomes of the frame of a message on its way
     this.proofs = { proven: 0, unproven: 0 }; // of what clients say of their rooms
     this.pingSeconds = 25;
+    this.limits = { message_bytes: 1_048_576, batch_size: 256 };
     this.duplicates = 0;
     this.log = []; // events received
     this.intercept = () => false; // (connection, envelope) -> whether it was dealt with
@@ -123,7 +124,7 @@ export class ReferenceServer {
       connection.user = data.token ?? `guest-${data.name}`;
       return reply("auth:accepted", {
         user: connection.user, name: data.name, connection: "c", guest: true, expires_at: null, ping_seconds: this.pingSeconds,
-        version: "0", token: connection.user,
+        version: "0", token: connection.user, limits: this.limits,
       });
     }
     if (event === "ping") return reply("ping", { time: 0 });

@@ -103,7 +103,7 @@ class Server {
 /** One client and its connection: what was sent and not read, how much of the history was sent to it. */
 class Peer {
   constructor(server, name) {
-    Object.assign(this, { server, name, state: new DocumentState(name, { operationWeight: 60 }), mirror: "", up: [], down: [], online: true });
+    Object.assign(this, { server, name, state: new DocumentState(name, { operationWeight: () => 60 }), mirror: "", up: [], down: [], online: true });
     this.sent = 0;
     this.tell(this.state.start("g", server.entries.length, server.text).changes);
     this.sent = server.entries.length;

@@ -13,6 +13,7 @@ import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from picows import WSMsgType
 
 from syncline.client import (
     Backoff,
@@ -181,11 +182,13 @@ async def test_a_server_that_does_not_answer_auth() -> None:
 # What the end of a connection means --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [4000, 4001, 4002, 4003, 4006, 1001, 1011, 1012, 1013, None])
+@pytest.mark.parametrize("code", [4000, 4001, 4002, 4003, 4006, 1001, 1011, 1012, 1013, 3000, None, 0])
 async def test_codes_that_mean_come_back(code: int | None) -> None:
     async with scripted() as server, await connect(server.url, backoff=QUICK) as client:
         if code is None:
             server.peers[0].drop()
+        elif code == 0:  # a close frame without one
+            server.peers[0].transport.send(WSMsgType.CLOSE, b"")
         else:
             server.peers[0].close(code, "reason")
         await until(lambda: client.reconnects == 1 and client.state == "open")
@@ -388,8 +391,6 @@ async def test_fragments_are_put_together() -> None:
     "garbage", [b"", b"nonsense", b"[1]", b"7", b'"x"', b"{}", b'{"event": 1}', b'{"event": "x", "data": 3}', b"\xff"]
 )
 async def test_garbage_ends_the_connection_not_the_client(garbage: bytes) -> None:
-    from picows import WSMsgType
-
     async with scripted() as server, await connect(server.url, backoff=QUICK) as client:
         server.peers[0].transport.send(WSMsgType.TEXT, garbage)
         await until(lambda: client.reconnects == 1 and client.state == "open")
@@ -398,8 +399,6 @@ async def test_garbage_ends_the_connection_not_the_client(garbage: bytes) -> Non
 
 
 async def test_frames_that_are_not_allowed() -> None:
-    from picows import WSMsgType
-
     async with scripted() as server, await connect(server.url, backoff=QUICK) as client:
         server.peers[-1].transport.send(WSMsgType.BINARY, b"{}")
         await until(lambda: client.reconnects == 1 and client.state == "open")

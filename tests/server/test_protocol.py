@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from typing import Any
 
 import pytest
 import websockets
 from websockets.typing import Subprotocol
 
-from syncline.core.errors import ErrorCode
+from syncline.core.errors import DISCONNECTS, Disconnect, ErrorCode
 from syncline.server.app import App
+from syncline.server.seams import Credentials, Unavailable
+from tests.project import ROOT
 from tests.serving import Serve, leak_free
 
 from .wsclient import dial
@@ -74,6 +78,7 @@ async def test_guest(app: App, codec: str) -> None:
         assert again.user == result["user"]
     async with dial(app.url, path="/ws?access_token=" + result["token"]) as again:
         assert (await again.push("auth:accepted"))["user"] == result["user"]
+        assert (await again.call("auth", name="Eve"))["name"] == "Ada"
         assert await again.error("auth", name="Eve") == "already_authenticated"
     record = await app.node.store.user(result["user"])
     assert record is not None and record.guest and record.name == "Ada"
@@ -114,11 +119,105 @@ async def test_jwt_in_the_handshake(serve: Serve) -> None:
             assert (await client.call("auth", token=token))["user"] == "ada"
 
 
+@pytest.mark.parametrize("way", ["header", "query"])
+async def test_a_token_in_the_handshake_and_auth_go_together(serve: Serve, way: str) -> None:
+    async with serve(auth=JWT) as app:
+        issue = app.node.auth.issue
+        first = issue("ada", "Ada", ttl=60)
+        given: dict[str, Any] = (
+            {"additional_headers": {"Authorization": f"Bearer {first}"}}
+            if way == "header"
+            else {"path": f"/ws?access_token={first}"}
+        )
+        async with dial(app.url, **given) as client:
+            accepted = await client.push("auth:accepted")
+            assert await client.error("auth", token=issue("eve", "Eve", ttl=60)) == "token_invalid"
+            assert await client.error("auth", token="x.y.z") == "already_authenticated"
+            assert await client.call("ping")
+        async with dial(app.url, **given) as client:
+            accepted = await client.push("auth:accepted")
+            assert await client.call("auth") == accepted
+            assert await client.error("auth") == "already_authenticated"
+        async with dial(app.url, **given) as client:
+            later = await client.call("auth", token=issue("ada", "Ada", ttl=3600), resume=accepted["connection"])
+            assert later["expires_at"] > accepted["expires_at"] and later["resumed"] is False
+
+
+async def test_who_could_not_be_recorded_at_the_handshake_is_no_guest(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = app.node.auth.issue("ada", "Ada", ttl=60)
+    real, failures = app.node.record_user, [Unavailable("not now")]
+
+    async def record(credentials: Credentials, *, known: bool) -> None:
+        if failures:
+            raise failures.pop()
+        await real(credentials, known=known)
+
+    monkeypatch.setattr(app.node, "record_user", record)
+    async with dial(app.url, path="/ws?access_token=" + token) as client:
+        assert (await client.push("error"))["code"] == "unavailable"
+        assert (await client.call("auth", name="Eve"))["user"] == "ada"
+
+
+async def test_limits_are_told(serve: Serve) -> None:
+    async with serve(limits={"message_bytes": 40_000, "batch_size": 20}, rooms={"idempotency_seconds": 7.0}) as app:
+        async with dial(app.url) as client:
+            assert (await client.call("auth", name="Ada"))["limits"] == {
+                "message_bytes": 40_000,
+                "batch_size": 20,
+                "rooms": app.node.config.limits.rooms,
+                "documents": app.node.config.limits.documents,
+                "idempotency_seconds": 7.0,
+            }
+
+
+async def test_a_token_is_warned_of_once_and_in_time(serve: Serve) -> None:
+    """Tokens that live shorter than the warning: at a third of their life; one that comes again is known already."""
+    async with serve(auth={**JWT, "leeway_seconds": 0.0, "expiry_warning_seconds": 60.0}) as app:
+        token = app.node.auth.issue("ada", "", ttl=30)
+        async with dial(app.url, token=token) as client:
+            for _ in range(3):
+                await client.call("auth:refresh", token=token)
+            short = app.node.auth.issue("ada", "", ttl=3)
+            await client.call("auth:refresh", token=short)
+            warning = await client.push("auth:expiring")
+            assert 0 < warning["seconds_left"] <= 1.0
+            await client.call("auth:refresh", token=short)
+            assert await client.closed() == (4006, "token_expired")
+            assert not [envelope for envelope in client.inbox if envelope["event"] == "auth:expiring"]
+
+
+async def test_leeway_is_the_same_for_new_and_open_connections(serve: Serve) -> None:
+    async with serve(auth={**JWT, "leeway_seconds": 3.0, "expiry_warning_seconds": 0.0}) as app:
+        token = app.node.auth.issue("ada", "", ttl=-1)
+        async with dial(app.url, token=token) as client:
+            assert (await client.call("ping"))["time"] > 0
+            assert await client.closed() == (4006, "token_expired")
+        async with dial(app.url) as client:
+            assert await client.error("auth", token=token) == "token_expired"
+
+
+def test_the_table_of_close_codes_is_that_of_the_server() -> None:
+    text = (
+        (ROOT / "docs" / "protocol.md").read_text("utf-8").partition("## Disconnect codes")[2].partition("## Limits")[0]
+    )
+    rows = re.findall(r"^\| ([0-9, -]+) \| (yes|no) \|(?: `([a-z_0-9]+)`)? \|", text, re.MULTILINE)
+    told: dict[int, bool] = {}
+    for codes, back, _ in rows:
+        for part in codes.split(", "):
+            first, _, last = part.partition("-")
+            told.update(dict.fromkeys(range(int(first), int(last or first) + 1), back == "yes"))
+    assert {code: Disconnect(code, "").reconnect for code in range(1000, 5000)} == dict(sorted(told.items()))
+    named = {(int(codes), name) for codes, _, name in rows if name}
+    assert named == {(one.code, one.reason) for one in DISCONNECTS}
+
+
 async def test_expiry_is_warned_of_refreshed_and_enforced(serve: Serve) -> None:
     async with serve(auth={**JWT, "leeway_seconds": 0.0, "expiry_warning_seconds": 60.0}) as app:
-        async with dial(app.url, token=app.node.auth.issue("ada", "", ttl=30)) as client:
+        async with dial(app.url, token=app.node.auth.issue("ada", "", ttl=6)) as client:
             warning = await client.push("auth:expiring")
-            assert 0 < warning["seconds_left"] <= 30
+            assert 0 < warning["seconds_left"] <= 2
             assert await client.error("auth:refresh", token=app.node.auth.issue("eve", "", ttl=30)) == "token_invalid"
             assert await client.error("auth:refresh") == "invalid_data"
             later = await client.call("auth:refresh", token=app.node.auth.issue("ada", "", ttl=3600))

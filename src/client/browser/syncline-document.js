@@ -39,8 +39,8 @@ export class DocumentHandle extends Joined {
   /** @internal */
   constructor(client, name, { client: id } = {}) {
     super(client, name);
-    const { maxMessage, maxPending } = client.options;
-    const operationWeight = Math.max(64, Math.min(OPERATION_WEIGHT, maxMessage >> 3));
+    const { maxPending } = client.options;
+    const operationWeight = () => Math.max(64, Math.min(OPERATION_WEIGHT, client.maxMessage >> 3));
     this.#state = new DocumentState(id ?? randomId(), { operationWeight, maxPending });
     this.role = null;
     /** The others: client -> {client, user, name, role}. */

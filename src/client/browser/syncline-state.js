@@ -46,8 +46,8 @@ const fit = (text, operation) => ot.baseLength(operation) <= text.length && keep
 export class Diverged extends Error {}
 
 export class DocumentState {
-  /** `operationWeight`: of one submission, `maxPending`: of all that waits (see `weigh`). */
-  constructor(client, { operationWeight = 120_000, maxPending = 4_194_304 } = {}) {
+  /** `operationWeight`: tells that of one submission, `maxPending`: of all that waits (see `weigh`). */
+  constructor(client, { operationWeight = () => 120_000, maxPending = 4_194_304 } = {}) {
     Object.assign(this, { client, operationWeight, maxPending });
     this.generation = null;
     this.revision = 0;
@@ -123,7 +123,7 @@ export class DocumentState {
       if (!this.queue.length) return null;
       let item = this.queue.shift();
       if (item.operation) {
-        const [first, rest] = split(item.operation, this.operationWeight);
+        const [first, rest] = split(item.operation, this.operationWeight());
         if (rest.length) this.queue.unshift({ operation: rest });
         item = { operation: first };
       }
@@ -173,7 +173,7 @@ export class DocumentState {
       told.unshift({ operation: this.flight.item.operation, seq: this.flight.seq });
     }
     const weight = told.reduce((sum, { operation }) => sum + weigh(operation), 0);
-    if (told.length > MOST_TOLD || weight > this.operationWeight) return [];
+    if (told.length > MOST_TOLD || weight > this.operationWeight()) return [];
     this.told = this.queue.length;
     return told;
   }

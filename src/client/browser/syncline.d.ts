@@ -175,6 +175,8 @@ export interface Identity {
   ping_seconds: number;
   version: string;
   token?: string;
+  /** Of this connection; the client keeps to them. Sizes in bytes. */
+  limits?: { message_bytes: number; batch_size: number; rooms: number; documents: number; idempotency_seconds: number };
 }
 
 export interface ClientEvents {

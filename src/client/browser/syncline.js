@@ -27,8 +27,7 @@ export { richText } from "./syncline-rich.js";
 
 /** Whether a client should come back by itself after this close code (docs/protocol.md, Disconnect codes). */
 export function shouldReconnect(code) {
-  if (code >= 4000) return code < 4500;
-  return ![1000, 1002, 1003, 1007, 1008, 1009, 1010].includes(code);
+  return code < 4000 ? !ENDING.has(code) : code < 4500;
 }
 
 /** Times in milliseconds, sizes in bytes unless said otherwise. */
@@ -43,15 +42,19 @@ const DEFAULTS = {
   connectTimeout: 10_000, // until authenticated
   requestTimeout: 15_000,
   maxRequests: 1000, // without an answer yet
-  maxMessage: 1_048_576, // the server's limits.message_bytes
+  maxMessage: 1_048_576, // a larger request is refused here; the server's limits.message_bytes bounds it
   maxBuffered: 4_194_304, // waiting in the socket: more requests are refused here
   cursorInterval: 60, // at most one cursor per document in this time
   maxPending: 4_194_304, // a document's edits that wait, in inserted UTF-16 units
   random: Math.random,
 };
 
-const BATCH = 64; // envelopes in one frame; the server's limits.batch_size bounds it
-const BATCH_CHARACTERS = 131_072;
+const ENDING = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
+const BATCH = 64; // envelopes in one frame, where the server takes so many
+const BATCH_BYTES = 393_216;
+// What any server takes, until it has told its own limits (docs/protocol.md, Limits).
+const LEAST = { batch_size: 16, message_bytes: 32_768 };
+const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
 
 const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
@@ -79,6 +82,10 @@ export class Client extends Emitter {
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
   #refusals = 0;
   #presence = null;
+  #limits = LEAST; // of the server
+  #refreshing = 0; // a timer, while a refresh waits or is under way
+  #refreshedAt = -Infinity;
+  #token; // that this connection was authenticated with
   /** @internal Joins may be written: at least `auth` is on its way. */ _joinable = false;
   /** @internal */ _heartbeat = new Heartbeat(this);
   /** @type {Map<string, Room>} */ rooms = new Map();
@@ -97,6 +104,12 @@ export class Client extends Emitter {
 
   get options() {
     return this.#options;
+  }
+
+  /** Bytes that one request may have, as far as it is known what the server takes. */
+  get maxMessage() {
+    const told = this.identity?.limits?.message_bytes;
+    return Math.min(this.#options.maxMessage, told ?? this.#options.maxMessage);
   }
 
   get online() {
@@ -183,6 +196,7 @@ export class Client extends Emitter {
     const ready = (identity) => this.#socket === socket && this.#ready(identity);
     const refused = (error) => this.#socket === socket && this.#refused(error, credentials);
     const resume = this.identity?.connection;
+    this.#token = credentials.token;
     // The joins go out in the same frame: one round trip, and what an old connection was in rooms is taken over.
     this._joinable = true;
     this._ask("auth", resume === undefined ? credentials : { ...credentials, resume }, ready, refused);
@@ -192,11 +206,13 @@ export class Client extends Emitter {
   #ready(identity) {
     clearTimeout(this.#timer);
     this.identity = identity;
+    this.#limits = { ...LEAST, message_bytes: this.maxMessage, ...identity.limits };
     this.#onlineSince = Date.now();
     this.#refusals = 0;
     this.#keepGuest(identity);
     this.#set("online", { identity });
     this.#opened.resolve(this);
+    if (this.#outbox.length) this.#flush(); // what was too large until now
     for (const entry of this.#entries()) if (entry.state === "detached") entry._attach();
     this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
     this.#beat();
@@ -256,6 +272,9 @@ export class Client extends Emitter {
   #drop(error) {
     clearTimeout(this.#timer);
     clearTimeout(this.#pulse);
+    clearTimeout(this.#refreshing);
+    this.#refreshing = 0;
+    this.#limits = LEAST;
     this._heartbeat.stop();
     const socket = this.#socket;
     this._joinable = false;
@@ -325,7 +344,7 @@ export class Client extends Emitter {
   }
 
   #pushed(event, data, source) {
-    if (event === "auth:expiring") this.#refresh();
+    if (event === "auth:expiring") this.#refreshSoon();
     else if (event === "error") {
       const document = this.documents.get(data.document);
       if (document?._failed(data)) return;
@@ -336,14 +355,29 @@ export class Client extends Emitter {
     this._emit("push", { event, data });
   }
 
-  async #refresh() {
+  #refreshSoon() {
+    if (this.#refreshing) return;
+    const wait = Math.max(0, this.#refreshedAt + REFRESH - Date.now());
+    const socket = this.#socket;
+    this.#refreshing = setTimeout(async () => {
+      this.#refreshedAt = Date.now();
+      await this.#refresh(socket);
+      if (this.#socket === socket) this.#refreshing = 0;
+    }, wait);
+  }
+
+  async #refresh(socket) {
     const { token } = this.#options;
     if (token !== undefined && typeof token !== "function") return; // nothing newer: 4006 will come
     try {
       const fresh = token === undefined ? {} : { token: await token() };
-      this.#keepGuest({ guest: true, ...(await this.request("auth:refresh", fresh)) });
+      if (this.#socket !== socket) return;
+      if (fresh.token && fresh.token === this.#token) throw new SynclineError("token_expired", "the token function gave the token again that is about to end");
+      const answer = await this.request("auth:refresh", fresh);
+      this.#token = fresh.token;
+      this.#keepGuest({ guest: true, ...answer });
     } catch (error) {
-      this._emit("error", error);
+      if (this.#socket === socket) this._emit("error", error);
     }
   }
 
@@ -353,22 +387,40 @@ export class Client extends Emitter {
     if (data !== undefined) envelope.data = data;
     if (id !== undefined) envelope.id = id;
     const text = JSON.stringify(envelope);
-    if (longer(text, this.#options.maxMessage)) throw new SynclineError("message_too_large");
-    if (this.#outbox.push(text) === 1) queueMicrotask(() => this.#flush());
+    if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
+    if (this.#outbox.push({ text, event, id }) === 1) queueMicrotask(() => this.#flush());
   }
 
   #flush() {
     const outbox = this.#outbox;
     this.#outbox = [];
-    if (this.#socket?.readyState !== 1) return;
-    for (let start = 0; start < outbox.length; ) {
-      let end = start;
-      let length = 0;
-      do length += outbox[end++].length;
-      while (end < outbox.length && end - start < BATCH && length + outbox[end].length <= BATCH_CHARACTERS);
-      this.#socket.send(end - start === 1 ? outbox[start] : `[${outbox.slice(start, end).join(",")}]`);
-      start = end;
+    const socket = this.#socket;
+    if (socket?.readyState !== 1) return;
+    const { batch_size, message_bytes } = this.#limits;
+    const most = Math.min(BATCH, batch_size);
+    const room = Math.min(BATCH_BYTES, message_bytes) / 3 - 2; // in UTF-16 units, of which none takes more than three bytes
+    let batch = [];
+    let length = 0;
+    const send = () => {
+      if (batch.length) socket.send(batch.length === 1 ? batch[0] : `[${batch.join(",")}]`);
+      batch = [];
+      length = 0;
+    };
+    for (const [place, { text, event, id }] of outbox.entries()) {
+      if (longer(text, message_bytes) && event !== "auth") {
+        if (!this.online) {
+          this.#outbox = outbox.slice(place); // until the server has told what it takes
+          break;
+        }
+        this.#answered({ id, event: "error", error: { code: "message_too_large" } }); // it takes less than it did
+        if (this.#socket !== socket) return;
+        continue;
+      }
+      if (batch.length >= most || length + text.length + 1 > room) send();
+      batch.push(text);
+      length += text.length + 1;
     }
+    send();
   }
 
   /** Bytes that the network has not taken yet. */

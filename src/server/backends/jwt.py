@@ -90,7 +90,7 @@ class JwtAuth:
                 options={"require": self._required, "verify_aud": bool(config.audience)},
             )
             expiry = claims.get("exp")
-            expires_at = None if expiry is None else float(expiry)
+            expires_at = None if expiry is None else float(int(expiry))  # as PyJWT takes it
         except jwt.ExpiredSignatureError as error:
             raise SynclineError(ErrorCode.TOKEN_EXPIRED, "the token has expired") from error
         except jwt.PyJWTError as error:

@@ -1,0 +1,193 @@
+"""What a server says of itself when it has accepted the user, its limits and when the token ends: the client keeps to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from syncline.client import Options, RequestError, connect
+from syncline.client.connection import REFRESH_SECONDS
+from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
+from tests.serving import serving, ws_url
+from tests.waiting import until
+
+from .links import QUICK, GateClock, cut
+from .peer import IDENTITY, Peer, scripted
+
+SECRET = "a secret of at least thirty-two bytes"
+JWT = {"mode": "jwt", "secret": SECRET, "leeway_seconds": 0.0, "expiry_warning_seconds": 0.0}
+
+
+def token(seconds: float = 60.0, user: str = "ada") -> str:
+    return jwt.encode({"sub": user, "exp": time.time() + seconds}, SECRET, algorithm="HS256")
+
+
+async def test_what_is_sent_keeps_to_the_servers_limits(tmp_path: Path, codec: Any) -> None:
+    """Sends of one turn, pastes, and everything that goes out first thing on a new connection."""
+    limits = {"message_bytes": LEAST_MESSAGE_BYTES, "batch_size": LEAST_BATCH_SIZE, "bad_requests_per_minute": 0}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        rooms = [await ada.join(f"r{number}") for number in range(100)]
+        room = rooms[0]
+        sent = await asyncio.gather(*(room.send("x" * 1000) for _ in range(300)))
+        assert [one.offset for one in sent] == list(range(1, 301))
+        document = await ada.document("d")
+        paste = "\x01ä漢💃" * 15_000
+        document.insert(0, paste)
+        await document.settled()
+        assert ada.reconnects == 0 and app.node.documents.live["d"].core.text() == paste
+        with pytest.raises(RequestError) as error:
+            await room.send("x" * LEAST_MESSAGE_BYTES)
+        assert error.value.code == "message_too_large"
+        cut(ada)
+        document.insert(0, paste)
+        await document.settled()
+        await asyncio.gather(*(one.send("back") for one in rooms))
+        assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == paste * 2
+
+
+async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
+    """What was to be sent and is larger is not lost, and does not end the connection for good."""
+    async with serving(tmp_path) as app, await connect(ws_url(app), name="Ada", backoff=QUICK) as ada:
+        document = await ada.document("d")
+        cut(ada)
+        document.insert(0, "\x01" * 50_000)
+        for limit in ("message_bytes", LEAST_MESSAGE_BYTES), ("batch_size", LEAST_BATCH_SIZE):
+            object.__setattr__(app.node.config.limits, *limit)
+        await document.settled()
+        assert ada.reconnects == 1 and ada.state == "open"
+        assert app.node.documents.live["d"].core.text() == "\x01" * 50_000
+
+
+async def test_until_a_server_has_told_its_limits_large_requests_wait() -> None:
+    async with scripted() as server:
+        server.identity = None
+        client = asyncio.ensure_future(connect(server.url, backoff=QUICK))
+        await until(lambda: len(server.requests) == 1)
+        server.peers[0].send(
+            {"id": 1, "event": "auth:accepted", "result": IDENTITY | {"limits": {"message_bytes": 50_000}}}
+        )
+        ada = await client
+        answers: list[str] = []
+        cut(ada)
+        await until(lambda: len(server.requests) == 2)  # auth again, without an answer so far
+
+        def answered(_: Any, error: Any) -> None:
+            answers.append(getattr(error, "code", "lost"))
+
+        for size in (10, LEAST_MESSAGE_BYTES, 20, 45_000):
+            ada.connection.post("x", "y" * size, answered)
+        with pytest.raises(RequestError, match="message_too_large"):
+            ada.connection.post("x", "y" * 50_000, answered)
+        await until(lambda: len(server.requests) == 3)
+        server.peers[1].send(
+            {
+                "id": server.requests[1]["id"],
+                "event": "auth:accepted",
+                "result": IDENTITY | {"limits": {"message_bytes": 40_000}},
+            }
+        )
+        await until(lambda: len(server.requests) == 5)
+        assert [len(one["data"]) for one in server.requests[2:]] == [10, LEAST_MESSAGE_BYTES, 20]
+        assert answers == ["message_too_large"]
+        await ada.close()
+
+
+@pytest.mark.parametrize("told", [None, 5, {"batch_size": "x"}, {"batch_size": 0, "message_bytes": None}, []])
+async def test_limits_that_are_none(told: Any) -> None:
+    async with scripted() as server:
+        server.identity = {**IDENTITY, "limits": told}
+        server.script = lambda peer, envelope: peer.send({"id": envelope["id"], "event": "pong", "result": 1})
+        async with await connect(server.url) as ada:
+            assert await asyncio.gather(*(ada.request("x", "y" * 40_000) for _ in range(3))) == [1] * 3
+
+
+@pytest.mark.parametrize("way", ["header", "query"])
+@pytest.mark.parametrize("both", [False, True])
+async def test_a_token_in_the_handshake(tmp_path: Path, way: str, both: bool) -> None:
+    async with serving(tmp_path, auth=JWT) as app:
+        url, options = ws_url(app), Options(backoff=QUICK)
+        if way == "query":
+            url += f"?access_token={token()}"
+        else:
+            options = Options(backoff=QUICK, headers={"Authorization": f"Bearer {token()}"})
+        async with await connect(url, options=options, token=token(70) if both else None) as ada:
+            assert ada.user == "ada"
+            room = await ada.join("team")
+            cut(ada)
+            assert (await room.send("still here")).offset == 1
+            assert ada.reconnects == 1
+
+
+async def test_a_refresh_is_not_sooner_than_a_second_after_another() -> None:
+    clock = GateClock()
+    count = 0
+
+    async def get_token() -> str:
+        nonlocal count
+        count += 1
+        return f"token {count}"
+
+    def refreshes() -> list[str]:
+        return [one["data"]["token"] for one in server.requests if one["event"] == "auth:refresh"]
+
+    def script(peer: Peer, envelope: dict[str, Any]) -> None:
+        peer.send({"id": envelope["id"], "event": envelope["event"], "result": {"expires_at": 0}})
+
+    async with scripted() as server:
+        server.script = script
+        async with await connect(server.url, get_token=get_token, clock=clock) as ada:
+            clock.gate.clear()
+            server.peers[0].send(*[{"event": "auth:expiring", "data": {"expires_at": 0, "seconds_left": 0}}] * 50)
+            await until(lambda: len(refreshes()) == 1)
+            for _ in range(3):
+                await ada.request("x")
+                server.peers[0].send(*[{"event": "auth:expiring", "data": {"expires_at": 0, "seconds_left": 0}}] * 50)
+            await ada.request("x")
+            assert refreshes() == ["token 2"]
+            clock.ahead += REFRESH_SECONDS
+            clock.gate.set()
+            await until(lambda: len(refreshes()) == 2)
+
+
+async def test_a_token_that_is_given_again_is_not_sent_again() -> None:
+    async def get_token() -> str:
+        return "the same"
+
+    async with scripted() as server:
+        server.script = lambda peer, envelope: peer.send({"id": envelope["id"], "event": "x", "result": {}})
+        async with await connect(server.url, get_token=get_token) as ada:
+            server.peers[0].send({"event": "auth:expiring", "data": {"expires_at": 0, "seconds_left": 0}})
+            await ada.request("x")
+            await until(lambda: not ada.connection._tasks)
+            await ada.request("x")
+            assert [one["event"] for one in server.requests] == ["auth", "x", "x"]
+
+
+async def test_a_token_function_that_caches_gets_another_chance(tmp_path: Path) -> None:
+    async with serving(tmp_path, auth=JWT) as app:
+        asked = 0
+
+        async def get_token() -> str:
+            nonlocal asked
+            asked += 1
+            return old if asked <= 4 else token()
+
+        old = token(2)
+        async with await connect(ws_url(app), get_token=get_token, backoff=QUICK) as ada:
+            room = await ada.join("team")
+            await until(lambda: ada.reconnects == 1 and ada.state == "open")
+            assert (await room.send("still here")).offset == 1
+
+        async def never() -> str:
+            return old
+
+        with pytest.raises(RequestError, match="token_expired"):
+            await connect(ws_url(app), get_token=never, backoff=QUICK)
