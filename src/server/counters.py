@@ -39,7 +39,7 @@ CONNECTIONS: Final = (("ws", "json"), ("ws", "msgpack"), ("http", "none"))
 #: Room classes whose deliveries are proven: those whose members get everything.
 PROVEN: Final = ("history",)
 #: Status codes of requests that did not get as far as a route (transports/front.py).
-HTTP_REFUSALS: Final = (400, 408, 414, 429, 431, 500, 503, 505)
+HTTP_REFUSALS: Final = (400, 408, 414, 429, 431, 500, 501, 503, 505)
 
 
 class Histogram:

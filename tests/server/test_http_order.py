@@ -324,7 +324,7 @@ def test_a_fault_of_ours_in_reading(
         (b"GET http:// HTTP/1.1", 400),
         (b"GET /h\xc3\xa9 HTTP/1.1", 400),
         (b"GET /h%C3%A9 HTTP/1.1", 404),
-        (b"CONNECT localhost:80 HTTP/1.1", 400),
+        (b"CONNECT localhost:80 HTTP/1.1", 501),
     ],
 )
 async def test_request_lines(tmp_path: Path, line: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:

@@ -76,7 +76,6 @@ CASES: list[tuple[Reason, dict[str, dict[str, Any]], list[bytes], dict[str, obje
         {"detail": "the token is not a signed JWT"},
     ),
     (Reason.MALFORMED, {}, [b"\x16\x03\x01\x02\x00" + bytes(100)], {"detail": "not HTTP/1.1"}),
-    (Reason.MALFORMED, {}, [GET.replace(b"close", b"Upgrade") + b"Upgrade: h2c\r\n\r\n"], {}),
     (Reason.TOO_LARGE, {}, [GET + b"X: " + b"a" * 20_000 + b"\r\n\r\n"], {}),
     (Reason.TOO_LARGE, {}, [b"GET /" + b"a" * 20_000], {"detail": "a URL has at most 8192 bytes"}),
     (

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -49,6 +50,7 @@ _REASONS: Final = {
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: Reason.TOO_LARGE,
     HTTPStatus.TOO_MANY_REQUESTS: Reason.PIPELINED,
     HTTPStatus.INTERNAL_SERVER_ERROR: Reason.INTERNAL,
+    HTTPStatus.NOT_IMPLEMENTED: Reason.METHOD,
     HTTPStatus.SERVICE_UNAVAILABLE: Reason.STOPPING,
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED: Reason.MALFORMED,
 }
@@ -78,6 +80,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._tail = b""  # what the parser was given last, as far as an end may have begun in it
         self._timer: asyncio.TimerHandle | None = None
         self._reading = False  # a request has begun and is not whole
+        self._plain = False  # its head asks for an upgrade that there is not
         self._length: int | None = None  # of its body, where it has said so
         self._body = self._body_seen = 0  # bytes of it, and how many there were when it was last looked at
         self._left = False
@@ -124,19 +127,17 @@ class BoundedHttp(HttpToolsProtocol):
                 continue
             self._measured += len(part)
             try:
-                self.parser.feed_data(part)
-            except httptools.HttpParserUpgrade:
-                if self._owed or self.transport.get_write_buffer_size():
-                    # It would come into the middle of an answer, and whoever waits to go on writing would wait for ever.
-                    self.refuse(HTTPStatus.BAD_REQUEST, "an upgrade waits for the answers before it")
-                elif self._should_upgrade():
-                    self.handle_websocket_upgrade()
-                else:
-                    self.refuse(HTTPStatus.BAD_REQUEST, "this server upgrades to WebSocket only")
-                return  # what follows came before our answer, which the standard forbids
+                upgrade = self._feed(part)
             except httptools.HttpParserError as error:
                 self._not_taken(error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None)
                 return
+            if upgrade:
+                if self._owed or self.transport.get_write_buffer_size():
+                    # It would come into the middle of an answer, and whoever waits to go on writing would wait for ever.
+                    self.refuse(HTTPStatus.BAD_REQUEST, "an upgrade waits for the answers before it")
+                else:
+                    self.handle_websocket_upgrade()
+                return  # what follows came before our answer, which the standard forbids
             if self._measured > HEAD_BYTES:
                 self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
 
@@ -154,6 +155,22 @@ class BoundedHttp(HttpToolsProtocol):
         self._tail = b"" if end >= 0 else known[-3:]
         return part
 
+    def _feed(self, part: bytes) -> bool:
+        """Whether an upgrade to WebSocket has been read. Any other is no concern of ours (RFC 9110, 7.8), but the parser takes what follows
+        for another protocol: a new one gets the head without it. Raises HttpParserError."""
+        with suppress(httptools.HttpParserUpgrade):
+            self.parser.feed_data(part)
+            return False
+        if not self._plain:
+            return True
+        self._plain = False
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + self.parser.get_http_version().encode()]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        self.parser.feed_data(b"\r\n".join(lines) + b"\r\n\r\n")
+        return False
+
     def _not_taken(self, cause: BaseException | None) -> None:
         """The parser has stopped. ``cause``: what one of our callbacks raised."""
         if isinstance(cause, _Refusal):
@@ -163,6 +180,12 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             log.error("reading a request failed", exc_info=cause, extra=about(self._client))
             self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the server; it is in its log")
+
+    def _should_upgrade(self) -> bool:
+        """A handshake of WebSocket (RFC 6455, 4.1); HTTP/1.0 has no upgrades. The parser has seen to Connection."""
+        offered = b",".join(value for name, value in self.headers if name == b"upgrade").lower().split(b",")
+        get = self.parser.get_method() == b"GET" and self.parser.get_http_version() == "1.1"
+        return get and b"websocket" in [name.strip() for name in offered]
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
@@ -193,6 +216,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self._measured > HEAD_BYTES:
             raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
         self._look()
+        self._plain = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._plain:
+            return
         super().on_headers_complete()
         self._measured = 0
         self._heading = False
@@ -205,6 +231,8 @@ class BoundedHttp(HttpToolsProtocol):
         """At what the parser lets pass, and uvicorn cannot take."""
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             raise _Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+        if self.parser.get_method() == b"CONNECT":
+            raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, "this server is no proxy")
         try:
             url = httptools.parse_url(self.url)
         except httptools.HttpParserInvalidURLError as error:
@@ -218,6 +246,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._body += len(body)
 
     def on_message_complete(self) -> None:
+        if self._plain:
+            return
         super().on_message_complete()
         self._measured = 0
         if self._partial is self._running:
