@@ -314,7 +314,7 @@ def create(node: Served, more: Sequence[Route] = ()) -> Starlette:
         return Response(b"" if request.method == "HEAD" else body, headers=headers)
 
     async def websocket(request: Request) -> Response:
-        headers = {"upgrade": "websocket", "connection": "upgrade"}
+        headers = {"upgrade": "websocket", "connection": "upgrade", "sec-websocket-version": "13"}
         return _error(request, 426, "this is the WebSocket endpoint; connect with a WebSocket client", headers)
 
     routes = [*more, Route("/health", health), Route("/ready", ready), Route(config.server.path, websocket)]

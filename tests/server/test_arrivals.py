@@ -407,7 +407,7 @@ async def test_an_answer_that_is_not_taken(tmp_path: Path, more: bytes, monkeypa
 async def test_handshakes_that_once_failed(tmp_path: Path, head: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(tmp_path) as app:
         answer = await asyncio.to_thread(request, app, head)
-        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 101 ")), answer
+        assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 404 ", b"HTTP/1.1 426 ")), answer
         await until(lambda: len(app.node.arrivals) == 0)
         assert app.node.counters.connections["http", "none"] == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"], caplog.text

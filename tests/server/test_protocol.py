@@ -57,7 +57,7 @@ async def test_origins(serve: Serve) -> None:
 
 
 async def test_the_connection_header_may_list_more(app: App) -> None:
-    """Firefox sends `Connection: keep-alive, Upgrade`, which picows alone refuses."""
+    """Firefox sends `Connection: keep-alive, Upgrade`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", app.port)
     writer.write(
         b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"

@@ -51,7 +51,7 @@ CASES: list[tuple[Reason, dict[str, dict[str, Any]], list[bytes], dict[str, obje
         Reason.HANDSHAKE,
         {},
         [b"GET /ws?access_token=" + TOKEN.encode() + b" HTTP/1.1\r\n" + UPGRADE + b"Sec-WebSocket-Version: 12\r\n\r\n"],
-        {"detail": "Upgrade requested to unsupported websocket version"},
+        {"detail": "this server speaks version 13 of WebSocket"},
     ),
     (Reason.HANDSHAKE, {}, [SHAKE + b"Authorization: Bearer " + TOKEN.encode() + b"\x01\r\n\r\n"], {}),
     (Reason.PATH, {}, [SHAKE.replace(b"/ws", b"/wsx?access_token=" + TOKEN.encode()) + b"\r\n"], {"path": "/wsx"}),

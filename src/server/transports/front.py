@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ..addresses import subscriber
 from ..refusals import Reason, about
+from . import handshake
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -183,9 +184,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _should_upgrade(self) -> bool:
         """A handshake of WebSocket (RFC 6455, 4.1); HTTP/1.0 has no upgrades. The parser has seen to Connection."""
-        offered = b",".join(value for name, value in self.headers if name == b"upgrade").lower().split(b",")
+        offered = b",".join(value for name, value in self.headers if name == b"upgrade").decode("latin-1").lower()
         get = self.parser.get_method() == b"GET" and self.parser.get_http_version() == "1.1"
-        return get and b"websocket" in [name.strip() for name in offered]
+        return get and "websocket" in handshake.tokens(offered)
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
@@ -229,8 +230,12 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _look(self) -> None:
         """At what the parser lets pass, and uvicorn cannot take."""
-        if self.parser.get_http_version() not in ("1.0", "1.1"):
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
             raise _Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+        hosts = [value.decode("latin-1") for name, value in self.headers if name == b"host"]
+        if fault := handshake.host_fault(hosts, required=version == "1.1"):
+            raise _Refusal(HTTPStatus.BAD_REQUEST, fault)
         if self.parser.get_method() == b"CONNECT":
             raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, "this server is no proxy")
         try:

@@ -1,10 +1,8 @@
 """The way in: HTTP and WebSocket on one port.
 
 A connection's first bytes are looked at here. A WebSocket handshake for ``server.path`` is answered at once; everything else is
-uvicorn's, whose HTTP parser hands back the upgrades that it finds later on a connection. Parsing and checking a handshake is
-picows'; from then on the socket belongs to a native ``WebSocket`` (websocket.pyx).
-
-This is the only file that imports picows in the server.
+uvicorn's, whose HTTP parser hands back the upgrades that it finds later on a connection. What a handshake says is read in handshake.py;
+from then on the socket belongs to a native ``WebSocket`` (websocket.pyx).
 
 Bounds: those of front.py for a request's head; a connection that has asked for nothing after ``auth.timeout_seconds`` is closed.
 """
@@ -13,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
-
-import picows.picows
-from picows import WSUpgradeRequest
 
 from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
@@ -26,8 +22,9 @@ from ...core.errors import SynclineError
 from ..addresses import parse, subscriber
 from ..refusals import Reason, about
 from ..session import Session
-from . import proxy_protocol
+from . import handshake, proxy_protocol
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
+from .handshake import Refused, malformed, subprotocols
 from .websocket import Sockets, WebSocket
 
 if TYPE_CHECKING:
@@ -37,22 +34,6 @@ if TYPE_CHECKING:
     from ..node import Node
 
 log = logging.getLogger("syncline.ws")
-
-#: Not in picows' stubs: the two steps of its own server's handshake.
-_parse: Any = picows.picows._parse_http_request  # type: ignore[attr-defined]
-_validate: Any = picows.picows._validate_upgrade_request  # type: ignore[attr-defined]
-
-
-class Refused(Exception):
-    """The handshake is answered with an HTTP error; the text goes to the client."""
-
-    def __init__(self, reason: Reason, status: HTTPStatus, text: str, header: str = "", **more: str) -> None:
-        """``header``: a whole line. ``more``: for the log."""
-        super().__init__(text)
-        self.reason = reason
-        self.status = status
-        self.header = header
-        self.more = more
 
 
 class Endpoint:
@@ -76,17 +57,12 @@ class Endpoint:
         node = self.node
         address = node.addresses.client(peer, ())
         try:
-            request, accept = _parsed(head)
-            address = node.addresses.client(peer, request.headers.getall("x-forwarded-for", []))
-            return self._accept(request, accept, transport, peer, address)
+            target, fields = handshake.parse(head)
+            address = node.addresses.client(peer, [fields.get("x-forwarded-for", "")])
+            return self._accept(target, fields, transport, peer, address)
         except Refused as refusal:
             node.refusals.refused(refusal.reason, address, **refusal.more)
-            status, body = refusal.status, str(refusal).encode("utf-8", "backslashreplace")
-            transport.write(
-                f"HTTP/1.1 {status} {status.phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
-                f"{refusal.header}Connection: close\r\n\r\n".encode()
-                + body
-            )
+            transport.write(refusal.answer())
         except Exception:
             node.refusals.refused(Reason.INTERNAL, address)
             log.exception("a handshake failed", extra=about(address))
@@ -94,16 +70,17 @@ class Endpoint:
         return None
 
     def _accept(
-        self, request: WSUpgradeRequest, accept: bytes, transport: asyncio.Transport, peer: str, address: str
+        self, target: str, fields: Mapping[str, str], transport: asyncio.Transport, peer: str, address: str
     ) -> WebSocket:
-        node, config, headers = self.node, self._config, request.headers
+        node, config = self.node, self._config
         try:
-            url = urlsplit(request.path.decode("latin-1"))
+            url = urlsplit(target)
         except ValueError as error:
-            raise Refused(Reason.HANDSHAKE, HTTPStatus.BAD_REQUEST, "not a URL", detail="not a URL") from error
+            raise malformed("not a URL") from error
         if url.path != config.server.path:
             text = f"WebSocket clients connect to {config.server.path}"
             raise Refused(Reason.PATH, HTTPStatus.NOT_FOUND, text, path=url.path)
+        accept, offered, extensions = handshake.accept(fields), subprotocols(fields), handshake.extensions(fields)
         if node.draining:
             raise Refused(Reason.DRAINING, HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
         if node.arrivals.full:
@@ -114,30 +91,32 @@ class Endpoint:
             raise Refused(Reason.ADDRESS_CONNECTIONS, HTTPStatus.TOO_MANY_REQUESTS, text)
         wait = node.admission.refusal()
         if wait is not None:
-            text, header = "too many connect at once", f"Retry-After: {wait}\r\n"
-            raise Refused(Reason.HANDSHAKE_RATE, HTTPStatus.SERVICE_UNAVAILABLE, text, header)
-        if refused := node.origins.refused(headers, peer):
+            text, retry = "too many connect at once", {"Retry-After": str(wait)}
+            raise Refused(Reason.HANDSHAKE_RATE, HTTPStatus.SERVICE_UNAVAILABLE, text, retry)
+        if refused := node.origins.refused(fields, peer):
             raise Refused(Reason.ORIGIN, HTTPStatus.FORBIDDEN, refused, detail=refused)
-        offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",") if name.strip()]
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
         if offered and chosen is None:
             text = "subprotocols: " + ", ".join(wire.SUBPROTOCOLS)
             raise Refused(Reason.SUBPROTOCOL, HTTPStatus.BAD_REQUEST, text, detail=", ".join(offered))
         credentials = None
-        token = _token(headers.get("authorization", ""), url.query)
+        token = _token(fields.get("authorization", ""), url.query)
         if token is not None:
             try:
                 credentials = node.authentication.check(token)
             except SynclineError as error:
-                raise Refused(Reason.TOKEN, HTTPStatus.UNAUTHORIZED, str(error), detail=error.message) from error
+                scheme = {"WWW-Authenticate": "Bearer"}
+                raise Refused(
+                    Reason.TOKEN, HTTPStatus.UNAUTHORIZED, str(error), scheme, detail=error.message
+                ) from error
         answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        answer += b"Sec-WebSocket-Accept: " + accept + b"\r\n"
+        answer += b"Sec-WebSocket-Accept: " + accept.encode() + b"\r\n"
         if chosen is not None:
             answer += b"Sec-WebSocket-Protocol: " + chosen.encode() + b"\r\n"
         socket = WebSocket(self._sockets, Session(node, wire.SUBPROTOCOLS[chosen] if chosen else "json", address))
         deflater = None
         if config.server.compression:
-            agreement = negotiate(", ".join(headers.getall("sec-websocket-extensions", [])))
+            agreement = negotiate(extensions)
             if agreement is not None:
                 answer += b"Sec-WebSocket-Extensions: " + agreement.header().encode() + b"\r\n"
                 deflater = self._deflater(agreement.server_bits)
@@ -228,7 +207,7 @@ class _Front(asyncio.Protocol):
         if data.startswith(begin) and data[len(begin) : len(begin) + 1] in (b" ", b"?"):
             end = data.find(b"\r\n\r\n") + 4
             if end > 3:
-                if b"\r\nsec-websocket-key:" in data[:end].lower() and _within_bounds(data, end):
+                if _is_handshake(data[:end]) and _within_bounds(data, end):
                     self._leave()
                     # What follows came before our answer, which the standard forbids.
                     socket = self._endpoint.upgrade(data[:end], transport, self._peer)
@@ -313,20 +292,9 @@ class _Upgrade(asyncio.Protocol):
             self._socket.connection_lost(exc)
 
 
-def _parsed(head: bytes) -> tuple[WSUpgradeRequest, bytes]:
-    """A handshake, and the value of Sec-WebSocket-Accept in its answer. Raises Refused."""
-    try:
-        request: WSUpgradeRequest = _parse(head.removesuffix(b"\r\n\r\n"))
-        headers = request.headers
-        # picows takes only `Connection: Upgrade`; Firefox sends `keep-alive, Upgrade`.
-        if "upgrade" in [token.strip().lower() for token in headers.get("connection", "").split(",")]:
-            headers["connection"] = "upgrade"
-        accept: bytes = _validate(request)
-    except (RuntimeError, UnicodeError) as error:
-        # What follows the colon is the client's: a whole header perhaps, with its token.
-        detail = str(error).partition(":")[0]
-        raise Refused(Reason.HANDSHAKE, HTTPStatus.BAD_REQUEST, str(error), detail=detail) from error
-    return request, accept
+def _is_handshake(head: bytes) -> bool:
+    """Whether it is one that handshake.py can answer, well-formed or not."""
+    return head[: head.find(b"\r\n")].endswith(b" HTTP/1.1") and b"\r\nsec-websocket-key:" in head.lower()
 
 
 def _peer(transport: asyncio.Transport) -> str:
