@@ -1,14 +1,17 @@
 """The HTTP API for an application's own servers: messages into rooms, events to rooms, users, connections or everyone.
 
 docs/http-api.md. On when ``api.key`` is set; every request carries it. Bounds: ``api.body_bytes``, and what the structs below say.
+What they do not have is refused: a name that is misspelt would otherwise be a value that nobody gave.
 """
 
 from __future__ import annotations
 
 import asyncio
+import difflib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
@@ -21,10 +24,13 @@ from ..core.errors import SynclineError
 from ..core.payload import check_payload
 from ..core.room import Position, Publication
 from ..core.wire import Push
+from .bearer import bearer
 from .config import Config
 from .counters import Counters
 from .events import ConnectionId, DisplayName, Name, Targets
+from .http import Refusal
 from .hub import Hub
+from .refusals import LONGEST
 from .seams import Broker, Clock, Done, NotWritten, Store, Unavailable
 
 log = logging.getLogger("syncline.api")
@@ -35,8 +41,8 @@ PATHS: Final = ("/api/messages", "/api/events")
 class Messages(msgspec.Struct):
     """To be published in rooms."""
 
-    rooms: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=1000)]
     data: msgspec.Raw
+    rooms: Annotated[list[Name], msgspec.Meta(max_length=1000)] = []
     user: Name = "server"
     name: DisplayName = ""
     key: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -53,6 +59,13 @@ class Event(msgspec.Struct):
     users: Annotated[list[Name], msgspec.Meta(max_length=1000)] = []
     connections: Annotated[list[ConnectionId], msgspec.Meta(max_length=1000)] = []
     everyone: bool = False
+
+
+class _FieldName:
+    """Each is another key of a dict: so it has the fields that come twice."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 T = TypeVar("T", Messages, Event)
@@ -82,18 +95,27 @@ def routes(node: Publishing) -> list[Route]:
     config = node.config.api
     messages = msgspec.json.Decoder(Messages)
     event = msgspec.json.Decoder(Event)
+    fields = msgspec.json.Decoder(dict[_FieldName, msgspec.Raw], dec_hook=lambda _, text: _FieldName(text))
 
     async def publish(request: Request) -> Response:
         body = await _body(request, config.body_bytes)
         arrived = node.clock.monotonic()
-        told = _decoded(body, messages.decode)
+        told = _decoded(body, messages, fields)
+        if not told.rooms:
+            raise Refusal(
+                HTTPStatus.BAD_REQUEST, "no_target", "rooms says in which rooms it is published: at least one"
+            )
         outcomes = [await _published(node, room, told, arrived) for room in dict.fromkeys(told.rooms)]
         return JSONResponse({"results": [await outcome for outcome in outcomes]}, headers={"cache-control": "no-store"})
 
     async def send(request: Request) -> Response:
         body = await _body(request, config.body_bytes)
         arrived = node.clock.monotonic()
-        _tell(node, _decoded(body, event.decode))
+        told = _decoded(body, event, fields)
+        if not (told.rooms or told.users or told.connections or told.everyone):
+            text = "rooms, users, connections and everyone say who gets it: at least one of them"
+            raise Refusal(HTTPStatus.BAD_REQUEST, "no_target", text)
+        _tell(node, told)
         node.counters.custom_events["api"].observe(node.clock.monotonic() - arrived)
         return Response(status_code=202)
 
@@ -101,10 +123,13 @@ def routes(node: Publishing) -> list[Route]:
         async def serve(request: Request) -> Response:
             if not config.key:
                 raise HTTPException(404)
-            expected = b"Bearer " + config.key.encode()
-            given = request.headers.get("authorization", "").encode("latin-1", "replace")
-            if not hmac.compare_digest(given, expected):
+            lines = request.headers.getlist("authorization")
+            given = bearer(lines[0]).encode("latin-1") if len(lines) == 1 else b""
+            if not hmac.compare_digest(given, config.key.encode()):
                 raise HTTPException(401, "the API key is missing or wrong", {"www-authenticate": "Bearer"})
+            for name in request.query_params:
+                text = "what is asked for is said in the body: there are no query parameters"
+                raise Refusal(HTTPStatus.BAD_REQUEST, "unknown_parameter", text, parameter=name[:LONGEST])
             return await call(request)
 
         return serve
@@ -121,9 +146,13 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
+def _decoded(
+    body: bytes, decoder: msgspec.json.Decoder[T], fields: msgspec.json.Decoder[dict[_FieldName, msgspec.Raw]]
+) -> T:
+    """Raises HTTPException."""
     try:
-        told = decode(body)
+        _look([name.text for name in fields.decode(body)], msgspec.structs.fields(decoder.type))
+        told = decoder.decode(body)
         check_payload("json", bytes(told.data))
     except SynclineError as error:
         raise HTTPException(400, error.message) from error
@@ -131,6 +160,21 @@ def _decoded(body: bytes, decode: Callable[[bytes], T]) -> T:
         text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
         raise HTTPException(400, text) from error
     return told
+
+
+def _look(names: list[str], known: tuple[msgspec.structs.FieldInfo, ...]) -> None:
+    """At the fields of a body. Raises Refusal."""
+    expected = [one.encode_name for one in known]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise Refusal(HTTPStatus.BAD_REQUEST, "duplicate_field", f"{name!r} is there twice", field=name)
+        if name not in expected:
+            told = name[:LONGEST]
+            near = difflib.get_close_matches(told.lower(), expected, 1)
+            text = f"there is no field {told!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+            raise Refusal(HTTPStatus.BAD_REQUEST, "unknown_field", text, field=told, nearest=near[0] if near else None)
+        seen.add(name)
 
 
 async def _published(node: Publishing, room: str, told: Messages, arrived: float) -> Awaitable[dict[str, Any]]:

@@ -166,6 +166,15 @@ def _files(config: Config) -> dict[str, _File]:
     return found
 
 
+class Refusal(HTTPException):
+    """An answer that refuses a request with a code of its own; ``more``: further fields of its error."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str, **more: str | None) -> None:
+        super().__init__(status, message)
+        self.code = code
+        self.more = more
+
+
 # -- answers -----------------------------------------------------------------------------------------------------------
 
 _POLICY: Final = "; ".join(
@@ -271,6 +280,9 @@ def _error(request: Request, status: int, message: str, headers: dict[str, str] 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error, Refusal):
+        told = {"code": error.code, "message": error.detail, **error.more}
+        return _json(request, {"error": told}, error.status_code)
     texts = {404: "nothing is at this path", 405: "this path does not take this method"}
     headers = dict(error.headers) if error.headers else None
     return _error(request, error.status_code, texts.get(error.status_code, error.detail), headers)

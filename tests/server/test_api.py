@@ -8,9 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
+import websockets
 
 from syncline.server.app import App
-from tests.serving import Serve
+from syncline.server.bearer import bearer
+from tests.serving import Serve, ws_url
 
 from .wsclient import dial
 
@@ -87,7 +89,6 @@ async def test_events(app: App) -> None:
             assert await heard(users=[bob.user], connections=[connection]) == {"second": None, "bob": None}
             assert await heard(rooms=["r", "nowhere"]) == {"bob": "r"}
             assert await heard(everyone=True, users=[ada.user]) == {"ada": None, "second": None, "bob": None}
-            assert await heard() == {}
             assert (await nobody.call("ping"))["time"] > 0 and nobody.inbox == []
 
 
@@ -114,3 +115,110 @@ async def test_refusals(app: App, serve: Serve) -> None:
 async def test_without_a_key_there_is_no_api(serve: Serve) -> None:
     async with serve() as app, caller(app) as api:
         assert (await api.post("/api/messages", json={"rooms": ["a"], "data": 1})).status_code == 404
+
+
+async def refusal(api: httpx.AsyncClient, path: str, body: bytes) -> dict[str, Any]:
+    answer = await api.post(path, content=body)
+    assert answer.status_code == 400, (body, answer.content)
+    error: dict[str, Any] = answer.json()["error"]
+    assert error.pop("message")
+    return error
+
+
+MESSAGE, EVENT = "/api/messages", "/api/events"
+WRONG: list[tuple[str, bytes, dict[str, Any]]] = [
+    (MESSAGE, b'{"rooms":["r"],"data":1,"usr":"x"}', {"code": "unknown_field", "field": "usr", "nearest": "user"}),
+    (MESSAGE, b'{"Rooms":["r"],"data":1}', {"code": "unknown_field", "field": "Rooms", "nearest": "rooms"}),
+    (
+        MESSAGE,
+        b'{"rooms":["r"],"data":1,"idempotencyKey":"k"}',
+        {"code": "unknown_field", "field": "idempotencyKey", "nearest": "idempotency_key"},
+    ),
+    (MESSAGE, b'{"rooms":["r"],"data":1,"zzz":{"user":1}}', {"code": "unknown_field", "field": "zzz", "nearest": None}),
+    (MESSAGE, b'{"message":{"rooms":["r"],"data":1}}', {"code": "unknown_field", "field": "message", "nearest": None}),
+    (MESSAGE, b'{"rooms":["r"],"data":1,"":1}', {"code": "unknown_field", "field": "", "nearest": None}),
+    (
+        MESSAGE,
+        b'{"rooms":["r"],"data":1,"us\\u0065rs":1}',
+        {"code": "unknown_field", "field": "users", "nearest": "user"},
+    ),
+    (
+        MESSAGE,
+        b'{"rooms":["r"],"data":1,"' + b"x" * 900 + b'":1}',
+        {"code": "unknown_field", "field": "x" * 200, "nearest": None},
+    ),
+    (MESSAGE, b'{"rooms":["r"],"data":1,"data":2}', {"code": "duplicate_field", "field": "data"}),
+    (MESSAGE, b'{"rooms":["r"],"data":1,"us\\u0065r":"a","user":"b"}', {"code": "duplicate_field", "field": "user"}),
+    (MESSAGE, b'{"data":1}', {"code": "no_target"}),
+    (MESSAGE, b'{"rooms":[],"data":1}', {"code": "no_target"}),
+    (EVENT, b'{"name":"x"}', {"code": "no_target"}),
+    (EVENT, b'{"name":"x","rooms":[],"users":[],"connections":[],"everyone":false}', {"code": "no_target"}),
+    (EVENT, b'{"name":"x","user":"ada"}', {"code": "no_target"}),
+    (EVENT, b'{"name":"x","room":"r"}', {"code": "unknown_field", "field": "room", "nearest": "rooms"}),
+    (EVENT, b'{"name":"x","everyone":true,"everyone":true}', {"code": "duplicate_field", "field": "everyone"}),
+    (EVENT, b'{"name":"x","users":[{"user":"ada"}]}', {"code": "bad_request"}),
+    (EVENT, b'[{"name":"x","everyone":true}]', {"code": "bad_request"}),
+    (EVENT, b'{"name":"x","everyone":true}{}', {"code": "bad_request"}),
+    (EVENT, b'{"name":"x","everyone":true,}', {"code": "bad_request"}),
+]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)))
+async def test_what_is_misspelt_is_told(app: App, number: int) -> None:
+    path, body, told = WRONG[number]
+    async with dial(app.url, name="Ada") as ada, caller(app) as api:
+        await ada.call("room:join", room="r")
+        assert await refusal(api, path, body) == told
+        assert not [one for one in await ada.flushed() if one["event"] in ("message:received", "event:custom")]
+    assert app.node.refusals.counts["body"] == 1
+
+
+async def test_payloads_are_anybodys(app: App) -> None:
+    """What is in ``data`` is no field, whatever it is called."""
+    async with dial(app.url, name="Ada") as ada, caller(app) as api:
+        await ada.call("room:join", room="r")
+        for data in ({"usr": {"usr": 1}, "rooms": []}, [{"data": 1}], "data"):
+            assert (await api.post(MESSAGE, json={"rooms": ["r"], "data": data})).status_code == 200
+            assert (await ada.push("message:received"))["data"] == data
+
+
+@pytest.mark.parametrize("query", ["?user=x", "?usr", "?a=b&a=c"])
+async def test_there_are_no_query_parameters(app: App, query: str) -> None:
+    async with caller(app) as api:
+        for path, told in ((MESSAGE, {"rooms": ["r"], "data": 1}), (EVENT, {"name": "x", "everyone": True})):
+            answer = await api.post(path + query, json=told)
+            error = answer.json()["error"]
+            assert (answer.status_code, error["code"]) == (400, "unknown_parameter")
+            assert error["parameter"] == query[1:].partition("=")[0]
+            assert (await api.post(path + "?", json=told)).status_code in (200, 202)
+
+
+SCHEMES = {
+    "Bearer {}": True,
+    "bearer {}": True,
+    "BEARER {}": True,
+    "bEaReR    {}": True,
+    "Bearer\t{}": False,
+    "Bearer{}": False,
+    "Bearer": False,
+    "Basic {}": False,
+    "{}": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("written", SCHEMES)
+async def test_the_scheme_is_written_as_one_likes(app: App, written: str) -> None:
+    """RFC 9110, 11.1 and 11.4: by the API, and in handshakes, where what is no bearer's says nothing."""
+    assert bearer(written.format("a b") + "  ") == ("a b" if SCHEMES[written] else "")
+    async with httpx.AsyncClient(base_url=app.url, trust_env=False) as api:
+        for headers in ([written], [written, written]):
+            told = [("authorization", one.format(KEY)) for one in headers]
+            answer = await api.post(EVENT, json={"name": "x", "everyone": True}, headers=told)
+            assert answer.status_code == (202 if SCHEMES[written] and len(headers) == 1 else 401)
+    async with dial(app.url, name="Ada") as ada:
+        token = (await ada.call("auth:refresh"))["token"]
+    given = {"Authorization": written.format(token)}
+    async with websockets.connect(ws_url(app), additional_headers=given, proxy=None) as raw:
+        await raw.send('{"event":"ping","id":1}')
+        assert ("auth:accepted" in str(await raw.recv())) is SCHEMES[written]

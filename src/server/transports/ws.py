@@ -20,6 +20,7 @@ from ...core import wire
 from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
 from ..addresses import parse, subscriber
+from ..bearer import bearer
 from ..refusals import Reason, about
 from ..session import Session
 from . import handshake, proxy_protocol
@@ -309,9 +310,8 @@ def _within_bounds(data: bytes, end: int) -> bool:
 
 
 def _token(authorization: str, query: str) -> str | None:
-    scheme, _, value = authorization.partition(" ")
-    if scheme.lower() == "bearer" and value.strip():
-        return value.strip()
+    if token := bearer(authorization):
+        return token
     if "access_token" in query:
         values = parse_qs(query).get("access_token")
         if values:
