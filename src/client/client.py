@@ -13,7 +13,7 @@ from msgspec import structs
 
 from .backoff import Backoff, Clock
 from .callbacks import Callbacks
-from .codec import CodecName, Received
+from .codec import CodecName, Received, well_formed
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
 from .errors import ClientError, RequestError, Undecodable
@@ -115,6 +115,7 @@ class Client:
 
         Raises RequestError: room_not_found, password_required, password_wrong, forbidden, limit_exceeded, ...
         """
+        room = well_formed(room)
         known = self._rooms.get(room)
         handle = known or Room(self, room, password, history)
         self._rooms[room] = handle
@@ -136,6 +137,7 @@ class Client:
     async def set_presence(self, status: Status, metadata: Any = None, *, room: str | None = None) -> None:
         """For one room or, without, for all rooms of this connection. It is said again where the server forgot it meanwhile."""
         data: dict[str, Any] = {"status": status, "metadata": metadata}
+        room = room if room is None else well_formed(room)
         await self.request("presence:update", data if room is None else data | {"room": room})
         for name, joined in self._rooms.items():
             if room in (None, name):
@@ -178,6 +180,7 @@ class Client:
 
         Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...
         """
+        document = well_formed(document)
         known = self._documents.get(document)
         if known is not None:
             if type != (known.type if isinstance(known, TypedDocument) else "text"):
@@ -211,7 +214,7 @@ class Client:
         default_role: str | None = "editor",
     ) -> None:
         """``content`` is for the types other than text. Raises RequestError(document_exists, document_too_large, ...)."""
-        data: dict[str, Any] = {"document": document, "default_role": default_role}
+        data: dict[str, Any] = {"document": well_formed(document), "default_role": default_role}
         data |= {"text": text} if type == "text" else {"type": type, "content": content}
         await self.request("document:create", data)
 

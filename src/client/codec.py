@@ -45,6 +45,21 @@ class _Joined(msgspec.Struct):
     publications: list[Received] = []
 
 
+def well_formed(text: str) -> str:
+    """With U+FFFD for each half of a surrogate pair, as Web IDL's USVString has it; two halves beside one another are one character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _well_formed(value: Any) -> Any:
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, dict):
+        return {_well_formed(key): _well_formed(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_well_formed(item) for item in value]
+    return value
+
+
 class Codec:
     """``encode`` one envelope, ``join`` several into one frame, ``decode`` a frame into its envelopes."""
 
@@ -64,8 +79,12 @@ class Codec:
         self._fields = kind.Decoder(dict[str, msgspec.Raw]).decode
 
     def encode(self, envelope: dict[str, Any]) -> bytes:
-        """Raises TypeError or ValueError when the data has no form in this encoding."""
+        """Raises TypeError or ValueError (UnicodeEncodeError for half a surrogate pair) when the data has no form in this encoding."""
         return self._encode(envelope)
+
+    def encode_well_formed(self, envelope: dict[str, Any]) -> bytes:
+        """The same with U+FFFD for each half of a surrogate pair."""
+        return self._encode(_well_formed(msgspec.to_builtins(envelope, builtin_types=(bytes, bytearray, memoryview))))
 
     def join(self, envelopes: list[bytes]) -> bytes:
         """One frame of several encoded envelopes; a single one stays as it is."""

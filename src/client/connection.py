@@ -53,6 +53,8 @@ TOKEN_EXPIRED_CODE = 4006
 REFRESH_SECONDS = 1.0
 #: Bytes of an array around envelopes, and of each separator in it: JSON's; MessagePack's are fewer.
 FRAME_BYTES = 5
+#: What holds the content of documents: the server takes it as it is, or not at all.
+CONTENT = frozenset({"document:create", "document:join", "document:operation"})
 #: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
 ASK = 1.2
 
@@ -465,7 +467,14 @@ class Connection:
         if answer is not None:
             self._next_id += 1
             envelope["id"] = self._next_id
-        encoded = self._codec.encode(envelope)
+        try:
+            encoded = self._codec.encode(envelope)
+        except UnicodeEncodeError as error:
+            if event in CONTENT:
+                raise RequestError(
+                    ErrorCode.OPERATION_INVALID.value, "half a surrogate pair, not sent", event
+                ) from error
+            encoded = self._codec.encode_well_formed(envelope)
         if len(encoded) > self._message_bytes:
             raise _too_large(event)
         if answer is not None:

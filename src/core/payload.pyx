@@ -37,12 +37,6 @@ cdef enum:
 MAX_DEPTH = _DEPTH
 MAX_NUMBER = _NUMBER
 
-cdef struct Scan:
-    const uint8_t *data
-    Py_ssize_t size
-    Py_ssize_t at
-
-
 cpdef int check_payload(str codec, bytes payload) except -1:
     cdef Scan scan
     if payload is None:
@@ -185,11 +179,11 @@ cdef int _json_string(Scan *scan) except -1:
         byte = scan.data[at]
         at += 1
         if byte == c'u':
-            unit = _unit(scan, at)
+            unit = unit_at(scan, at)
             at += 4
             if 0xD800 <= unit < 0xDC00:
                 if scan.size - at < 2 or scan.data[at] != c'\\' or scan.data[at + 1] != c'u' \
-                        or not 0xDC00 <= _unit(scan, at + 2) < 0xE000:
+                        or not 0xDC00 <= unit_at(scan, at + 2) < 0xE000:
                     raise _refusal("a surrogate without its other half", at - 6)
                 at += 6
             elif 0xDC00 <= unit < 0xE000:
@@ -201,7 +195,7 @@ cdef int _json_string(Scan *scan) except -1:
     raise _refusal("not JSON: in a string", min(at, scan.size))
 
 
-cdef int _unit(Scan *scan, Py_ssize_t at) noexcept:
+cdef int unit_at(Scan *scan, Py_ssize_t at) noexcept:
     """The UTF-16 unit of which the four hexadecimal digits are at ``at``; -1 where they are not. Reads below ``size`` only."""
     cdef int unit = 0
     cdef int index

@@ -1,8 +1,11 @@
 """Envelopes <-> bytes, JSON and MessagePack. See wire.pyx."""
 
-from typing import Any, Final, Literal
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+
+from .errors import SynclineError
 
 Codec = Literal["json", "msgpack"]
 JSON: Final[Codec]
@@ -15,6 +18,17 @@ class Envelope(msgspec.Struct):
     event: str
     data: msgspec.Raw
     id: int | None
+
+class Mended(Envelope):
+    """One that had halves of surrogate pairs. ``otherwise``: its data with U+FFFC where ``data`` has U+FFFD."""
+
+    otherwise: msgspec.Raw
+
+class Refused(NamedTuple):
+    """What was no request. ``id``: the one to be answered; None where there is none, or none that can be read."""
+
+    id: int | None
+    error: SynclineError
 
 class Push:
     """One push, encoded at most once per codec and shared by all receivers.
@@ -36,8 +50,17 @@ class Push:
     def frame(self, codec: Codec) -> bytes:
         """The whole WebSocket frame for members that speak ``codec``."""
 
-def decode(codec: Codec, message: bytes, max_batch: int) -> list[Envelope]:
-    """One envelope or an array of them. Raises SynclineError(malformed_frame, limit_exceeded), nothing else."""
+def decode(codec: Codec, message: bytes, max_batch: int) -> tuple[list[Envelope], Sequence[Refused]]:
+    """Requests of one frame, one or an array of them, and what was none (malformed_frame, limit_exceeded).
+
+    Raises nothing for what the peer sent. O(message).
+    """
+
+def mended(codec: Codec, envelope: Envelope) -> Mended | None:
+    """The request with its data mended, or None when there is nothing to mend."""
+
+def was_mended(codec: Codec, envelope: Mended, fields: tuple[str, ...]) -> bool:
+    """Whether there was something to mend in one of these fields of the data, which is an object."""
 
 def reply_frame(codec: Codec, id: int, event: str, result: Any) -> bytes: ...
 def error_frame(codec: Codec, id: int | None, code: str, message: str, context: dict[str, Any] | None = None) -> bytes:

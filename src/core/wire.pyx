@@ -6,12 +6,13 @@ the other encoding at most once per push, when the first member of that kind ask
 """
 
 import json as _stdlib_json
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from .errors import ErrorCode, SynclineError
 from .json_values import json_decoder
+from .salvage import cut, mend, request_id
 
 from .frames cimport encode_frame
 
@@ -35,12 +36,27 @@ class Envelope(msgspec.Struct):
     id: Annotated[int, msgspec.Meta(ge=0, le=9007199254740991)] | None = None
 
 
+class Mended(Envelope):
+    """One that had halves of surrogate pairs. ``otherwise``: its data with U+FFFC where ``data`` has U+FFFD."""
+
+    otherwise: msgspec.Raw = msgspec.Raw(b"")
+
+
+class Refused(NamedTuple):
+    """What was no request. ``id``: the one to be answered; None where there is none, or none that can be read."""
+
+    id: object
+    error: SynclineError
+
+
 cdef object _json_one = msgspec.json.Decoder(Envelope).decode
 cdef object _json_many = msgspec.json.Decoder(list[Envelope]).decode
 cdef object _msgpack_one = msgspec.msgpack.Decoder(Envelope).decode
 cdef object _msgpack_many = msgspec.msgpack.Decoder(list[Envelope]).decode
 cdef object _json_any = json_decoder().decode
 cdef object _msgpack_any = msgspec.msgpack.Decoder().decode
+cdef object _json_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+cdef object _msgpack_fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw]).decode
 
 
 cdef bytes _encode(str codec, object value):
@@ -66,20 +82,68 @@ cdef bint _is_array(str codec, bytes message) except -1:
 
 
 def decode(str codec not None, bytes message not None, Py_ssize_t max_batch):
-    """One envelope or an array of them, as a list. Raises SynclineError(malformed_frame, limit_exceeded)."""
+    """Requests of one frame, one or an array of them, and what was none. Raises nothing for what the peer sent. O(message)."""
     cdef bint many = _is_array(codec, message)
     try:
         if codec == "json":
             envelopes = _json_many(message) if many else [_json_one(message)]
         else:
             envelopes = _msgpack_many(message) if many else [_msgpack_one(message)]
-    except (ValueError, RecursionError) as error:
-        # msgspec's errors and UnicodeDecodeError are ValueErrors. Their texts name fields and byte positions of the peer's own
-        # input, nothing of ours.
-        raise SynclineError(ErrorCode.MALFORMED_FRAME, _reason(error)) from error
-    if len(envelopes) > max_batch:
-        raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {max_batch} envelopes in one frame")
-    return envelopes
+    except (ValueError, RecursionError):
+        # msgspec's errors and UnicodeDecodeError are ValueErrors.
+        return _salvage(codec, message, max_batch)
+    if len(envelopes) <= max_batch:
+        return envelopes, ()
+    return envelopes[:max_batch], [Refused(envelope.id, _too_many(max_batch)) for envelope in envelopes[max_batch:]]
+
+
+cdef object _too_many(Py_ssize_t max_batch):
+    return SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {max_batch} envelopes in one frame")
+
+
+cdef tuple _salvage(str codec, bytes message, Py_ssize_t max_batch):
+    """The same, request by request."""
+    cdef list envelopes = [], refused = []
+    elements, whole = cut(codec, message, max_batch + 1)
+    for element in elements[:max_batch]:
+        try:
+            envelopes.append(_salvaged(codec, element))
+        except (ValueError, RecursionError) as error:
+            # The texts name fields and byte positions of the peer's own input, nothing of ours.
+            refused.append(Refused(request_id(codec, element), SynclineError(ErrorCode.MALFORMED_FRAME, _reason(error))))
+    if len(elements) > max_batch:
+        refused.append(Refused(None, _too_many(max_batch)))
+    elif not whole:
+        refused.append(Refused(None, SynclineError(ErrorCode.MALFORMED_FRAME, "the frame is not one array")))
+    return envelopes, refused
+
+
+cdef object _salvaged(str codec, bytes element):
+    """Raises ValueError, RecursionError."""
+    one = _json_one if codec == "json" else _msgpack_one
+    try:
+        return one(element)
+    except ValueError:
+        mended = mend(codec, element)
+        if mended is element:
+            raise
+    envelope, otherwise = one(mended), one(mend(codec, element, True))
+    return Mended(envelope.event, envelope.data, envelope.id, otherwise.data)
+
+
+def mended(str codec not None, object envelope not None):
+    """The request with its data mended (``Mended``), or None when there is nothing to mend."""
+    cdef bytes data = bytes(envelope.data), better = mend(codec, data)
+    if better is data:
+        return None
+    return Mended(envelope.event, _Raw(better), envelope.id, _Raw(mend(codec, data, True)))
+
+
+def was_mended(str codec not None, object envelope not None, tuple fields not None):
+    """Whether there was something to mend in one of these fields of the data, which is an object."""
+    decode_fields = _json_fields if codec == "json" else _msgpack_fields
+    one, other = decode_fields(envelope.data), decode_fields(envelope.otherwise)
+    return any(bytes(one.get(field, b"")) != bytes(other.get(field, b"")) for field in fields)
 
 
 cdef str _reason(object error):

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from ..core.errors import SynclineError
 from ..core.payload import check_payload
 from ..core.room import Position, Publication
+from ..core.salvage import mend
 from ..core.wire import Push
 from .bearer import bearer
 from .config import Config
@@ -151,8 +152,13 @@ def _decoded(
 ) -> T:
     """Raises HTTPException."""
     try:
-        _look([name.text for name in fields.decode(body)], msgspec.structs.fields(decoder.type))
-        told = decoder.decode(body)
+        try:
+            told = _parsed(body, decoder, fields)
+        except ValueError:
+            mended = mend("json", body)
+            if mended is body:
+                raise
+            told = _parsed(mended, decoder, fields)
         check_payload("json", bytes(told.data))
     except SynclineError as error:
         raise HTTPException(400, error.message) from error
@@ -160,6 +166,14 @@ def _decoded(
         text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
         raise HTTPException(400, text) from error
     return told
+
+
+def _parsed(
+    body: bytes, decoder: msgspec.json.Decoder[T], fields: msgspec.json.Decoder[dict[_FieldName, msgspec.Raw]]
+) -> T:
+    """Raises Refusal, ValueError."""
+    _look([name.text for name in fields.decode(body)], msgspec.structs.fields(decoder.type))
+    return decoder.decode(body)
 
 
 def _look(names: list[str], known: tuple[msgspec.structs.FieldInfo, ...]) -> None:

@@ -27,6 +27,7 @@ class Handler:
     waits: bool  # ``call`` is a coroutine function
     open_to_all: bool  # served before authentication
     always_replies: bool  # the result is sent as a push when the request has no id
+    content: tuple[str, ...]  # the fields whose strings become a document's: they are taken as they are, or not at all
 
 
 class Request:

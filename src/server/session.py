@@ -22,7 +22,7 @@ from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
 from . import eager, refusals
 from .addresses import subscriber
-from .requests import Request
+from .requests import Handler, Request
 from .seams import Credentials, Timer, Unavailable
 
 if TYPE_CHECKING:
@@ -175,11 +175,11 @@ class Session:
         """One whole message, and when it was read, by ``Clock.monotonic``. Never raises for what the peer sent."""
         if self.state >= State.CLOSING:
             return
-        try:
-            envelopes = wire.decode(self.codec, message, self.node.config.limits.batch_size)
-        except SynclineError as error:
-            Request(self, None, None, arrived).fail(error)
-            return
+        envelopes, refused = wire.decode(self.codec, message, self.node.config.limits.batch_size)
+        for id, error in refused:
+            Request(self, None, id, arrived).fail(error)
+            if self.state >= State.CLOSING:
+                return
         for envelope in envelopes:
             if self._waiting:
                 if self._inbox is None:
@@ -232,28 +232,46 @@ class Session:
         self.node.counters.request(handler.event)
         raw = envelope.data
         try:
-            if self.codec == "json":
-                data = handler.json.decode(raw if raw else b"{}")
-            else:
-                data = handler.msgpack.decode(raw if raw else b"\x80")
-        except (ValueError, RecursionError) as error:
-            text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
-            request.fail(SynclineError(ErrorCode.INVALID_DATA, text))
+            self._read(handler, request, envelope)
+        except SynclineError as error:
+            request.fail(error)
             return
-        request.data = data
         if self.allowance is not None and (refusal := self.allowance.refusal(len(raw))) is not None:
             request.fail(refusal)
             return
         if handler.waits:
-            self._wait(handler.call(self, data, request), request)
+            self._wait(handler.call(self, request.data, request), request)
             return
         try:
-            result = handler.call(self, data, request)
+            result = handler.call(self, request.data, request)
         except Exception as error:
             self._failed(request, error)
         else:
             if result is not None:
                 request.reply(result)
+
+    def _read(self, handler: Handler, request: Request, envelope: wire.Envelope) -> None:
+        """Decodes the data of a request. Raises SynclineError(invalid_data, operation_invalid)."""
+        raw = envelope.data
+        try:
+            if self.codec == "json":
+                request.data = handler.json.decode(raw if raw else b"{}")
+            else:
+                request.data = handler.msgpack.decode(raw if raw else b"\x80")
+            if (
+                handler.content
+                and isinstance(envelope, wire.Mended)
+                and wire.was_mended(self.codec, envelope, handler.content)
+            ):
+                # What its author sees is not what would be stored.
+                raise SynclineError(ErrorCode.OPERATION_INVALID, "half a surrogate pair")
+        except (ValueError, RecursionError) as error:
+            mended = wire.mended(self.codec, envelope)
+            if mended is not None:
+                self._read(handler, request, mended)
+                return
+            text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
+            raise SynclineError(ErrorCode.INVALID_DATA, text) from error
 
     def _wait(self, work: Coroutine[Any, Any, Any], request: Request) -> None:
         """Answers at once when the work does not really wait."""

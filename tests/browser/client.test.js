@@ -587,3 +587,32 @@ test("nonsense from the server ends the connection, not the client", async () =>
   await until(server, () => client.online);
   client.close();
 });
+
+test("half a surrogate pair is a replacement character in what is said, and never in what is edited", async () => {
+  const server = new ReferenceServer(seeded(77));
+  const client = connect(server, { name: "Ada\ud83d" });
+  await until(server, () => client.online);
+  const sent = [];
+  server.intercept = (connection, { event, data }) => (sent.push({ event, data }), false);
+  const room = client.room("team\udc00");
+  assert.equal(room, client.room("team\ufffd"));
+  assert.equal(room.name, "team\ufffd");
+  assert.equal(client.document("d\ud83d").name, "d\ufffd");
+  for (const data of ["a\ud83d", { "k\ud83d": ["\\ud83d", "\\\ud83d", "\ud83d\ude00", "\n\udfff\""] }]) {
+    client.request("event:custom", { room: "team\ufffd", name: "n\ud83d", data }).catch(() => {});
+  }
+  for (const event of ["document:create", "document:operation"]) {
+    client.request(event, { document: "e", text: "\ud83d", operation: ["\ud83d"] }).catch(() => {});
+  }
+  await until(server, () => sent.some(({ event }) => event === "document:operation"));
+  assert.equal(server.log.find(({ event }) => event === "auth").data.name, "Ada\ufffd");
+  const said = sent.filter(({ event }) => event === "event:custom").map(({ data }) => data);
+  assert.deepEqual(said.map(({ name }) => name), ["n\ufffd", "n\ufffd"]);
+  assert.deepEqual(said.map(({ data }) => data), [
+    "a\ufffd", { "k\ufffd": ["\\ud83d", "\\\ufffd", "\ud83d\ude00", "\n\ufffd\""] },
+  ]);
+  for (const { event, data } of sent) {
+    if (data?.text) assert.deepEqual([event.startsWith("document:"), data.text, data.operation], [true, "\ud83d", ["\ud83d"]]);
+  }
+  client.close();
+});

@@ -97,7 +97,7 @@ async def test_numbers_of_64_bits_and_all_doubles_pass_whole(app: App, codec: st
                 assert (await client.push("presence:update", status="busy"))["metadata"] == WHOLE[0]
 
 
-@pytest.mark.parametrize("payload", [*JSON, b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"', b'"\\udc00"'])
+@pytest.mark.parametrize("payload", [*JSON, b'"\xff"', b'"\xed\xa0\x80"', b'"\\udx"'])
 async def test_by_http(app: App, payload: bytes) -> None:
     async with dial(app.url, name="Ada") as ada, httpx.AsyncClient(base_url=app.url, trust_env=False) as api:
         await ada.call("room:join", room="r")

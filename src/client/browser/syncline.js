@@ -17,6 +17,7 @@ import { deferred, Emitter, Joined, randomId, report, RETRIED, SynclineError } f
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat, payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
 import { TypedHandle } from "./syncline-typed.js";
+import { ot } from "./syncline-ot.js";
 
 export { SynclineError } from "./syncline-base.js";
 export { DocumentHandle } from "./syncline-document.js";
@@ -55,6 +56,8 @@ const BATCH_BYTES = 393_216;
 // What any server takes, until it has told its own limits (docs/protocol.md, Limits).
 const LEAST = { batch_size: 16, message_bytes: 32_768 };
 const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
+const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
+const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
 
 const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
@@ -140,6 +143,7 @@ export class Client extends Emitter {
 
   /** A guest's name for the next connections; takes effect at once by connecting anew. */
   rename(name) {
+    name = ot.wellFormed(name);
     this.#options.name = name;
     if (this.state === "online" && this.identity?.name !== name) this.#lose(4000, "renamed", 0);
     else if (this.state === "waiting") this.#open();
@@ -386,7 +390,9 @@ export class Client extends Emitter {
     const envelope = { event };
     if (data !== undefined) envelope.data = data;
     if (id !== undefined) envelope.id = id;
-    const text = JSON.stringify(envelope);
+    let text = JSON.stringify(envelope);
+    // Half a surrogate pair is U+FFFD, but in the content of documents: there the server refuses it.
+    if (!CONTENT.has(event)) text = text.replace(HALVES, (found) => (found.length === 6 ? "\\ufffd" : found));
     if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
     if (this.#outbox.push({ text, event, id }) === 1) queueMicrotask(() => this.#flush());
   }
@@ -462,6 +468,7 @@ export class Client extends Emitter {
    * The room's handle, joined now and after each reconnect. Options: password, history (how many to be sent at first).
    */
   room(name, options = {}) {
+    name = ot.wellFormed(name);
     let room = this.rooms.get(name);
     if (!room) {
       room = new Room(this, name, options);
@@ -477,7 +484,7 @@ export class Client extends Emitter {
     try {
       await room.ready;
     } catch (error) {
-      if (this.rooms.get(name) === room) this.rooms.delete(name);
+      if (this.rooms.get(room.name) === room) this.rooms.delete(room.name);
       throw error;
     }
     return room;
@@ -488,6 +495,7 @@ export class Client extends Emitter {
    * ("text", "json").
    */
   document(name, options = {}) {
+    name = ot.wellFormed(name);
     let document = this.documents.get(name);
     if (!document) {
       const typed = options.type !== undefined && options.type !== "text";

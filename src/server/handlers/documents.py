@@ -35,7 +35,7 @@ def joined(session: Session, document: str) -> tuple[LiveDocument, Collaborator]
     return live, collaborator
 
 
-@EVENTS.on("document:create", DocumentCreate)
+@EVENTS.on("document:create", DocumentCreate, content=("text", "content"))
 async def create(session: Session, data: DocumentCreate, request: Request) -> dict[str, Any]:
     content, other = (data.text or None, data.content) if data.type == "text" else (data.content, data.text)
     if other is not None:
@@ -47,7 +47,7 @@ async def create(session: Session, data: DocumentCreate, request: Request) -> di
     return {"document": record.id, "generation": record.generation, "revision": 0}
 
 
-@EVENTS.on("document:join", DocumentJoin, reply="document:state", always_replies=True)
+@EVENTS.on("document:join", DocumentJoin, reply="document:state", always_replies=True, content=("pending",))
 async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     limit = session.node.config.limits.documents
     if data.document not in session.documents and len(session.documents) >= limit:
@@ -55,7 +55,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     await answer_join(session, data, request)
 
 
-@EVENTS.on("document:operation", DocumentOperation)
+@EVENTS.on("document:operation", DocumentOperation, content=("operation",))
 def operation(session: Session, data: DocumentOperation, request: Request) -> None:
     live, collaborator = joined(session, data.document)
     live.submit(collaborator, data, request)

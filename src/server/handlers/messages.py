@@ -9,8 +9,8 @@ import msgspec
 
 from ...core import wire
 from ...core.errors import ErrorCode, SynclineError
-from ...core.payload import check_payload
 from ...core.room import Position, Publication
+from ...core.salvage import admissible
 from ..events import CustomEvent, MessageSend, Targets
 from ..requests import Request
 from ..seams import NotWritten
@@ -28,8 +28,7 @@ def payload_of(session: Session, raw: msgspec.Raw) -> bytes:
     payload = bytes(raw)
     if not payload:
         return b"null" if session.codec == "json" else b"\xc0"
-    check_payload(session.codec, payload)
-    return payload
+    return admissible(session.codec, payload)
 
 
 @EVENTS.on("message:send", MessageSend)

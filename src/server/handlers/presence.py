@@ -8,7 +8,7 @@ import msgspec
 
 from ...core.errors import ErrorCode, SynclineError
 from ...core.json_values import json_decoder
-from ...core.payload import check_payload
+from ...core.salvage import admissible
 from ..events import PresenceUpdate
 from ..requests import Request
 from ..session import Session
@@ -27,10 +27,10 @@ def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str
     if bytes(data.metadata):
         if len(data.metadata) > 2 * limit:  # however it is written
             raise SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
-        check_payload(session.codec, bytes(data.metadata))
+        raw = admissible(session.codec, bytes(data.metadata))
         try:
             # Decoded and encoded anew: kept as JSON, whatever it came as.
-            value = _json(data.metadata) if session.codec == "json" else msgspec.msgpack.decode(data.metadata)
+            value = _json(raw) if session.codec == "json" else msgspec.msgpack.decode(raw)
             metadata = None if value is None else msgspec.json.encode(value)
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise SynclineError(ErrorCode.INVALID_DATA, "the metadata has no JSON form") from error

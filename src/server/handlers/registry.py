@@ -28,6 +28,7 @@ class Events:
         reply: str | None = None,
         open_to_all: bool = False,
         always_replies: bool = False,
+        content: tuple[str, ...] = (),
     ) -> Callable[[F], F]:
         """``call(session, data, request)``: returns the result, or None when it answers later; raises SynclineError.
 
@@ -45,6 +46,7 @@ class Events:
                     waits=inspect.iscoroutinefunction(call),
                     open_to_all=open_to_all,
                     always_replies=always_replies,
+                    content=content,
                 )
             )
             return call

@@ -1,0 +1,1 @@
+"""Nothing of salvage.pyx is called natively from elsewhere."""
