@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -16,7 +17,7 @@ from .callbacks import Callbacks
 from .codec import CodecName, Received, well_formed
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
-from .errors import ClientError, RequestError, Undecodable
+from .errors import ClientError, ConnectionLost, RequestError, Undecodable
 from .heartbeat import Heartbeat
 from .rooms import CustomEvent, Room, Status
 from .typed_document import TypedDocument
@@ -62,11 +63,22 @@ class Client:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Ends the connection and every handle on it; what is unsent is lost. Idempotent."""
-        for timer in [*self._timers]:
-            timer.cancel()
-        await self.connection.close()
+    async def close(self, *, settle_seconds: float | None = None) -> int:
+        """Ends the connection and every handle on it, when every edit and ``send`` is acknowledged, at the latest after
+        ``settle_seconds`` (default: the option). Idempotent.
+
+        Returns how many operations and messages were not acknowledged by then. They may be lost: documents have them in
+        ``lost_work``, ``send`` raises Closed.
+        """
+        documents, rooms = [*self._documents.values()], [*self._rooms.values()]
+        try:
+            await self._settle([*documents, *rooms], settle_seconds)
+        finally:
+            unsettled = sum(handle._state.unsettled for handle in documents) + sum(room._sending for room in rooms)
+            for timer in [*self._timers]:
+                timer.cancel()
+            await self.connection.close()
+        return unsettled
 
     # Who and how -----------------------------------------------------------------------------------------------------
     @property
@@ -117,6 +129,8 @@ class Client:
         """
         room = well_formed(room)
         known = self._rooms.get(room)
+        if known is not None:
+            known._leaving = False
         handle = known or Room(self, room, password, history)
         self._rooms[room] = handle
         try:
@@ -183,6 +197,7 @@ class Client:
         document = well_formed(document)
         known = self._documents.get(document)
         if known is not None:
+            known._leaving = False
             if type != (known.type if isinstance(known, TypedDocument) else "text"):
                 raise RequestError("invalid_data", f"{document!r} is open as another type", "document:join")
             await known.wait_for(lambda: known.generation != "")
@@ -301,6 +316,21 @@ class Client:
         timer = asyncio.get_running_loop().create_task(wait())
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
+
+    async def _settle(self, handles: Sequence[Document | TypedDocument | Room], seconds: float | None) -> None:
+        """Until the server has all that they have; or ``seconds`` (None: the option), or the end."""
+        await asyncio.sleep(0)  # a ``send`` in a task that was just made begins
+        unsettled = [handle.settled() for handle in handles if not handle._is_settled]
+        if unsettled:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.connection.options.settle_seconds if seconds is None else seconds):
+                    await asyncio.gather(*unsettled, return_exceptions=True)
+
+    async def _tell_left(self, event: str, data: dict[str, Any]) -> None:
+        """To the server of this link; without one there is nothing to leave, and the next one joins it no more."""
+        if self.state == "open":
+            with contextlib.suppress(ConnectionLost):
+                await self.request(event, data)
 
     def _next_key(self) -> str:
         """An idempotency key."""

@@ -113,7 +113,7 @@ class Held:
 
 
 class LostWork(NamedTuple):
-    """Edits that no longer have a document to go to: it was created anew.
+    """Edits that no longer have a document to go to: it was created anew, or the handle has ended before they were acknowledged.
 
     ``text`` is what the user saw; ``operation`` is what was not acknowledged, against the confirmed text ``base``.
     """
@@ -200,6 +200,11 @@ class DocumentState:
     def settled(self) -> bool:
         """Every local edit is acknowledged, every request answered."""
         return self.in_flight is None and not self.queue
+
+    @property
+    def unsettled(self) -> int:
+        """Operations and requests that the server is not known to have; what was typed in one go is one."""
+        return len(self.queue) + (self.in_flight is not None)
 
     @property
     def edits_wait(self) -> bool:
@@ -346,13 +351,7 @@ class DocumentState:
 
         Unacknowledged edits cannot be carried over to another document; they are handed back, never dropped.
         """
-        lost = None
-        if self.edits_wait:
-            total: Operation | None = None
-            for item in (self.in_flight, *self.queue):
-                if isinstance(item, Operation):
-                    total = item if total is None else compose(total, item)
-            lost = LostWork(str(self._view), str(self._confirmed), total)
+        lost = self.lost_work()
         for item in (self.in_flight, *self.queue):
             if isinstance(item, Request):
                 self.finished.append((item, False))
@@ -365,6 +364,14 @@ class DocumentState:
         if before == text:
             return [], lost
         return [Change(diff(before, text, UNIT), "reset", "")], lost
+
+    def lost_work(self) -> LostWork | None:
+        """The edits that wait, as they are handed back when they have nowhere to go; None: there are none."""
+        total: Operation | None = None
+        for item in (self.in_flight, *self.queue):
+            if isinstance(item, Operation):
+                total = item if total is None else compose(total, item)
+        return None if total is None else LostWork(str(self._view), str(self._confirmed), total)
 
     def _restart(self, generation: str, revision: int, text: str, seq: int) -> None:
         self.generation, self.revision, self.attached = generation, revision, True

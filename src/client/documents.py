@@ -112,6 +112,7 @@ class Document(Steps):
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
         self._joins = 0  # sent so far
+        self._leaving = False
         self._changes: deque[Change] = deque()
         self._firing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -232,6 +233,10 @@ class Document(Steps):
         """Every local edit is acknowledged or on its way: what is typed next becomes another operation."""
         await self.wait_for(lambda: not self._state.queue)
 
+    @property
+    def _is_settled(self) -> bool:
+        return self._state.settled
+
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
         if self.error is not None:
@@ -272,7 +277,7 @@ class Document(Steps):
         return self._on_refused.add(callback)
 
     def on_lost_work(self, callback: Callable[[LostWork], object]) -> Callable[[], None]:
-        """The document was created anew: these edits have nowhere to go. Also in ``lost_work``."""
+        """The document was created anew, or the handle has ended: these edits have nowhere to go. Also in ``lost_work``."""
         return self._on_lost_work.add(callback)
 
     def on_rebased(self, callback: Callable[[Rebased], object]) -> Callable[[], None]:
@@ -346,22 +351,37 @@ class Document(Steps):
         """Sets a user's role; None removes it. Owner only."""
         await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
 
-    async def leave(self) -> None:
-        """Ends the handle. What is not acknowledged may be lost: await ``settled`` first. Idempotent."""
-        if self.error is not None:
-            return
-        self._end(Closed("the document was left"))
-        self._client._forget_document(self)
-        await self._client.request("document:leave", {"document": self.name})
+    async def leave(self, *, settle_seconds: float | None = None) -> int:
+        """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option). Idempotent;
+        called off when the document is opened again meanwhile.
+
+        Returns how many operations were not acknowledged by then. They may be lost; they are in ``lost_work``.
+        """
+        if self.error is None:
+            self._leaving = True
+            try:
+                await self._client._settle([self], settle_seconds)
+            finally:
+                left = self._leaving and self.error is None
+                if left:
+                    self._end(Closed("the document was left"))
+                    self._client._forget_document(self)
+            if left:
+                await self._client._tell_left("document:leave", {"document": self.name})
+        return self._state.unsettled
 
     def _end(self, error: ClientError) -> None:
-        if self.error is None:
-            self.error = error
+        if self.error is not None:
+            return
+        self.error = error
         self._state.detach()
         for _, future in self._waiters:
             if not future.done():
                 future.set_exception(self.error)
         self._end_requests(self.error)
+        lost = self._state.lost_work()
+        if lost is not None:
+            self._lose(lost, f"has ended ({error})")
 
     # Called by the client --------------------------------------------------------------------------------------------
     def _join_data(self) -> dict[str, Any]:
@@ -479,15 +499,15 @@ class Document(Steps):
         self._finish()
         self._changed(changes)
         if lost is not None:
-            self._lose(lost)
+            self._lose(lost, "was loaded anew")
 
     def _count_healed(self) -> None:
         self.healed += 1
         log.error("document %r was another text than the server's; it was healed", self.name)
 
-    def _lose(self, lost: LostWork) -> None:
+    def _lose(self, lost: LostWork, why: str) -> None:
         self.lost_work.append(lost)
-        log.warning("document %r was loaded anew; unacknowledged edits are in lost_work", self.name)
+        log.warning("document %r %s; unacknowledged edits are in lost_work", self.name, why)
         self._on_lost_work.fire(lost)
 
     def _push(self, event: str, data: dict[str, Any]) -> None:

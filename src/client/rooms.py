@@ -158,6 +158,9 @@ class Room:
         self._on_proof: Callbacks[[bool, Position]] = Callbacks()
         self._joining = True
         self._joined_again = asyncio.Event()  # or the end
+        self._leaving = False
+        self._sending = 0  # under way
+        self._all_sent = asyncio.Event()  # or the end
         self._repairing = False  # joins from the last proven position
         self._failures = 0  # joins that failed in a row
 
@@ -186,12 +189,29 @@ class Room:
             message["key"] = key
         if not echo:
             message["echo"] = False
-        if retry:
-            message["idempotency_key"] = self._client._next_key()
-            result = await self._persist(message)
-        else:
-            result = await self._client.request("message:send", message)
+        self._sending += 1
+        try:
+            if retry:
+                message["idempotency_key"] = self._client._next_key()
+                result = await self._persist(message)
+            else:
+                result = await self._client.request("message:send", message)
+        finally:
+            self._sending -= 1
+            if not self._sending:
+                self._all_sent.set()
         return Position(result["offset"], result["epoch"])
+
+    @property
+    def _is_settled(self) -> bool:
+        return not self._sending
+
+    async def settled(self) -> None:
+        """Every ``send`` that is under way is answered. Raises what ended the handle."""
+        while self._sending and self.error is None:
+            self._all_sent.clear()
+            await self._all_sent.wait()
+        self._check()
 
     async def _persist(self, message: dict[str, Any]) -> Any:
         connection = self._client.connection
@@ -233,13 +253,24 @@ class Room:
         self._check()
         await self._client.request("room:grant", {"room": self.name, "user": user, "role": role})
 
-    async def leave(self, *, resign: bool = False) -> None:
-        """Ends the iterations of ``messages``. With ``resign`` the stored membership ends too. Idempotent."""
-        if self.error is not None:
-            return
-        self._end(Closed("the room was left"), None)
-        self._client._forget_room(self)
-        await self._client.request("room:leave", {"room": self.name, "resign": resign})
+    async def leave(self, *, resign: bool = False, settle_seconds: float | None = None) -> int:
+        """Ends the iterations of ``messages``, when every ``send`` under way is answered, at the latest after ``settle_seconds``
+        (default: the option). With ``resign`` the stored membership ends too. Idempotent; called off when the room is joined again
+        meanwhile. Returns how many were not answered by then: their fate is told to who awaits them."""
+        if self.error is None:
+            self._leaving = True
+            try:
+                await self._client._settle([self], settle_seconds)
+            finally:
+                left = self._leaving and self.error is None
+                if left:
+                    self._end(Closed("the room was left"), None)
+                    self._client._forget_room(self)
+            if left and resign:
+                await self._client.request("room:leave", {"room": self.name, "resign": True})
+            elif left:
+                await self._client._tell_left("room:leave", {"room": self.name})
+        return self._sending
 
     # In --------------------------------------------------------------------------------------------------------------
     @property
@@ -370,6 +401,9 @@ class Room:
     def _end(self, error: ClientError, seen: ClientError | None) -> None:
         self.error = self.error or error
         self._joined_again.set()
+        self._all_sent.set()
+        if self._sending:
+            log.warning("room %r has ended (%s) before %d messages were acknowledged", self.name, error, self._sending)
         for stream in self._streams:
             stream._end(seen)
         self._streams = []

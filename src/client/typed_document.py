@@ -51,6 +51,7 @@ class TypedDocument(Steps):
         self._flushing = False
         self._failures = 0
         self._joins = 0
+        self._leaving = False
         self._doubted_seq = 0
         self._changes: deque[TypedChange] = deque()
         self._firing = False
@@ -105,7 +106,7 @@ class TypedDocument(Steps):
         return self._on_refused.add(callback)
 
     def on_lost_work(self, callback: Callable[[LostContent], object]) -> Callable[[], None]:
-        """The document was created anew: these edits have nowhere to go. Also in ``lost_work``."""
+        """The document was created anew, or the handle has ended: these edits have nowhere to go. Also in ``lost_work``."""
         return self._on_lost_work.add(callback)
 
     # What one can do -------------------------------------------------------------------------------------------------
@@ -132,6 +133,10 @@ class TypedDocument(Steps):
         what ended the handle."""
         await self.wait_for(lambda: self._state.settled)
 
+    @property
+    def _is_settled(self) -> bool:
+        return self._state.settled
+
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
         if self.error is not None:
@@ -150,13 +155,24 @@ class TypedDocument(Steps):
         """Sets a user's role; None removes it. Owner only."""
         await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
 
-    async def leave(self) -> None:
-        """Ends the handle. What is not acknowledged may be lost: await ``settled`` first. Idempotent."""
-        if self.error is not None:
-            return
-        self._end(Closed("the document was left"))
-        self._client._forget_document(self)
-        await self._client.request("document:leave", {"document": self.name})
+    async def leave(self, *, settle_seconds: float | None = None) -> int:
+        """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option). Idempotent;
+        called off when the document is opened again meanwhile.
+
+        Returns how many operations were not acknowledged by then. They may be lost; they are in ``lost_work``.
+        """
+        if self.error is None:
+            self._leaving = True
+            try:
+                await self._client._settle([self], settle_seconds)
+            finally:
+                left = self._leaving and self.error is None
+                if left:
+                    self._end(Closed("the document was left"))
+                    self._client._forget_document(self)
+            if left:
+                await self._client._tell_left("document:leave", {"document": self.name})
+        return self._state.unsettled
 
     # Called by the client --------------------------------------------------------------------------------------------
     def _wake(self) -> None:
@@ -167,13 +183,22 @@ class TypedDocument(Steps):
                 future.set_result(None)
 
     def _end(self, error: ClientError) -> None:
-        if self.error is None:
-            self.error = error
+        if self.error is not None:
+            return
+        self.error = error
         self._state.detach()
         for _, future in self._waiters:
             if not future.done():
                 future.set_exception(self.error)
         self._end_requests(self.error)
+        lost = self._state.lost_work()
+        if lost is not None:
+            self._lose(lost, f"has ended ({error})")
+
+    def _lose(self, lost: LostContent, why: str) -> None:
+        self.lost_work.append(lost)
+        log.warning("document %r %s; unacknowledged edits are in lost_work", self.name, why)
+        self._on_lost_work.fire(lost)
 
     def _join_data(self) -> dict[str, Any]:
         state = self._state
@@ -230,9 +255,7 @@ class TypedDocument(Steps):
                 log.error("document %r was another content than the server's; it was healed", self.name)
             self._changed(changes)
             if lost is not None:
-                self.lost_work.append(lost)
-                log.warning("document %r was loaded anew; unacknowledged edits are in lost_work", self.name)
-                self._on_lost_work.fire(lost)
+                self._lose(lost, "was loaded anew")
         else:
             state.attach()
             self._receive(result["revision"], result["operations"], result.get("hash"))

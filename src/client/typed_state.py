@@ -40,7 +40,8 @@ class TypedChange(NamedTuple):
 
 
 class LostContent(NamedTuple):
-    """Edits that no longer have a document to go to: it was created anew. ``content`` is what the user saw."""
+    """Edits that no longer have a document to go to: it was created anew, or the handle has ended before they were acknowledged.
+    ``content`` is what the user saw."""
 
     content: Any
     operations: list[Any]
@@ -84,6 +85,11 @@ class TypedState:
     @property
     def settled(self) -> bool:
         return self.in_flight is None and not self.waiting
+
+    @property
+    def unsettled(self) -> int:
+        """Operations and requests that the server is not known to have; what was done in one go is one."""
+        return len(self._pending)
 
     @property
     def _pending(self) -> list[Any]:
@@ -232,6 +238,10 @@ class TypedState:
             with suppress(*UNFIT):
                 self._confirmed = self.type.parse_content(self.content, trusted=True)
         return {"revision": self.revision, "hash": self._hash(self._confirmed)}
+
+    def lost_work(self) -> LostContent | None:
+        """The edits that wait, as they are handed back when they have nowhere to go; None: there are none."""
+        return self._lost(self._pending)
 
     def _lost(self, pending: list[Any]) -> LostContent | None:
         operations = [self.type.describe(item) for item in pending if not isinstance(item, Request)]

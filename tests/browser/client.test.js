@@ -616,3 +616,55 @@ test("half a surrogate pair is a replacement character in what is said, and neve
   }
   client.close();
 });
+
+test("a message sent just before leaving or closing is sent; one that cannot be is told", async () => {
+  const server = new ReferenceServer(seeded(60));
+  const client = connect(server, { settle: 60_000 });
+  await until(server, () => client.online);
+  for (const [number, retry] of [[0, true], [1, false]]) {
+    const room = await Promise.race([client.join("team"), until(server, () => false)]);
+    const sent = room.send(number, { retry });
+    assert.equal(room.settled, false);
+    assert.equal(client.settled, false);
+    const left = room.leave();
+    assert.equal(client.rooms.get("team"), room, "it is still there while it settles");
+    await until(server, () => room.state === "left");
+    assert.equal((await sent).offset, number + 1);
+    await rest(server);
+    assert.equal(await left, 0);
+  }
+  const room = await Promise.race([client.join("team"), until(server, () => false)]);
+  const third = room.send(2);
+  const closed = client.close();
+  await until(server, () => client.state === "closed");
+  assert.equal(await closed, 0);
+  assert.equal((await third).offset, 3);
+
+  client.connect();
+  await until(server, () => room.state === "joined");
+  server.up = false;
+  server.cut(only(server));
+  const lost = assert.rejects(room.send(3), { code: "closed" });
+  assert.equal(await client.close({ settle: 1 }), 1);
+  await lost;
+  assert.deepEqual(server.room("team").history.map(({ data }) => data), [0, 1, 2]);
+});
+
+test("connect() calls a close() off that waits; a second close() with settle 0 does not wait", async () => {
+  const server = new ReferenceServer(seeded(61));
+  const client = connect(server);
+  const room = client.room("team");
+  await until(server, () => room.state === "joined");
+  room.send(0);
+  const first = client.close();
+  client.connect();
+  await until(server, () => room.settled);
+  assert.equal(await first, 0);
+  assert.equal(client.state, "online");
+  room.send(1).catch(() => {});
+  const second = client.close();
+  assert.equal(client.state, "online");
+  assert.equal(await client.close({ settle: 0 }), 1);
+  assert.equal(client.state, "closed");
+  await second;
+});

@@ -334,3 +334,47 @@ test("a document that cannot be loaded is tried again", async () => {
   assert.equal(failures, 0);
   end();
 });
+
+test("an edit just before leave() or close() is on the server; one that cannot be is said", async () => {
+  const server = new ReferenceServer(seeded(70));
+  const { clients, handles: [ada, bob], views } = await pair(server);
+  ada.insert(0, "first ");
+  ada.insert(6, "and ");
+  const left = ada.leave();
+  await settle(server, () => ada.state === "left");
+  assert.equal(await left, 0);
+  assert.equal(bob.text, "first and ");
+  bob.insert(0, "second ");
+  const closed = clients[1].close();
+  assert.equal(clients[1].state, "online");
+  await settle(server, () => clients[1].state === "closed");
+  assert.equal(await closed, 0);
+  assert.equal(server.document("notes").text, "second first and ");
+  assert.deepEqual(views.map(({ errors }) => errors), [[], []]);
+
+  const again = clients[0].document("notes");
+  const view = mirror(again);
+  await settle(server, () => again.state === "joined");
+  server.up = false;
+  for (const one of server.connections) server.cut(one);
+  again.insert(0, "lost ");
+  assert.equal(await again.leave({ settle: 1 }), 1);
+  const [error] = view.errors;
+  assert.equal(error.code, "unsettled");
+  assert.equal(error.count, 1);
+  assert.equal(error.unsent.text, "lost second first and ");
+  assert.deepEqual(error.unsent.operation, ["lost "]);
+  clients[0].close();
+});
+
+test("opened again while it is being left, a document stays", async () => {
+  const server = new ReferenceServer(seeded(71));
+  const { clients: [client], handles: [ada], end } = await pair(server);
+  ada.insert(0, "kept ");
+  const left = ada.leave();
+  assert.equal(client.document("notes"), ada);
+  await settle(server, () => ada.settled);
+  assert.equal(await left, 0);
+  assert.equal(ada.state, "joined");
+  end();
+});

@@ -423,3 +423,35 @@ test("undo and redo take their turn, and leave the others' work alone", async ()
   await assert.rejects(ada.undo(), { code: "not_joined" });
   end();
 });
+
+for (const [name, word, content] of [["json", [{ p: [], od: null, oi: "word" }], "word"], ["rich-text", [{ insert: "word" }], [{ insert: "word" }]]]) {
+  test(`${name}: an edit just before leave() or close() is on the server; one that cannot be is said`, async () => {
+    for (const end of ["leave", "close"]) {
+      const server = new TypedServer(seeded(80), name);
+      const { clients, handles: [ada] } = await crowd(server, 1);
+      ada.submit(word);
+      const ended = end === "leave" ? ada.leave() : clients[0].close();
+      for (let round = 0; round < 200 && !["left", "closed"].includes(end === "leave" ? ada.state : clients[0].state); round += 1) {
+        await turn();
+        server.step();
+      }
+      for (let round = 0; round < 50; round += 1) {
+        await turn();
+        server.step();
+      }
+      assert.equal(await ended, 0, end);
+      assert.deepEqual(server.document("board").content, content, end);
+      clients.forEach((client) => client.close());
+    }
+    const server = new TypedServer(seeded(81), name);
+    const { clients, handles: [ada], views } = await crowd(server, 1);
+    server.up = false;
+    for (const one of server.connections) server.cut(one);
+    ada.submit(word);
+    assert.equal(await ada.leave({ settle: 1 }), 1);
+    const error = views[0].errors.find(({ code }) => code === "unsettled");
+    assert.equal(error.count, 1);
+    assert.deepEqual(error.unsent, [word]);
+    clients.forEach((client) => client.close());
+  });
+}

@@ -2,7 +2,7 @@
 
 /**
  * A request that failed. `code` is one of docs/protocol.md, or this side's: disconnected, timeout, closed,
- * buffer_full.
+ * buffer_full, unsettled.
  */
 export class SynclineError extends Error {
   constructor(code, message, detail = {}) {
@@ -73,6 +73,7 @@ export class Joined extends Emitter {
   #retry = 0;
   #failures = 0;
   _opened = deferred();
+  _leaving = false;
 
   constructor(client, name) {
     super();
@@ -124,7 +125,52 @@ export class Joined extends Emitter {
     if (this.state === "joining" || this.state === "joined") this._state("detached");
   }
 
+  /** Resolves when the server has everything of this, at the latest after `ms`, or with the end. */
+  _settle(ms) {
+    const vain = ["failed", "left"].includes(this.state) || ["idle", "closed"].includes(this.client.state);
+    if (this.settled || vain || !(ms > 0)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const over = () => {
+        clearTimeout(timer);
+        for (const release of releases) release();
+        resolve();
+      };
+      const timer = setTimeout(over, ms);
+      const look = () => this.settled && over();
+      const releases = [this.on("settled", look), this.on("state", look), this.on("_end", over)];
+    });
+  }
+
+  /** Leaves a "room" or "document" when it is settled, at the latest after `settle` ms. Resolves with what was not by then. */
+  async _leave(kind, { settle = this.client.options.settle, ...more } = {}) {
+    this._leaving = true;
+    if (!this.settled) await this._settle(settle);
+    if (!this._leaving || this.state === "left") return this._unsettled;
+    const joined = this.state === "joined";
+    this._ended(new SynclineError("closed", `the ${kind} was left`));
+    this._state("left");
+    const handles = this.client[`${kind}s`];
+    if (handles.get(this.name) === this) handles.delete(this.name);
+    try {
+      if (joined) await this.client.request(`${kind}:leave`, { [kind]: this.name, ...more });
+    } catch (error) {
+      if (error.code !== "disconnected") throw error; // else there is nothing left to leave
+    }
+    return this._unsettled;
+  }
+
+  /** Says what the server is not known to have, when that is about to be nobody's concern any more. */
+  _tellUnsettled() {
+    const count = this._unsettled;
+    this._emit("_end");
+    if (count) {
+      const message = `the server has not acknowledged ${count} of what was done here`;
+      this._emit("error", new SynclineError("unsettled", message, { count, unsent: this._unsent }));
+    }
+  }
+
   _ended(error) {
+    if (this.state !== "left") this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
   }
@@ -135,6 +181,7 @@ export class Joined extends Emitter {
   }
 
   _fail(error) {
+    this._tellUnsettled();
     this._detach();
     this._state("failed");
     this._opened.reject(error);

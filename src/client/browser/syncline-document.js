@@ -461,13 +461,20 @@ export class DocumentHandle extends Joined {
     }, wait);
   }
 
-  /** Leaves; edits that were not sent are gone (see `settled`). */
-  async leave() {
-    const joined = this.state === "joined";
-    this._ended(new SynclineError("closed", "the document was left"));
-    this._state("left");
-    if (this.client.documents.get(this.name) === this) this.client.documents.delete(this.name);
-    if (joined) await this.client.request("document:leave", { document: this.name });
+  /**
+   * Leaves when the server has every edit, at the latest after `settle` ms (default: the client's option). Resolves with how
+   * many operations it had not acknowledged by then; an `error` event has them.
+   */
+  leave(options) {
+    return this._leave("document", options);
+  }
+
+  get _unsettled() {
+    return this.#state.unsettled;
+  }
+
+  get _unsent() {
+    return this.#state.lost();
   }
 
   _ended(error) {

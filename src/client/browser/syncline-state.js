@@ -69,6 +69,11 @@ export class DocumentState {
     return this.flight === null && this.queue.length === 0;
   }
 
+  /** How many operations and requests the server is not known to have. */
+  get unsettled() {
+    return this.#items.length;
+  }
+
   get #items() {
     return this.flight ? [this.flight.item, ...this.queue] : this.queue;
   }
@@ -178,10 +183,15 @@ export class DocumentState {
     return told;
   }
 
+  /** The edits that wait, as they are handed back when they have nowhere to go; null: there are none. */
+  lost() {
+    const edits = this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
+    return edits.length ? { text: this.text, base: this.confirmed, operation: composeAll(edits) } : null;
+  }
+
   /** A text that is the first one, or another document's. Returns {changes, lost}. */
   start(generation, revision, text, seq = 0) {
-    const edits = this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
-    const lost = edits.length ? { text: this.text, base: this.confirmed, operation: composeAll(edits) } : null;
+    const lost = this.lost();
     for (const item of this.#items) if (item.kind) this.finished.push([item, false]);
     const operation = diff(this.text, text);
     this.flight = null;

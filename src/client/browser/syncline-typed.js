@@ -93,7 +93,7 @@ export class TypedHandle extends Joined {
   }
 
   get #editsWait() {
-    return [this.#flight?.item, ...this.#queue].some((item) => item?.operation);
+    return this.#items.some(({ operation }) => operation);
   }
 
   /** How many steps of this client's there are, about; 0: none that is known of. */
@@ -291,7 +291,7 @@ export class TypedHandle extends Joined {
     }
     const again = generation === this.generation;
     const healing = again && whole === "healed";
-    let own = [this.#flight?.item, ...this.#queue].filter((item) => item);
+    let own = this.#items;
     let news = null;
     let lost = null;
     try {
@@ -465,17 +465,28 @@ export class TypedHandle extends Joined {
     return this.#flush();
   }
 
-  /** Leaves; edits that were not sent are gone (see `settled`). */
-  async leave() {
-    const joined = this.state === "joined";
-    this._ended(new SynclineError("closed", "the document was left"));
-    this._state("left");
-    if (this.client.documents.get(this.name) === this) this.client.documents.delete(this.name);
-    if (joined) await this.client.request("document:leave", { document: this.name });
+  /**
+   * Leaves when the server has every edit, at the latest after `settle` ms (default: the client's option). Resolves with how
+   * many operations it had not acknowledged by then; an `error` event has them.
+   */
+  leave(options) {
+    return this._leave("document", options);
+  }
+
+  get #items() {
+    return this.#flight ? [this.#flight.item, ...this.#queue] : this.#queue;
+  }
+
+  get _unsettled() {
+    return this.#items.length;
+  }
+
+  get _unsent() {
+    return this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
   }
 
   _ended(error) {
-    for (const item of [this.#flight?.item, ...this.#queue]) if (item?.kind) item.reject(error);
+    for (const item of this.#items) if (item.kind) item.reject(error);
     super._ended(error);
   }
 }

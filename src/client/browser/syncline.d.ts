@@ -90,7 +90,7 @@ export const richText: {
 
 /** Codes of docs/protocol.md, and those of this side. */
 export type ErrorCode =
-  | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged"
+  | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged" | "unsettled"
   | "malformed_frame" | "unknown_event" | "invalid_data" | "unauthenticated" | "already_authenticated"
   | "token_invalid" | "token_expired" | "forbidden" | "room_not_found" | "room_exists" | "not_a_member"
   | "password_required" | "password_wrong" | "document_not_found" | "document_exists" | "not_joined" | "client_taken"
@@ -106,6 +106,15 @@ export class SynclineError extends Error {
   readonly event?: string;
   /** The close code, when the server ended the connection for good. */
   readonly close?: number;
+  /** Of "unsettled": how many operations or messages the server has not acknowledged. */
+  readonly count?: number;
+  /** Of "unsettled": the edits among them, as the event `reset` has them. */
+  readonly unsent?: unknown;
+}
+
+export interface LeaveOptions {
+  /** That the end waits for what is not acknowledged; default: the client's option. 0: not at all. */
+  settle?: number;
 }
 
 /** Whether a client should come back by itself after this WebSocket close code. */
@@ -137,6 +146,8 @@ export interface ClientOptions {
   connectTimeout?: number;
   /** Default 15,000. */
   requestTimeout?: number;
+  /** That `leave` and `close` wait at most for what is not acknowledged. Default 5,000. */
+  settle?: number;
   /** Requests without an answer; more are refused (buffer_full). Default 1000. */
   maxRequests?: number;
   /** Bytes of one message, the server's limits.message_bytes. Default 1 MiB. */
@@ -212,7 +223,13 @@ export class Client implements Emitter<ClientEvents> {
   reconnect(): void;
   /** A guest's new name; takes effect by connecting anew. */
   rename(name: string): void;
-  close(): void;
+  /** Whether the server has every edit and every message. */
+  readonly settled: boolean;
+  /**
+   * When the server has every edit and message, at the latest after `settle`. Resolves with how many it had not acknowledged;
+   * `error` events ("unsettled") of rooms and documents say which. `connect()` meanwhile calls it off.
+   */
+  close(options?: LeaveOptions): Promise<number>;
   /** Rejects with SynclineError. Requests that were lost with a connection are not sent again. */
   request(event: string, data?: object): Promise<any>;
   /** The handle, joined now and after each reconnect. */
@@ -294,6 +311,8 @@ export interface RoomEvents {
   proof: { complete: boolean; position: Position };
   /** What was missed has been handed over as `message` events. */
   caught_up: { position: Position };
+  /** Whether every message that was sent is answered. */
+  settled: boolean;
   state: { state: JoinState };
   error: SynclineError;
 }
@@ -323,6 +342,8 @@ export class Room implements Emitter<RoomEvents> {
   /** Who is here; in a room too large for that, some of those who were here at the join. */
   readonly members: Map<string, Member>;
   readonly proof: Proof;
+  /** Whether every message that was sent is answered. */
+  readonly settled: boolean;
   on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
   off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;
   /**
@@ -337,7 +358,8 @@ export class Room implements Emitter<RoomEvents> {
   sendEvent(name: string, data?: unknown, options?: { to?: { users?: string[]; connections?: string[] } }): Promise<unknown>;
   /** Every stored member, also those who are not here. */
   allMembers(): Promise<Member[]>;
-  leave(options?: { resign?: boolean }): Promise<void>;
+  /** When every message is answered, at the latest after `settle`; resolves with how many were not. */
+  leave(options?: LeaveOptions & { resign?: boolean }): Promise<number>;
 }
 
 // Documents -----------------------------------------------------------------------------------------------------------
@@ -481,7 +503,11 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   redo(): Promise<boolean>;
   /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
   restore(revision: number): Promise<boolean>;
-  leave(): Promise<void>;
+  /**
+   * When the server has every edit, at the latest after `settle`. Resolves with how many operations it had not acknowledged; the
+   * `error` event ("unsettled") has them. Opened again meanwhile it is not left.
+   */
+  leave(options?: LeaveOptions): Promise<number>;
 }
 
 export class DocumentHandle implements Emitter<DocumentEvents> {
@@ -532,5 +558,9 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   blame(range?: { start?: number; end?: number }): Promise<Blame>;
   /** One's own cursor or selection in `text`; null hides it. */
   setCursor(anchor: number | null, head?: number): void;
-  leave(): Promise<void>;
+  /**
+   * When the server has every edit, at the latest after `settle`. Resolves with how many operations it had not acknowledged; the
+   * `error` event ("unsettled") has them. Opened again meanwhile it is not left.
+   */
+  leave(options?: LeaveOptions): Promise<number>;
 }

@@ -42,6 +42,7 @@ const DEFAULTS = {
   backoffMax: 15_000,
   connectTimeout: 10_000, // until authenticated
   requestTimeout: 15_000,
+  settle: 5000, // that `leave` and `close` wait for what is not acknowledged
   maxRequests: 1000, // without an answer yet
   maxMessage: 1_048_576, // a larger request is refused here; the server's limits.message_bytes bounds it
   maxBuffered: 4_194_304, // waiting in the socket: more requests are refused here
@@ -89,6 +90,7 @@ export class Client extends Emitter {
   #refreshing = 0; // a timer, while a refresh waits or is under way
   #refreshedAt = -Infinity;
   #token; // that this connection was authenticated with
+  #closing = null; // the `close` that waits
   /** @internal Joins may be written: at least `auth` is on its way. */ _joinable = false;
   /** @internal */ _heartbeat = new Heartbeat(this);
   /** @type {Map<string, Room>} */ rooms = new Map();
@@ -121,6 +123,7 @@ export class Client extends Emitter {
 
   /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
   connect() {
+    this.#closing = null; // a `close` that waits is called off
     if (this.state === "closed") {
       this.#opened = deferred();
       for (const entry of this.#entries()) entry._reopen();
@@ -149,9 +152,25 @@ export class Client extends Emitter {
     else if (this.state === "waiting") this.#open();
   }
 
-  /** Ends it for good: rooms and documents get no more. `connect()` begins anew. */
-  close() {
-    this.#end(new SynclineError("closed", "the client was closed"), 1000, "");
+  /**
+   * Ends it for good when the server has every edit and message, at the latest after `settle` ms (default: the option): rooms
+   * and documents get no more. `connect()` begins anew, and sends what documents still have. Resolves with how many operations
+   * and messages were not acknowledged; `error` events of rooms and documents say which.
+   */
+  close({ settle = this.#options.settle } = {}) {
+    const closing = (this.#closing = {});
+    const end = () => {
+      const unsettled = this.#entries().reduce((sum, entry) => sum + entry._unsettled, 0);
+      if (this.#closing === closing) this.#end(new SynclineError("closed", "the client was closed"), 1000, "");
+      return unsettled;
+    };
+    if (this.settled || !(settle > 0)) return Promise.resolve(end());
+    return Promise.all(this.#entries().map((entry) => entry._settle(settle))).then(end);
+  }
+
+  /** Whether the server has every edit and every message. */
+  get settled() {
+    return this.#entries().every((entry) => entry.settled);
   }
 
   #entries() {
@@ -470,7 +489,8 @@ export class Client extends Emitter {
   room(name, options = {}) {
     name = ot.wellFormed(name);
     let room = this.rooms.get(name);
-    if (!room) {
+    if (room) room._leaving = false; // to leave it is called off
+    else {
       room = new Room(this, name, options);
       this.rooms.set(name, room);
       if (this.online) room._attach();
@@ -497,7 +517,8 @@ export class Client extends Emitter {
   document(name, options = {}) {
     name = ot.wellFormed(name);
     let document = this.documents.get(name);
-    if (!document) {
+    if (document) document._leaving = false; // to leave it is called off
+    else {
       const typed = options.type !== undefined && options.type !== "text";
       document = typed ? new TypedHandle(this, name, options) : new DocumentHandle(this, name, options);
       this.documents.set(name, document);
@@ -529,6 +550,7 @@ export class Client extends Emitter {
 export class Room extends Joined {
   #options;
   #unsent = new Set(); // messages that wait for the room, in order
+  #sending = 0; // messages without an answer
   #said = null; // presence as this connection has told it
   #repairing = false; // joins from the last proven position
 
@@ -663,9 +685,29 @@ export class Room extends Joined {
    */
   send(data, { key, echo = true, retry = true } = {}) {
     const message = { room: this.name, data, ...(key !== undefined && { key }), ...(!echo && { echo }) };
-    if (!retry) return this.client.request("message:send", message);
+    if (!retry) return this.#counted(this.client.request("message:send", message));
     message.idempotency_key = randomId();
-    return new Promise((resolve, reject) => this.#submit({ message, resolve, reject }));
+    return this.#counted(new Promise((resolve, reject) => this.#submit({ message, resolve, reject })));
+  }
+
+  #counted(answer) {
+    const over = () => {
+      this.#sending -= 1;
+      if (this.settled) this._emit("settled", true);
+    };
+    this.#sending += 1;
+    if (this.#sending === 1) this._emit("settled", false);
+    answer.then(over, over);
+    return answer;
+  }
+
+  /** Whether every message that was sent is answered. */
+  get settled() {
+    return this.#sending === 0;
+  }
+
+  get _unsettled() {
+    return this.#sending;
   }
 
   #submit(item) {
@@ -728,12 +770,11 @@ export class Room extends Joined {
     return (await this.client.request("room:members", { room: this.name })).members;
   }
 
-  /** With `resign` the stored membership ends too. */
-  async leave({ resign = false } = {}) {
-    const joined = this.state === "joined";
-    this._ended(new SynclineError("closed", "the room was left"));
-    this._state("left");
-    if (this.client.rooms.get(this.name) === this) this.client.rooms.delete(this.name);
-    if (joined) await this.client.request("room:leave", { room: this.name, ...(resign && { resign }) });
+  /**
+   * Leaves when every message is answered, at the latest after `settle` ms (default: the client's option). With `resign` the
+   * stored membership ends too. Resolves with how many were not answered: those reject.
+   */
+  leave({ resign = false, ...options } = {}) {
+    return this._leave("room", { ...options, ...(resign && { resign }) });
   }
 }

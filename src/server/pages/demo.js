@@ -230,6 +230,8 @@ addEventListener("pagehide", () => {
   memory.set("documents", JSON.stringify([...ids].slice(-50)));
 });
 addEventListener("pageshow", () => memory.set("documents", null));
+// What is on its way goes on while the browser asks; what waits for a connection would be gone.
+addEventListener("beforeunload", (event) => client.settled || event.preventDefault());
 
 // People -------------------------------------------------------------------------------------------------------------
 
