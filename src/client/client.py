@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from msgspec import structs
 
 from .backoff import Backoff, Clock
-from .callbacks import Callbacks
+from .callbacks import AsyncCalls, Callbacks
 from .codec import CodecName, Received, well_formed
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
@@ -45,6 +45,7 @@ class Client:
     def __init__(
         self, url: str, options: Options, token: str | None, name: str | None, get_token: GetToken | None
     ) -> None:
+        self._calls = AsyncCalls(options.callback_limit)
         self.connection = Connection(url, self, options, token, name, get_token)
         self._rooms: dict[str, Room] = {}
         self._documents: dict[str, Document | TypedDocument] = {}
@@ -53,9 +54,9 @@ class Client:
         self._key = secrets.token_hex(8)  # of this client's messages, with a number
         self._keys = 0
         self._heartbeat = Heartbeat(self)
-        self._on_state: Callbacks[[State]] = Callbacks()
-        self._on_event: Callbacks[[CustomEvent]] = Callbacks()
-        self._on_push: Callbacks[[str, Any]] = Callbacks()
+        self._on_state: Callbacks[[State]] = Callbacks(self._calls)
+        self._on_event: Callbacks[[CustomEvent]] = Callbacks(self._calls)
+        self._on_push: Callbacks[[str, Any]] = Callbacks(self._calls)
 
     async def __aenter__(self) -> Client:
         return self
@@ -64,20 +65,21 @@ class Client:
         await self.close()
 
     async def close(self, *, settle_seconds: float | None = None) -> int:
-        """Ends the connection and every handle on it, when every edit and ``send`` is acknowledged, at the latest after
-        ``settle_seconds`` (default: the option). Idempotent.
+        """Ends the connection and every handle on it, when every edit and ``send`` is acknowledged and every callback has run,
+        at the latest after ``settle_seconds`` (default: the option). Idempotent.
 
         Returns how many operations and messages were not acknowledged by then. They may be lost: documents have them in
         ``lost_work``, ``send`` raises Closed.
         """
         documents, rooms = [*self._documents.values()], [*self._rooms.values()]
         try:
-            await self._settle([*documents, *rooms], settle_seconds)
+            await self._settle([*documents, *rooms], settle_seconds, self._calls.working)
         finally:
             unsettled = sum(handle._state.unsettled for handle in documents) + sum(room._sending for room in rooms)
             for timer in [*self._timers]:
                 timer.cancel()
             await self.connection.close()
+            await self._calls.stop(self.connection.options.close_timeout)
         return unsettled
 
     # Who and how -----------------------------------------------------------------------------------------------------
@@ -109,8 +111,13 @@ class Client:
         """How often the connection was made anew."""
         return max(self._reconnects, 0)
 
+    @property
+    def callbacks_dropped(self) -> int:
+        """Calls of `async def` callbacks that did not keep up: more than ``callback_limit`` waited."""
+        return self._calls.dropped
+
     def on_state(self, callback: Callable[[State], object]) -> Callable[[], None]:
-        """Returns what takes the callback off."""
+        """Returns what takes the callback off. Any callback may be `async def`: its calls are awaited one after another."""
         return self._on_state.add(callback)
 
     def on_event(self, callback: Callable[[CustomEvent], object]) -> Callable[[], None]:
@@ -317,14 +324,24 @@ class Client:
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
 
-    async def _settle(self, handles: Sequence[Document | TypedDocument | Room], seconds: float | None) -> None:
-        """Until the server has all that they have; or ``seconds`` (None: the option), or the end."""
+    async def _settle(
+        self,
+        handles: Sequence[Document | TypedDocument | Room],
+        seconds: float | None,
+        working: Callable[[], set[asyncio.Task[None]]] = set,
+    ) -> None:
+        """Until the server has all that they have and nothing is ``working``; or ``seconds`` (None: the option), or the end."""
         await asyncio.sleep(0)  # a ``send`` in a task that was just made begins
-        unsettled = [handle.settled() for handle in handles if not handle._is_settled]
-        if unsettled:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.connection.options.settle_seconds if seconds is None else seconds):
-                    await asyncio.gather(*unsettled, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.connection.options.settle_seconds if seconds is None else seconds):
+                while True:
+                    if tasks := working():
+                        await asyncio.wait(tasks)  # a callback may edit and send
+                    unsettled = [one.settled() for one in handles if one.error is None and not one._is_settled]
+                    if unsettled:
+                        await asyncio.gather(*unsettled, return_exceptions=True)
+                    elif not tasks:
+                        return
 
     async def _tell_left(self, event: str, data: dict[str, Any]) -> None:
         """To the server of this link; without one there is nothing to leave, and the next one joins it no more."""

@@ -116,12 +116,12 @@ class Document(Steps):
         self._changes: deque[Change] = deque()
         self._firing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._on_change: Callbacks[[Operation, Origin]] = Callbacks()
-        self._on_committed: Callbacks[[Committed]] = Callbacks()
-        self._on_cursors: Callbacks[[]] = Callbacks()
-        self._on_refused: Callbacks[[Operation, str]] = Callbacks()
-        self._on_lost_work: Callbacks[[LostWork]] = Callbacks()
-        self._on_rebased: Callbacks[[Rebased]] = Callbacks()
+        self._on_change: Callbacks[[Operation, Origin]] = Callbacks(client._calls)
+        self._on_committed: Callbacks[[Committed]] = Callbacks(client._calls)
+        self._on_cursors: Callbacks[[]] = Callbacks(client._calls)
+        self._on_refused: Callbacks[[Operation, str]] = Callbacks(client._calls)
+        self._on_lost_work: Callbacks[[LostWork]] = Callbacks(client._calls)
+        self._on_rebased: Callbacks[[Rebased]] = Callbacks(client._calls)
 
     async def __aenter__(self) -> Document:
         return self

@@ -56,9 +56,9 @@ class TypedDocument(Steps):
         self._changes: deque[TypedChange] = deque()
         self._firing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._on_change: Callbacks[[Any, TypedOrigin]] = Callbacks()
-        self._on_refused: Callbacks[[Any, str]] = Callbacks()
-        self._on_lost_work: Callbacks[[LostContent]] = Callbacks()
+        self._on_change: Callbacks[[Any, TypedOrigin]] = Callbacks(client._calls)
+        self._on_refused: Callbacks[[Any, str]] = Callbacks(client._calls)
+        self._on_lost_work: Callbacks[[LostContent]] = Callbacks(client._calls)
 
     async def __aenter__(self) -> TypedDocument:
         return self

@@ -668,3 +668,41 @@ test("connect() calls a close() off that waits; a second close() with settle 0 d
   assert.equal(client.state, "closed");
   await second;
 });
+
+test("a handler may return a promise: they begin in order, and one that rejects is reported", async () => {
+  const server = new ReferenceServer(seeded(62));
+  const reported = [];
+  const unhandled = [];
+  const keep = (error) => unhandled.push(error);
+  globalThis.reportError = (error) => reported.push(error.message);
+  process.on("unhandledRejection", keep);
+  try {
+    const client = connect(server, { onGuestToken: async () => { throw new Error("token"); } });
+    client.on("state", async ({ state }) => { if (state === "online") throw new Error("state"); });
+    const room = client.room("team");
+    const heard = [];
+    room.on("message", async ({ data }) => {
+      heard.push(data);
+      await turn();
+      throw new Error(`message ${data}`);
+    });
+    const notes = client.document("notes");
+    notes.on("change", async () => { throw new Error("change"); });
+    const board = client.document("board", { type: "json" });
+    board.on("error", async () => { throw new Error("typed"); });
+    await until(server, () => room.state === "joined" && notes.state === "joined");
+    board._fail(new Error("no"));
+    room.send(0);
+    room.send(1);
+    notes.insert(0, "x");
+    await until(server, () => client.settled);
+    await rest(server);
+    assert.deepEqual(heard, [0, 1]);
+    assert.deepEqual([...new Set(reported)].sort(), ["change", "message 0", "message 1", "state", "token", "typed"]);
+    assert.deepEqual(unhandled, []);
+    client.close();
+  } finally {
+    delete globalThis.reportError;
+    process.off("unhandledRejection", keep);
+  }
+});

@@ -19,6 +19,16 @@ export function report(error) {
   else queueMicrotask(() => { throw error; });
 }
 
+/** Calls what an application gave; a fault of it is reported, also when it comes later, as the rejection of a promise. */
+export function call(callback, ...details) {
+  try {
+    const result = callback(...details);
+    if (typeof result?.then === "function") result.then(undefined, report);
+  } catch (error) {
+    report(error);
+  }
+}
+
 export class Emitter {
   #listeners = new Map();
 
@@ -35,13 +45,7 @@ export class Emitter {
 
   /** @internal */
   _emit(name, detail) {
-    for (const callback of [...(this.#listeners.get(name) ?? [])]) {
-      try {
-        callback(detail);
-      } catch (error) {
-        report(error);
-      }
-    }
+    for (const callback of [...(this.#listeners.get(name) ?? [])]) call(callback, detail);
   }
 }
 

@@ -121,8 +121,8 @@ export interface LeaveOptions {
 export function shouldReconnect(code: number): boolean;
 
 interface Emitter<Events> {
-  on<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => void): Unsubscribe;
-  off<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => void): void;
+  on<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => unknown): Unsubscribe;
+  off<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => unknown): void;
 }
 
 // Client --------------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ export interface ClientOptions {
   /** What `onGuestToken` was given the last time: be the same guest again. */
   guestToken?: string;
   /** Keep it for as long as the guest shall be the same one; null: forget it. */
-  onGuestToken?: (token: string | null, guest: boolean) => void;
+  onGuestToken?: (token: string | null, guest: boolean) => unknown;
   /** The wait before attempt n is random between 0 and min(backoffMax, backoffBase * 2^n). Default 500. */
   backoffBase?: number;
   /** Default 15,000. */
@@ -215,8 +215,8 @@ export class Client implements Emitter<ClientEvents> {
   readonly buffered: number;
   readonly rooms: Map<string, Room>;
   readonly documents: Map<string, DocumentHandle | TypedHandle | TypedHandle<"rich-text">>;
-  on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): Unsubscribe;
-  off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => void): void;
+  on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): Unsubscribe;
+  off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): void;
   /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
   connect(): Promise<Client>;
   /** Tries now instead of waiting on; while online, checks that the server is there. */
@@ -344,8 +344,8 @@ export class Room implements Emitter<RoomEvents> {
   readonly proof: Proof;
   /** Whether every message that was sent is answered. */
   readonly settled: boolean;
-  on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): Unsubscribe;
-  off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => void): void;
+  on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => unknown): Unsubscribe;
+  off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => unknown): void;
   /**
    * Resolves when it is stored and sent to everybody here. Unless `retry` is false it waits for the room, and is sent
    * again after a lost connection, published once. `echo: false`: not to this client itself.
@@ -492,8 +492,8 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   readonly canUndo: number;
   readonly canRedo: number;
   readonly collaborators: Map<string, Collaborator>;
-  on<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => void): Unsubscribe;
-  off<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => void): void;
+  on<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => unknown): Unsubscribe;
+  off<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => unknown): void;
   /** Throws an error with a `code`, and changes nothing, when it does not fit. */
   submit(operation: DocumentTypes[Name]["operation"]): void;
   /** Submits the difference to `value`. */
@@ -534,8 +534,8 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   readonly collaborators: Map<string, Collaborator>;
   /** The others' cursors in `text`. */
   readonly cursors: Map<string, Cursor>;
-  on<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => void): Unsubscribe;
-  off<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => void): void;
+  on<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => unknown): Unsubscribe;
+  off<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => unknown): void;
   /**
    * Applies an edit here at once and sends it. True when half characters were replaced (by one U+FFFD each, so the
    * length stays) and `text` is not what the operation says. Throws RangeError, TypeError, SynclineError.

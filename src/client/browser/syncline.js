@@ -13,7 +13,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { deferred, Emitter, Joined, randomId, report, RETRIED, SynclineError } from "./syncline-base.js";
+import { call, deferred, Emitter, Joined, randomId, report, RETRIED, SynclineError } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat, payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
 import { TypedHandle } from "./syncline-typed.js";
@@ -244,7 +244,12 @@ export class Client extends Emitter {
   #keepGuest({ guest, token }) {
     if (!token || this.#options.token !== undefined) return;
     this.#options.guestToken = token;
-    this.#options.onGuestToken?.(token, guest);
+    if (this.#options.onGuestToken) call(this.#options.onGuestToken, token, guest);
+  }
+
+  #forgetGuest() {
+    this.#options.guestToken = undefined;
+    if (this.#options.onGuestToken) call(this.#options.onGuestToken, null, true);
   }
 
   #refused(error, credentials) {
@@ -252,8 +257,7 @@ export class Client extends Emitter {
     const stale = error.code === "token_invalid" || error.code === "token_expired";
     if (stale && token === undefined && credentials.token) {
       // The server's secret or its memory is new: be a new guest.
-      this.#options.guestToken = undefined;
-      this.#options.onGuestToken?.(null, true);
+      this.#forgetGuest();
       return this.#lose(4006, error.code, 0);
     }
     if (RETRIED.has(error.code)) return this.#lose(1006, error.code);
@@ -266,8 +270,7 @@ export class Client extends Emitter {
   #lose(code, reason, delay) {
     const options = this.#options;
     if (code === 4501 && options.token === undefined && options.guestToken) {
-      options.guestToken = undefined;
-      options.onGuestToken?.(null, true);
+      this.#forgetGuest();
     } else if (!shouldReconnect(code)) {
       const error = new SynclineError("disconnected", reason || `closed with ${code}`, { close: code });
       return this.#end(error, code, reason);
