@@ -203,6 +203,7 @@ export class Joined extends Emitter {
   }
 }
 
+/** crypto.randomUUID is for secure contexts only: not for a page over plain http whose name is not localhost. */
 export function randomId() {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   return [...bytes].map((byte) => (byte % 36).toString(36)).join("") + Date.now().toString(36);

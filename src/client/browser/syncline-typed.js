@@ -10,7 +10,7 @@
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { deferred, Joined, MOST_ALARMS, SynclineError, worthHealing } from "./syncline-base.js";
+import { deferred, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 
@@ -75,7 +75,7 @@ export class TypedHandle extends Joined {
     super(client, name);
     this.type = TYPES[type];
     if (!this.type) throw new SynclineError("invalid_data", `no document type ${type}`);
-    this.id = id ?? crypto.randomUUID();
+    this.id = id ?? randomId();
     this.#confirmed = this.#content = this.type.empty();
     this.revision = 0;
     this.generation = null;

@@ -165,7 +165,22 @@ function notice(text, copy = null) {
   $("notice").hidden = text === null;
   $("notice-text").textContent = text ?? "";
   $("notice-copy").hidden = copy === null;
-  $("notice-copy").onclick = () => navigator.clipboard?.writeText(copy);
+  $("notice-copy").onclick = () => copyText(copy).catch(() => {});
+}
+
+/** Rejects when the browser does not let it. */
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  // There is none for a page over plain http whose name is not localhost.
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.style.position = "fixed";
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand("copy");
+  area.remove();
+  if (!copied) throw new Error("not copied");
+  return undefined;
 }
 
 $("notice-close").addEventListener("click", () => notice(null));
@@ -178,7 +193,7 @@ addEventListener("hashchange", () => {
 $("share").addEventListener("click", async () => {
   const label = $("share").querySelector(".label");
   try {
-    await navigator.clipboard.writeText(location.href);
+    await copyText(location.href);
     label.textContent = "Copied";
   } catch {
     label.textContent = "Copy it from the address bar";
