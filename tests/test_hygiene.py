@@ -168,13 +168,6 @@ def test_the_protocol_page_lists_the_error_codes() -> None:
     assert set(listed) == {code.value for code in errors.ErrorCode}
 
 
-def test_the_protocol_page_lists_the_disconnect_codes() -> None:
-    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
-    listed = {(int(row[0]), row[1].strip("`")) for row in first_cells(section(page, "Disconnect codes"))}
-    known = {tuple(value) for value in vars(errors).values() if isinstance(value, errors.Disconnect) and value.reason}
-    assert listed == known
-
-
 def test_links_between_documents_lead_somewhere() -> None:
     broken = []
     for page in (path for path in project_files() if path.suffix == ".md"):

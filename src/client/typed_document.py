@@ -16,6 +16,7 @@ from .callbacks import Callbacks
 from .document_state import Request
 from .documents import LOST_HISTORY, MOST_ALARMS, PASSING, REFUSALS, worth_healing
 from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
+from .frozen import frozen, thawed
 from .steps import UNDECIDED, Steps
 from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState, Whole
 
@@ -48,6 +49,8 @@ class TypedDocument(Steps):
         self._people: dict[str, dict[str, Any]] = {}
         self._whole: Whole | None = None  # a join has to ask for the content; this is why
         self._alarms = 0  # times in a row that the content was not the server's
+        self._seen: Any = None  # the state's content when ``content`` was asked for
+        self._shown: Any = None  # what that gave
         self._flushing = False
         self._failures = 0
         self._joins = 0
@@ -74,8 +77,12 @@ class TypedDocument(Steps):
 
     @property
     def content(self) -> Any:
-        """As it is here, own edits included; a JSON value, not to be changed."""
-        return self._state.content
+        """As it is here, own edits included; a JSON value that cannot be changed (lists and dicts that raise TypeError). It stays
+        as it is when the document changes. For JSON O(what has changed since the last one), for rich text O(content)."""
+        content = self._state.content
+        if content is not self._seen or self._shown is None:
+            self._seen, self._shown = content, frozen(content, self._seen, self._shown)
+        return self._shown
 
     @property
     def revision(self) -> int:
@@ -117,14 +124,14 @@ class TypedDocument(Steps):
         """
         if self.error is not None:
             raise self.error
-        self._changed([self._state.edit(operation)])
+        self._changed([self._state.edit(thawed(operation))])
         self._schedule()
 
     def set_content(self, value: Any) -> None:
         """The smallest operation that is easily found which gives ``value``. Raises as ``submit``."""
         kind = self._state.type
-        before = kind.parse_content(self.content, trusted=True)
-        operation = kind.diff(before, kind.parse_content(value))
+        before = kind.parse_content(self._state.content, trusted=True)
+        operation = kind.diff(before, kind.parse_content(thawed(value)))
         if not kind.is_identity(operation):
             self.submit(kind.describe(operation))
 
@@ -339,7 +346,7 @@ class TypedDocument(Steps):
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
-            operation = state.type.describe(work)
+            operation = thawed(state.type.describe(work))
             self._changed(state.refuse(seq))
             self._on_refused.fire(operation, code)
             self._schedule()
@@ -387,6 +394,8 @@ class TypedDocument(Steps):
         try:
             while self._changes:
                 change = self._changes.popleft()
-                self._on_change.fire(change.operation, change.origin)
+                self._on_change.fire(
+                    thawed(change.operation), change.origin
+                )  # a copy: the change's own waits to be sent
         finally:
             self._firing = False

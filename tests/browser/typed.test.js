@@ -455,3 +455,32 @@ for (const [name, word, content] of [["json", [{ p: [], od: null, oi: "word" }],
     clients.forEach((client) => client.close());
   });
 }
+
+for (const [name, content] of [["json", { items: ["a", { b: [1] }], n: 0 }], ["rich-text", [{ insert: "x", attributes: { bold: true } }, { insert: { image: "i" } }]]]) {
+  test(`${name}: neither the content nor operations can be changed from outside`, async () => {
+    const frozenAll = (value) => Object.isFrozen(value) && (typeof value !== "object" || value === null || Object.values(value).every(frozenAll));
+    const server = new TypedServer(seeded(90), name);
+    const { handles: [ada, bob], end } = await crowd(server, 2);
+    const operations = [];
+    for (const handle of [ada, bob]) handle.on("change", ({ operation }) => operations.push(operation));
+    const given = structuredClone(content);
+    ada.setContent(given);
+    assert.ok(!Object.isFrozen(given), "what was given stays one's own");
+    (Array.isArray(given) ? given : given.items).length = 0;
+    await settle(server, [ada, bob]);
+    assert.equal(operations.length, 2);
+    for (const value of [ada.content, bob.content, ...operations]) assert.ok(frozenAll(value));
+    for (const handle of [ada, bob]) assert.deepEqual(handle.content, content);
+    const before = bob.content;
+    assert.equal(bob.content, before);
+    if (name === "json") bob.submit([{ p: ["n"], na: 1 }]);
+    else bob.submit([{ insert: "y" }]);
+    assert.deepEqual(before, content, "it stays as it was");
+    if (name === "json") assert.equal(bob.content.items, before.items, "what has not changed is the same");
+    assert.ok(frozenAll(bob.content));
+    assert.throws(() => bob.content.push?.(1) ?? (bob.content.n = 9), TypeError);
+    await settle(server, [ada, bob]);
+    assert.deepEqual(ada.content, bob.content);
+    end();
+  });
+}

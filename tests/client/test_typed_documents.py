@@ -397,7 +397,7 @@ async def test_a_content_that_is_none_any_more_is_healed(tmp_path: Path, damage:
     ):
         await ada.create_document("d", type="json", content={"n": 0, "size": [1]})
         mine, theirs = await ada.document("d", type="json"), await bob.document("d", type="json")
-        theirs.content["size"] = damage
+        theirs._state.content["size"] = damage
         for _ in range(2):
             mine.submit([{"p": ["n"], "na": 1}])
             await mine.settled()

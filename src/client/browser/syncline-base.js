@@ -49,6 +49,16 @@ export class Emitter {
   }
 }
 
+/**
+ * Makes a JSON value one that cannot be changed, at any depth; returns it. What is frozen is so all the way down: of a value made
+ * from such a one only the new parts are visited.
+ */
+export function frozen(value) {
+  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
+  for (const part of Object.values(value)) frozen(part);
+  return Object.freeze(value);
+}
+
 /** A promise with its handles; its rejection is never "unhandled": who does not await it does not care. */
 export function deferred() {
   const result = {};

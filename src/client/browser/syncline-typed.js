@@ -10,7 +10,7 @@
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { deferred, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
+import { deferred, frozen, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 
@@ -83,9 +83,13 @@ export class TypedHandle extends Joined {
     this.collaborators = new Map();
   }
 
-  /** As it is here, own edits included; not to be changed. */
+  /** As it is here, own edits included. It is frozen: to change it is an error, and it stays as it is when the document changes. */
   get content() {
-    return this.#content;
+    return frozen(this.#content);
+  }
+
+  #tellChange(operation, origin) {
+    this._emit("change", { operation: frozen(operation), origin });
   }
 
   get settled() {
@@ -122,7 +126,7 @@ export class TypedHandle extends Joined {
     if (last?.operation) this.#queue.pop();
     if (!this.type.isIdentity(waiting)) this.#queue.push({ operation: waiting });
     this.#flush();
-    this._emit("change", { operation: told, origin: "local" });
+    this.#tellChange(told, "local");
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
   }
@@ -328,7 +332,7 @@ export class TypedHandle extends Joined {
     this.#flight = null;
     this.#queue = this.#joined(own);
     const changed = news === null || !healing || !this.type.isIdentity(news);
-    if (changed) this._emit("change", news === null ? { operation: null, origin: "reset" } : { operation: news, origin: whole ?? "rebased" });
+    if (changed) this.#tellChange(news, news === null ? "reset" : (whole ?? "rebased"));
     if (lost?.length) this._emit("reset", { reason: "the document was created anew", unsent: lost });
     return true;
   }
@@ -422,7 +426,7 @@ export class TypedHandle extends Joined {
     if (this.type.isIdentity(passed)) return;
     const [content, told] = this.type.resolve(this.#content, passed);
     this.#content = content;
-    this._emit("change", { operation: told, origin });
+    this.#tellChange(told, origin);
   }
 
   /** What is here is not what the server has: take its content. What was done here stays. */
@@ -458,7 +462,7 @@ export class TypedHandle extends Joined {
       } catch (fault) {
         return this.#reload(fault.message);
       }
-      this._emit("refused", { code, message, operation: item.operation });
+      this._emit("refused", { code, message, operation: frozen(item.operation) });
     }
     if (this.settled) this._emit("settled", true);
     this.#tellSteps();

@@ -481,7 +481,7 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   readonly state: JoinState;
   /** Resolves with the first join. */
   readonly ready: Promise<TypedHandle<Name>>;
-  /** As it is here, own edits included; not to be changed. */
+  /** As it is here, own edits included. Frozen at any depth: it stays as it is when the document changes. */
   readonly content: DocumentTypes[Name]["content"];
   readonly revision: number;
   readonly generation: string | null;
