@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -334,7 +335,7 @@ class Connection:
         self._auth_id = self._next_id + 1
         try:
             async with asyncio.timeout(self.options.open_timeout):
-                asking = asyncio.ensure_future(self._ask("auth", data, self._accepted))
+                asking = asyncio.ensure_future(self.ask("auth", data, self._accepted))
                 try:
                     await asyncio.sleep(0)  # it is written now, and sent at the end of this turn
                     self._owner.on_authenticating()
@@ -357,9 +358,19 @@ class Connection:
 
     def _told(self, limit: str, otherwise: int) -> int:
         """What the server has said of one of its limits."""
+        told = self._limit(limit)
+        return otherwise if told is None else int(told) or otherwise
+
+    def _limit(self, name: str) -> float | None:
         limits = self.identity.get("limits")
-        told = limits.get(limit) if isinstance(limits, dict) else None
-        return told if isinstance(told, int) and told > 0 else otherwise
+        told = limits.get(name) if isinstance(limits, dict) else None
+        return told if isinstance(told, int | float) and told >= 0 else None
+
+    @property
+    def idempotency_seconds(self) -> float:
+        """So long the server knows a message again that is sent twice."""
+        told = self._limit("idempotency_seconds")
+        return math.inf if told is None else told
 
     async def _watch(self, link: Link) -> None:
         """Silence for twice ping_seconds means dead, to the moment; before that the server is asked for a sign of life.
@@ -417,15 +428,23 @@ class Connection:
 
     async def attempt(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
         """One try of a ``request``, within a ``turn``."""
-        while True:
+        await self.writable()
+        return await self.ask(event, data, accept)
+
+    async def writable(self) -> None:
+        """Returns while there is a link that takes more. Raises what ended the connection."""
+        while not self.is_writable:
             await self._until_open()
             link = self._link
             if link is None or link.lost:
                 await asyncio.sleep(0)
-            elif link.writable.is_set():
-                return await self._ask(event, data, accept)
             else:
                 await link.writable.wait()
+
+    @property
+    def is_writable(self) -> bool:
+        link = self._link
+        return self.state == "open" and link is not None and not link.lost and link.writable.is_set()
 
     def post(self, event: str, data: Any = None, answer: Answer | None = None) -> None:
         """Writes at once or, on a link that is gone, not at all. For what heals by itself after a reconnect.
@@ -437,7 +456,14 @@ class Connection:
             return
         self._write(event, data, answer)
 
-    async def _ask(self, event: str, data: Any, accept: Callable[[Any], Any] | None = None) -> Any:
+    async def ask(
+        self,
+        event: str,
+        data: Any,
+        accept: Callable[[Any], Any] | None = None,
+        written: Callable[[], object] | None = None,
+    ) -> Any:
+        """Writes at once, whatever waits elsewhere, and calls ``written`` then; the result. Raises ConnectionLost, RequestError."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
         def answer(result: Any, error: ClientError | None) -> None:
@@ -455,6 +481,8 @@ class Connection:
         if self._link is None or self._link.lost:  # since the caller looked: who fails what waits has been here already
             raise ConnectionLost("the connection ended before it was asked")
         id = self._write(event, data, answer)
+        if written is not None:
+            written()
         try:
             return await future
         except asyncio.CancelledError:

@@ -7,14 +7,17 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from msgspec import Struct
 
+from ..core.errors import ErrorCode
 from .callbacks import Callbacks
 from .codec import Received
 from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError, Undecodable
+from .order import Order
 from .proof import Position, Proof
 
 if TYPE_CHECKING:
@@ -159,6 +162,7 @@ class Room:
         self._joining = True
         self._joined_again = asyncio.Event()  # or the end
         self._leaving = False
+        self._order = Order()  # of messages
         self._sending = 0  # under way
         self._all_sent = asyncio.Event()  # or the end
         self._repairing = False  # joins from the last proven position
@@ -177,8 +181,9 @@ class Room:
         ``key``: in a room of the class latest, what this is the newest of; by default oneself. ``echo`` False: not to
         this client itself (but it may come with what is recovered after a lost connection).
 
-        ``retry``: when the connection is lost it is sent again on the next one, and published once as far back as the
-        room's history reaches. Several keep their order.
+        ``retry``: when the connection is lost it is sent again on the next one, and published once; not after the server's
+        ``rooms.idempotency_seconds``: then it raises RequestError(fate_unknown). Several keep the order in which
+        ``send`` was called, in callbacks too.
 
         Raises RequestError, RequestTimeout (it may or may not have been sent), Disconnected; without ``retry``
         ConnectionLost (the same).
@@ -193,9 +198,7 @@ class Room:
         try:
             if retry:
                 message["idempotency_key"] = self._client._next_key()
-                result = await self._persist(message)
-            else:
-                result = await self._client.request("message:send", message)
+            result = await self._submit(message, retry)
         finally:
             self._sending -= 1
             if not self._sending:
@@ -213,19 +216,37 @@ class Room:
             await self._all_sent.wait()
         self._check()
 
-    async def _persist(self, message: dict[str, Any]) -> Any:
-        connection = self._client.connection
+    async def _submit(self, message: dict[str, Any], retry: bool) -> Any:
+        connection, order, place = self._client.connection, self._order, self._order.place()
+        now, first_try = connection.options.clock.monotonic, None
         async with connection.turn("message:send"):
-            while True:
-                self._check()
-                try:
-                    return await connection.attempt("message:send", message)
-                except ConnectionLost:
-                    pass  # the next attempt waits for the next link, where the joins go first
-                except RequestError as error:
-                    if error.code != "not_a_member" or not self._joining:
-                        raise
-                    await self._joined_again.wait()  # that join failed for a reason that passes
+            try:
+                while True:
+                    await order.first(place)
+                    if self._failures:
+                        await self._joined_again.wait()  # a join failed for a reason that passes
+                    await connection.writable()  # on a new link the joins go first
+                    self._check()
+                    if self._failures or not (order.is_first(place) and connection.is_writable):
+                        continue
+                    if first_try is None:
+                        first_try = now()
+                    elif now() - first_try >= connection.idempotency_seconds:
+                        raise RequestError(
+                            ErrorCode.FATE_UNKNOWN.value,
+                            "too late to send it again: it might be published twice",
+                            "message:send",
+                        )
+                    try:
+                        return await connection.ask("message:send", message, written=partial(order.gone, place))
+                    except ConnectionLost:
+                        if not retry:
+                            raise
+                    except RequestError as error:
+                        if error.code != "not_a_member" or not (retry and self._joining):
+                            raise
+            finally:
+                order.gone(place)
 
     async def send_event(
         self, name: str, data: Any = None, *, users: Sequence[str] = (), connections: Sequence[str] = ()

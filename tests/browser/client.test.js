@@ -249,6 +249,50 @@ test("many requests of one turn share frames, in order", async () => {
   client.close();
 });
 
+test("messages go in the order of send, those in callbacks too", async () => {
+  const server = new ReferenceServer(seeded(41));
+  const client = connect(server);
+  await until(server, () => client.online);
+  const room = client.room("team");
+  let next = 0;
+  const say = () => room.send((next += 1)).catch(() => {});
+  for (const event of ["joined", "caught_up", "state", "members", "message", "settled"]) room.on(event, () => next < 400 && say());
+  client.on("state", say);
+  for (let round = 0; round < 12; round += 1) {
+    say();
+    if (round % 3 === 0) await until(server, () => room.state === "joined");
+    say();
+    await turn();
+    say();
+    if (only(server)) server.cut(only(server));
+    say();
+    room.send((next += 1), { retry: false }).catch(() => {});
+  }
+  await until(server, () => room.settled);
+  await rest(server);
+  const got = server.room("team").history.map(({ data }) => data);
+  assert.ok(got.length > 60);
+  assert.deepEqual(got, [...got].sort((one, other) => one - other));
+  assert.equal(new Set(got).size, got.length);
+  client.close();
+});
+
+test("what was sent so long ago that the server may not know it again is not sent again", async () => {
+  const server = new ReferenceServer(seeded(42));
+  server.limits = { ...server.limits, idempotency_seconds: 0 };
+  const client = connect(server);
+  await until(server, () => client.online);
+  const room = client.room("team");
+  await until(server, () => room.state === "joined");
+  server.intercept = (connection, { event }) => event === "message:send";
+  const sent = assert.rejects(room.send("once"), { code: "fate_unknown" });
+  await rest(server);
+  server.cut(only(server));
+  await until(server, () => room.state === "joined");
+  await sent;
+  client.close();
+});
+
 /** What each frame that came was: its bytes, and the events in it. */
 function framesOf(server) {
   const frames = [];

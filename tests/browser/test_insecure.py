@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.harness import ServerProcess
 
-from .test_page import PATIENCE, Open, opener
+from .tabs import PATIENCE, Open, opener
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -208,6 +208,8 @@ export class Client implements Emitter<ClientEvents> {
   readonly options: ClientOptions;
   readonly state: ClientState;
   readonly online: boolean;
+  /** Bytes that one request may have, as far as it is known what the server takes. */
+  readonly maxMessage: number;
   readonly identity: Identity | null;
   readonly retryAt: number | null;
   readonly lastClose: { code: number; reason: string } | null;

@@ -552,7 +552,8 @@ export class Client extends Emitter {
  */
 export class Room extends Joined {
   #options;
-  #unsent = new Set(); // messages that wait for the room, in order
+  #unsent = new Set(); // messages that wait for the room
+  #places = 0; // given out to messages, in order
   #sending = 0; // messages without an answer
   #said = null; // presence as this connection has told it
   #repairing = false; // joins from the last proven position
@@ -684,13 +685,16 @@ export class Room extends Joined {
    * Resolves with {room, offset, epoch} when it is stored and sent. `key`: in a room of the class latest, what this is
    * the newest of; by default oneself. `echo: false`: not to this client itself (but it may come with what is recovered
    * after a lost connection). Unless `retry: false`, it waits for the room to be joined, up to `requestTimeout`, and what
-   * was lost with a connection is sent again on the next one: published once, in order.
+   * was lost with a connection is sent again on the next one: published once, in the order of `send`, also of those in
+   * callbacks. After the server's `rooms.idempotency_seconds` it is not sent again, but rejects with `fate_unknown`.
    */
   send(data, { key, echo = true, retry = true } = {}) {
     const message = { room: this.name, data, ...(key !== undefined && { key }), ...(!echo && { echo }) };
-    if (!retry) return this.#counted(this.client.request("message:send", message));
-    message.idempotency_key = randomId();
-    return this.#counted(new Promise((resolve, reject) => this.#submit({ message, resolve, reject })));
+    if (retry) message.idempotency_key = randomId();
+    else if (!this.client.online) return Promise.reject(new SynclineError("disconnected", "not connected"));
+    this.#places += 1;
+    const place = this.#places;
+    return this.#counted(new Promise((resolve, reject) => this.#submit({ message, resolve, reject, retry, place })));
   }
 
   #counted(answer) {
@@ -714,10 +718,14 @@ export class Room extends Joined {
   }
 
   #submit(item) {
-    if (this.state === "joined") {
-      const refused = (error) => (error.code === "disconnected" ? this.#wait(item) : item.reject(error));
-      this.client._ask("message:send", item.message, item.resolve, refused);
-    } else this.#wait(item);
+    if (this.state !== "joined" || this.#unsent.size) return this.#wait(item);
+    const { idempotency_seconds } = this.client.identity?.limits ?? {};
+    item.first ??= Date.now();
+    if (Date.now() - item.first >= idempotency_seconds * 1000) {
+      return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
+    }
+    const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(error));
+    return this.client._ask("message:send", item.message, item.resolve, refused);
   }
 
   #wait(item) {
@@ -733,9 +741,9 @@ export class Room extends Joined {
     }
   }
 
-  /** What waited: sent now, in order, or rejected. */
+  /** What waited: sent now, in the order of `send`, or rejected. What was under way comes back later than what was sent meanwhile. */
   #settle(error) {
-    const unsent = [...this.#unsent];
+    const unsent = [...this.#unsent].sort((one, other) => one.place - other.place);
     this.#unsent.clear();
     for (const item of unsent) {
       clearTimeout(item.timer);
