@@ -288,7 +288,8 @@ cdef bint _pass_packed(Scan *scan) noexcept:
         if not _head(scan, &head):
             return False
         scan.at += <Py_ssize_t>head.length
-        due += head.children - 1
+        due -= 1
+        due += head.children
     return True
 
 
