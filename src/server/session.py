@@ -45,7 +45,6 @@ BAD_REQUESTS: Final = frozenset(
         ErrorCode.OPERATION_INVALID,
         ErrorCode.PASSWORD_WRONG,
         ErrorCode.TOKEN_INVALID,
-        ErrorCode.LIMIT_EXCEEDED,
     }
 )
 
@@ -178,6 +177,10 @@ class Session:
         envelopes, refused = wire.decode(self.codec, message, self.node.config.limits.batch_size)
         for id, error in refused:
             Request(self, None, id, arrived).fail(error)
+            if self.state >= State.CLOSING:
+                return
+        if refused and refused[-1].error.code is ErrorCode.LIMIT_EXCEEDED:
+            self.misbehaved()  # limits.batch_size was told; other limits may be the node's trouble, not the client's
             if self.state >= State.CLOSING:
                 return
         for envelope in envelopes:
