@@ -17,6 +17,7 @@ import uvloop
 
 from syncline.server import app as app_module
 from syncline.server.app import App
+from syncline.server.transports import front
 from syncline.server.transports.front import HEAD_BYTES, BoundedHttp
 from tests.serving import configure, serving
 from tests.waiting import PATIENCE, until
@@ -60,6 +61,9 @@ class Raw:
             while more := await asyncio.get_running_loop().sock_recv(self._socket, 65536):
                 got += more
         return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+)", got)]
+
+    def half_close(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -333,3 +337,72 @@ async def test_request_lines(tmp_path: Path, line: bytes, status: int, caplog: p
         assert await raw.rest() == [status]
         assert "internal" not in reasons(app)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@both
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_says_no_more_has_its_answers(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """A half-closed connection, as of `nc -N`; what was not whole is dropped."""
+
+    async def main() -> None:
+        async with serving(tmp_path, api=API) as app:
+            for behind, gone in ((b"", 0), (GET[:9], 1), (CHUNKED + b"5\r\n{", 2)):
+                async with connected(app) as raw:
+                    with monkeypatch.context() as patch:
+                        held = Held(app, patch)
+                        await raw.send(WHOLE * count + behind)
+                        await until(lambda: held.begun)  # noqa: B023
+                        raw.half_close()
+                        one = connections(app)[0]
+                        await until(lambda: one._deaf)  # noqa: B023
+                        held.free.set()
+                        assert await raw.rest() == [200] * count
+                assert app.node.refusals.counts["gone"] == gone
+            await until(lambda: not len(app.node.arrivals))
+
+    run(main())
+
+
+@both
+def test_nothing_comes_after_the_last_request(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9112, 9.6: what follows `Connection: close`, or a request of HTTP/1.0, is not read."""
+
+    async def main() -> None:
+        async with serving(tmp_path, api=API) as app:
+            for last in (
+                WHOLE.replace(b"\r\n", b"\r\nConnection: close\r\n", 1),
+                WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+            ):
+                async with connected(app) as raw:
+                    with monkeypatch.context() as patch:
+                        held = Held(app, patch)
+                        await raw.send(WHOLE + last + WHOLE + b"GARBAGE\r\n\r\n")
+                        await until(lambda: held.begun)  # noqa: B023
+                        held.free.set()
+                        assert await raw.rest() == [200, 200]
+                        assert held.begun == 2
+            await until(lambda: not len(app.node.arrivals))
+            assert reasons(app) == {}
+
+    run(main())
+
+
+@both
+def test_a_head_behind_an_answer_has_its_time(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(front, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(front, "ANSWER_SECONDS", 2 * PATIENCE)
+
+    async def main() -> None:
+        async with serving(tmp_path, api=API) as app:
+            for behind, whole in ((GET[:9], 1), (WHOLE[:-3], 1), (GET + b"\r\n" + GET[:9], 2)):
+                async with connected(app) as raw:
+                    with monkeypatch.context() as patch:
+                        held = Held(app, patch)
+                        await raw.send(WHOLE + behind)
+                        await until(lambda: held.begun)  # noqa: B023
+                        held.free.set()
+                        assert await raw.rest() == [200] * whole + [408]
+
+    run(main())

@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from ..addresses import subscriber
 from ..refusals import Reason, about
-from . import handshake
+from .heads import Refusal, offers_websocket, target, values
 
 if TYPE_CHECKING:
     from ..node import Node
@@ -58,15 +58,6 @@ _REASONS: Final = {
 _TOO_LARGE: Final = f"a request's head has at most {HEAD_BYTES} bytes"
 
 
-class _Refusal(Exception):
-    """Raised inside the parser's callbacks; what the client is told."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-
-
 class BoundedHttp(HttpToolsProtocol):
     """One HTTP connection. A stranger among ``node.arrivals`` until it ends or becomes a WebSocket."""
 
@@ -85,7 +76,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._length: int | None = None  # of its body, where it has said so
         self._body = self._body_seen = 0  # bytes of it, and how many there were when it was last looked at
         self._left = False
-        self._deaf = False  # nothing is read any more: a request was refused, or the node stops
+        self._deaf = (
+            False  # nothing is read any more: a request was refused, the client says no more, or the node stops
+        )
         self._refusal = b""  # what comes after the answers that are owed
         self._stopping = False
         self._untaken = 0  # bytes that the client had not taken when that was last looked at
@@ -110,6 +103,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._disconnect(*owed)
         self._leave()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client says no more. What is whole is answered all the same, and then the connection closes; at once where nothing is."""
+        if self._reading and not self._deaf:
+            self._tell(Reason.GONE)
+            self._withdraw()
+        self._deaf = True
+        owed = self._owed
+        if owed:
+            owed[-1].keep_alive = False
+        return bool(owed)
 
     def data_received(self, data: bytes) -> None:
         start = 0
@@ -174,7 +178,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _not_taken(self, cause: BaseException | None) -> None:
         """The parser has stopped. ``cause``: what one of our callbacks raised."""
-        if isinstance(cause, _Refusal):
+        if isinstance(cause, Refusal):
             self.refuse(cause.status, cause.text)
         elif cause is None or isinstance(cause, httptools.HttpParserError):
             self.refuse(HTTPStatus.BAD_REQUEST, "not HTTP/1.1")
@@ -183,10 +187,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "a fault of the server; it is in its log")
 
     def _should_upgrade(self) -> bool:
-        """A handshake of WebSocket (RFC 6455, 4.1); HTTP/1.0 has no upgrades. The parser has seen to Connection."""
-        offered = b",".join(value for name, value in self.headers if name == b"upgrade").decode("latin-1").lower()
-        get = self.parser.get_method() == b"GET" and self.parser.get_http_version() == "1.1"
-        return get and "websocket" in handshake.tokens(offered)
+        return offers_websocket(self.parser.get_method(), self.parser.get_http_version(), self.headers)
 
     def handle_websocket_upgrade(self) -> None:
         self._leave()
@@ -204,19 +205,19 @@ class BoundedHttp(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > URL_BYTES:
-            raise _Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a URL has at most {URL_BYTES} bytes")
+            raise Refusal(HTTPStatus.REQUEST_URI_TOO_LONG, f"a URL has at most {URL_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         if len(self.headers) > HEADERS:  # trailers count too
-            raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has at most {HEADERS} headers")
+            raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has at most {HEADERS} headers")
 
     def on_headers_complete(self) -> None:
         if len(self.pipeline) >= PIPELINED:
-            raise _Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests wait for an answer")
+            raise Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests wait for an answer")
         if self._measured > HEAD_BYTES:
-            raise _Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
-        self._look()
+            raise Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, _TOO_LARGE)
+        self.url = target(self.parser.get_method(), self.parser.get_http_version(), self.url, self.headers)
         self._plain = self.parser.should_upgrade() and not self._should_upgrade()
         if self._plain:
             return
@@ -227,23 +228,6 @@ class BoundedHttp(HttpToolsProtocol):
         self._node.arrivals.heard(self)
         if self._partial is self._running:
             self._wait(HEAD_SECONDS)
-
-    def _look(self) -> None:
-        """At what the parser lets pass, and uvicorn cannot take."""
-        version = self.parser.get_http_version()
-        if version not in ("1.0", "1.1"):
-            raise _Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
-        hosts = [value.decode("latin-1") for name, value in self.headers if name == b"host"]
-        if fault := handshake.host_fault(hosts, required=version == "1.1"):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, fault)
-        if self.parser.get_method() == b"CONNECT":
-            raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, "this server is no proxy")
-        try:
-            url = httptools.parse_url(self.url)
-        except httptools.HttpParserInvalidURLError as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "not a URL") from error
-        if not url.path:  # http://host and http://host?query (RFC 9112, 3.2.2)
-            self.url = b"/" + (b"?" + url.query if url.query else b"")
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
@@ -268,8 +252,10 @@ class BoundedHttp(HttpToolsProtocol):
         self._stop_waiting()
         if self.transport.get_write_buffer_size():  # written, and not taken
             self._wait(ANSWER_SECONDS)
-        elif self._reading or self.pipeline:  # an answer to a request that is not whole, or the next one's turn
-            self._wait(HEAD_SECONDS if self._partial is self._running else ANSWER_SECONDS)
+        elif self._reading and (self._partial is self._running or not self._owed):
+            self._wait(HEAD_SECONDS)
+        elif self._owed:
+            self._wait(ANSWER_SECONDS)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle  # uvicorn's ``cycle`` is the newest, which may wait for this one's answer
@@ -343,8 +329,7 @@ class BoundedHttp(HttpToolsProtocol):
     @property
     def _client(self) -> str:
         """Whose the connection is, as far as it is known."""
-        told = [value.decode("latin-1") for name, value in self.headers or () if name == b"x-forwarded-for"]
-        return self._node.addresses.client(self._peer, told)
+        return self._node.addresses.client(self._peer, values(self.headers or (), b"x-forwarded-for"))
 
     def _tell(self, reason: Reason, **more: object) -> None:
         self._node.refusals.refused(reason, self._client, **more)
@@ -373,11 +358,16 @@ class BoundedHttp(HttpToolsProtocol):
                 "cache-control: no-store\r\nconnection: close\r\n\r\n"
             )
             self._refusal = head.encode() + body
-            if partial is not None:
-                if partial is not self._running:
-                    self.pipeline.popleft()  # the newest is the first
-                self._disconnect(partial)
+        self._withdraw()
         self._go_on()
+
+    def _withdraw(self) -> None:
+        """The request that is not whole, unless an answer to it has begun."""
+        partial = self._partial
+        if partial is not None and not partial.response_started:
+            if partial is not self._running:
+                self.pipeline.popleft()  # the newest is the first
+            self._disconnect(partial)
 
     def _go_on(self) -> None:
         """To the next answer that is owed; after the last one comes the refusal, and the end."""
@@ -386,6 +376,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._owed or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
+        self.flow.resume_reading()  # what comes is dropped
         self.transport.write(self._refusal)
         self.transport.write_eof()
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from hashlib import sha1
 from http import HTTPStatus
 from typing import Final
 
 from ..refusals import Reason
+from .heads import host_fault, tokens
 
 #: The one of RFC 6455.
 VERSION: Final = "13"
@@ -27,8 +28,6 @@ _NAME: Final = re.compile(_TOKEN)
 _FIELDS: Final = re.compile(rf"(?:\r\n{_TOKEN}:[\t\x20-\x7e\x80-\xff]*)*")
 #: RFC 6455, 9.1: after unquoting, a quoted value is a token as well.
 _EXTENSION: Final = re.compile(rf'{_TOKEN}(?:[ \t]*;[ \t]*{_TOKEN}(?:[ \t]*=[ \t]*(?:{_TOKEN}|"{_TOKEN}"))?)*')
-#: RFC 3986, 3.2.2: an address in brackets, or a name, perhaps an empty one; and a port.
-_HOST: Final = re.compile(r"(?:\[[0-9A-Za-z:.%_~-]+\]|[0-9A-Za-z._~!$&'()*+,;=%-]*)(?::[0-9]*)?")
 _SINGLE: Final = frozenset({"authorization", "host", "origin", "sec-websocket-key", "sec-websocket-version"})
 
 
@@ -62,20 +61,6 @@ class Refused(Exception):
 def malformed(text: str) -> Refused:
     """``text`` has nothing of what the client sent: that may be a token."""
     return Refused(Reason.HANDSHAKE, HTTPStatus.BAD_REQUEST, text, detail=text)
-
-
-def tokens(value: str) -> list[str]:
-    """The elements of a list; empty ones are none. O(length)."""
-    return [element for element in (part.strip(" \t") for part in value.split(",")) if element]
-
-
-def host_fault(values: Sequence[str], *, required: bool) -> str:
-    """What is wrong with the Host lines of a request; "" if nothing. ``required``: by HTTP/1.1 (RFC 9112, 3.2)."""
-    if len(values) > 1:
-        return "more than one Host"
-    if not values:
-        return "no Host" if required else ""
-    return "" if _HOST.fullmatch(values[0].strip(" \t")) else "not a Host"
 
 
 def parse(head: bytes) -> tuple[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from websockets.utils import accept_key
 
 from syncline.core.deflate import negotiate
 from syncline.server.app import App
-from syncline.server.transports import handshake
+from syncline.server.transports import handshake, heads
 from syncline.server.transports.handshake import Refused
 from tests.serving import Serve
 from tests.waiting import PATIENCE, until
@@ -62,7 +62,7 @@ def test_a_list_is_the_same_however_it_is_written(elements: list[str], data: st.
             line += ","
     lines.append(line)
     _, fields = handshake.parse(head("Host: localhost", *(f"X-List: {one}" for one in lines)))
-    assert handshake.tokens(fields["x-list"]) == elements
+    assert heads.tokens(fields["x-list"]) == elements
 
 
 @given(st.dictionaries(tokens.map(lambda name: f"x-{name.lower()}"), values, max_size=10), spaces, spaces)
@@ -122,7 +122,7 @@ def test_long_ones_take_no_longer(value: str) -> None:
     for text in (value, " " * 16_000 + value, "a;" * 5000 + value, "a" * 16_000 + value):
         try:
             handshake.extensions({"sec-websocket-extensions": text})
-            handshake.host_fault([text], required=True)
+            heads.host_fault([text], required=True)
             handshake.parse(head("Host: localhost", f"X: {text}"))
         except Refused:
             pass
