@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Protocol
 
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
-from .errors import ConnectFailed, ProtocolViolation
+from ..core.errors import ErrorCode
+from .errors import ConnectFailed, ProtocolViolation, RequestError
 
 #: Seconds. No server sends a client away for longer.
 LONGEST_WAIT = 600.0
@@ -154,7 +156,8 @@ async def open_link(
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Link:
-    """A link on which the server accepted ``subprotocol``. Raises ConnectFailed, with the reason as its cause."""
+    """A link on which the server accepted ``subprotocol``. Raises ConnectFailed, with the reason as its cause;
+    RequestError(token_invalid) for 401."""
     offered = {**(headers or {}), "Sec-WebSocket-Protocol": subprotocol}
     made: list[Link] = []
     wanted = True
@@ -183,6 +186,14 @@ async def open_link(
             link.abort()
         if not isinstance(error, (OSError, TimeoutError, WSError, ValueError)):
             raise
+        if (
+            isinstance(error, WSHandshakeError)
+            and error.response is not None
+            and error.response.status == HTTPStatus.UNAUTHORIZED
+        ):
+            raise RequestError(
+                ErrorCode.TOKEN_INVALID.value, "the token in the headers or the URL was refused", "auth"
+            ) from error
         text = f"no connection to {url}: {str(error) or type(error).__name__}"
         raise ConnectFailed(text, _retry_after(error)) from error
     if not isinstance(link, Link):  # picows: the socket was closed before the server had answered

@@ -126,6 +126,16 @@ async def test_a_token_in_the_handshake(tmp_path: Path, way: str, both: bool) ->
             assert ada.reconnects == 1
 
 
+async def test_a_token_in_the_handshake_that_has_ended_ends_the_client(tmp_path: Path) -> None:
+    async with serving(tmp_path, auth=JWT) as app:
+        with pytest.raises(RequestError, match="token_invalid"):
+            await connect(f"{ws_url(app)}?access_token={token(-60)}", backoff=QUICK)
+        async with await connect(f"{ws_url(app)}?access_token={token(2)}", backoff=QUICK) as ada:
+            await until(lambda: ada.state == "closed")
+            with pytest.raises(RequestError, match="token_invalid"):
+                await ada.ping()
+
+
 async def test_a_refresh_is_not_sooner_than_a_second_after_another() -> None:
     clock = GateClock()
     count = 0
