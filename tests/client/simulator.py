@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from syncline.client.callbacks import AsyncCalls
 from syncline.client.code_points import checksum
 from syncline.client.documents import Document as Handle
 from syncline.client.errors import ClientError, ConnectionLost, RequestError
@@ -298,6 +299,8 @@ class Peer:
         self.user = user
         self.state = "open"
         self.connection = self
+        self._calls = AsyncCalls(1000)
+        self.message_bytes = 1_048_576
         self.link: Link | None = Link(server, user)
         self.delayed: list[Callable[[], object]] = []
         self.handle = Handle(self, "doc", hold_limit=10_000, pending_limit=100_000, operation_limit=6)  # type: ignore[arg-type]
