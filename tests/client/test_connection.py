@@ -236,7 +236,7 @@ async def test_a_request_made_while_away_waits(open_client: Open) -> None:
 
 async def test_a_link_that_breaks_just_before_auth_is_written(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells of it any more: it must be seen, not waited for until ``open_timeout``."""
-    ask = Connection._ask
+    ask = Connection.ask
     broken = 0
 
     async def late(self: Connection, event: str, *arguments: Any) -> Any:
@@ -249,7 +249,7 @@ async def test_a_link_that_breaks_just_before_auth_is_written(app: App, monkeypa
             await link.gone.wait()
         return await ask(self, event, *arguments)
 
-    monkeypatch.setattr(Connection, "_ask", late)
+    monkeypatch.setattr(Connection, "ask", late)
     options = Options(backoff=QUICK, open_timeout=3600.0)
     async with asyncio.timeout(PATIENCE), await connect(ws_url(app), name="Ada", retry=True, options=options) as ada:
         assert broken == 1 and ada.state == "open"
