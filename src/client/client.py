@@ -17,7 +17,8 @@ from .callbacks import AsyncCalls, Callbacks
 from .codec import CodecName, Received, well_formed
 from .connection import Connection, GetToken, Options, State
 from .documents import Document
-from .errors import ClientError, ConnectionLost, RequestError, Undecodable
+from .errors import ClientError, RequestError, Undecodable
+from .handles import Handle
 from .heartbeat import Heartbeat
 from .rooms import CustomEvent, Room, Status
 from .typed_document import TypedDocument
@@ -135,17 +136,10 @@ class Client:
         Raises RequestError: room_not_found, password_required, password_wrong, forbidden, limit_exceeded, ...
         """
         room = well_formed(room)
-        known = self._rooms.get(room)
-        if known is not None:
-            known._leaving = False
-        handle = known or Room(self, room, password, history)
-        self._rooms[room] = handle
-        try:
-            await self.request("room:join", handle._join_data(), handle._joined)
-        except BaseException:
-            if known is None and self._rooms.get(room) is handle:
-                del self._rooms[room]
-            raise
+        handle = self._rooms.get(room)
+        if handle is None:
+            handle = self._rooms[room] = Room(self, room, password, history)
+        await handle._open()
         return handle
 
     async def create_room(self, room: str, *, password: str | None = None, default_role: str | None = "member") -> None:
@@ -202,28 +196,17 @@ class Client:
         Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...
         """
         document = well_formed(document)
-        known = self._documents.get(document)
-        if known is not None:
-            known._leaving = False
-            if type != (known.type if isinstance(known, TypedDocument) else "text"):
-                raise RequestError("invalid_data", f"{document!r} is open as another type", "document:join")
-            await known.wait_for(lambda: known.generation != "")
-            return known
-        limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
-        handle: Document | TypedDocument
-        if type == "text":
-            handle = Document(self, document, client, **limits)
-        else:
-            handle = TypedDocument(self, document, type, client)
-        self._documents[document] = handle
-        try:
-            await self.request("document:join", handle._join_data(), handle._joined)
-        except BaseException as error:
-            if self._documents.get(document) is handle:
-                del self._documents[document]
-            handle._end(error if isinstance(error, ClientError) else ClientError(f"not joined: {error!r}"))
-            raise
-        handle._wake()
+        handle = self._documents.get(document)
+        if handle is None:
+            if type == "text":
+                limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
+                handle = Document(self, document, client, **limits)
+            else:
+                handle = TypedDocument(self, document, type, client)
+            self._documents[document] = handle
+        elif type != (handle.type if isinstance(handle, TypedDocument) else "text"):
+            raise RequestError("invalid_data", f"{document!r} is open as another type", "document:join")
+        await handle._open()
         return handle
 
     async def create_document(
@@ -326,7 +309,7 @@ class Client:
 
     async def _settle(
         self,
-        handles: Sequence[Document | TypedDocument | Room],
+        handles: Sequence[Handle],
         seconds: float | None,
         working: Callable[[], set[asyncio.Task[None]]] = set,
     ) -> None:
@@ -343,24 +326,22 @@ class Client:
                     elif not tasks:
                         return
 
-    async def _tell_left(self, event: str, data: dict[str, Any]) -> None:
-        """To the server of this link; without one there is nothing to leave, and the next one joins it no more."""
-        if self.state == "open":
-            with contextlib.suppress(ConnectionLost):
-                await self.request(event, data)
-
     def _next_key(self) -> str:
         """An idempotency key."""
         self._keys += 1
         return f"{self._key}-{self._keys:x}"
 
-    def _forget_room(self, room: Room) -> None:
-        if self._rooms.get(room.name) is room:
-            del self._rooms[room.name]
+    def _handles(self, kind: str) -> dict[str, Any]:
+        return self._rooms if kind == "room" else self._documents
 
-    def _forget_document(self, document: Document | TypedDocument) -> None:
-        if self._documents.get(document.name) is document:
-            del self._documents[document.name]
+    def _knows(self, kind: str, name: str) -> bool:
+        """Whether there is a handle of it."""
+        return name in self._handles(kind)
+
+    def _forget(self, handle: Handle) -> None:
+        handles = self._handles(handle._kind)
+        if handles.get(handle.name) is handle:
+            del handles[handle.name]
 
 
 async def connect(

@@ -143,6 +143,7 @@ class Connection:
         self._refusals = 0  # of tokens in a row
         self._refreshing: asyncio.Task[None] | None = None
         self._refreshed_at = -REFRESH_SECONDS
+        self._joinable = False  # on this link: at least `auth` is on its way
         self._authenticated = False  # on this link
         self._auth_id = 0  # of the request under way
         self._runner: asyncio.Task[None] | None = None
@@ -271,7 +272,7 @@ class Connection:
     async def _open(self) -> None:
         """A link that is authenticated. Raises ConnectFailed, RequestError (of auth), RequestTimeout, ..."""
         self._lost = asyncio.get_running_loop().create_future()
-        self._authenticated = False
+        self._joinable = self._authenticated = False
         if self.token is None and self._get_token is not None:
             self.token = await self._fresh_token()
         self._link = await open_link(
@@ -338,6 +339,7 @@ class Connection:
                 asking = asyncio.ensure_future(self.ask("auth", data, self._accepted))
                 try:
                     await asyncio.sleep(0)  # it is written now, and sent at the end of this turn
+                    self._joinable = True
                     self._owner.on_authenticating()
                     await asking
                 finally:
@@ -446,15 +448,17 @@ class Connection:
         link = self._link
         return self.state == "open" and link is not None and not link.lost and link.writable.is_set()
 
-    def post(self, event: str, data: Any = None, answer: Answer | None = None) -> None:
-        """Writes at once or, on a link that is gone, not at all. For what heals by itself after a reconnect.
+    def post(self, event: str, data: Any = None, answer: Answer | None = None) -> bool:
+        """Writes at once or, without a link on which `auth` is on its way, not at all. For what heals by itself after a reconnect. Whether
+        it was written.
 
         With ``answer`` the request has an id, and ``answer(result, error)`` is called exactly once, synchronously.
         """
         link = self._link
-        if link is None or link.lost:
-            return
+        if link is None or link.lost or not self._joinable:
+            return False
         self._write(event, data, answer)
+        return True
 
     async def ask(
         self,

@@ -17,7 +17,8 @@ from ..core.ot import Operation, diff, map_position
 from .callbacks import Callbacks
 from .code_points import UNIT
 from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request
-from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
+from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
+from .handles import PASSING, Handle
 from .history import Blame, History, Version, read_blame, read_history, read_version
 from .steps import UNDECIDED, Steps
 
@@ -36,16 +37,6 @@ REFUSALS = frozenset(
         ErrorCode.MESSAGE_TOO_LARGE.value,
         ErrorCode.INVALID_DATA.value,
         ErrorCode.FORBIDDEN.value,
-    }
-)
-# Joining (again) failed for a reason that passes.
-PASSING = frozenset(
-    {
-        ErrorCode.DOCUMENT_UNAVAILABLE.value,
-        ErrorCode.UNAVAILABLE.value,
-        ErrorCode.RATE_LIMITED.value,
-        ErrorCode.INTERNAL.value,
-        ErrorCode.LIMIT_EXCEEDED.value,
     }
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the texts.
@@ -85,20 +76,20 @@ class Collaborator:
     head: int | None
 
 
-class Document(Steps):
+class Document(Handle, Steps):
     """Made by ``Client.document``. Positions and lengths count code points, as Python strings do.
 
     Edits change ``text`` at once and are sent, transformed, acknowledged and, after a reconnect, resubmitted by
     themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over.
     """
 
+    _kind = "document"
+
     def __init__(self, client: Client, name: str, client_id: str | None = None, **limits: int) -> None:
-        self.name = name
+        Handle.__init__(self, client, name)
         self.role = ""
-        self.error: ClientError | None = None
         self.lost_work: deque[LostWork] = deque(maxlen=16)
         self.healed = 0  # how often the text here turned out to be another one than the server's
-        self._client = client
         self._state = DocumentState(client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
         Steps.__init__(self, self._state)
@@ -112,7 +103,6 @@ class Document(Steps):
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
         self._joins = 0  # sent so far
-        self._leaving = False
         self._changes: deque[Change] = deque()
         self._firing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -352,22 +342,12 @@ class Document(Steps):
         await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
 
     async def leave(self, *, settle_seconds: float | None = None) -> int:
-        """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option). Idempotent;
-        called off when the document is opened again meanwhile.
+        """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option); who gives it up
+        has left. Idempotent; called off when the document is opened again meanwhile.
 
         Returns how many operations were not acknowledged by then. They may be lost; they are in ``lost_work``.
         """
-        if self.error is None:
-            self._leaving = True
-            try:
-                await self._client._settle([self], settle_seconds)
-            finally:
-                left = self._leaving and self.error is None
-                if left:
-                    self._end(Closed("the document was left"))
-                    self._client._forget_document(self)
-            if left:
-                await self._client._tell_left("document:leave", {"document": self.name})
+        await self._leave(settle_seconds)
         return self._state.unsettled
 
     def _end(self, error: ClientError) -> None:
@@ -442,11 +422,12 @@ class Document(Steps):
             self._finish()
             self._rejoin()
         else:
-            self._client._forget_document(self)
-            self._end(error)
+            self._over(error)
 
     def _joined(self, result: Any) -> Document:
         state = self._state
+        if self.error is not None:  # given up meanwhile
+            return self
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
         self._late_cursors.clear()

@@ -16,7 +16,8 @@ from msgspec import Struct
 from ..core.errors import ErrorCode
 from .callbacks import Callbacks
 from .codec import Received
-from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, RequestError, Undecodable
+from .errors import ClientError, ConnectionLost, ProtocolViolation, RequestError, Undecodable
+from .handles import PASSING, Handle
 from .order import Order
 from .proof import Position, Proof
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("syncline.client")
 
 Status = Literal["online", "away", "busy"]
-# Joining again failed for a reason that passes.
-PASSING = frozenset({"unavailable", "internal", "limit_exceeded", "rate_limited"})
 
 
 class Publication(Struct, frozen=True):
@@ -126,7 +125,7 @@ class MessageStream:
         self._ready.set()
 
 
-class Room:
+class Room(Handle):
     """Made by ``Client.join``. Joined again by itself after a reconnect, from the position it had.
 
     occupancy: how many are here; of a large room that is all that is kept up to date, ``members`` are some of them.
@@ -137,8 +136,10 @@ class Room:
     room_class: history, latest or volatile: what this client gets when it does not keep up.
     """
 
+    _kind = "room"
+
     def __init__(self, client: Client, name: str, password: str | None, history: int) -> None:
-        self.name = name
+        super().__init__(client, name)
         self.role = ""
         self.room_class = "history"
         self.position = Position(0, "")
@@ -146,9 +147,7 @@ class Room:
         self._said: dict[str, Any] | None = None  # one's presence here
         self.history: list[Publication] = []
         self.recovered: bool | None = None
-        self.error: ClientError | None = None
         self.proof = Proof()
-        self._client = client
         self._password = password
         self._history_size = history
         self._members: dict[str, Member] = {}
@@ -161,7 +160,6 @@ class Room:
         self._on_proof: Callbacks[[bool, Position]] = Callbacks(client._calls)
         self._joining = True
         self._joined_again = asyncio.Event()  # or the end
-        self._leaving = False
         self._order = Order()  # of messages
         self._sending = 0  # under way
         self._all_sent = asyncio.Event()  # or the end
@@ -276,21 +274,13 @@ class Room:
 
     async def leave(self, *, resign: bool = False, settle_seconds: float | None = None) -> int:
         """Ends the iterations of ``messages``, when every ``send`` under way is answered, at the latest after ``settle_seconds``
-        (default: the option). With ``resign`` the stored membership ends too. Idempotent; called off when the room is joined again
-        meanwhile. Returns how many were not answered by then: their fate is told to who awaits them."""
-        if self.error is None:
-            self._leaving = True
-            try:
-                await self._client._settle([self], settle_seconds)
-            finally:
-                left = self._leaving and self.error is None
-                if left:
-                    self._end(Closed("the room was left"), None)
-                    self._client._forget_room(self)
-            if left and resign:
-                await self._client.request("room:leave", {"room": self.name, "resign": True})
-            elif left:
-                await self._client._tell_left("room:leave", {"room": self.name})
+        (default: the option); who gives it up has left. Idempotent; called off when the room is joined again meanwhile. Returns how many
+        were not answered by then: their fate is told to who awaits them.
+
+        With ``resign`` the stored membership ends too. When that fails nothing has changed: raises RequestError (forbidden, of the
+        owner; ...), RequestTimeout, ConnectionLost, ...
+        """
+        await self._leave(settle_seconds, resign=resign)
         return self._sending
 
     # In --------------------------------------------------------------------------------------------------------------
@@ -352,6 +342,8 @@ class Room:
             self.room_class = result.get("class", "history")
         except (KeyError, TypeError) as error:
             raise ProtocolViolation(f"room:joined without {error}") from error
+        if self.error is not None:  # given up meanwhile
+            return self
         self._joining = False
         self._joined_again.set()
         self._failures = 0
@@ -402,6 +394,8 @@ class Room:
 
     def _rejoin(self) -> None:
         """First thing on a new link."""
+        if self.error is not None:
+            return
         self._joining = True
         self._joined_again.clear()
         self._client.connection.post("room:join", self._join_data(), self._rejoined)
@@ -409,17 +403,18 @@ class Room:
             self._client._heartbeat.soon()
 
     def _rejoined(self, result: Any, error: ClientError | None) -> None:
+        if self.error is not None:
+            return
         if error is None:
-            if self.error is None:
-                self._joined(result)
+            self._joined(result)
         elif isinstance(error, Undecodable) or (isinstance(error, RequestError) and error.code in PASSING):
             self._failures += 1
             self._client.later(self._rejoin, self._failures)
         elif isinstance(error, RequestError):
-            self._client._forget_room(self)
+            self._client._forget(self)
             self._end(error, error)
 
-    def _end(self, error: ClientError, seen: ClientError | None) -> None:
+    def _end(self, error: ClientError, seen: ClientError | None = None) -> None:
         self.error = self.error or error
         self._joined_again.set()
         self._all_sent.set()

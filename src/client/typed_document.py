@@ -14,9 +14,10 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .callbacks import Callbacks
 from .document_state import Request
-from .documents import LOST_HISTORY, MOST_ALARMS, PASSING, REFUSALS, worth_healing
-from .errors import ClientError, Closed, Diverged, ProtocolViolation, RequestError, Undecodable
+from .documents import LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
+from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
 from .frozen import frozen, thawed
+from .handles import PASSING, Handle
 from .steps import UNDECIDED, Steps
 from .typed_state import LostContent, TypedChange, TypedOrigin, TypedState, Whole
 
@@ -29,7 +30,7 @@ log = logging.getLogger("syncline.client")
 ENTRIES_IN_STATE = 1000
 
 
-class TypedDocument(Steps):
+class TypedDocument(Handle, Steps):
     """Made by ``Client.document(name, type="json")``. Operations and content are JSON values, as docs/types.md has them;
     positions in strings count UTF-16 units.
 
@@ -37,13 +38,13 @@ class TypedDocument(Steps):
     resubmitted by itself. ``error`` is None while that goes on.
     """
 
+    _kind = "document"
+
     def __init__(self, client: Client, name: str, type: str, client_id: str | None = None) -> None:
-        self.name = name
+        Handle.__init__(self, client, name)
         self.role = ""
-        self.error: ClientError | None = None
         self.lost_work: deque[LostContent] = deque(maxlen=16)
         self.healed = 0  # how often the content here turned out to be another one than the server's
-        self._client = client
         self._state = TypedState(document_type(type), client_id or secrets.token_hex(8))
         Steps.__init__(self, self._state)
         self._people: dict[str, dict[str, Any]] = {}
@@ -54,7 +55,6 @@ class TypedDocument(Steps):
         self._flushing = False
         self._failures = 0
         self._joins = 0
-        self._leaving = False
         self._doubted_seq = 0
         self._changes: deque[TypedChange] = deque()
         self._firing = False
@@ -163,22 +163,12 @@ class TypedDocument(Steps):
         await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
 
     async def leave(self, *, settle_seconds: float | None = None) -> int:
-        """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option). Idempotent;
-        called off when the document is opened again meanwhile.
+        """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option); who gives it up
+        has left. Idempotent; called off when the document is opened again meanwhile.
 
         Returns how many operations were not acknowledged by then. They may be lost; they are in ``lost_work``.
         """
-        if self.error is None:
-            self._leaving = True
-            try:
-                await self._client._settle([self], settle_seconds)
-            finally:
-                left = self._leaving and self.error is None
-                if left:
-                    self._end(Closed("the document was left"))
-                    self._client._forget_document(self)
-            if left:
-                await self._client._tell_left("document:leave", {"document": self.name})
+        await self._leave(settle_seconds)
         return self._state.unsettled
 
     # Called by the client --------------------------------------------------------------------------------------------
@@ -243,11 +233,12 @@ class TypedDocument(Steps):
             self._whole = "rebased"
             self._rejoin()
         else:
-            self._client._forget_document(self)
-            self._end(error)
+            self._over(error)
 
     def _joined(self, result: Any) -> TypedDocument:
         state = self._state
+        if self.error is not None:  # given up meanwhile
+            return self
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
         self.role = result["role"]

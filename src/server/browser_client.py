@@ -15,6 +15,7 @@ ENTRY: Final = "syncline.js"
 PARTS: Final = (
     "syncline-base.js",
     "syncline-proof.js",
+    "syncline-room.js",
     "syncline-ot.js",
     "syncline-state.js",
     "syncline-document.js",

@@ -1,14 +1,19 @@
 // Compiled, never run: the types of syncline.js say what a program may do with it, and what not.
-import { Client, DocumentHandle, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation } from "../../src/client/browser/syncline.js";
+import { Client, DocumentHandle, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation, type Signal } from "../../src/client/browser/syncline.js";
 
 const client = new Client("wss://example.org/ws", { name: "Ada", onGuestToken: (token) => token?.length });
 const release: () => void = client.on("state", ({ state, retryAt }) => {
   if (state === "waiting" && retryAt !== null) retryAt.toFixed();
 });
 
+declare const controller: { readonly signal: Signal };
+
 export async function use(): Promise<void> {
   await client.connect();
-  const room: Room = await client.join("team", { history: 20 });
+  const room: Room = await client.join("team", { history: 20, signal: controller.signal });
+  await room.allMembers({ signal: controller.signal });
+  // @ts-expect-error a signal, not its controller
+  await client.request("ping", {}, { signal: controller });
   room.on("message", ({ offset, epoch, name, data, replayed }) => [offset + 1, epoch.length, name.length, data.text, replayed]);
   const { offset }: { offset: number } = await room.send({ text: "hi" });
   offset.toFixed();

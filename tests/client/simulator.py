@@ -327,14 +327,15 @@ class Peer:
         self.mirror = out + rest
 
     # As Connection and Client ------------------------------------------------------------------------------------------
-    def post(self, event: str, data: Any = None, answer: Answer | None = None) -> None:
+    def post(self, event: str, data: Any = None, answer: Answer | None = None) -> bool:
         if self.link is not None:
             self.link.up.append((event, data, answer))
+        return self.link is not None
 
     def later(self, action: Callable[[], object], attempt: int = 1) -> None:
         self.delayed.append(action)
 
-    def _forget_document(self, handle: Handle) -> None:
+    def _forget(self, handle: Handle) -> None:
         raise AssertionError(f"the handle gave up: {handle.error!r}")
 
     # What the network does -----------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ async def test_opened_again_while_it_is_left_it_stays(open_client: Open) -> None
         asyncio.create_task(document.leave(settle_seconds=60)),
         asyncio.create_task(room.leave(settle_seconds=60)),
     ]
-    await until(lambda: bool(document._waiters) and document._leaving and room._leaving)
+    await until(lambda: bool(document._waiters) and not document._users and not room._users)
     again = [asyncio.create_task(ada.document("notes")), asyncio.create_task(ada.join("team"))]
     await asyncio.sleep(0)
     clock.gate.set()

@@ -67,6 +67,25 @@ export function deferred() {
   return result;
 }
 
+/** The promise, or the signal's reason when that comes first; `undo` is called then. Without a signal the promise itself. */
+export function unlessAborted(promise, signal, undo = () => {}) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      undo();
+      reject(signal.reason);
+    };
+    if (signal.aborted) return stop();
+    signal.addEventListener("abort", stop, { once: true });
+    const over = () => signal.removeEventListener("abort", stop);
+    promise.then(resolve, reject).then(over, over);
+    return undefined;
+  });
+}
+
+/** Among the `_users` of a handle: whoever has it. */
+export const HOLDER = "holder";
+
 /** Codes of a passing trouble: the same may be tried again. */
 export const RETRIED = new Set([
   "unavailable", "document_unavailable", "internal", "timeout", "limit_exceeded", "rate_limited",
@@ -87,7 +106,8 @@ export class Joined extends Emitter {
   #retry = 0;
   #failures = 0;
   _opened = deferred();
-  _leaving = false;
+  /** Who wants it: each that waits for its first join, and HOLDER once somebody has it. Nobody: it is left, or will be. */
+  _users = new Set();
 
   constructor(client, name) {
     super();
@@ -155,21 +175,31 @@ export class Joined extends Emitter {
     });
   }
 
-  /** Leaves a "room" or "document" when it is settled, at the latest after `settle` ms. Resolves with what was not by then. */
-  async _leave(kind, { settle = this.client.options.settle, ...more } = {}) {
-    this._leaving = true;
+  /**
+   * Leaves a "room" or "document" when it is settled, at the latest after `settle` ms, unless somebody wants it again by then. Resolves
+   * with what was not settled; rejects when to `resign` failed: then nothing has changed.
+   */
+  async _leave(kind, { settle = this.client.options.settle, resign = false } = {}) {
+    this._users.clear();
     if (!this.settled) await this._settle(settle);
-    if (!this._leaving || this.state === "left") return this._unsettled;
-    const joined = this.state === "joined";
+    if (this._users.size || this.state === "left") return this._unsettled;
+    const { client, name } = this;
+    if (resign) {
+      try {
+        await client.request(`${kind}:leave`, { [kind]: name, resign });
+      } catch (error) {
+        this._users.add(HOLDER);
+        throw error;
+      }
+      if (this._users.size) this._attach(); // wanted again since it was asked
+      if (this._users.size || this.state === "left") return this._unsettled;
+    }
+    const handles = client[`${kind}s`];
+    if (handles.get(name) === this) handles.delete(name);
+    const told = resign ? null : client._leave(`${kind}:leave`, { [kind]: name }, () => handles.has(name));
     this._ended(new SynclineError("closed", `the ${kind} was left`));
     this._state("left");
-    const handles = this.client[`${kind}s`];
-    if (handles.get(this.name) === this) handles.delete(this.name);
-    try {
-      if (joined) await this.client.request(`${kind}:leave`, { [kind]: this.name, ...more });
-    } catch (error) {
-      if (error.code !== "disconnected") throw error; // else there is nothing left to leave
-    }
+    await told;
     return this._unsettled;
   }
 
@@ -187,6 +217,18 @@ export class Joined extends Emitter {
     if (this.state !== "left") this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
+  }
+
+  /** Waits for the first join. Given up by all who wait, it is undone. */
+  async _wanting(signal) {
+    const waiter = {};
+    this._users.add(waiter);
+    try {
+      await unlessAborted(this.ready, signal);
+      this._users.add(HOLDER);
+    } finally {
+      if (this._users.delete(waiter) && !this._users.size && signal?.aborted) this.leave({ settle: 0 });
+    }
   }
 
   _reopen() {

@@ -255,18 +255,18 @@ export class DocumentHandle extends Joined {
   }
 
   /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
-  history({ since, limit = 100 } = {}) {
-    return this.client.request("document:history", { document: this.name, unit: "utf-16", since, limit });
+  history({ since, limit = 100, signal } = {}) {
+    return this.client.request("document:history", { document: this.name, unit: "utf-16", since, limit }, { signal });
   }
 
   /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
-  textAt(revision) {
-    return this.client.request("document:at", { document: this.name, unit: "utf-16", revision });
+  textAt(revision, { signal } = {}) {
+    return this.client.request("document:at", { document: this.name, unit: "utf-16", revision }, { signal });
   }
 
   /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
-  blame({ start, end } = {}) {
-    return this.client.request("document:blame", { document: this.name, unit: "utf-16", start, end });
+  blame({ start, end, signal } = {}) {
+    return this.client.request("document:blame", { document: this.name, unit: "utf-16", start, end }, { signal });
   }
 
   #flush() {

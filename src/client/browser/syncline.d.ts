@@ -233,16 +233,30 @@ export class Client implements Emitter<ClientEvents> {
    */
   close(options?: LeaveOptions): Promise<number>;
   /** Rejects with SynclineError. Requests that were lost with a connection are not sent again. */
-  request(event: string, data?: object): Promise<any>;
+  request(event: string, data?: object, options?: Abortable): Promise<any>;
   /** The handle, joined now and after each reconnect. */
   room(name: string, options?: RoomOptions): Room;
-  /** Joins and waits for it; rejects when the server refuses. */
-  join(name: string, options?: RoomOptions): Promise<Room>;
-  /** The handle, joined now and after each reconnect. */
-  document<Type extends keyof DocumentTypes>(name: string, options: { type: Type; client?: string }): TypedHandle<Type>;
-  document(name: string, options?: DocumentOptions & { type?: "text" }): DocumentHandle;
+  /** Joins and waits for it; rejects when the server refuses. Given up by all who wait, the join is undone. */
+  join(name: string, options?: RoomOptions & Abortable): Promise<Room>;
+  /** The handle, joined now and after each reconnect. `signal`: aborted before the first join, it is left. */
+  document<Type extends keyof DocumentTypes>(name: string, options: { type: Type; client?: string } & Abortable): TypedHandle<Type>;
+  document(name: string, options?: DocumentOptions & { type?: "text" } & Abortable): DocumentHandle;
   /** One's own status in all rooms, said again after each reconnect. */
   setPresence(status: Status, metadata?: Metadata): void;
+}
+
+/** Rejects with the signal's reason when it is aborted; what was asked is dropped, or undone. */
+export interface Abortable {
+  signal?: Signal;
+}
+
+/** What is used of an AbortSignal, which is declared where there is a DOM. */
+export interface Signal {
+  readonly aborted: boolean;
+  readonly reason: any;
+  throwIfAborted(): void;
+  addEventListener(type: "abort", listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
 }
 
 export type JoinState = "detached" | "joining" | "joined" | "failed" | "left";
@@ -350,17 +364,20 @@ export class Room implements Emitter<RoomEvents> {
   off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => unknown): void;
   /**
    * Resolves when it is stored and sent to everybody here. Unless `retry` is false it waits for the room, and is sent
-   * again after a lost connection, published once. `echo: false`: not to this client itself.
+   * again after a lost connection, published once. `echo: false`: not to this client itself. Aborted, it is not sent (again).
    */
   send(
     data: unknown,
-    options?: { key?: string; echo?: boolean; retry?: boolean },
+    options?: { key?: string; echo?: boolean; retry?: boolean } & Abortable,
   ): Promise<{ room: string; duplicate?: boolean } & Position>;
   /** At most once, without history; with `to` only to those in the room. */
   sendEvent(name: string, data?: unknown, options?: { to?: { users?: string[]; connections?: string[] } }): Promise<unknown>;
   /** Every stored member, also those who are not here. */
-  allMembers(): Promise<Member[]>;
-  /** When every message is answered, at the latest after `settle`; resolves with how many were not. */
+  allMembers(options?: Abortable): Promise<Member[]>;
+  /**
+   * When every message is answered, at the latest after `settle`; resolves with how many were not. `resign`: rejects when that fails
+   * (forbidden: of the owner), and nothing has changed.
+   */
   leave(options?: LeaveOptions & { resign?: boolean }): Promise<number>;
 }
 
@@ -554,10 +571,10 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   /** Makes the text what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
   restore(revision: number): Promise<boolean>;
   /** Up to `limit` (100; 1,000 at most) operations after revision `since`. */
-  history(options?: { since?: number; limit?: number }): Promise<History>;
-  textAt(revision: number): Promise<Version>;
+  history(options?: { since?: number; limit?: number } & Abortable): Promise<History>;
+  textAt(revision: number, options?: Abortable): Promise<Version>;
   /** Who wrote what is there, of the server's text or a part of it. */
-  blame(range?: { start?: number; end?: number }): Promise<Blame>;
+  blame(range?: { start?: number; end?: number } & Abortable): Promise<Blame>;
   /** One's own cursor or selection in `text`; null hides it. */
   setCursor(anchor: number | null, head?: number): void;
   /**

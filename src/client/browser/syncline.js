@@ -13,15 +13,17 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, deferred, Emitter, Joined, randomId, report, RETRIED, SynclineError } from "./syncline-base.js";
+import { call, deferred, Emitter, HOLDER, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
-import { elements, Heartbeat, payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
+import { elements, Heartbeat } from "./syncline-proof.js";
+import { Room } from "./syncline-room.js";
 import { TypedHandle } from "./syncline-typed.js";
 import { ot } from "./syncline-ot.js";
 
 export { SynclineError } from "./syncline-base.js";
 export { DocumentHandle } from "./syncline-document.js";
 export { json } from "./syncline-json.js";
+export { Room } from "./syncline-room.js";
 export { TypedHandle } from "./syncline-typed.js";
 export { ot } from "./syncline-ot.js";
 export { richText } from "./syncline-rich.js";
@@ -456,10 +458,44 @@ export class Client extends Emitter {
     return this.#socket?.bufferedAmount ?? 0;
   }
 
-  /** Sends one request; resolves with its result, rejects with a SynclineError. What was lost is not sent again. */
-  request(event, data) {
+  /**
+   * Sends one request; resolves with its result, rejects with a SynclineError. What was lost is not sent again. With `signal`
+   * (an AbortSignal) its answer is no longer waited for when that is aborted.
+   */
+  request(event, data, { signal } = {}) {
     if (!this.online) return Promise.reject(new SynclineError("disconnected", "not connected"));
-    return new Promise((resolve, reject) => this._ask(event, data, resolve, reject));
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    let id;
+    const answer = new Promise((resolve, reject) => {
+      id = this._ask(event, data, resolve, reject);
+    });
+    return unlessAborted(answer, signal, () => this._forget(id));
+  }
+
+  /** @internal The answer to a request is of no interest any more. */
+  _forget(id) {
+    clearTimeout(this.#requests.get(id)?.timer);
+    this.#requests.delete(id);
+  }
+
+  /**
+   * @internal Leaves what `data` names, behind whatever of a join is under way there; without a connection there is nothing to leave.
+   * Said again while the server cannot, unless it is joined again (`known`). Resolves with the first answer.
+   */
+  _leave(event, data, known) {
+    const socket = this.#socket;
+    const { backoffBase, backoffMax } = this.#options;
+    return new Promise((resolve) => {
+      const ask = (tries) => {
+        if (this.#socket !== socket || known()) return;
+        this._ask(event, data, resolve, (error) => {
+          resolve();
+          if (RETRIED.has(error.code)) setTimeout(ask, Math.min(backoffMax, backoffBase * 2 ** tries), tries + 1);
+        });
+      };
+      if (this._joinable) ask(0);
+      else resolve();
+    });
   }
 
   /**
@@ -483,17 +519,22 @@ export class Client extends Emitter {
       clearTimeout(timer);
       reject(error);
     }
-    return undefined;
+    return id;
   }
 
   /**
    * The room's handle, joined now and after each reconnect. Options: password, history (how many to be sent at first).
    */
   room(name, options = {}) {
+    const room = this.#room(name, options);
+    room._users.add(HOLDER);
+    return room;
+  }
+
+  #room(name, options = {}) {
     name = ot.wellFormed(name);
     let room = this.rooms.get(name);
-    if (room) room._leaving = false; // to leave it is called off
-    else {
+    if (!room) {
       room = new Room(this, name, options);
       this.rooms.set(name, room);
       if (this.online) room._attach();
@@ -501,13 +542,17 @@ export class Client extends Emitter {
     return room;
   }
 
-  /** Joins and waits for it; rejects, and forgets the room, when the server refuses. */
-  async join(name, options) {
-    const room = this.room(name, options);
+  /**
+   * Joins and waits for it; rejects, and forgets the room, when the server refuses. Given up (`signal`, an AbortSignal) by all who wait,
+   * the join is undone.
+   */
+  async join(name, { signal, ...options } = {}) {
+    signal?.throwIfAborted();
+    const room = this.#room(name, options);
     try {
-      await room.ready;
+      await room._wanting(signal);
     } catch (error) {
-      if (this.rooms.get(room.name) === room) this.rooms.delete(room.name);
+      if (!signal?.aborted && this.rooms.get(room.name) === room) this.rooms.delete(room.name);
       throw error;
     }
     return room;
@@ -515,18 +560,21 @@ export class Client extends Emitter {
 
   /**
    * The document's handle, joined now and after each reconnect; `await handle.ready`. Options: client (its id), type
-   * ("text", "json").
+   * ("text", "json"), signal (an AbortSignal: aborted before it is joined, it is left).
    */
   document(name, options = {}) {
+    const { signal } = options;
+    signal?.throwIfAborted();
     name = ot.wellFormed(name);
     let document = this.documents.get(name);
-    if (document) document._leaving = false; // to leave it is called off
-    else {
+    if (!document) {
       const typed = options.type !== undefined && options.type !== "text";
       document = typed ? new TypedHandle(this, name, options) : new DocumentHandle(this, name, options);
       this.documents.set(name, document);
       if (this.online) document._attach();
     }
+    if (signal) document._wanting(signal).catch(() => {}); // told by `ready`
+    else document._users.add(HOLDER);
     return document;
   }
 
@@ -539,253 +587,5 @@ export class Client extends Emitter {
   /** @internal */
   get _presence() {
     return this.#presence;
-  }
-}
-
-/**
- * A room: messages in order without gap or duplicate, over reconnects too.
- *
- * Events: `message`, `event`, `members`, `user_joined`, `user_left`, `presence`, `occupancy`, `joined`, `lost` (the server no
- * longer has
- * everything that was missed), `caught_up` (what was missed has been handed over), `proof` (all messages were compared
- * with the server's: `complete` or not, and what was not is fetched again), `state`, `error`.
- */
-export class Room extends Joined {
-  #options;
-  #unsent = new Set(); // messages that wait for the room
-  #places = 0; // given out to messages, in order
-  #sending = 0; // messages without an answer
-  #said = null; // presence as this connection has told it
-  #repairing = false; // joins from the last proven position
-
-  /** @internal */
-  constructor(client, name, options) {
-    super(client, name);
-    this.#options = options;
-    this.position = options.position ?? null;
-    this.role = null;
-    /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
-    this.roomClass = "history";
-    /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
-    this.members = new Map();
-    /** How many: in a large room only this is kept up to date, and `members` are some of those who were here at the join. */
-    this.occupancy = { users: 0, connections: 0 };
-    /** What is proven of its messages: `proven` (a position), and how often that was found wrong (`failures`). */
-    this.proof = new Proof();
-  }
-
-  _join(resolve, reject) {
-    const { password, history } = this.#options;
-    const data = { room: this.name, digest: this.proof.state() };
-    if (password !== undefined) data.password = password;
-    if (history) data.history = history;
-    if (this.position) data.recover = this.#repairing ? this.proof.floor : this.position;
-    this.client._ask("room:join", data, resolve, reject);
-  }
-
-  _joinedWith(result, source) {
-    const { role, class: roomClass = "history", position, recovered, publications, members, occupancy, digest } = result;
-    const before = this.position;
-    const repairing = this.#repairing;
-    this.#repairing = false;
-    if (repairing && !recovered) return this._attach(); // what is proven lies too far back: from where it is
-    const payloads = digest ? payloadsOfJoined(source.text, source.at) : [];
-    this.proof.joined(digest, position, publications, payloads, recovered === true && !repairing);
-    // What two repairs did not mend is not asked about every second.
-    if (before && this.proof.row < 2) this.client._heartbeat.soon();
-    this.role = role;
-    this.roomClass = roomClass;
-    this.members = new Map(members.map((member) => [member.user, member]));
-    this.occupancy = occupancy ?? { users: members.length, connections: members.length };
-    this.#said = null;
-    if (before && recovered === false) this.position = before.epoch === position.epoch ? before : null;
-    this._emit("joined", { role, recovered, members, position });
-    this._emit("members", this.members);
-    if (before && recovered === false) this._emit("lost", { position: before });
-    for (const publication of publications) this.#publication(publication, true);
-    this.position = position;
-    this._emit("caught_up", { position });
-    this._tellPresence();
-    this.#settle();
-    return undefined;
-  }
-
-  /** @internal The server's answer about this room: where it is now. */
-  _compared(answer) {
-    if (!answer) return this._attach(); // the server does not know that this client is in it
-    if (answer.behind) return undefined; // it is told to join again when it has caught up
-    if (this.proof.compare(answer)) return this._emit("proof", { complete: true, position: this.proof.proven });
-    this.#repairing = true;
-    this._emit("proof", { complete: false, position: this.proof.floor });
-    return this._attach();
-  }
-
-  #publication(publication, replayed) {
-    const { offset, epoch } = publication;
-    if (this.position?.epoch === epoch && offset <= this.position.offset) return;
-    this.position = { offset, epoch };
-    this._emit("message", { ...publication, replayed });
-  }
-
-  _push(event, data, source) {
-    if (this.state !== "joined") return;
-    if (event === "message:received") {
-      // Positions have no gaps: one that is missing means that something went wrong on the way. In other classes a
-      // slow reader is not given all.
-      const { offset, epoch } = this.position;
-      const hole = data.offset > offset + 1 && this.roomClass === "history";
-      if (data.epoch !== epoch || hole) this._attach();
-      else if (data.offset <= offset) this.proof.duplicates += 1;
-      else {
-        if (this.proof.fold(data.offset, payloadOfPush(source.text, source.at))) this.client._heartbeat.ask([this]);
-        this.#publication(data, false);
-      }
-    } else if (event === "message:sent") {
-      // One's own that is not sent back, in its place in the order.
-      const { offset, epoch, hash } = data;
-      if (epoch !== this.position.epoch || offset > this.position.offset + 1) this._attach();
-      else if (offset > this.position.offset) {
-        this.proof.foldHash(offset, hash);
-        this.position = { offset, epoch };
-      }
-    } else if (event === "room:behind") this._attach(); // what was not sent is in the history
-    else if (event === "event:custom") this._emit("event", data);
-    else if (event === "room:user_joined") {
-      const { user, name } = data;
-      const known = this.members.get(user) ?? { role: null, last_seen: null };
-      this.#member({ ...known, user, name, status: "online", metadata: null });
-      this._emit("user_joined", data);
-    } else if (event === "room:user_left") {
-      this.members.delete(data.user);
-      this.occupancy = { ...this.occupancy, users: this.members.size };
-      this._emit("user_left", data);
-      this._emit("members", this.members);
-    } else if (event === "room:occupancy") {
-      const { users, connections, members } = data;
-      this.occupancy = { users, connections };
-      if (members) {
-        this.members = new Map(members.map((member) => [member.user, member]));
-        this._emit("members", this.members);
-      }
-      this._emit("occupancy", this.occupancy);
-    } else if (event === "presence:update") {
-      const { room: _, ...member } = data;
-      this.#member({ role: null, ...this.members.get(data.user), ...member });
-      this._emit("presence", data);
-    }
-  }
-
-  #member(member) {
-    this.members.set(member.user, member);
-    this.occupancy = { ...this.occupancy, users: this.members.size };
-    this._emit("members", this.members);
-  }
-
-  /**
-   * Resolves with {room, offset, epoch} when it is stored and sent. `key`: in a room of the class latest, what this is
-   * the newest of; by default oneself. `echo: false`: not to this client itself (but it may come with what is recovered
-   * after a lost connection). Unless `retry: false`, it waits for the room to be joined, up to `requestTimeout`, and what
-   * was lost with a connection is sent again on the next one: published once, in the order of `send`, also of those in
-   * callbacks. After the server's `rooms.idempotency_seconds` it is not sent again, but rejects with `fate_unknown`.
-   */
-  send(data, { key, echo = true, retry = true } = {}) {
-    const message = { room: this.name, data, ...(key !== undefined && { key }), ...(!echo && { echo }) };
-    if (retry) message.idempotency_key = randomId();
-    else if (!this.client.online) return Promise.reject(new SynclineError("disconnected", "not connected"));
-    this.#places += 1;
-    const place = this.#places;
-    return this.#counted(new Promise((resolve, reject) => this.#submit({ message, resolve, reject, retry, place })));
-  }
-
-  #counted(answer) {
-    const over = () => {
-      this.#sending -= 1;
-      if (this.settled) this._emit("settled", true);
-    };
-    this.#sending += 1;
-    if (this.#sending === 1) this._emit("settled", false);
-    answer.then(over, over);
-    return answer;
-  }
-
-  /** Whether every message that was sent is answered. */
-  get settled() {
-    return this.#sending === 0;
-  }
-
-  get _unsettled() {
-    return this.#sending;
-  }
-
-  #submit(item) {
-    if (this.state !== "joined" || this.#unsent.size) return this.#wait(item);
-    const { idempotency_seconds } = this.client.identity?.limits ?? {};
-    item.first ??= Date.now();
-    if (Date.now() - item.first >= idempotency_seconds * 1000) {
-      return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
-    }
-    const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(error));
-    return this.client._ask("message:send", item.message, item.resolve, refused);
-  }
-
-  #wait(item) {
-    const { maxRequests, requestTimeout } = this.client.options;
-    if (this.client.state === "closed" || this.state === "left" || this.state === "failed") {
-      item.reject(new SynclineError("disconnected", "the room is not joined"));
-    } else if (this.#unsent.size >= maxRequests) {
-      item.reject(new SynclineError("buffer_full", "too many messages wait for the connection"));
-    } else {
-      const late = () => this.#unsent.delete(item) && item.reject(new SynclineError("timeout", "the room was not joined in time"));
-      item.timer = setTimeout(late, requestTimeout);
-      this.#unsent.add(item);
-    }
-  }
-
-  /** What waited: sent now, in the order of `send`, or rejected. What was under way comes back later than what was sent meanwhile. */
-  #settle(error) {
-    const unsent = [...this.#unsent].sort((one, other) => one.place - other.place);
-    this.#unsent.clear();
-    for (const item of unsent) {
-      clearTimeout(item.timer);
-      if (error) item.reject(error);
-      else this.#submit(item);
-    }
-  }
-
-  _ended(error) {
-    super._ended(error);
-    this.#settle(error);
-  }
-
-  _fail(error) {
-    super._fail(error);
-    this.#settle(error);
-  }
-
-  /** At most once, without history. `to`: { users, connections }, ids of those in the room that get it; else all. */
-  sendEvent(name, data = null, { to } = {}) {
-    return this.client.request("event:custom", { room: this.name, name, data, ...(to && { to }) });
-  }
-
-  _tellPresence() {
-    const wanted = this.client._presence;
-    if (this.state !== "joined" || !wanted || this.#said === wanted) return;
-    this.#said = wanted;
-    this.client.request("presence:update", { room: this.name, ...wanted }).catch((error) => {
-      if (error.code !== "disconnected") this._emit("error", error);
-    });
-  }
-
-  /** Every stored member, also those who are not here. */
-  async allMembers() {
-    return (await this.client.request("room:members", { room: this.name })).members;
-  }
-
-  /**
-   * Leaves when every message is answered, at the latest after `settle` ms (default: the client's option). With `resign` the
-   * stored membership ends too. Resolves with how many were not answered: those reject.
-   */
-  leave({ resign = false, ...options } = {}) {
-    return this._leave("room", { ...options, ...(resign && { resign }) });
   }
 }

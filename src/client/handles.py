@@ -1,0 +1,146 @@
+"""What rooms and documents share: one first join, however many wait for it, and leaving. What is given up is undone."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ..core.errors import ErrorCode
+from .errors import ClientError, Closed, RequestError, RequestTimeout
+
+if TYPE_CHECKING:
+    from .client import Client
+
+#: Joining (again), or leaving, failed for a reason that passes.
+PASSING = frozenset(
+    {
+        ErrorCode.DOCUMENT_UNAVAILABLE.value,
+        ErrorCode.UNAVAILABLE.value,
+        ErrorCode.RATE_LIMITED.value,
+        ErrorCode.INTERNAL.value,
+        ErrorCode.LIMIT_EXCEEDED.value,
+    }
+)
+#: Among a handle's users: whoever has got it.
+HOLDER = "holder"
+
+
+class Handle(ABC):
+    """``_users``: who wants it. Each that waits for its first join, and HOLDER once somebody has got it; nobody: it is left, or will be.
+
+    error: why it is no longer joined; None while it is.
+    """
+
+    _kind: ClassVar[Literal["room", "document"]]
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.name = name
+        self.error: ClientError | None = None
+        self._client = client
+        self._users: set[object] = set()
+        self._opening: asyncio.Task[Any] | None = None  # the first join
+
+    @property
+    @abstractmethod
+    def _is_settled(self) -> bool: ...
+    @abstractmethod
+    async def settled(self) -> None: ...
+    @abstractmethod
+    def _join_data(self) -> dict[str, Any]: ...
+    @abstractmethod
+    def _joined(self, result: Any) -> Any: ...
+    @abstractmethod
+    def _rejoin(self) -> None: ...
+    @abstractmethod
+    def _end(self, error: ClientError) -> None: ...
+
+    async def _open(self) -> None:
+        """Until it has been joined; to leave it is called off. When all who wait for it have given it up it is undone.
+
+        Raises RequestError, RequestTimeout, ...: then the handle has ended.
+        """
+        waiter = object()
+        self._users.add(waiter)
+        if self._opening is None:
+            join = self._client.request(f"{self._kind}:join", self._join_data(), self._joined)
+            self._opening = asyncio.get_running_loop().create_task(join)
+            self._opening.add_done_callback(_seen)
+        try:
+            await asyncio.shield(self._opening)
+            self._users.add(HOLDER)
+        except RequestError as error:
+            self._over(error)
+            raise
+        except ClientError as error:  # it may have been done
+            self._quit(error)
+            raise
+        finally:
+            if waiter in self._users:
+                self._users.remove(waiter)
+                if not self._users:
+                    self._opening.cancel()
+                    self._quit(Closed(f"the {self._kind} was given up"))
+
+    async def _leave(self, settle_seconds: float | None, *, resign: bool = False) -> None:
+        """Leaves when it is settled, unless somebody wants it again by then. Who gives this up has left. Raises RequestTimeout; of
+        ``resign`` any ClientError: then nothing has changed."""
+        if self.error is not None:
+            return
+        self._users.clear()
+        try:
+            await self._client._settle([self], settle_seconds)
+            if self._users or self.error is not None:
+                return
+            if resign:
+                await self._client.request(f"{self._kind}:leave", {self._kind: self.name, "resign": True})
+        except ClientError:
+            self._users.add(HOLDER)
+            raise
+        except BaseException:
+            if not self._users:
+                self._quit(Closed(f"the {self._kind} was left"))
+            raise
+        if resign and self._users:
+            self._rejoin()  # wanted again since it was asked
+        elif resign:
+            self._over(Closed(f"the {self._kind} was left"))
+        else:
+            told = asyncio.Event()
+            if self._quit(Closed(f"the {self._kind} was left"), told):
+                try:
+                    async with asyncio.timeout(self._client.connection.options.request_timeout):
+                        await told.wait()
+                except TimeoutError as error:
+                    raise RequestTimeout(f"{self._kind}:leave was not answered in time") from error
+
+    def _over(self, error: ClientError) -> None:
+        """Ended here."""
+        if self.error is None:
+            self._client._forget(self)
+            self._end(error)
+
+    def _quit(self, error: ClientError, told: asyncio.Event | None = None) -> bool:
+        """Ended here, and said so; ``told`` is set with the answer. Whether there is a link: without one there is nothing to leave."""
+        if self.error is not None:
+            return False
+        self._over(error)
+        return self._say_left(told)
+
+    def _say_left(self, told: asyncio.Event | None = None, attempt: int = 1) -> bool:
+        """Written at once, before whatever waits for its turn; again while the server cannot, unless somebody here joins again."""
+        client = self._client
+
+        def answered(result: Any, error: ClientError | None) -> None:
+            if isinstance(error, RequestError) and error.code in PASSING:
+                client.later(lambda: client._knows(self._kind, self.name) or self._say_left(None, attempt + 1), attempt)
+            if told is not None:
+                told.set()
+
+        return client.connection.post(f"{self._kind}:leave", {self._kind: self.name}, answered)
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """Nobody may be left to whom its error could be told."""
+    if not task.cancelled():
+        task.exception()
