@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -359,6 +360,7 @@ async def connect(
 ) -> Client:
     """A client that is connected and authenticated: ``connect("ws://127.0.0.1:8000/ws", name="Ada")``.
 
+    url: ws or wss; http and https stand for them.
     token: a JWT. Without one, and without ``get_token``, the server must take guests; ``name`` is then the guest's.
     get_token: ``async () -> str``, asked for a token when there is none, before one expires, and when one was refused.
     retry: keep trying also when the very first attempt fails; otherwise that one is raised.
@@ -375,7 +377,7 @@ async def connect(
         clock=clock or base.clock,
         ssl_context=ssl_context or base.ssl_context,
     )
-    client = Client(url, base, token, name, get_token)
+    client = Client(re.sub("^http", "ws", url, flags=re.IGNORECASE), base, token, name, get_token)
     try:
         await client.connection.start(retry)
     except BaseException:

@@ -23,6 +23,7 @@ PARTS: Final = (
     "syncline-json.js",
     "syncline-rich.js",
     "syncline-typed.js",
+    "syncline-textarea.js",
 )
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./syncline-[a-z]+\.js";\n', re.MULTILINE)

@@ -14,8 +14,8 @@ test("every export is typed, every typed value is exported", () => {
 });
 
 test("every public member is typed, every typed method is there", () => {
-  for (const name of ["Client", "Room", "DocumentHandle"]) {
-    const body = new RegExp(`^export class ${name} [^]*?^}`, "m").exec(types)[0];
+  for (const name of ["Client", "Room", "DocumentHandle", "TypedHandle"]) {
+    const body = new RegExp(`^export class ${name}[ <][^]*?^}`, "m").exec(types)[0];
     const typed = new Set([...body.matchAll(/^ {2}(?:readonly )?(\w+)[(:<]/gm)].map(([, member]) => member));
     const members = new Set();
     for (let type = syncline[name].prototype; type !== Object.prototype; type = Object.getPrototypeOf(type)) {

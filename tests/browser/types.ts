@@ -1,5 +1,5 @@
 // Compiled, never run: the types of syncline.js say what a program may do with it, and what not.
-import { Client, DocumentHandle, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation, type Signal } from "../../src/client/browser/syncline.js";
+import { bindTextarea, type TextareaLike, Client, DocumentHandle, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation, type Signal } from "../../src/client/browser/syncline.js";
 
 const client = new Client("wss://example.org/ws", { name: "Ada", onGuestToken: (token) => token?.length });
 const release: () => void = client.on("state", ({ state, retryAt }) => {
@@ -7,6 +7,7 @@ const release: () => void = client.on("state", ({ state, retryAt }) => {
 });
 
 declare const controller: { readonly signal: Signal };
+declare const area: TextareaLike;
 
 export async function use(): Promise<void> {
   await client.connect();
@@ -22,6 +23,8 @@ export async function use(): Promise<void> {
   const operation: Operation = [1, "x", -2];
   const mended: boolean = notes.edit(operation);
   for (const [id, { anchor, head, name }] of notes.cursors) [id.length, anchor - head, name.length, mended];
+  const unbind: () => void = bindTextarea(notes, area);
+  unbind();
   const undone: boolean = await notes.undo();
   const { horizon, operations } = await notes.history({ since: 0, limit: 10 });
   await notes.restore(horizon + operations.length + (undone ? notes.canUndo : notes.canRedo));
@@ -29,6 +32,12 @@ export async function use(): Promise<void> {
   const { ranges } = await notes.blame();
   for (const { user, length } of ranges) [user?.length, length.toFixed(), (await notes.textAt(1)).text.length];
   client.setPresence("busy", { mood: "deep work" });
+  await client.createRoom("vault", { password: "s3cret", defaultRole: null });
+  await client.createDocument("minutes", "# Minutes");
+  await client.createDocument("list", "", { type: "json", content: { items: [] }, defaultRole: "reader" });
+  await Promise.all([room.grant("bob", "reader"), notes.grant("bob", null)]);
+  // @ts-expect-error no role of rooms
+  await room.grant("bob", "editor");
   client.on("error", (error) => error instanceof SynclineError && error.code === "forbidden");
   shouldReconnect(4000);
   release();

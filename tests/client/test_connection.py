@@ -554,3 +554,11 @@ def test_decoding_raises_nothing_else(name: Any, data: bytes) -> None:
             Codec(name).result(envelope)
     except ProtocolViolation:
         pass
+
+
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+async def test_the_url_of_the_server_may_be_of_http(app: App, scheme: str) -> None:
+    async with await connect(ws_url(app).replace("ws", scheme, 1)) as client:
+        assert client.state == "open"
+    with pytest.raises(ConnectFailed):
+        await connect("https://127.0.0.1:1/ws")

@@ -175,6 +175,10 @@ export class Joined extends Emitter {
     });
   }
 
+  async _grant(kind, user, role) {
+    await this.client.request(`${kind}:grant`, { [kind]: this.name, user, role });
+  }
+
   /**
    * Leaves a "room" or "document" when it is settled, at the latest after `settle` ms, unless somebody wants it again by then. Resolves
    * with what was not settled; rejects when to `resign` failed: then nothing has changed.

@@ -461,6 +461,11 @@ export class DocumentHandle extends Joined {
     }, wait);
   }
 
+  /** Sets a user's role; null removes it. Owner only. */
+  grant(user, role) {
+    return this._grant("document", user, role);
+  }
+
   /**
    * Leaves when the server has every edit, at the latest after `settle` ms (default: the client's option). Resolves with how
    * many operations it had not acknowledged by then; an `error` event has them.

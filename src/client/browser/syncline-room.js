@@ -254,6 +254,11 @@ export class Room extends Joined {
     return (await this.client.request("room:members", { room: this.name }, { signal })).members;
   }
 
+  /** Sets a member's role; null removes the user from the room. */
+  grant(user, role) {
+    return this._grant("room", user, role);
+  }
+
   /**
    * Leaves when every message is answered, at the latest after `settle` ms (default: the client's option). Resolves with how
    * many were not answered: those reject. With `resign` the stored membership ends too; rejects when that fails (forbidden, of the

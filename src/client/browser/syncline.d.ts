@@ -241,6 +241,15 @@ export class Client implements Emitter<ClientEvents> {
   /** The handle, joined now and after each reconnect. `signal`: aborted before the first join, it is left. */
   document<Type extends keyof DocumentTypes>(name: string, options: { type: Type; client?: string } & Abortable): TypedHandle<Type>;
   document(name: string, options?: DocumentOptions & { type?: "text" } & Abortable): DocumentHandle;
+  /** Whoever creates it is its owner. `defaultRole`: of those without a role of their own; null: they may not join. Default "member". */
+  createRoom(name: string, options?: { password?: string; defaultRole?: "member" | "reader" | null }): Promise<void>;
+  /** As `createRoom`; the default role is "editor". */
+  createDocument(name: string, text?: string, options?: { type?: "text"; defaultRole?: "editor" | "reader" | null }): Promise<void>;
+  createDocument<Type extends keyof DocumentTypes>(
+    name: string,
+    text: "" | undefined,
+    options: { type: Type; content?: DocumentTypes[Type]["content"]; defaultRole?: "editor" | "reader" | null },
+  ): Promise<void>;
   /** One's own status in all rooms, said again after each reconnect. */
   setPresence(status: Status, metadata?: Metadata): void;
 }
@@ -374,6 +383,8 @@ export class Room implements Emitter<RoomEvents> {
   sendEvent(name: string, data?: unknown, options?: { to?: { users?: string[]; connections?: string[] } }): Promise<unknown>;
   /** Every stored member, also those who are not here. */
   allMembers(options?: Abortable): Promise<Member[]>;
+  /** Sets a member's role; null removes the user from the room. */
+  grant(user: string, role: RoomRole | null): Promise<void>;
   /**
    * When every message is answered, at the latest after `settle`; resolves with how many were not. `resign`: rejects when that fails
    * (forbidden: of the owner), and nothing has changed.
@@ -522,6 +533,8 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   redo(): Promise<boolean>;
   /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
   restore(revision: number): Promise<boolean>;
+  /** Sets a user's role; null removes it. Owner only. */
+  grant(user: string, role: DocumentRole | null): Promise<void>;
   /**
    * When the server has every edit, at the latest after `settle`. Resolves with how many operations it had not acknowledged; the
    * `error` event ("unsettled") has them. Opened again meanwhile it is not left.
@@ -577,9 +590,32 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   blame(range?: { start?: number; end?: number } & Abortable): Promise<Blame>;
   /** One's own cursor or selection in `text`; null hides it. */
   setCursor(anchor: number | null, head?: number): void;
+  /** Sets a user's role; null removes it. Owner only. */
+  grant(user: string, role: DocumentRole | null): Promise<void>;
   /**
    * When the server has every edit, at the latest after `settle`. Resolves with how many operations it had not acknowledged; the
    * `error` event ("unsettled") has them. Opened again meanwhile it is not left.
    */
   leave(options?: LeaveOptions): Promise<number>;
 }
+
+/** What `bindTextarea` needs of an HTMLTextAreaElement. */
+export interface TextareaLike {
+  value: string;
+  readOnly: boolean;
+  selectionStart: number;
+  selectionEnd: number;
+  scrollTop: number;
+  scrollLeft: number;
+  readonly ownerDocument: object;
+  setRangeText(replacement: string, start: number, end: number, mode: "preserve"): void;
+  setSelectionRange(start: number, end: number): void;
+  addEventListener(type: string, listener: (event: any) => void): void;
+  removeEventListener(type: string, listener: (event: any) => void): void;
+}
+
+/**
+ * Binds a textarea to a shared text, both ways, until the function that this returns is called. What others do moves neither
+ * caret nor selection nor scrolling, and waits while an input method composes; the keys of undo and redo take back one's own steps.
+ */
+export function bindTextarea(document: DocumentHandle, textarea: TextareaLike): Unsubscribe;

@@ -27,6 +27,7 @@ export { Room } from "./syncline-room.js";
 export { TypedHandle } from "./syncline-typed.js";
 export { ot } from "./syncline-ot.js";
 export { richText } from "./syncline-rich.js";
+export { bindTextarea } from "./syncline-textarea.js";
 
 /** Whether a client should come back by itself after this close code (docs/protocol.md, Disconnect codes). */
 export function shouldReconnect(code) {
@@ -100,7 +101,7 @@ export class Client extends Emitter {
 
   constructor(url = defaultUrl(), options = {}) {
     super();
-    this.url = String(url).replace(/^http/, "ws");
+    this.url = String(url).replace(/^http/i, "ws");
     this.#options = { ...DEFAULTS, ...options };
     this.state = "idle";
     /** Answer to `auth`: user, name, connection, guest, expires_at, ping_seconds, version. */
@@ -576,6 +577,19 @@ export class Client extends Emitter {
     if (signal) document._wanting(signal).catch(() => {}); // told by `ready`
     else document._users.add(HOLDER);
     return document;
+  }
+
+  /** Rejects with room_exists, ... Whoever creates it is its owner. `defaultRole` null: only who was granted a role may join. */
+  async createRoom(name, { password, defaultRole = "member" } = {}) {
+    const data = { room: name, default_role: defaultRole };
+    if (password !== undefined) data.password = password;
+    await this.request("room:create", data);
+  }
+
+  /** `content` is for the types other than text. Rejects with document_exists, document_too_large, ... */
+  async createDocument(name, text = "", { type = "text", content = null, defaultRole = "editor" } = {}) {
+    const what = type === "text" ? { text } : { type, content };
+    await this.request("document:create", { document: name, default_role: defaultRole, ...what });
   }
 
   /** One's own status ("online", "away", "busy") in all rooms, said again after each reconnect. */
