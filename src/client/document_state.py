@@ -7,9 +7,10 @@ Wave's simplification of Jupiter (Nichols et al. 1995): one thing is in flight, 
 into the operation at the end of the queue. The server puts an arriving operation to the *left* of its history, so here
 the own, later operations win ties ("left") against what comes in ("right").
 
-The queue has more than that one operation only where an undo, redo or restore waits: it is asked for in its turn, after
+The queue has more than that one operation where an undo, redo or restore waits: it is asked for in its turn, after
 what was typed before it, and what is typed after it goes into a new operation behind. Such a request changes no text by
-itself; the server makes its operation, which arrives like a remote one and is the answer, too.
+itself; the server makes its operation, which arrives like a remote one and is the answer, too. And what is typed while
+there is no session stays in steps (strokes.py), which go out one after another, so that they can be undone one by one.
 
     in flight   | edit       take                   own entry                       refused
     nothing     | composed   the queue's first      as a remote one                 ignored
@@ -40,12 +41,14 @@ from ..core.errors import SynclineError
 from ..core.ot import Operation, compose, diff, map_position, transform
 from .code_points import UNIT, CodePoints, checksum, size_of, split
 from .errors import BufferFull, Diverged
+from .strokes import continues, stroke_of
 
 RequestKind = Literal["undo", "redo", "restore"]
 Kind = Literal["edit", "undo", "redo", "restore"]
 Origin = Literal["local", "remote", "refused", "reset", "undo", "redo", "restore", "healed", "rebased"]
 _REQUEST_SIZE = 16
 _MOST_TOLD = 16  # operations in one join
+_MOST_STEPS = _MOST_TOLD - 1  # edits that wait as steps of their own; one more may be in flight
 
 
 class Change(NamedTuple):
@@ -151,7 +154,7 @@ class DocumentState:
         self.overflows = 0
         self.seq = 0  # of the newest operation or request that was ever sent
         self.in_flight: Operation | Request | None = None
-        self.queue: list[Operation | Request] = []  # no two operations in a row, unless a join was told of the first
+        self.queue: list[Operation | Request] = []
         self.finished: list[
             tuple[Request, bool]
         ] = []  # answered: done, or there was nothing to do; the reader empties it
@@ -250,7 +253,9 @@ class DocumentState:
                 transform(held.operation, operation, "right"),
             )
         last = self.queue[-1] if len(self.queue) > self._told else None
-        if isinstance(last, Operation):
+        if isinstance(last, Operation) and (
+            self.attached or continues(stroke_of(last.components), stroke_of(operation.components), len)
+        ):
             composed = compose(last, operation)
             if composed.is_identity:
                 del self.queue[-1]
@@ -258,6 +263,7 @@ class DocumentState:
                 self.queue[-1] = composed
         elif not operation.is_identity:
             self.queue.append(operation)
+            self._limit_steps()
         # Only an upper bound (composing cancels text): measured exactly when it is about to matter.
         self._pending_size = self._pending_size + size if self.queue else 0
         return change
@@ -272,7 +278,10 @@ class DocumentState:
 
     def _make_room(self, size: int) -> None:
         limit = self._pending_limit
-        if self._pending_size + size > limit and self._measure_pending() + size > limit:
+        if self._pending_size + size <= limit or self._measure_pending() + size <= limit:
+            return
+        self._limit_steps(1)  # steps hold what was deleted again
+        if self._measure_pending() + size > limit:
             raise BufferFull(f"more than {limit} characters wait to be acknowledged")
 
     def _measure_pending(self) -> int:
@@ -304,20 +313,22 @@ class DocumentState:
         self._sent = True
         return Submission(self.seq, self.revision, self.in_flight)
 
-    def _merge(self) -> None:
-        """Makes one operation of those in a row."""
-        merged: list[Operation | Request] = []
-        for item in self.queue:
-            if isinstance(item, Operation):
-                last = merged[-1] if merged else None
-                if isinstance(last, Operation):
-                    item = compose(last, item)
-                    del merged[-1]
-                if item.is_identity:
-                    continue
-            merged.append(item)
-        self.queue = merged
+    def _limit_steps(self, most: int = _MOST_STEPS) -> None:
+        """Of more edits, the oldest become one. By default so many as a join can tell."""
+        while sum(isinstance(item, Operation) for item in self.queue[self._told :]) > most:
+            for at in range(self._told, len(self.queue) - 1):
+                first, second = self.queue[at], self.queue[at + 1]
+                if isinstance(first, Operation) and isinstance(second, Operation):
+                    self.queue[at : at + 2] = [compose(first, second)]
+                    break
+            else:
+                return  # a request is between any two
+
+    def _tidy(self) -> None:
+        """No join is under way: what does nothing is left out."""
+        self.queue = [item for item in self.queue if isinstance(item, Request) or not item.is_identity]
         self._told = 0
+        self._limit_steps()
         self._measure_pending()
 
     # Joining ---------------------------------------------------------------------------------------------------------
@@ -333,7 +344,7 @@ class DocumentState:
 
         What is typed until the answer goes behind them.
         """
-        self._merge()
+        self._tidy()
         in_flight = self.in_flight
         told = [Pending(None, item) for item in self.queue if isinstance(item, Operation)]
         if isinstance(in_flight, Operation):
@@ -382,7 +393,7 @@ class DocumentState:
         self._arrived_count = 0
         self.cursors.clear()
         self._confirmed = CodePoints(text)
-        self._merge()
+        self._tidy()
 
     def attach(self, seq: int, missing: int) -> None:
         """document:state of the generation that is here; ``receive`` the missing operations next, then ``take``.
@@ -391,7 +402,7 @@ class DocumentState:
         among the missing ones or follows as a push, so it is not sent again. ``missing``: how many operations came with
         the answer (a long list is continued by pushes). After ``rename`` the caller joins again while ``in_doubt``.
         """
-        self._merge()
+        self._tidy()
         self.attached = True
         renamed = self.in_flight is not None and self._sender != self.client
         self.in_doubt = renamed and missing > 0

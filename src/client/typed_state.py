@@ -4,9 +4,9 @@
     ^ the server's at ``revision``          ^ what the user sees and edits
 
 The same discipline as for text (document_state.py), without what only texts have: views that hold back, composed histories. One
-operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo
-waits for its turn behind that. The server puts an arriving operation to the left of its history, so here the own ones are
-left of what comes in.
+operation is in flight; what is done meanwhile is composed into the one that waits, and an undo or redo waits for its turn behind
+that. What is done while there is no session stays in steps (strokes.py). The server puts an arriving operation to the left of its
+history, so here the own ones are left of what comes in.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import Any, Literal, NamedTuple
 
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
+from ..core.text0 import units
 from ..core.typed_document import NO_LIMIT
 from .document_state import Kind, Request, RequestKind
 from .errors import BufferFull, Diverged
+from .strokes import continues, stroke_of
 
 TypedOrigin = Literal["local", "remote", "refused", "reset", "rebased", "healed", "undo", "redo", "restore"]
 #: Why the whole content is asked for.
@@ -28,6 +30,8 @@ Whole = Literal["rebased", "healed"]
 #: What does not fit, or meets a content that something else has damaged.
 UNFIT = (SynclineError, TypeError, ValueError, LookupError, RecursionError)
 
+#: Edits that wait as steps of their own.
+_MOST_STEPS = 64
 #: Requests that may wait: a key held down is not to fill the memory.
 _MOST_REQUESTS = 1000
 
@@ -122,7 +126,11 @@ class TypedState:
             if self._size + size > self._pending_limit:
                 raise BufferFull(f"more than {self._pending_limit} bytes wait to be acknowledged")
         self._held, _, told = self.type.commit(self._held, 0, operation, NO_LIMIT)
-        self.waiting[-1:] = self._joined([*self.waiting[-1:], told])
+        last = self.waiting[-1] if self.waiting else None
+        if last is None or isinstance(last, Request) or not (self.attached or self._continues(last, told)):
+            self.waiting = self._tidy([*self.waiting, told])  # a step of its own, also when it is undone
+        else:
+            self.waiting[-1:] = self._tidy([self.type.compose(last, told)])
         self._size += size
         return TypedChange(self.type.describe(told), "local")
 
@@ -134,16 +142,27 @@ class TypedState:
         self.waiting.append(request)
         return request
 
-    def _joined(self, items: Sequence[Any]) -> list[Any]:
-        """In a row, as few as may be sent in one go."""
+    def _continues(self, last: Any, told: Any) -> bool:
+        one, other = self.type.describe(last), self.type.describe(told)
+        return self.type.name == "rich-text" and continues(stroke_of(one), stroke_of(other), units)
+
+    def _tidy(self, items: Sequence[Any]) -> list[Any]:
+        """What may be sent one by one, without what does nothing; of too many edits the oldest become one."""
         result: list[Any] = []
         for item in items:
             if isinstance(item, Request):
                 result.append(item)
-                continue
-            if result and not isinstance(result[-1], Request):
-                item = self.type.compose(result.pop(), item)
-            result += [one for one in self.type.split(item) if not self.type.is_identity(one)]
+            else:
+                result += [one for one in self.type.split(item) if not self.type.is_identity(one)]
+        while len(result) > _MOST_STEPS:
+            for at in range(len(result) - 1):
+                if not isinstance(result[at], Request) and not isinstance(result[at + 1], Request):
+                    merged = self.type.split(self.type.compose(result[at], result[at + 1]))
+                    if len(merged) == 1:
+                        result[at : at + 2] = merged
+                        break
+            else:
+                return result  # requests are between them, or they are as large as may be
         return result
 
     def take(self) -> TypedSubmission | None:
@@ -204,7 +223,7 @@ class TypedState:
             changes = [TypedChange(None, "reset")] if self.generation else []
             self._held = self.type.parse_content(value, trusted=True)
         self.generation, self.revision, self._confirmed = generation, revision, content
-        self.in_flight, self.waiting = None, self._joined(pending)
+        self.in_flight, self.waiting = None, self._tidy(pending)
         self.seq = max(seq, self.seq if generation == self.generation else 0)
         self.attached = True
         self._sent = False

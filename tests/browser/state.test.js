@@ -318,3 +318,36 @@ test("the checksum is zlib's", () => {
   assert.equal(ot.checksum("a"), 0x3d3f4819);
   assert.equal(ot.checksum("héllo 😀"), 0x0f450f67);
 });
+
+test("what is typed without a session stays in steps, bounded; what is deleted again makes room", () => {
+  const state = new DocumentState("a");
+  state.start("g", 0, "");
+  for (const word of ["one ", "two "]) for (const letter of word) state.edit([state.text.length, letter].filter(Boolean));
+  assert.deepEqual(state.queue, [{ operation: ["one two "] }], "with a session it is one");
+  state.take();
+  state.detach();
+  for (const word of ["three ", "four"]) for (const letter of word) state.edit([state.text.length, letter]);
+  state.edit([state.text.length - 1, -1]);
+  state.edit([state.text.length - 1, -1]);
+  state.edit(["a paste that is longer than sixteen "]);
+  state.edit([36, "x"]);
+  assert.deepEqual(state.queue.map(({ operation }) => operation), [
+    [8, "three "], [14, "four"], [16, -2], ["a paste that is longer than sixteen "], [36, "x"],
+  ]);
+  assert.deepEqual(state.tellPending().map(({ seq }) => seq), [1, ...Array(5).fill(undefined)]);
+  state.attach(0, 0);
+  assert.equal(state.queue.length, 5);
+  state.detach();
+  for (let number = 0; number < 40; number += 1) state.edit([`${number % 10} `]);
+  assert.equal(state.queue.length, 15);
+
+  state.maxPending = 1000;
+  for (let number = 0; number < 9; number += 1) state.edit(["y".repeat(80)]);
+  const { text } = state;
+  assert.throws(() => { for (;;) state.edit(["z".repeat(80)]); }, { code: "buffer_full" });
+  state.edit([-400]);
+  state.edit(["x".repeat(300)]);
+  assert.ok(state.text.endsWith(text.slice(400)));
+  const sent = ot.apply("", state.flight.item.operation);
+  assert.equal(state.queue.reduce((made, { operation }) => ot.apply(made, operation), sent), state.text);
+});

@@ -484,3 +484,25 @@ for (const [name, content] of [["json", { items: ["a", { b: [1] }], n: 0 }], ["r
     end();
   });
 }
+
+test("what is done without a connection is undone in steps", async () => {
+  for (const [name, edits, seen] of [
+    ["json", [[{ p: [], od: null, oi: [] }], [{ p: [0], li: 1 }], [{ p: [1], li: 2 }]], [[1], [], null]],
+    ["rich-text", [..."one two"].map((letter, at) => [...(at ? [{ retain: at }] : []), { insert: letter }]), [[{ insert: "one " }], []]],
+  ]) {
+    const server = new TypedServer(seeded(95), name);
+    const { handles: [ada], end } = await crowd(server, 1);
+    server.up = false;
+    for (const one of server.connections) server.cut(one);
+    for (const edit of edits) ada.submit(edit);
+    server.up = true;
+    await settle(server, [ada]);
+    for (const content of seen) {
+      const undone = ada.undo();
+      await settle(server, [ada]);
+      assert.equal(await undone, true);
+      assert.deepEqual(ada.content, content, name);
+    }
+    end();
+  }
+});

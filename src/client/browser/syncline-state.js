@@ -5,9 +5,9 @@
  *
  * Wave's simplification of Jupiter: one thing is in flight, what is typed meanwhile is composed into the operation at
  * the end of the queue. The server puts an arriving operation to the left of its history, so here one's own win ties
- * against what comes in. The queue has more than that one operation only where an undo, redo or restore waits: such a
+ * against what comes in. The queue has more than that one operation where an undo, redo or restore waits: such a
  * request is sent after what was typed before it, what is typed after it goes behind it, and its operation, which the
- * server makes, arrives like a remote one.
+ * server makes, arrives like a remote one. And what is typed while there is no session stays in steps, as it is to be undone.
  *
  * What is in flight keeps its (client, seq) until its fate is known: only after `attach` (the answer to a join) has
  * told that it is not committed it is sent again, at the new revision. After `adopt` (the answer had a text) it gets
@@ -18,11 +18,13 @@
 
 import { checksum, ordered, ot, weigh } from "./syncline-ot.js";
 import { SynclineError } from "./syncline-base.js";
+import { continues, limitSteps } from "./syncline-strokes.js";
 
 const { apply, compose, composeAll, diff, invert, keepsPairs, split, transform } = ot;
 
 const REQUEST_WEIGHT = 16;
 const MOST_TOLD = 16; // operations in one join
+const MOST_STEPS = MOST_TOLD - 1; // edits that wait as steps of their own; one more may be in flight
 
 /** One's own operation and another's, each as it applies after the other. */
 const pass = (own, other) => [transform(own, other, "left"), transform(other, own, "right")];
@@ -100,25 +102,43 @@ export class DocumentState {
   // Local edits --------------------------------------------------------------------------------------------------
   /** A canonical operation that fits. Throws buffer_full; nothing is changed then. */
   edit(operation) {
-    const last = this.queue.length > this.told ? this.queue.at(-1) : undefined;
-    const composed = last?.operation ? compose(last.operation, operation) : operation;
-    this.#makeRoom(weigh(composed) - (last?.operation ? weigh(last.operation) : 0));
+    let joins = this.#joins(operation, this.attached);
+    if (!this.#hasRoom(operation, joins)) {
+      this.#limitSteps(1); // steps hold what was deleted again
+      joins = this.#joins(operation, true);
+      if (!this.#hasRoom(operation, joins)) throw new SynclineError("buffer_full", "too much is unsent");
+    }
+    const composed = joins ? compose(this.queue.pop().operation, operation) : operation;
     this.text = apply(this.text, operation);
-    if (last?.operation) this.queue.pop();
     if (composed.length) this.queue.push({ operation: composed });
+    this.#limitSteps();
   }
 
   /** Asks for an undo, redo or restore after what was typed so far: `request` is {kind, to}. Throws buffer_full. */
   ask(request) {
-    this.#makeRoom(REQUEST_WEIGHT);
+    if (this.#weight + REQUEST_WEIGHT > this.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
     this.queue.push(request);
     return request;
   }
 
-  #makeRoom(weight) {
-    let total = weight;
-    for (const { operation } of this.queue) total += operation ? weigh(operation) : REQUEST_WEIGHT;
-    if (total > this.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
+  /** Whether it is composed into the last edit; `always`: into any that no join is telling of. */
+  #joins(operation, always) {
+    const last = this.queue.length > this.told ? this.queue.at(-1).operation : undefined;
+    return last !== undefined && (always || continues(last, operation));
+  }
+
+  #hasRoom(operation, joins) {
+    const last = this.queue.at(-1)?.operation;
+    const added = joins ? weigh(compose(last, operation)) - weigh(last) : weigh(operation);
+    return this.#weight + added <= this.maxPending;
+  }
+
+  get #weight() {
+    return this.queue.reduce((sum, { operation }) => sum + (operation ? weigh(operation) : REQUEST_WEIGHT), 0);
+  }
+
+  #limitSteps(most = MOST_STEPS) {
+    this.queue = limitSteps(this.queue, most, compose, this.told);
   }
 
   /** What to send now: {seq, revision, item}, or null. Nothing more until the fate of that is known. */
@@ -154,16 +174,11 @@ export class DocumentState {
     if (this.flight) this.flight.sent = false;
   }
 
-  /** Makes one operation of those in a row. */
-  #merge() {
-    const merged = [];
-    for (const item of this.queue) {
-      const last = merged.at(-1)?.operation;
-      if (item.operation && last) merged[merged.length - 1] = { operation: compose(last, item.operation) };
-      else merged.push(item);
-    }
-    this.queue = effective(merged);
+  /** No join is under way: what does nothing is left out. */
+  #tidy() {
+    this.queue = effective(this.queue);
     this.told = 0;
+    this.#limitSteps();
   }
 
   /**
@@ -171,7 +186,7 @@ export class DocumentState {
    * Null: the answer must have every operation, one that went out under an older name is to be found among them.
    */
   tellPending() {
-    this.#merge();
+    this.#tidy();
     const told = this.queue.filter(({ operation }) => operation).map(({ operation }) => ({ operation }));
     if (this.flight?.item.operation) {
       if (this.flight.sender !== this.client) return null;
@@ -204,12 +219,12 @@ export class DocumentState {
   #restart(generation, revision, text, seq) {
     Object.assign(this, { generation, revision, attached: true, confirmed: text, inDoubt: false });
     this.seq = Math.max(this.seq, seq);
-    this.#merge();
+    this.#tidy();
   }
 
   /** The answer to a join without a text: `receive` the `missing` operations next. `seq`: the last one committed. */
   attach(seq, missing) {
-    this.#merge();
+    this.#tidy();
     this.attached = true;
     const flight = this.flight;
     const renamed = flight !== null && flight.sender !== this.client;

@@ -13,6 +13,7 @@
 import { deferred, frozen, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
+import { continues, limitSteps } from "./syncline-strokes.js";
 
 /** What an operation of a rich text cannot do gets its code here: the algebra throws TypeError and RangeError. */
 function coded(call) {
@@ -47,6 +48,7 @@ const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined",
 const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
 const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 const MOST_TRIES = 3;
+const MOST_STEPS = 64; // edits that wait as steps of their own
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
@@ -118,13 +120,16 @@ export class TypedHandle extends Joined {
   submit(operation) {
     if (!this.writable) throw new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
     const [content, told] = this.type.resolve(this.#content, this.type.parse(operation));
-    const last = this.#queue.at(-1);
-    const waiting = last?.operation ? this.type.compose(last.operation, told) : told;
-    this.#measure(told, waiting);
+    this.#measure(told);
+    const last = this.#queue.at(-1)?.operation;
+    // What is done while there is no session stays in steps, as it is to be undone.
+    const joins = last && (this.state === "joined" || (this.type === TYPES["rich-text"] && continues(last, told)));
+    const waiting = joins ? this.type.compose(last, told) : told;
     const settled = this.settled;
     this.#content = content;
-    if (last?.operation) this.#queue.pop();
+    if (joins) this.#queue.pop();
     if (!this.type.isIdentity(waiting)) this.#queue.push({ operation: waiting });
+    this.#limitSteps();
     this.#flush();
     this.#tellChange(told, "local");
     if (settled !== this.settled) this._emit("settled", this.settled);
@@ -132,15 +137,27 @@ export class TypedHandle extends Joined {
   }
 
   /** What waits is bounded; added up, and measured exactly only where that is about to matter. */
-  #measure(told, waiting) {
+  #measure(told) {
     const { maxPending } = this.client.options;
-    let size = (this.#queue.length ? this.#size : 0) + JSON.stringify(told).length;
+    const added = JSON.stringify(told).length;
+    let size = (this.#queue.length ? this.#size : 0) + added;
     if (size > maxPending) {
-      const others = this.#queue.slice(0, this.#queue.at(-1)?.operation ? -1 : undefined);
-      size = others.reduce((sum, { operation }) => sum + (operation ? JSON.stringify(operation).length : 0), JSON.stringify(waiting).length);
+      this.#limitSteps(1); // steps hold what was taken away again
+      const last = this.#queue.at(-1)?.operation;
+      const after = last ? JSON.stringify(this.type.compose(last, told)).length : added;
+      const others = this.#queue.slice(0, last ? -1 : undefined);
+      size = others.reduce((sum, { operation }) => sum + (operation ? JSON.stringify(operation).length : 0), after);
       if (size > maxPending) throw new SynclineError("buffer_full");
     }
     this.#size = size;
+  }
+
+  #limitSteps(most = MOST_STEPS) {
+    const compose = (first, second) => {
+      const operation = this.type.compose(first, second);
+      return this.type.split?.(operation)[1] ? null : operation;
+    };
+    this.#queue = limitSteps(this.#queue, most, compose);
   }
 
   /** Submits the difference to `value`. */
@@ -330,22 +347,12 @@ export class TypedHandle extends Joined {
     this.#confirmed = fresh;
     this.#seq = Math.max(seq, again ? this.#seq : 0);
     this.#flight = null;
-    this.#queue = this.#joined(own);
+    this.#queue = own.filter((item) => item.kind || !this.type.isIdentity(item.operation));
+    this.#limitSteps();
     const changed = news === null || !healing || !this.type.isIdentity(news);
     if (changed) this.#tellChange(news, news === null ? "reset" : (whole ?? "rebased"));
     if (lost?.length) this._emit("reset", { reason: "the document was created anew", unsent: lost });
     return true;
-  }
-
-  /** In a row, as few as possible. */
-  #joined(items) {
-    const result = [];
-    for (const item of items) {
-      const last = result.at(-1);
-      if (last?.operation && item.operation) result[result.length - 1] = { operation: this.type.compose(last.operation, item.operation) };
-      else result.push(item);
-    }
-    return result.filter((item) => item.kind || !this.type.isIdentity(item.operation));
   }
 
   /** The items as they apply after `other`, and `other` as it applies after them. */

@@ -1,0 +1,139 @@
+"""What was done without a connection is undone in the steps in which it was done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from syncline.client import Client, Document
+from syncline.client.strokes import Stroke, continues, stroke_of
+from tests.waiting import until
+
+from .links import GateClock, Open, cut
+
+
+async def offline(client: Client, clock: GateClock) -> None:
+    clock.gate.clear()
+    cut(client)
+    await until(lambda: client.state == "waiting")
+
+
+async def test_a_text_typed_without_a_connection(open_client: Open) -> None:
+    clock = GateClock()
+    ada, bob = await open_client(clock=clock), await open_client()
+    document, other = await ada.document("notes"), await bob.document("notes")
+    await offline(ada, clock)
+    for letter in "one two three":
+        document.insert(len(document), letter)
+    document.insert(0, "A title\n")  # at another place: a step of its own
+    for _ in range(5):
+        document.delete(len(document) - 1, 1)
+    other.insert(0, "theirs ")
+    await other.settled()
+    clock.gate.set()
+    await document.settled()
+    assert document.text.replace("theirs ", "") == "A title\none two "
+    seen = []
+    while await document.undo():
+        seen.append(document.text.replace("theirs ", ""))
+    assert seen == ["A title\none two three", "one two three", "one two ", "one ", ""]
+    assert await document.redo()
+    await document.settled()
+    await until(lambda: other.text == document.text)
+    assert document.text in ("theirs one ", "one theirs ")
+
+
+async def test_a_rich_text_and_a_json_document(open_client: Open) -> None:
+    clock = GateClock()
+    ada = await open_client(clock=clock)
+    page, board = await ada.document("page", type="rich-text"), await ada.document("board", type="json")
+    board.submit([{"p": [], "od": None, "oi": {"items": []}}])
+    await board.settled()
+    await offline(ada, clock)
+    for at, letter in enumerate("one two"):
+        page.submit([*([{"retain": at}] if at else []), {"insert": letter}])
+    page.submit([{"retain": 3, "attributes": {"bold": True}}])
+    for number in range(3):
+        board.submit([{"p": ["items", number], "li": number}])
+    clock.gate.set()
+    await page.settled()
+    await board.settled()
+    seen: list[Any] = []
+    while await page.undo():
+        seen.append(page.content)
+    assert seen == [[{"insert": "one two"}], [{"insert": "one "}], []]
+    seen.clear()
+    for _ in range(3):
+        assert await board.undo()
+        seen.append(board.content["items"])
+    assert seen == [[0, 1], [0], []]
+
+
+async def test_many_steps_and_bounds(open_client: Open) -> None:
+    """The newest stay steps, the oldest become one; what is composed away makes room."""
+    clock = GateClock()
+    ada = await open_client(clock=clock)
+    document = await ada.document("notes")
+    board = await ada.document("board", type="json")
+    await offline(ada, clock)
+    for number in range(100):
+        document.insert(len(document), f"word{number} ")
+        board.submit([{"p": [], "od": None, "oi": number}])
+    assert document._state.unsettled == 15
+    assert board._state.unsettled == 64
+    clock.gate.set()
+    await document.settled()
+    await board.settled()
+    assert document.text == "".join(f"word{number} " for number in range(100))
+    assert document.revision == 15
+    for number in range(99, 85, -1):
+        assert document.text.endswith(f"word{number} ")
+        assert await document.undo()
+    assert await document.undo()
+    assert document.text == ""
+    assert not await document.undo()
+    assert await board.undo()
+    assert board.content == 98
+
+
+async def test_online_what_is_done_in_one_turn_is_one_operation(open_client: Open) -> None:
+    ada = await open_client()
+    document = await ada.document("notes")
+    assert isinstance(document, Document)
+    for word in ("one ", "two ", "three "):
+        document.insert(0, word)
+    await document.settled()
+    assert document.revision == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "one", "together"),
+    [
+        ([3, "ab"], [5, "c"], True),
+        ([3, "ab"], [4, "c"], False),
+        (["ab "], [3, "c"], False),
+        (["ab "], [3, " "], True),
+        (["ab"], [2, "x" * 17], False),
+        (["x" * 17], [17, "a"], False),
+        (["🙂"], [1, "a"], True),
+        ([5, -1], [4, -1], True),
+        ([5, -1], [5, -1], True),
+        ([5, -1], [3, -1], False),
+        ([5, -1], [5, "a"], False),
+        ([1, "a", -1], [2, "b"], False),
+        ([], ["b"], False),
+        ([{"retain": 2}, {"insert": "a"}], [{"retain": 3}, {"insert": "b", "attributes": {"bold": True}}], True),
+        ([{"retain": 2, "attributes": {"bold": True}}, {"insert": "a"}], [{"retain": 3}, {"insert": "b"}], False),
+        ([{"insert": {"image": "x"}}], [{"retain": 1}, {"insert": "b"}], False),
+        ([{"retain": 2}, {"delete": 1}], [{"retain": 1}, {"delete": 1}], True),
+    ],
+)
+def test_what_belongs_together(last: list[Any], one: list[Any], together: bool) -> None:
+    assert continues(stroke_of(last), stroke_of(one), len) is together
+
+
+def test_strokes() -> None:
+    assert stroke_of([2, "x"]) == Stroke(2, "x", 0)
+    assert stroke_of([-3]) == Stroke(0, "", 3)
+    assert stroke_of([2]) is None
