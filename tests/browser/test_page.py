@@ -98,6 +98,73 @@ def test_cursors_and_selections_show(open_tab: Open) -> None:
     expect(bob.page.locator(".remote-caret")).to_have_count(0, timeout=PATIENCE)
 
 
+def test_a_name_at_a_caret_fades_until_its_owner_moves(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    ada.type("one two three")
+    flag = bob.page.locator(".remote-caret .remote-flag")
+    expect(flag).to_have_css("opacity", "1", timeout=PATIENCE)
+    expect(flag).to_have_css("opacity", "0", timeout=PATIENCE)
+    bob.page.evaluate(
+        """() => {
+          globalThis.shown = [];
+          const look = () => {
+            for (const flag of document.querySelectorAll(".remote-flag")) if (getComputedStyle(flag).opacity > 0.5) shown.push(flag);
+          };
+          new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true });
+        }"""
+    )
+    bob.type("mine ", at="Control+Home")  # what others do, and elements that are made anew, are no movement of hers
+    ada.shows("mine one two three")
+    bob.page.click("#history-toggle")
+    expect(bob.page.locator("#editor")).to_be_hidden(timeout=PATIENCE)
+    bob.page.click("#history-toggle")
+    expect(bob.page.locator("#editor")).to_be_visible(timeout=PATIENCE)
+    bob.page.click(".cm-content")
+    bob.page.keyboard.press("Control+Home")
+    bob.page.keyboard.insert_text("line\n" * 80)  # out of sight
+    bob.page.keyboard.press("Control+End")
+    expect(flag).to_have_css("opacity", "0", timeout=PATIENCE)
+    assert bob.page.evaluate("shown.length") == 0
+    ada.page.keyboard.press("Control+End")
+    ada.page.keyboard.press("ArrowLeft")
+    expect(flag).to_have_css("opacity", "1", timeout=PATIENCE)
+
+
+def test_people_have_different_colours(open_tab: Open) -> None:
+    tabs = [open_tab(name) for name in ("Ada", "Bob", "Cyd", "Dan")]
+    for tab in tabs:
+        expect(tab.page.locator("#faces .face")).to_have_count(3, timeout=PATIENCE)
+        hues = tab.page.evaluate(
+            """() => ["#you-face", "#members .face", "#faces .face"].map((where) =>
+              [...document.querySelectorAll(where)].map((face) => [face.textContent, face.style.getPropertyValue("--hue")]))"""
+        )
+        colours = {tuple(face) for faces in hues for face in faces}
+        assert len(colours) == 4, "the same in each place"
+        assert len({hue for _, hue in colours}) == 4
+
+
+def test_addresses_in_the_chat_are_links(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    text = (
+        "See https://example.org/a_(b)?q=1#c, (http://example.org/x). HTTPS://EXAMPLE.ORG! javascript:alert(1) "
+        "ftp://example.org <a href=http://example.org/y>z</a> https:// http://[bad xhttp://example.org"
+    )
+    ada.say(text)
+    for tab in (ada, bob):
+        expect(tab.page.locator("#log .text")).to_have_text(text, timeout=PATIENCE)
+        links = tab.page.evaluate(
+            """() => [...document.querySelectorAll("#log .text *")].map(
+              ({ tagName, textContent, href, target, rel }) => [tagName, textContent, href, target, rel])"""
+        )
+        safe = ["_blank", "noopener noreferrer"]
+        assert links == [
+            ["A", "https://example.org/a_(b)?q=1#c", "https://example.org/a_(b)?q=1#c", *safe],
+            ["A", "http://example.org/x", "http://example.org/x", *safe],
+            ["A", "HTTPS://EXAMPLE.ORG", "https://example.org/", *safe],
+            ["A", "http://example.org/y", "http://example.org/y", *safe],
+        ]
+
+
 def test_a_chat_line_crosses(open_tab: Open) -> None:
     ada, bob = open_tab("Ada"), open_tab("Bob")
     ada.say("Hello <b>Bob</b> 😀")

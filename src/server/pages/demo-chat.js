@@ -23,6 +23,26 @@ function dayOf(time) {
   return date.toDateString() === today.toDateString() ? "Yesterday" : calendar.format(date);
 }
 
+/** The text, its addresses of the web as links: strings and elements, never markup. */
+function linked(text) {
+  const parts = [];
+  let end = 0;
+  for (const { 0: found, index } of text.matchAll(/\bhttps?:\/\/[^\s<>"']+/gi)) {
+    // What ends a sentence is not part of the address; a bracket is, when it was opened in there.
+    let address = found.replace(/[.,;:!?]+$/, "");
+    while (address.endsWith(")") && address.split(")").length > address.split("(").length) {
+      address = address.slice(0, -1).replace(/[.,;:!?]+$/, "");
+    }
+    const link = make("a", "", address);
+    link.href = address;
+    if (!["http:", "https:"].includes(link.protocol) || !link.hostname) continue; // it is no address after all
+    Object.assign(link, { target: "_blank", rel: "noopener noreferrer" });
+    parts.push(text.slice(end, index), link);
+    end = index + address.length;
+  }
+  return [...parts, text.slice(end)];
+}
+
 export class Chat {
   #room = null;
   #releases = [];
@@ -136,7 +156,9 @@ export class Chat {
       row.append(face(user, name), head);
     }
     row.title = full.format(time * 1000);
-    row.append(make("div", "text", text));
+    const shown = make("div", "text");
+    shown.append(...linked(text));
+    row.append(shown);
     this.#append(row);
     return row;
   }

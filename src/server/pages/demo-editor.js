@@ -36,15 +36,16 @@ function changesOf(operation) {
 
 const setCursors = StateEffect.define();
 
+const FLAG = 3000; // milliseconds that a name stands at a caret after its owner moved it
+
 class Caret extends WidgetType {
-  constructor(client, name, hue, moves) {
+  constructor(client, name, hue, movedAt) {
     super();
-    Object.assign(this, { client, name, hue, moves });
+    Object.assign(this, { client, name, hue, movedAt });
   }
 
-  /** A new element, and with it a fresh name flag, only when its owner moved it. */
   eq(other) {
-    return other.client === this.client && other.moves === this.moves && other.name === this.name;
+    return ["client", "name", "hue", "movedAt"].every((field) => other[field] === this[field]);
   }
 
   toDOM(view) {
@@ -56,6 +57,12 @@ class Caret extends WidgetType {
     flag.className = "remote-flag";
     flag.textContent = this.name;
     caret.append(flag);
+    // The editor makes elements anew whenever it likes: that is no movement.
+    const left = this.movedAt + FLAG - Date.now();
+    if (left > 0) {
+      caret.classList.add("moved");
+      setTimeout(() => caret.classList.remove("moved"), left);
+    }
     caret.setAttribute("aria-hidden", "true");
     // A flag that would leave the editor on the right hangs to the left.
     view.requestMeasure({
@@ -70,7 +77,7 @@ class Caret extends WidgetType {
   }
 }
 
-/** client -> {client, user, name, anchor, head, moves}; positions follow every transaction until they are set anew. */
+/** client -> {client, user, name, anchor, head, movedAt}; positions follow every transaction until they are set anew. */
 const cursorField = StateField.define({
   create: () => new Map(),
   update(cursors, transaction) {
@@ -89,20 +96,20 @@ const cursorField = StateField.define({
       for (const cursor of effect.value) {
         const old = before.get(cursor.client);
         const still = old && old.anchor === cursor.anchor && old.head === cursor.head;
-        mapped.set(cursor.client, { ...cursor, moves: still ? old.moves : (old?.moves ?? 0) + 1 });
+        mapped.set(cursor.client, { ...cursor, movedAt: still ? old.movedAt : Date.now() });
       }
     }
     return mapped;
   },
   provide: (field) => EditorView.decorations.from(field, (cursors) => {
     const marks = [];
-    for (const { client, user, name, anchor, head, moves } of cursors.values()) {
+    for (const { client, user, name, anchor, head, movedAt } of cursors.values()) {
       const hue = hueOf(user);
       if (anchor !== head) {
         const mark = Decoration.mark({ class: "remote-range", attributes: { style: `--hue: ${hue}` } });
         marks.push(mark.range(Math.min(anchor, head), Math.max(anchor, head)));
       }
-      marks.push(Decoration.widget({ widget: new Caret(client, name, hue, moves), side: 1 }).range(head));
+      marks.push(Decoration.widget({ widget: new Caret(client, name, hue, movedAt), side: 1 }).range(head));
     }
     return Decoration.set(marks, true);
   }),

@@ -3,7 +3,7 @@ import { Client } from "/syncline.js";
 import { Chat } from "/demo-chat.js";
 import { createEditor } from "/demo-editor.js";
 import { History } from "/demo-history.js";
-import { face, make, paintFace } from "/demo-people.js";
+import { face, make, paintFace, setPresent } from "/demo-people.js";
 
 const $ = (id) => document.getElementById(id);
 const collator = new Intl.Collator();
@@ -218,7 +218,14 @@ function showSaved() {
   $("saved").textContent = text;
 }
 
+/** Everybody here gets a colour; who is not in the list of members of a large room may still be writing. */
+function giveColours() {
+  const writers = [...(shared?.collaborators.values() ?? [])].map(({ user }) => user);
+  setPresent([me().user, ...(room?.members.keys() ?? []), ...writers].filter(Boolean));
+}
+
 function showWriters() {
+  giveColours();
   const writers = new Map([...(shared?.collaborators.values() ?? [])].map((one) => [one.user, one]));
   writers.delete(me().user);
   $("faces").replaceChildren(...[...writers.values()].slice(0, 6).map(({ user, name }) => {
@@ -260,6 +267,7 @@ async function learnNames() {
 }
 
 function showMembers() {
+  giveColours();
   for (const { user, name } of room?.members.values() ?? []) names.set(user, name);
   past.refresh();
   const others = [...(room?.members.values() ?? [])].filter(({ user }) => user !== me().user);
@@ -281,6 +289,7 @@ function showMembers() {
 }
 
 function showMe() {
+  giveColours();
   const { user, name } = me();
   paintFace($("you-face"), user, name);
   if (document.activeElement !== $("you-name")) $("you-name").value = name;
