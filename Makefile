@@ -13,7 +13,7 @@ $(shell [ ! -d $(VENV)/.stamps ] || tools/setup.sh works || rm -rf $(VENV)/.stam
 PY     := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
 
-# Variables of the targets, e.g. `make run PORT=9000 CONFIG=syncline.toml`, `make test ARGS='-k room'`.
+# Variables of the targets, e.g. `make run HOST=0.0.0.0 PORT=9000 CONFIG=syncline.toml`, `make test ARGS='-k room'`.
 CONFIG ?=
 PORT   ?=
 HOST   ?=
@@ -118,9 +118,12 @@ $(STAMPS)/peers: $(STAMPS)/bundle $(wildcard tests/browser/package-lock.json tes
 
 # -- daily ------------------------------------------------------------------------------------------------------------
 
-run: $(RUNNABLE) ## start the server with the demo page on http://127.0.0.1:8000/ (CONFIG=file PORT=number)
-	@echo "==> syncline serve: http://127.0.0.1:$(or $(PORT),8000)/ unless the configuration says otherwise; Ctrl-C stops it"
-	@$(if $(PORT),SYNCLINE_SERVER__PORT=$(PORT)) exec $(VENV)/bin/syncline serve $(if $(CONFIG),--config $(CONFIG))
+# Every address of the machine (HOST=0.0.0.0, HOST=::) is none that a browser can open.
+LOCAL = $(or $(patsubst ::,[::1],$(filter ::,$(HOST))),$(if $(findstring :,$(HOST)),[$(HOST)],$(filter-out 0.0.0.0,$(HOST))),127.0.0.1)
+
+run: $(RUNNABLE) ## start the server with the demo page on http://127.0.0.1:8000/ (HOST=0.0.0.0: for other machines too; CONFIG=file PORT=number)
+	@echo "==> syncline serve: http://$(LOCAL):$(or $(PORT),8000)/ unless the configuration says otherwise; Ctrl-C stops it"
+	@$(if $(HOST),SYNCLINE_SERVER__HOST=$(HOST)) $(if $(PORT),SYNCLINE_SERVER__PORT=$(PORT)) exec $(VENV)/bin/syncline serve $(if $(CONFIG),--config $(CONFIG))
 
 test: setup $(STAMPS)/browser-tests $(STAMPS)/valgrind ## the gate: quick, the same in every run (ARGS='-k room -x' goes to pytest: a part of it)
 	@echo "==> the gate: $(if $(ARGS),pytest $(ARGS),all tests but the long ones)"

@@ -172,6 +172,7 @@ class App:
         self._serving: asyncio.Task[None] | None = None
         self.urls = [sockets.url(one) for one in listeners.sockets]
         self.url = self.urls[0]
+        self.to_open = [url for one in listeners.sockets for url in sockets.to_open(one)]
         self.port: int = listeners.sockets[0].getsockname()[1]
 
     async def start(self) -> None:

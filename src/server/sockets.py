@@ -7,6 +7,7 @@ descriptor 3 on, for the process ``LISTEN_PID``. ``LISTEN_FDNAMES`` tells which 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -102,4 +103,25 @@ def tune(listener: socket.socket, unsent_bytes: int) -> None:
 
 def url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
+    return _url(host, port)
+
+
+def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+#: For every address of the machine -> an address elsewhere (RFC 5737, RFC 3849: for documentation, never there), its own.
+_EVERYWHERE: Final = {"0.0.0.0": ("192.0.2.1", "127.0.0.1"), "::": ("2001:db8::1", "::1")}
+
+
+def to_open(listener: socket.socket) -> list[str]:
+    """Where a browser finds it that listens on every address, which is no place to go to: on this machine, and from others."""
+    host, port = listener.getsockname()[:2]
+    if host not in _EVERYWHERE:
+        return []
+    elsewhere, here = _EVERYWHERE[host]
+    found = [here]
+    with socket.socket(listener.family, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+        asking.connect((elsewhere, 9))  # sends nothing: it is asked by which address one would go there
+        found.append(asking.getsockname()[0])
+    return [_url(one, port) for one in dict.fromkeys(found)]

@@ -381,3 +381,41 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "# Configuration\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_server_on_every_address_says_where_to_open_it(servers: list[Server], host: str) -> None:
+    if host == "::" and not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    servers.append(server := Server("--host", host))
+    server.wait_ready()
+    assert host in server.url
+    assert server.process.stdout is not None
+    line = server.process.stdout.readline()
+    assert re.fullmatch(r"open http://(127\.0\.0\.1|\[::1\]):\d+/\n", line)
+    server.url = line.removeprefix("open ").strip()
+    assert server.get("")[0] == 200
+    server.process.send_signal(signal.SIGTERM)
+    rest, _ = server.process.communicate(timeout=60)
+    assert all(re.fullmatch(r"open http://[0-9a-f.:\[\]]+:\d+/", told) for told in rest.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("variables", "url", "environment"),
+    [
+        ([], "http://127.0.0.1:8000/", ""),
+        (["PORT=9001"], "http://127.0.0.1:9001/", "SYNCLINE_SERVER__PORT=9001 "),
+        (["HOST=0.0.0.0"], "http://127.0.0.1:8000/", "SYNCLINE_SERVER__HOST=0.0.0.0 "),
+        (["HOST=::", "PORT=9001"], "http://[::1]:9001/", "SYNCLINE_SERVER__HOST=:: SYNCLINE_SERVER__PORT=9001 "),
+        (["HOST=10.1.2.3"], "http://10.1.2.3:8000/", "SYNCLINE_SERVER__HOST=10.1.2.3 "),
+    ],
+)
+def test_make_run_takes_a_host_and_a_port(variables: list[str], url: str, environment: str) -> None:
+    root = Path(__file__).resolve().parents[2]
+    clean = {name: value for name, value in os.environ.items() if name not in ("HOST", "PORT", "CONFIG", "MAKEFLAGS")}
+    done = subprocess.run(
+        ["make", "-n", "run", *variables], cwd=root, env=clean, capture_output=True, text=True, check=True
+    )
+    said, command = done.stdout.rstrip().splitlines()[-2:]
+    assert url in said
+    assert " ".join(command.split()).startswith(f"{environment}exec .venv/bin/syncline serve")
