@@ -230,9 +230,14 @@ def test_a_good_subject(subject: str) -> None:
     assert JwtAuth(JWT).authenticate(signed({**CLAIMS, "sub": subject})).user == subject
 
 
-@pytest.mark.parametrize("name", [1, ["x"], {}, True, "a\nb", "a\x1bb", "\udfff"])
+@pytest.mark.parametrize("name", [1, ["x"], {}, True, "a\nb", "a\x1bb", "\udfff\n"])
 def test_a_bad_name(name: object) -> None:
     assert refusal(signed({**CLAIMS, "name": name})).message.startswith("the name claim")
+
+
+def test_a_name_that_was_cut_within_a_character() -> None:
+    assert JwtAuth(JWT).authenticate(signed({**CLAIMS, "name": "Ada \ud83d"})).name == "Ada \ufffd"
+    assert JwtAuth(JWT).authenticate(signed({**CLAIMS, "name": "Ada \ud83d\ude00"})).name == "Ada 😀"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ MAX_NAME: Final = 128
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 # Users and names end up in logs, keys and pages.
+_HALVES = re.compile("[\ud800-\udfff]")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 #: What a claim's check says. Anything else is "the token is not valid".
@@ -109,8 +110,11 @@ class JwtAuth:
             raise _invalid(f"the sub claim must have 1 to {MAX_USER} characters, no control characters")
         if name is None:
             name = ""
-        elif not isinstance(name, str) or _UNPRINTABLE.search(name):
-            raise _invalid("the name claim must be a string without control characters")
+        else:
+            # A name that was cut somewhere in UTF-16 ends in half a character: no reason to keep anybody out.
+            name = _HALVES.sub("\ufffd", name) if isinstance(name, str) else name
+            if not isinstance(name, str) or _UNPRINTABLE.search(name):
+                raise _invalid("the name claim must be a string without control characters")
         if guest and not self.guests:
             # Made by this server before it was switched from guests to tokens.
             raise _invalid("guests are not let in")
