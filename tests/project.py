@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -49,3 +50,9 @@ def walk(root: Path, folder: Path, patterns: list[str]) -> Iterator[Path]:
             yield from walk(root, path, patterns)
         elif path.is_file():
             yield path
+
+
+def readme_example(language: str) -> str:
+    """The README's one example in a language."""
+    [code] = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    return str(code)

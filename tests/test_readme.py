@@ -8,19 +8,12 @@ import sys
 from pathlib import Path
 
 from tests.harness import ServerProcess
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def example(language: str) -> str:
-    """The README's one example in a language."""
-    [code] = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    return str(code)
+from tests.project import ROOT, readme_example
 
 
 def test_the_python_example(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
-        code = example("python").replace("ws://127.0.0.1:8000/ws", server.ws_url)
+        code = readme_example("python").replace("ws://127.0.0.1:8000/ws", server.ws_url)
         assert server.ws_url in code
         command = [sys.executable, "-W", "error", "-c", code]
         run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -31,7 +24,7 @@ def test_the_python_example(tmp_path: Path) -> None:
 
 def test_the_browser_example_names_what_is_there() -> None:
     """The demo page's tests run the client; here only that the example does not lag behind it."""
-    code = example("html")
+    code = readme_example("html")
     modules = "".join(path.read_text("utf-8") for path in (ROOT / "src" / "client" / "browser").glob("*.js"))
     for method in re.findall(r"\b(?:client|room|notes)\.(\w+)\(", code):
         assert re.search(rf"^  (?:async )?{method}\(", modules, re.MULTILINE), method

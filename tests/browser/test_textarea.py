@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.harness import ServerProcess
-from tests.test_readme import example
+from tests.project import readme_example
 
-from .test_page import PATIENCE
+from .tabs import PATIENCE
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -26,7 +26,7 @@ class Tab:
         page.set_default_timeout(PATIENCE)
         self.problems: list[str] = []
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        html = example("html").replace("http://127.0.0.1:8000", url).replace("ws://127.0.0.1:8000", url)
+        html = readme_example("html").replace("http://127.0.0.1:8000", url).replace("ws://127.0.0.1:8000", url)
         html = (
             html.replace('"notes"', repr(name))
             .replace('"Grace"', repr(who))
