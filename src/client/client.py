@@ -35,6 +35,8 @@ ROOM_EVENTS = frozenset(
         "presence:update",
         "room:behind",
         "room:occupancy",
+        "room:removed",
+        "room:role",
         "room:user_joined",
         "room:user_left",
     )
@@ -289,7 +291,7 @@ class Client:
     def on_end(self, error: ClientError) -> None:
         self._heartbeat.stop()
         for room in [*self._rooms.values()]:
-            room._end(error, error)
+            room._end(error)
         for document in [*self._documents.values()]:
             document._end(error)
         self._rooms.clear()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Operation, diff, map_position
+from .access import SHUT
 from .callbacks import Callbacks
 from .code_points import UNIT
 from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request
@@ -87,7 +88,6 @@ class Document(Handle, Steps):
 
     def __init__(self, client: Client, name: str, client_id: str | None = None, **limits: int) -> None:
         Handle.__init__(self, client, name)
-        self.role = ""
         self.lost_work: deque[LostWork] = deque(maxlen=16)
         self.healed = 0  # how often the text here turned out to be another one than the server's
         self._state = DocumentState(client_id or secrets.token_hex(8), **limits)
@@ -421,6 +421,8 @@ class Document(Handle, Steps):
             self._state.rename(secrets.token_hex(8))
             self._finish()
             self._rejoin()
+        elif error.code in SHUT:
+            self._removed(error.message, error)
         else:
             self._over(error)
 
@@ -431,7 +433,7 @@ class Document(Handle, Steps):
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
         self._late_cursors.clear()
-        self.role = result["role"]
+        self._role_is(result["role"])
         if result["text"] is not None:
             self._load(result)
         else:
@@ -522,6 +524,10 @@ class Document(Handle, Steps):
             for cursor in data["cursors"]:
                 self._cursor_at(data["revision"], cursor["client"], cursor["anchor"], cursor["head"])
             self._on_cursors.fire()
+        elif event == "document:role":
+            self._role_changed(data)
+        elif event == "document:removed":
+            self._removed("your access was taken away")
         elif event == "document:collaborator_joined":
             if data["client"] != state.client:
                 self._people[data["client"]] = data
@@ -532,6 +538,13 @@ class Document(Handle, Steps):
             self._late_cursors.pop(data["client"], None)
             state.place_cursor(data["client"], None, None)
             self._on_cursors.fire()
+
+    def _role_changed(self, data: dict[str, Any]) -> None:
+        """Of this client, or of another one here."""
+        if data["client"] == self._state.client:
+            self._role_is(data["role"])
+        elif data["client"] in self._people:
+            self._people[data["client"]] = {**self._people[data["client"]], "role": data["role"]}
 
     def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
         """Entry by entry, each with its changes told before the next, so that a callback may edit."""

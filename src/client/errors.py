@@ -20,6 +20,10 @@ class RequestError(ClientError):
         return f"{self.code}: {self.message}" + (f" ({self.event})" if self.event else "")
 
 
+class Removed(RequestError):
+    """This user was taken out of the room or the document, or is not let in any more. ``code``: forbidden, or what a join was answered."""
+
+
 class RequestTimeout(ClientError):
     """No answer in time. Whether the server did what was asked is not known."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..core.errors import ErrorCode
+from .access import Access
 from .errors import ClientError, Closed, RequestError, RequestTimeout
 
 if TYPE_CHECKING:
@@ -26,17 +27,15 @@ PASSING = frozenset(
 HOLDER = "holder"
 
 
-class Handle(ABC):
-    """``_users``: who wants it. Each that waits for its first join, and HOLDER once somebody has got it; nobody: it is left, or will be.
-
-    error: why it is no longer joined; None while it is.
-    """
+class Handle(Access):
+    """``_users``: who wants it. Each that waits for its first join, and HOLDER once somebody has got it; nobody: it is left, or will be."""
 
     _kind: ClassVar[Literal["room", "document"]]
+    _client: Client
 
     def __init__(self, client: Client, name: str) -> None:
+        super().__init__(client._calls)
         self.name = name
-        self.error: ClientError | None = None
         self._client = client
         self._users: set[object] = set()
         self._opening: asyncio.Task[Any] | None = None  # the first join

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from msgspec import Struct
 
 from ..core.errors import ErrorCode
+from .access import SHUT
 from .callbacks import Callbacks
 from .codec import Received
-from .errors import ClientError, ConnectionLost, ProtocolViolation, RequestError, Undecodable
+from .errors import ClientError, Closed, ConnectionLost, ProtocolViolation, Removed, RequestError, Undecodable
 from .handles import PASSING, Handle
 from .order import Order
 from .proof import Position, Proof
@@ -75,17 +76,20 @@ class CustomEvent:
 
 
 class MessageStream:
-    """``async for publication in room.messages()``. At most ``limit`` wait; then the oldest is dropped and counted."""
+    """``async for publication in room.messages()``. At most ``limit`` wait; then the oldest is dropped and counted.
+
+    It stops when the room was left, or this user taken out of it (``error``), and raises what else ended it.
+    """
 
     def __init__(self, limit: int, closed: Callable[[MessageStream], None]) -> None:
         if limit < 1:
             raise ValueError("limit: at least 1")
         self.dropped = 0
+        self.error: ClientError | None = None  # why it ended
         self._limit = limit
         self._waiting: deque[Publication] = deque()
         self._ready = asyncio.Event()
         self._closed = closed
-        self._error: ClientError | None = None
         self._ended = False
 
     def __aiter__(self) -> MessageStream:
@@ -93,8 +97,8 @@ class MessageStream:
 
     async def __anext__(self) -> Publication:
         while not self._waiting:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None and not isinstance(self.error, Removed):
+                raise self.error
             if self._ended:
                 raise StopAsyncIteration
             self._ready.clear()
@@ -121,7 +125,7 @@ class MessageStream:
 
     def _end(self, error: ClientError | None) -> None:
         self._ended = True
-        self._error = self._error or error
+        self.error = self.error or error
         self._ready.set()
 
 
@@ -131,7 +135,8 @@ class Room(Handle):
     occupancy: how many are here; of a large room that is all that is kept up to date, ``members`` are some of them.
     history: what the first join brought, oldest first.
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
-    error: why the room is no longer joined; None while it is.
+    role: owner, moderator, member or reader; ``on_role`` tells when it changes.
+    error: why the room is no longer joined; None while it is. ``on_removed`` tells when this user was taken out.
     proof: what is proven of its messages (``proof.proven``: up to which position), and how often that was found wrong.
     room_class: history, latest or volatile: what this client gets when it does not keep up.
     """
@@ -140,7 +145,6 @@ class Room(Handle):
 
     def __init__(self, client: Client, name: str, password: str | None, history: int) -> None:
         super().__init__(client, name)
-        self.role = ""
         self.room_class = "history"
         self.position = Position(0, "")
         self.occupancy = Occupancy(0, 0)
@@ -254,23 +258,39 @@ class Room(Handle):
         event: dict[str, Any] = {"room": self.name, "name": name, "data": data}
         if users or connections:
             event["to"] = {"users": list(users), "connections": list(connections)}
-        await self._client.request("event:custom", event)
+        await self._request("event:custom", event)
 
     async def set_presence(self, status: Status, metadata: Any = None) -> None:
         """For this room; ``Client.set_presence`` is for all."""
         self._check()
-        await self._client.set_presence(status, metadata, room=self.name)
+        try:
+            await self._client.set_presence(status, metadata, room=self.name)
+        except RequestError as error:
+            self._was_out(error)
+            raise
 
     async def all_members(self) -> list[Member]:
         """Every stored member, here or not."""
         self._check()
-        result = await self._client.request("room:members", {"room": self.name})
+        result = await self._request("room:members", {"room": self.name})
         return [_member(entry) for entry in result["members"]]
 
     async def grant(self, user: str, role: str | None) -> None:
         """Sets a member's role; None removes the user from the room."""
         self._check()
-        await self._client.request("room:grant", {"room": self.name, "user": user, "role": role})
+        await self._request("room:grant", {"room": self.name, "user": user, "role": role})
+
+    async def _request(self, event: str, data: dict[str, Any]) -> Any:
+        try:
+            return await self._client.request(event, data)
+        except RequestError as error:
+            self._was_out(error)
+            raise
+
+    def _was_out(self, error: RequestError) -> None:
+        """Raises why, when a request came too late."""
+        if error.code == "not_a_member":
+            self._check()
 
     async def leave(self, *, resign: bool = False, settle_seconds: float | None = None) -> int:
         """Ends the iterations of ``messages``, when every ``send`` under way is answered, at the latest after ``settle_seconds``
@@ -284,6 +304,11 @@ class Room(Handle):
         return self._sending
 
     # In --------------------------------------------------------------------------------------------------------------
+    @property
+    def joined(self) -> bool:
+        """Whether this client is in the room now: neither ended nor being joined again."""
+        return self.error is None and not self._joining and self._client.state == "open"
+
     @property
     def members(self) -> Mapping[str, Member]:
         """Who is here now, by user; of a room too large for that, some of them as they were at the join."""
@@ -336,7 +361,7 @@ class Room(Handle):
             received: list[Received] = result["publications"]
             publications = [entry for entry in map(self._publication, received) if entry is not None]
             members = {entry["user"]: _member(entry) for entry in result["members"]}
-            self.role, recovered = result["role"], result["recovered"]
+            role, recovered = result["role"], result["recovered"]
             listed_all = self.occupancy.users == len(self._members)
             self.occupancy = _occupancy(result.get("occupancy") or {"users": len(members), "connections": len(members)})
             self.room_class = result.get("class", "history")
@@ -347,6 +372,7 @@ class Room(Handle):
         self._joining = False
         self._joined_again.set()
         self._failures = 0
+        self._role_is(role)
         repairing, self._repairing = self._repairing, False
         if repairing and not recovered:
             self._rejoin()  # what is proven lies too far back: from where it is
@@ -411,17 +437,20 @@ class Room(Handle):
             self._failures += 1
             self._client.later(self._rejoin, self._failures)
         elif isinstance(error, RequestError):
-            self._client._forget(self)
-            self._end(error, error)
+            if error.code in SHUT:
+                self._removed(error.message, error)
+            else:
+                self._over(error)
 
-    def _end(self, error: ClientError, seen: ClientError | None = None) -> None:
+    def _end(self, error: ClientError) -> None:
         self.error = self.error or error
+        left = isinstance(error, Closed) and self._client.state != "closed"  # by who iterates, perhaps: that just stops
         self._joined_again.set()
         self._all_sent.set()
         if self._sending:
             log.warning("room %r has ended (%s) before %d messages were acknowledged", self.name, error, self._sending)
         for stream in self._streams:
-            stream._end(seen)
+            stream._end(None if left else error)
         self._streams = []
 
     def _push(self, event: str, data: dict[str, Any]) -> None:
@@ -437,6 +466,10 @@ class Room(Handle):
                 if "members" in data:  # no longer a large room: told one by one again
                     self._members = {entry["user"]: _member(entry) for entry in data["members"]}
                 self._on_occupancy.fire(self.occupancy)
+            elif event == "room:role":
+                self._role_is(data["role"])
+            elif event == "room:removed":
+                self._removed("taken out of the room")
             elif event == "event:custom":
                 self._on_event.fire(CustomEvent(self.name, data["name"], data["user"], data.get("data")))
             else:

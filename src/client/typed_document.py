@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
+from .access import SHUT
 from .callbacks import Callbacks
 from .document_state import Request
 from .documents import LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
@@ -42,7 +43,6 @@ class TypedDocument(Handle, Steps):
 
     def __init__(self, client: Client, name: str, type: str, client_id: str | None = None) -> None:
         Handle.__init__(self, client, name)
-        self.role = ""
         self.lost_work: deque[LostContent] = deque(maxlen=16)
         self.healed = 0  # how often the content here turned out to be another one than the server's
         self._state = TypedState(document_type(type), client_id or secrets.token_hex(8))
@@ -232,6 +232,8 @@ class TypedDocument(Handle, Steps):
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
+        elif error.code in SHUT:
+            self._removed(error.message, error)
         else:
             self._over(error)
 
@@ -241,7 +243,7 @@ class TypedDocument(Handle, Steps):
             return self
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
-        self.role = result["role"]
+        self._role_is(result["role"])
         if result["operations"] is None:
             whole, self._whole = self._whole or "rebased", None
             again = result["generation"] == state.generation
@@ -293,6 +295,10 @@ class TypedDocument(Handle, Steps):
         elif event == "document:ack":
             if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
                 raise Diverged(f"operation {data['seq']} was committed unnoticed")
+        elif event == "document:role":
+            self._role_changed(data)
+        elif event == "document:removed":
+            self._removed("your access was taken away")
         elif event == "document:collaborator_joined":
             if data["client"] != state.client:
                 self._people[data["client"]] = data
@@ -307,6 +313,13 @@ class TypedDocument(Handle, Steps):
             self._client.later(self._rejoin, self._alarms - MOST_ALARMS)
         else:
             self._rejoin()
+
+    def _role_changed(self, data: dict[str, Any]) -> None:
+        """Of this client, or of another one here."""
+        if data["client"] == self._state.client:
+            self._role_is(data["role"])
+        elif data["client"] in self._people:
+            self._people[data["client"]] = {**self._people[data["client"]], "role": data["role"]}
 
     def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
         number = revision - len(entries)

@@ -358,10 +358,10 @@ class LiveDocument:
         for collaborator in [one for one in self.collaborators.values() if one.session.user == user]:
             if role is None:
                 self.remove(collaborator)
-                reason = "your access was taken away"
-                collaborator.session.push("document:resync", {"document": self.id, "reason": reason})
-            else:
+                collaborator.session.push("document:removed", {"document": self.id})
+            elif collaborator.role != role:
                 collaborator.role = role
+                self.notify("document:role", {"client": collaborator.client, "user": user, "role": role}, None)
 
     def _fail_waiting(self, error: SynclineError, which: Callable[[Submission], bool]) -> None:
         """What is not in a commit yet."""

@@ -315,6 +315,8 @@ class Node:
             if role is None:
                 self.leave_room(seat, lost=False)
                 seat.session.push("room:removed", {"room": room})
+            else:
+                seat.session.push("room:role", {"room": room, "role": role})
         if role is None:
             self.presence.removed(room, user)
 

@@ -179,6 +179,31 @@ def test_a_chat_line_crosses(open_tab: Open) -> None:
     expect(cyd.page.locator("#log .text")).to_have_text(["Hello <b>Bob</b> 😀", "Hello Ada"], timeout=PATIENCE)
 
 
+def test_who_may_no_longer_write_finds_nothing_to_write_with(open_tab: Open, room: str) -> None:
+    routes: list[WebSocketRoute] = []
+
+    def sockets(route: WebSocketRoute) -> None:
+        route.connect_to_server()
+        routes.append(route)
+
+    ada = open_tab("Ada", sockets=sockets)
+    message, editor = ada.page.locator("#message"), ada.page.locator(".cm-content")
+
+    def told(event: str, **data: str) -> None:
+        routes[-1].send(json.dumps({"event": event, "data": data}))
+
+    for role, free in (("reader", False), ("member", True)):
+        told("room:role", room=room, role=role)
+        expect(message).to_be_enabled(enabled=free, timeout=PATIENCE)
+    told("room:removed", room=room)
+    expect(message).to_be_disabled(timeout=PATIENCE)
+    expect(ada.page.locator("#notice-text")).to_have_text("You were taken out of this room.", timeout=PATIENCE)
+    expect(editor).to_have_attribute("contenteditable", "true")
+    told("document:removed", document=room)
+    expect(editor).to_have_attribute("contenteditable", "false", timeout=PATIENCE)
+    expect(ada.page.locator("#saved")).to_have_text("Not available")
+
+
 def test_who_is_here(open_tab: Open) -> None:
     ada, bob = open_tab("Ada"), open_tab("Bob")
     expect(ada.page.locator("#members .who")).to_have_text("Bob", timeout=PATIENCE)

@@ -15,6 +15,8 @@ export async function use(): Promise<void> {
   await room.allMembers({ signal: controller.signal });
   // @ts-expect-error a signal, not its controller
   await client.request("ping", {}, { signal: controller });
+  room.on("role", ({ role }) => role === "owner" && room.writable);
+  room.on("removed", ({ code, message }) => [code.length, message.length, room.joined, room.removed?.code]);
   room.on("message", ({ offset, epoch, name, data, replayed }) => [offset + 1, epoch.length, name.length, data.text, replayed]);
   const { offset }: { offset: number } = await room.send({ text: "hi" });
   offset.toFixed();

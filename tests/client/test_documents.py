@@ -214,8 +214,7 @@ async def test_edits_made_while_away(open_client: Open) -> None:
     assert ada.reconnects == 1
 
 
-async def test_the_session_of_the_document_is_dropped(open_client: Open) -> None:
-    """document:resync, here because access was taken away and given back."""
+async def test_access_is_taken_away_and_given_back(open_client: Open) -> None:
     ada, bob = await open_client(), await open_client()
     await ada.create_document("notes", "text", default_role=None)
     document = await ada.document("notes")

@@ -21,6 +21,7 @@ from syncline.client import (
     Options,
     Position,
     Publication,
+    Removed,
     RequestError,
     connect,
 )
@@ -465,10 +466,9 @@ async def test_a_room_that_is_closed_to_one_meanwhile(open_client: Open) -> None
     await until(lambda: bob.state == "waiting")
     await room.grant(bob.user, None)
     clock.gate.set()
-    with pytest.raises(RequestError) as error:
-        await anext(stream)
-    assert error.value.code == "forbidden"
-    assert isinstance(other.error, RequestError)
+    assert [publication async for publication in stream] == []
+    assert isinstance(stream.error, Removed) and stream.error.code == "forbidden"
+    assert other.error is stream.error and not other.joined and not other.writable
 
 
 async def test_closing_the_client_ends_everything(app: App) -> None:

@@ -177,9 +177,10 @@ async def test_access_taken_away_at_once(app: App) -> None:
         await ada.call("document:grant", document="d", user=bob.user, role="editor")
         await bob.call("document:join", document="d", client="b")
         await ada.call("document:grant", document="d", user=bob.user, role=None)
-        assert (await bob.push("document:resync"))["document"] == "d"
+        assert await bob.push("document:removed") == {"document": "d"}
         assert await bob.error("document:operation", document="d", seq=1, revision=0, operation=["x"]) == "not_joined"
         assert await bob.error("document:join", document="d", client="b") == "forbidden"
+        assert (await ada.push("document:collaborator_left"))["client"] == "b"
 
 
 async def test_documents_are_not_made_by_joins_when_configured_so(serve: Serve) -> None:

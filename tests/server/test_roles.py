@@ -213,3 +213,26 @@ async def test_what_waits_of_one_who_may_no_longer_write(
             go.set()
             assert (await bob.push("error"))["code"] == "forbidden"
             assert app.node.documents.live["d"].core.revision == 40
+
+
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+async def test_whose_role_changes_is_told_on_all_connections(app: App, codec: str) -> None:
+    async with (
+        dial(app.url, name="Ada") as ada,
+        dial(app.url, name="Bob", codec=codec) as bob,
+        another(app, bob) as second,
+    ):
+        for client in (ada, bob, second):
+            await client.call("room:join", room="r")
+            await client.call("document:join", document="d", client=client.codec + str(id(client)))
+        for role in ("reader", "moderator"):
+            await ada.call("room:grant", room="r", user=bob.user, role=role)
+            for client in (bob, second):
+                assert await client.push("room:role") == {"room": "r", "role": role}
+        await ada.call("document:grant", document="d", user=bob.user, role="reader")
+        for client in (ada, bob, second):  # the other clients in it see it, too
+            told = [await client.push("document:role") for _ in range(2)]
+            assert {(one["document"], one["user"], one["role"]) for one in told} == {("d", bob.user, "reader")}
+            assert len({one["client"] for one in told}) == 2
+        await ada.call("document:grant", document="d", user=bob.user, role="reader")
+        assert not [one for one in await ada.flushed() if one["event"] in ("room:role", "document:role")]

@@ -101,6 +101,9 @@ export const MOST_ALARMS = 3;
  */
 export const worthHealing = (before) => (before & (before + 1)) === 0;
 
+/** Joining again is refused with these: it is no longer open to this user. */
+const SHUT = new Set(["forbidden", "password_required", "password_wrong", "room_not_found", "document_not_found"]);
+
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
 export class Joined extends Emitter {
   #retry = 0;
@@ -109,11 +112,31 @@ export class Joined extends Emitter {
   /** Who wants it: each that waits for its first join, and HOLDER once somebody has it. Nobody: it is left, or will be. */
   _users = new Set();
 
-  constructor(client, name) {
+  /** `_kind`: "room" or "document". */
+  constructor(client, name, kind) {
     super();
     this.client = client;
+    this._kind = kind;
     this.name = name;
     this.state = "detached";
+    this.role = null;
+    /** Why this user is not in it any more; null otherwise. */
+    this.removed = null;
+  }
+
+  /** Whether this client is in it at this moment. */
+  get joined() {
+    return this.state === "joined";
+  }
+
+  /** Why nothing can be written. */
+  _refusal() {
+    return this.removed ?? new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
+  }
+
+  /** Over for good: left, refused, or taken out. */
+  get _over() {
+    return this.state === "left" || this.state === "failed" || this.state === "removed";
   }
 
   /** Resolves at the first join; rejects when it is refused for good. */
@@ -123,7 +146,7 @@ export class Joined extends Emitter {
 
   _attach() {
     clearTimeout(this.#retry);
-    if (!this.client._joinable || this.state === "left" || this.state === "failed") return;
+    if (!this.client._joinable || this._over) return;
     const token = {};
     this._joining = token;
     this._state("joining");
@@ -139,6 +162,7 @@ export class Joined extends Emitter {
       current((error) => {
         if (this._mendJoin(error)) this._attach();
         else if (RETRIED.has(error.code)) this._again();
+        else if (this.role !== null && SHUT.has(error.code)) this._takenOut(error);
         else if (error.code !== "disconnected") this._fail(error);
       }),
     );
@@ -161,7 +185,7 @@ export class Joined extends Emitter {
 
   /** Resolves when the server has everything of this, at the latest after `ms`, or with the end. */
   _settle(ms) {
-    const vain = ["failed", "left"].includes(this.state) || ["idle", "closed"].includes(this.client.state);
+    const vain = this._over || ["idle", "closed"].includes(this.client.state);
     if (this.settled || vain || !(ms > 0)) return Promise.resolve();
     return new Promise((resolve) => {
       const over = () => {
@@ -175,19 +199,25 @@ export class Joined extends Emitter {
     });
   }
 
-  async _grant(kind, user, role) {
-    await this.client.request(`${kind}:grant`, { [kind]: this.name, user, role });
+  async _grant(user, role) {
+    await this.client.request(`${this._kind}:grant`, { [this._kind]: this.name, user, role });
+  }
+
+  /** No longer the client's; a new one may be had. */
+  _forget() {
+    const handles = this.client[`${this._kind}s`];
+    if (handles.get(this.name) === this) handles.delete(this.name);
   }
 
   /**
-   * Leaves a "room" or "document" when it is settled, at the latest after `settle` ms, unless somebody wants it again by then. Resolves
+   * Leaves when it is settled, at the latest after `settle` ms, unless somebody wants it again by then. Resolves
    * with what was not settled; rejects when to `resign` failed: then nothing has changed.
    */
-  async _leave(kind, { settle = this.client.options.settle, resign = false } = {}) {
+  async _leave({ settle = this.client.options.settle, resign = false } = {}) {
     this._users.clear();
     if (!this.settled) await this._settle(settle);
-    if (this._users.size || this.state === "left") return this._unsettled;
-    const { client, name } = this;
+    if (this._users.size || this.state === "left" || this.removed) return this._unsettled;
+    const { client, name, _kind: kind } = this;
     if (resign) {
       try {
         await client.request(`${kind}:leave`, { [kind]: name, resign });
@@ -198,9 +228,8 @@ export class Joined extends Emitter {
       if (this._users.size) this._attach(); // wanted again since it was asked
       if (this._users.size || this.state === "left") return this._unsettled;
     }
-    const handles = client[`${kind}s`];
-    if (handles.get(name) === this) handles.delete(name);
-    const told = resign ? null : client._leave(`${kind}:leave`, { [kind]: name }, () => handles.has(name));
+    this._forget();
+    const told = resign ? null : client._leave(`${kind}:leave`, { [kind]: name }, () => client[`${kind}s`].has(name));
     this._ended(new SynclineError("closed", `the ${kind} was left`));
     this._state("left");
     await told;
@@ -218,7 +247,7 @@ export class Joined extends Emitter {
   }
 
   _ended(error) {
-    if (this.state !== "left") this._tellUnsettled();
+    if (this.state !== "left" && this.state !== "removed") this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
   }
@@ -246,6 +275,22 @@ export class Joined extends Emitter {
     this._state("failed");
     this._opened.reject(error);
     this._emit("error", error);
+  }
+
+  /** This user was taken out, or is not let in again: the handle is over, and another one may be had. */
+  _takenOut(error) {
+    this.removed = error;
+    this._ended(error);
+    this._state("removed");
+    this._forget();
+    this._emit("removed", { code: error.code, message: error.message });
+  }
+
+  /** What this user may do. Told when it has changed. */
+  _roleIs(role) {
+    const before = this.role;
+    this.role = role;
+    if (before !== null && before !== role) this._emit("role", { role });
   }
 
   _mendJoin() {

@@ -38,11 +38,10 @@ export class DocumentHandle extends Joined {
 
   /** @internal */
   constructor(client, name, { client: id } = {}) {
-    super(client, name);
+    super(client, name, "document");
     const { maxPending } = client.options;
     const operationWeight = () => Math.max(64, Math.min(OPERATION_WEIGHT, client.maxMessage >> 3));
     this.#state = new DocumentState(id ?? randomId(), { operationWeight, maxPending });
-    this.role = null;
     /** The others: client -> {client, user, name, role}. */
     this.collaborators = new Map();
     this.places = new Map(); // client -> {anchor, head} in the confirmed text
@@ -66,7 +65,7 @@ export class DocumentHandle extends Joined {
 
   /** Whether edits are allowed: joined once, and not as a reader. */
   get writable() {
-    return this.generation !== null && this.role !== "reader" && this.state !== "left" && this.state !== "failed";
+    return this.generation !== null && this.role !== "reader" && !this._over;
   }
 
   /** Whether the server has every edit, and every undo is answered. */
@@ -110,7 +109,7 @@ export class DocumentHandle extends Joined {
   }
 
   _joinedWith(answer) {
-    this.role = answer.role;
+    this._roleIs(answer.role);
     this.collaborators = new Map();
     this.places = new Map();
     for (const { anchor, head, ...who } of answer.collaborators) {
@@ -189,7 +188,7 @@ export class DocumentHandle extends Joined {
    * from what the operation says and true is returned: compare. Throws RangeError, TypeError, SynclineError.
    */
   edit(operation) {
-    if (!this.writable) throw new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
+    if (!this.writable) throw this._refusal();
     let parts = normalize(operation);
     const wanted = apply(this.text, parts);
     let mended = false;
@@ -241,7 +240,7 @@ export class DocumentHandle extends Joined {
   }
 
   #request(kind, to) {
-    if (!this.writable) return Promise.reject(new SynclineError(this.role === "reader" ? "forbidden" : "not_joined"));
+    if (!this.writable) return Promise.reject(this._refusal());
     const settled = this.settled;
     const request = { kind, to, ...deferred() };
     try {
@@ -337,6 +336,8 @@ export class DocumentHandle extends Joined {
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     } else if (event === "document:resync") this._attach();
+    else if (event === "document:role") this.#roleOf(data);
+    else if (event === "document:removed") this._takenOut(new SynclineError("forbidden", "your access was taken away"));
     else if (event === "document:ack" && data.revision <= this.revision && this.#state.isInFlight(this.id, data.seq)) {
       this.#reload("an acknowledged operation was not in the history");
     }
@@ -463,7 +464,7 @@ export class DocumentHandle extends Joined {
 
   /** Sets a user's role; null removes it. Owner only. */
   grant(user, role) {
-    return this._grant("document", user, role);
+    return this._grant(user, role);
   }
 
   /**
@@ -471,7 +472,7 @@ export class DocumentHandle extends Joined {
    * many operations it had not acknowledged by then; an `error` event has them.
    */
   leave(options) {
-    return this._leave("document", options);
+    return this._leave(options);
   }
 
   get _unsettled() {
@@ -480,6 +481,15 @@ export class DocumentHandle extends Joined {
 
   get _unsent() {
     return this.#state.lost();
+  }
+
+  /** The role of a client here, this one or another. */
+  #roleOf({ client, role }) {
+    if (client === this.id) return this._roleIs(role);
+    const who = this.collaborators.get(client);
+    if (!who) return undefined;
+    this.collaborators.set(client, { ...who, role });
+    return this._emit("collaborators", this.collaborators);
   }
 
   _ended(error) {

@@ -9,7 +9,8 @@ import { payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
  * Events: `message`, `event`, `members`, `user_joined`, `user_left`, `presence`, `occupancy`, `joined`, `lost` (the server no
  * longer has
  * everything that was missed), `caught_up` (what was missed has been handed over), `proof` (all messages were compared
- * with the server's: `complete` or not, and what was not is fetched again), `state`, `error`.
+ * with the server's: `complete` or not, and what was not is fetched again), `role` (one's own has changed), `removed` (this user was
+ * taken out, or is not let in again), `settled`, `state`, `error`.
  */
 export class Room extends Joined {
   #options;
@@ -21,10 +22,9 @@ export class Room extends Joined {
 
   /** @internal */
   constructor(client, name, options) {
-    super(client, name);
+    super(client, name, "room");
     this.#options = options;
     this.position = options.position ?? null;
-    this.role = null;
     /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
     this.roomClass = "history";
     /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
@@ -54,7 +54,7 @@ export class Room extends Joined {
     this.proof.joined(digest, position, publications, payloads, recovered === true && !repairing);
     // What two repairs did not mend is not asked about every second.
     if (before && this.proof.row < 2) this.client._heartbeat.soon();
-    this.role = role;
+    this._roleIs(role);
     this.roomClass = roomClass;
     this.members = new Map(members.map((member) => [member.user, member]));
     this.occupancy = occupancy ?? { users: members.length, connections: members.length };
@@ -110,6 +110,8 @@ export class Room extends Joined {
         this.position = { offset, epoch };
       }
     } else if (event === "room:behind") this._attach(); // what was not sent is in the history
+    else if (event === "room:role") this._roleIs(data.role);
+    else if (event === "room:removed") this._takenOut(new SynclineError("forbidden", "taken out of the room"));
     else if (event === "event:custom") this._emit("event", data);
     else if (event === "room:user_joined") {
       const { user, name } = data;
@@ -194,17 +196,16 @@ export class Room extends Joined {
     if (Date.now() - item.first >= idempotency_seconds * 1000) {
       return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
     }
-    const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(error));
+    const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(this.#reason(error)));
     item.id = this.client._ask("message:send", item.message, item.resolve, refused);
     return undefined;
   }
 
   #wait(item) {
     if (item.signal?.aborted) return;
-    if (item.dropped) return;
     const { maxRequests, requestTimeout } = this.client.options;
-    if (this.client.state === "closed" || this.state === "left" || this.state === "failed") {
-      item.reject(new SynclineError("disconnected", "the room is not joined"));
+    if (this.client.state === "closed" || this._over) {
+      item.reject(this.removed ?? new SynclineError("disconnected", "the room is not joined"));
     } else if (this.#unsent.size >= maxRequests) {
       item.reject(new SynclineError("buffer_full", "too many messages wait for the connection"));
     } else {
@@ -237,7 +238,26 @@ export class Room extends Joined {
 
   /** At most once, without history. `to`: { users, connections }, ids of those in the room that get it; else all. */
   sendEvent(name, data = null, { to } = {}) {
-    return this.client.request("event:custom", { room: this.name, name, data, ...(to && { to }) });
+    return this.#request("event:custom", { room: this.name, name, data, ...(to && { to }) });
+  }
+
+  async #request(event, data, options) {
+    if (this.removed) throw this.removed;
+    try {
+      return await this.client.request(event, data, options);
+    } catch (error) {
+      throw this.#reason(error);
+    }
+  }
+
+  /** Why, when a request came too late. */
+  #reason(error) {
+    return error.code === "not_a_member" ? (this.removed ?? error) : error;
+  }
+
+  /** Whether this user may send here. */
+  get writable() {
+    return this.role !== null && this.role !== "reader" && !this._over;
   }
 
   _tellPresence() {
@@ -251,12 +271,12 @@ export class Room extends Joined {
 
   /** Every stored member, also those who are not here. */
   async allMembers({ signal } = {}) {
-    return (await this.client.request("room:members", { room: this.name }, { signal })).members;
+    return (await this.#request("room:members", { room: this.name }, { signal })).members;
   }
 
   /** Sets a member's role; null removes the user from the room. */
   grant(user, role) {
-    return this._grant("room", user, role);
+    return this._grant(user, role);
   }
 
   /**
@@ -265,6 +285,6 @@ export class Room extends Joined {
    * owner): then nothing has changed.
    */
   leave(options) {
-    return this._leave("room", options);
+    return this._leave(options);
   }
 }

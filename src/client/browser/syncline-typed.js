@@ -74,14 +74,13 @@ export class TypedHandle extends Joined {
 
   /** @internal */
   constructor(client, name, { type, client: id } = {}) {
-    super(client, name);
+    super(client, name, "document");
     this.type = TYPES[type];
     if (!this.type) throw new SynclineError("invalid_data", `no document type ${type}`);
     this.id = id ?? randomId();
     this.#confirmed = this.#content = this.type.empty();
     this.revision = 0;
     this.generation = null;
-    this.role = null;
     this.collaborators = new Map();
   }
 
@@ -112,13 +111,13 @@ export class TypedHandle extends Joined {
   }
 
   get writable() {
-    return this.generation !== null && this.role !== "reader" && this.state !== "left" && this.state !== "failed";
+    return this.generation !== null && this.role !== "reader" && !this._over;
   }
 
   // Local edits ----------------------------------------------------------------------------------------------------
   /** An operation on the content as it is here. Throws an error with a `code`, and changes nothing, when it does not fit. */
   submit(operation) {
-    if (!this.writable) throw new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
+    if (!this.writable) throw this._refusal();
     const [content, told] = this.type.resolve(this.#content, this.type.parse(operation));
     this.#measure(told);
     const last = this.#queue.at(-1)?.operation;
@@ -185,7 +184,7 @@ export class TypedHandle extends Joined {
   }
 
   #request(kind, to) {
-    if (!this.writable) return Promise.reject(new SynclineError(this.role === "reader" ? "forbidden" : "not_joined"));
+    if (!this.writable) return Promise.reject(this._refusal());
     if (this.#queue.filter((item) => item.kind).length >= MOST_REQUESTS) return Promise.reject(new SynclineError("buffer_full"));
     const settled = this.settled;
     const request = { kind, to, ...deferred() };
@@ -276,7 +275,7 @@ export class TypedHandle extends Joined {
 
   _joinedWith(answer) {
     const settled = this.settled;
-    this.role = answer.role;
+    this._roleIs(answer.role);
     this.collaborators = new Map(answer.collaborators.map((who) => [who.client, who]));
     this.collaborators.delete(this.id);
     if (answer.operations === null) {
@@ -372,6 +371,8 @@ export class TypedHandle extends Joined {
     if (this.state !== "joined") return;
     if (event === "document:operation") this.#operations(data.revision, data.operations, data.hash);
     else if (event === "document:resync") this._attach();
+    else if (event === "document:role") this.#roleOf(data);
+    else if (event === "document:removed") this._takenOut(new SynclineError("forbidden", "your access was taken away"));
     else if (event === "document:ack") {
       if (data.revision <= this.revision && this.#flight?.seq === data.seq) this.#reload("an operation was committed unnoticed");
     } else if (event === "document:collaborator_joined" || event === "document:collaborator_left") {
@@ -478,7 +479,7 @@ export class TypedHandle extends Joined {
 
   /** Sets a user's role; null removes it. Owner only. */
   grant(user, role) {
-    return this._grant("document", user, role);
+    return this._grant(user, role);
   }
 
   /**
@@ -486,7 +487,7 @@ export class TypedHandle extends Joined {
    * many operations it had not acknowledged by then; an `error` event has them.
    */
   leave(options) {
-    return this._leave("document", options);
+    return this._leave(options);
   }
 
   get #items() {
@@ -499,6 +500,15 @@ export class TypedHandle extends Joined {
 
   get _unsent() {
     return this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
+  }
+
+  /** The role of a client here, this one or another. */
+  #roleOf({ client, role }) {
+    if (client === this.id) return this._roleIs(role);
+    const who = this.collaborators.get(client);
+    if (!who) return undefined;
+    this.collaborators.set(client, { ...who, role });
+    return this._emit("collaborators", this.collaborators);
   }
 
   _ended(error) {

@@ -268,7 +268,14 @@ export interface Signal {
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
-export type JoinState = "detached" | "joining" | "joined" | "failed" | "left";
+/** "failed": refused at the first join. "removed": this user was taken out, or is not let in again after a lost connection. */
+export type JoinState = "detached" | "joining" | "joined" | "failed" | "removed" | "left";
+
+/** Why: `forbidden`, or what joining again was answered. The handle is over; who is let in again asks for another one. */
+export interface Removal {
+  code: ErrorCode;
+  message: string;
+}
 
 // Rooms ---------------------------------------------------------------------------------------------------------------
 
@@ -338,6 +345,9 @@ export interface RoomEvents {
   caught_up: { position: Position };
   /** Whether every message that was sent is answered. */
   settled: boolean;
+  /** One's own role has changed. */
+  role: { role: RoomRole };
+  removed: Removal;
   state: { state: JoinState };
   error: SynclineError;
 }
@@ -360,6 +370,11 @@ export class Room implements Emitter<RoomEvents> {
   readonly ready: Promise<Room>;
   readonly position: Position | null;
   readonly role: RoomRole | null;
+  readonly joined: boolean;
+  /** Whether this user may send here. */
+  readonly writable: boolean;
+  /** Why this user is not in it any more. */
+  readonly removed: SynclineError | null;
   /** What this client gets when it does not keep up: everything later, the newest per key, what it keeps up with. */
   readonly roomClass: "history" | "latest" | "volatile";
   /** How many are here; in a large room only this is kept up to date. */
@@ -475,6 +490,9 @@ export interface DocumentEvents {
   rebased: { before: string; text: string; operation: Operation };
   /** The document is another one now; what was not acknowledged could not be carried over. */
   reset: { reason: string; unsent: { text: string; base: string; operation: Operation } };
+  /** One's own role has changed. */
+  role: { role: DocumentRole };
+  removed: Removal;
   state: { state: JoinState };
   error: SynclineError;
 }
@@ -497,6 +515,9 @@ export type TypedEvents<Name extends keyof DocumentTypes = "json"> = {
   steps: { undo: number; redo: number };
   /** The document is another one now; `unsent` has nowhere to go. */
   reset: { reason: string; unsent: DocumentTypes[Name]["operation"][] };
+  /** One's own role has changed. */
+  role: { role: DocumentRole };
+  removed: Removal;
   state: { state: JoinState };
   error: SynclineError;
 };
@@ -516,6 +537,9 @@ export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements E
   readonly revision: number;
   readonly generation: string | null;
   readonly role: DocumentRole | null;
+  readonly joined: boolean;
+  /** Why this user is not in it any more. */
+  readonly removed: SynclineError | null;
   readonly writable: boolean;
   readonly settled: boolean;
   /** How many steps of this client's there are, about; 0: none that is known of. */
@@ -557,6 +581,9 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   readonly revision: number;
   readonly generation: string | null;
   readonly role: DocumentRole | null;
+  readonly joined: boolean;
+  /** Why this user is not in it any more. */
+  readonly removed: SynclineError | null;
   readonly writable: boolean;
   readonly settled: boolean;
   /** How many steps of this client's there are, about; 0: none that is known of. */

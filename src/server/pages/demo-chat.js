@@ -74,6 +74,7 @@ export class Chat {
     this.#room = room;
     this.#unsent.clear();
     this.#empty();
+    this.#access();
     this.#releases = [
       room.on("message", (message) => this.#received(message)),
       room.on("lost", () => this.#aside("Some messages are missing here.")),
@@ -82,9 +83,27 @@ export class Chat {
       room.on("state", ({ state }) => {
         for (const entry of this.#unsent.values()) entry.row.classList.toggle("offline", state !== "joined");
       }),
+      room.on("joined", () => this.#access()),
+      room.on("role", () => this.#access()),
+      room.on("removed", () => {
+        this.#access();
+        for (const entry of this.#unsent.values()) this.#fail(entry, "taken out of the room");
+      }),
       // What was missed is there by now, one's own lost answers included: the rest was never received.
       room.on("caught_up", () => this.#unsent.forEach((entry) => this.#send(entry))),
     ];
+  }
+
+  /** Who may not send finds nothing to send with. */
+  #access() {
+    const shut = Boolean(this.#room.removed) || this.#room.role === "reader";
+    for (const element of this.form.elements) element.disabled = shut;
+  }
+
+  #fail(entry, why) {
+    if (!this.#unsent.delete(entry.id)) return;
+    entry.row.classList.replace("pending", "failed");
+    entry.row.title = why;
   }
 
   scrollDown() {
@@ -114,10 +133,7 @@ export class Chat {
       await this.#room.send({ text: entry.text, id: entry.id }, { retry: false }); // it has its own way, to show what waits
     } catch (error) {
       const lasting = !["disconnected", "timeout", "unavailable", "buffer_full", "closed"].includes(error.code);
-      if (lasting && this.#unsent.delete(entry.id)) {
-        entry.row.classList.replace("pending", "failed");
-        entry.row.title = error.message;
-      }
+      if (lasting) this.#fail(entry, error.message);
     } finally {
       entry.sending = false;
     }

@@ -263,6 +263,7 @@ export function createEditor(parent, { refused }) {
         }),
         shared.on("cursors", showCursors),
         shared.on("state", setAccess),
+        shared.on("role", setAccess),
       ];
       fromDocument(changesOf(ot.diff(view.state.doc.toString(), shared.text)));
       setAccess();

@@ -134,6 +134,8 @@ function enter(name) {
   chat.attach(room);
   room.on("members", showMembers);
   room.on("joined", () => past.open && learnNames());
+  room.on("role", ({ role }) => notice(role === "reader" ? "You may read here, but no longer write." : `You are ${role} here now.`));
+  room.on("removed", () => notice("You were taken out of this room."));
   room.on("error", (error) => notice(`The room cannot be joined: ${error.message}.`));
   shared = client.document(name, { client: ids.get(name) });
   ids.set(name, shared.id);
@@ -143,6 +145,8 @@ function enter(name) {
   shared.on("state", showSteps);
   shared.on("settled", showSaved);
   shared.on("state", showSaved);
+  for (const changed of [showSteps, showSaved]) shared.on("role", changed);
+  shared.on("removed", () => notice("Your access to this document was taken away."));
   shared.on("collaborators", showWriters);
   shared.on("refused", ({ message }) => notice(`An edit was taken back: ${message || "the server refused it"}.`));
   shared.on("rebased", ({ operation }) => {
@@ -204,7 +208,7 @@ $("share").addEventListener("click", async () => {
 // The document's head ------------------------------------------------------------------------------------------------
 
 function savedState() {
-  if (shared?.state === "failed") return ["failed", "Not available"];
+  if (shared?.state === "failed" || shared?.removed) return ["failed", "Not available"];
   if (!shared || shared.generation === null) return ["loading", "Loading\u2026"];
   if (shared.role === "reader") return ["reader", "Read only"];
   if (shared.settled) return client.online ? ["saved", "Saved"] : ["offline", "Saved, offline"];
