@@ -134,7 +134,8 @@ def decode_msgpack(count: int) -> Prepared:
 
 
 def _is_request(result: Any, data: bytes) -> None:
-    (envelope,) = result
+    (envelope,), refused = result
+    assert not refused
     assert (envelope.event, envelope.id, bytes(envelope.data)) == ("message:send", 7, data), envelope
 
 

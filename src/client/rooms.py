@@ -245,6 +245,7 @@ class Room(Handle):
                         if not retry:
                             raise
                     except RequestError as error:
+                        self._was_out(error)
                         if error.code != "not_a_member" or not (retry and self._joining):
                             raise
             finally:

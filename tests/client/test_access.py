@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from syncline.client import Client, Document, Removed, RequestError, TypedDocument
-from syncline.server.app import App
 from tests.waiting import until
 
 from .links import Open
@@ -181,28 +180,3 @@ async def test_access_to_a_document_is_taken_away(open_client: Open, codec: str,
     assert again is not other and again.writable
     edit(again, "c")
     await again.settled()
-
-
-async def test_joining_again_what_one_is_taken_out_of_meanwhile(
-    app: App, open_client: Open, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
-    room, other = await ada.join("open"), await bob.join("open")
-    asked, go = asyncio.Event(), asyncio.Event()
-    elsewhere = app.node.presence.elsewhere
-
-    async def slow(*args: Any) -> Any:
-        asked.set()
-        await go.wait()
-        return await elsewhere(*args)
-
-    monkeypatch.setattr(app.node.presence, "elsewhere", slow)
-    joining = asyncio.get_running_loop().create_task(bob.join("open"))
-    await asked.wait()
-    await room.grant(bob.user, None)
-    await until(lambda: other.error)
-    go.set()
-    with pytest.raises(Removed):
-        await joining
-    await bob.ping()
-    assert [session.user for session in app.node.hub.sessions.values() if "open" in session.rooms] == [ada.user]
