@@ -720,3 +720,42 @@ test("a handler may return a promise: they begin in order, and one that rejects 
     process.off("unhandledRejection", keep);
   }
 });
+
+test("a server that does not answer is stalled before it is given up; the browser's word counts at once", async () => {
+  const server = new ReferenceServer(seeded(63));
+  let silent = true;
+  server.intercept = (connection, { event }) => silent && event === "ping";
+  const listeners = {};
+  globalThis.addEventListener = (name, callback) => (listeners[name] = callback);
+  globalThis.removeEventListener = (name) => delete listeners[name];
+  try {
+    const client = connect(server, { heartbeat: 5, patience: 5 });
+    const told = [];
+    client.on("stalled", (stalled) => told.push(stalled));
+    await until(server, () => client.stalled);
+    assert.equal(client.state, "online", "it is not given up for that");
+    silent = false;
+    client.reconnect();
+    await until(server, () => !client.stalled);
+    assert.deepEqual(told, [true, false]);
+    assert.equal(client.lastClose, null);
+
+    await turn();
+    silent = true;
+    listeners.offline();
+    assert.equal(client.stalled, true);
+    silent = false;
+    client.reconnect();
+    await until(server, () => !client.stalled);
+    silent = true;
+    await until(server, () => client.stalled);
+    server.cut(only(server));
+    assert.equal(client.stalled, false, "it is known to be lost now");
+    assert.equal(client.state, "waiting");
+    await client.close();
+    assert.deepEqual(Object.keys(listeners), []);
+  } finally {
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
+});

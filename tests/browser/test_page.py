@@ -130,6 +130,43 @@ def test_a_name_at_a_caret_fades_until_its_owner_moves(open_tab: Open) -> None:
     expect(flag).to_have_css("opacity", "1", timeout=PATIENCE)
 
 
+def test_what_is_shown_of_others_is_true_while_the_server_does_not_answer(open_tab: Open) -> None:
+    silent = False
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+        page.on_message(lambda message: None if silent else server.send(message))
+        server.on_message(lambda message: None if silent else page.send(message))
+
+    bob, ada = open_tab("Bob"), open_tab("Ada", sockets=between)
+    connection, status = ada.page.locator("#connection"), ada.page.locator("#members .status")
+    count = ada.page.locator("#people-count")
+    expect(status).to_have_text("Online", timeout=PATIENCE)
+    expect(count).to_have_text("2", timeout=PATIENCE)
+    silent = True
+    expect(connection).to_have_attribute("data-state", "stalled", timeout=PATIENCE)  # by its heartbeat
+    expect(ada.page.locator("#connection-text")).to_have_text("No answer")
+    expect(status).to_have_text("Not known")
+    expect(count).to_have_text("?")
+    expect(ada.page.locator("#saved")).to_have_attribute("data-state", "offline")
+    expect(ada.page.locator("#members .face")).to_have_css("filter", "grayscale(1)")
+    silent = False
+    ada.page.evaluate("dispatchEvent(new Event('online'))")
+    expect(status).to_have_text("Online", timeout=PATIENCE)
+    expect(count).to_have_text("2", timeout=PATIENCE)
+    ada.connected()
+    silent = True
+    ada.page.evaluate("dispatchEvent(new Event('offline'))")
+    assert connection.get_attribute("data-state") == "stalled"  # at once
+    expect(connection).to_have_attribute("data-state", re.compile("waiting|connecting"), timeout=PATIENCE)
+    expect(status).to_have_text("Not known")
+    bob.page.context.close()
+    silent = False
+    ada.connected()
+    expect(status).to_have_count(0, timeout=PATIENCE)
+    expect(count).to_have_text("1", timeout=PATIENCE)
+
+
 def test_people_have_different_colours(open_tab: Open) -> None:
     tabs = [open_tab(name) for name in ("Ada", "Bob", "Cyd", "Dan")]
     for tab in tabs:

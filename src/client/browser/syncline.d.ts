@@ -148,6 +148,10 @@ export interface ClientOptions {
   requestTimeout?: number;
   /** That `leave` and `close` wait at most for what is not acknowledged. Default 5,000. */
   settle?: number;
+  /** Silence after which a page that is shown asks whether the server is there; a hidden one does after ping_seconds. Default 10,000. */
+  heartbeat?: number;
+  /** Without an answer to that until `stalled`. Default 3,000. */
+  patience?: number;
   /** Requests without an answer; more are refused (buffer_full). Default 1000. */
   maxRequests?: number;
   /** Bytes of one message, the server's limits.message_bytes. Default 1 MiB. */
@@ -192,6 +196,8 @@ export interface Identity {
 
 export interface ClientEvents {
   state: ClientStateDetail;
+  /** Whether the server does not answer, or the browser says that there is no network, while the state is "online". */
+  stalled: boolean;
   error: Error;
   /** Of an application's server, for this user, this connection or everyone. */
   event: { room: null; name: string; user: string; data: any };
@@ -210,6 +216,8 @@ export class Client implements Emitter<ClientEvents> {
   readonly online: boolean;
   /** Bytes that one request may have, as far as it is known what the server takes. */
   readonly maxMessage: number;
+  /** Online as far as one knows, but the server does not answer, or the browser says that there is no network. */
+  readonly stalled: boolean;
   readonly identity: Identity | null;
   readonly retryAt: number | null;
   readonly lastClose: { code: number; reason: string } | null;

@@ -45,6 +45,8 @@ const DEFAULTS = {
   backoffMax: 15_000,
   connectTimeout: 10_000, // until authenticated
   requestTimeout: 15_000,
+  heartbeat: 10_000, // silence after which a page that is shown asks whether the server is there; a hidden one after `ping_seconds`
+  patience: 3000, // without an answer to that until it is `stalled`
   settle: 5000, // that `leave` and `close` wait for what is not acknowledged
   maxRequests: 1000, // without an answer yet
   maxMessage: 1_048_576, // a larger request is refused here; the server's limits.message_bytes bounds it
@@ -54,6 +56,7 @@ const DEFAULTS = {
   random: Math.random,
 };
 
+const SOON = 5000; // for an answer when there is a reason to doubt, in milliseconds
 const ENDING = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 const BATCH = 64; // envelopes in one frame, where the server takes so many
 const BATCH_BYTES = 393_216;
@@ -72,7 +75,7 @@ function defaultUrl() {
 /**
  * One connection that comes back by itself, with the rooms and documents that live on it.
  *
- * States: idle -> connecting -> online -> waiting -> connecting ... -> closed. Events: `state`, `error`, `event`
+ * States: idle -> connecting -> online -> waiting -> connecting ... -> closed. Events: `state`, `stalled`, `error`, `event`
  * (of an application's server, outside of rooms), `push`.
  */
 export class Client extends Emitter {
@@ -86,7 +89,13 @@ export class Client extends Emitter {
   #pulse = 0;
   #opened = deferred();
   #onlineSince = 0;
+  #stalled = false;
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
+  #away = () => {
+    if (this.state !== "online") return;
+    this.#setStalled(true);
+    this.#check(SOON);
+  };
   #refusals = 0;
   #presence = null;
   #limits = LEAST; // of the server
@@ -124,6 +133,11 @@ export class Client extends Emitter {
     return this.state === "online";
   }
 
+  /** Online as far as one knows, but the server does not answer, or the browser says that there is no network. */
+  get stalled() {
+    return this.#stalled;
+  }
+
   /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
   connect() {
     this.#closing = null; // a `close` that waits is called off
@@ -133,6 +147,7 @@ export class Client extends Emitter {
     }
     if (this.state === "idle" || this.state === "closed") {
       globalThis.addEventListener?.("online", this.#wake);
+      globalThis.addEventListener?.("offline", this.#away);
       globalThis.document?.addEventListener("visibilitychange", this.#wake);
       this.#attempt = 0;
       this.#refusals = 0;
@@ -144,7 +159,7 @@ export class Client extends Emitter {
   /** Tries now instead of waiting on; while online, checks that the server is there. */
   reconnect() {
     if (this.state === "waiting") this.#open();
-    else if (this.state === "online") this.#beat(5000);
+    else if (this.state === "online") this.#check(SOON);
   }
 
   /** A guest's name for the next connections; takes effect at once by connecting anew. */
@@ -290,6 +305,7 @@ export class Client extends Emitter {
 
   #end(error, code, reason) {
     globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.removeEventListener?.("offline", this.#away);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
     this.#drop(error);
     this.#opened.reject(error);
@@ -304,6 +320,7 @@ export class Client extends Emitter {
     clearTimeout(this.#refreshing);
     this.#refreshing = 0;
     this.#limits = LEAST;
+    this.#setStalled(false);
     this._heartbeat.stop();
     const socket = this.#socket;
     this._joinable = false;
@@ -326,16 +343,30 @@ export class Client extends Emitter {
     }
   }
 
-  /** A dead connection looks silent for ever: ask after `ping_seconds` of silence, give up after as long again. */
-  #beat(patience) {
+  /** The server was heard. A dead connection looks silent for ever: it is asked after a while, and given up after `ping_seconds` more. */
+  #beat() {
     clearTimeout(this.#pulse);
+    this.#setStalled(false);
     const period = (this.identity?.ping_seconds ?? 25) * 1000;
-    const ask = () => {
-      this.#pulse = setTimeout(() => this.#lose(4002, "ping_timeout"), patience ?? period);
-      this._send("ping", undefined, this.#nextId++);
-    };
-    if (patience === undefined) this.#pulse = setTimeout(ask, period);
-    else ask();
+    const hidden = globalThis.document?.visibilityState === "hidden";
+    this.#pulse = setTimeout(() => this.#check(period), hidden ? period : Math.min(this.#options.heartbeat, period));
+  }
+
+  /** Asks the server whether it is there; without an answer it is `stalled`, and after `limit` ms lost. */
+  #check(limit) {
+    clearTimeout(this.#pulse);
+    const patience = Math.min(this.#options.patience, limit);
+    this.#pulse = setTimeout(() => {
+      this.#pulse = setTimeout(() => this.#lose(4002, "ping_timeout"), limit - patience);
+      this.#setStalled(true);
+    }, patience);
+    this._send("ping", undefined, this.#nextId++);
+  }
+
+  #setStalled(stalled) {
+    if (this.#stalled === stalled) return;
+    this.#stalled = stalled;
+    this._emit("stalled", stalled);
   }
 
   #receive(data) {

@@ -92,11 +92,19 @@ const CONNECTION = {
   online: "Online",
   waiting: "Reconnecting",
   closed: "Offline",
+  stalled: "No answer",
 };
 let countdown = 0;
 
-client.on("state", ({ state, retryAt, error }) => {
+/** Whether what the page shows of others is so now. */
+const live = () => client.online && !client.stalled;
+
+client.on("state", showConnection);
+client.on("stalled", () => client.online && showConnection({ state: client.stalled ? "stalled" : "online", retryAt: null }));
+
+function showConnection({ state, retryAt, error }) {
   clearInterval(countdown);
+  document.body.classList.toggle("stale", !live());
   $("connection").dataset.state = state;
   $("connection").title = error?.message ?? "";
   $("connection-text").textContent = CONNECTION[state];
@@ -110,7 +118,8 @@ client.on("state", ({ state, retryAt, error }) => {
   if (state === "waiting") countdown = setInterval(count, 250);
   if (state === "online") showMe();
   showSaved();
-});
+  showMembers();
+}
 
 $("connection-retry").addEventListener("click", () => {
   if (client.state === "closed") client.connect().catch(() => {});
@@ -133,6 +142,7 @@ function enter(name) {
   room = client.room(name, { history: 50 });
   chat.attach(room);
   room.on("members", showMembers);
+  room.on("state", showMembers);
   room.on("joined", () => past.open && learnNames());
   room.on("role", ({ role }) => notice(role === "reader" ? "You may read here, but no longer write." : `You are ${role} here now.`));
   room.on("removed", () => notice("You were taken out of this room."));
@@ -211,8 +221,8 @@ function savedState() {
   if (shared?.state === "failed" || shared?.removed) return ["failed", "Not available"];
   if (!shared || shared.generation === null) return ["loading", "Loading\u2026"];
   if (shared.role === "reader") return ["reader", "Read only"];
-  if (shared.settled) return client.online ? ["saved", "Saved"] : ["offline", "Saved, offline"];
-  return client.online ? ["saving", "Saving\u2026"] : ["offline", "Not saved yet: offline"];
+  if (shared.settled) return live() ? ["saved", "Saved"] : ["offline", "Saved, offline"];
+  return live() ? ["saving", "Saving\u2026"] : ["offline", "Not saved yet: offline"];
 }
 
 function showSaved() {
@@ -274,22 +284,23 @@ function showMembers() {
   giveColours();
   for (const { user, name } of room?.members.values() ?? []) names.set(user, name);
   past.refresh();
+  const known = live() && room?.state === "joined";
   const others = [...(room?.members.values() ?? [])].filter(({ user }) => user !== me().user);
   others.sort((one, other) => collator.compare(one.name, other.name));
   const rows = others.map(({ user, name, status: theirs }) => {
     const row = document.createElement("li");
-    const state = make("span", "status", STATUS[theirs] ?? theirs);
-    state.dataset.status = theirs;
+    const state = make("span", "status", known ? (STATUS[theirs] ?? theirs) : "Not known");
+    state.dataset.status = known ? theirs : "unknown";
     row.append(face(user, name), make("span", "who", name), state);
     return row;
   });
-  if (!rows.length) {
+  if (!rows.length && known) {
     rows.push(make("li", "alone", "Nobody else yet. Open this page in a second window, or send somebody the link."));
   }
   $("members").replaceChildren(...rows);
-  $("people-count").textContent = String(others.length + 1);
+  $("people-count").textContent = known ? String(others.length + 1) : "?";
   $("people-badge").textContent = String(others.length + 1);
-  $("people-badge").hidden = others.length === 0;
+  $("people-badge").hidden = others.length === 0 || !known;
 }
 
 function showMe() {
