@@ -235,7 +235,7 @@ class DocumentState:
     def _to_view(self, offset: int) -> int:
         for item in (self.in_flight, *self.queue):
             if isinstance(item, Operation):
-                offset = map_position(offset, item)
+                offset = map_position(offset, item, "left")
         # What is held back is not undone for a cursor: it is only kept inside the view.
         return min(offset, len(self._view))
 
@@ -720,9 +720,10 @@ class DocumentState:
 
     # Cursors ---------------------------------------------------------------------------------------------------------
     def _move_cursors(self, operation: Operation, author: str) -> None:
-        """As the server does: every operation moves all cursors and sets its author's to its end."""
+        """As the server does: every operation moves all cursors, but an insert at one leaves it where it is, and sets its author's to
+        its end."""
         for client, (anchor, head) in self.cursors.items():
-            self.cursors[client] = (map_position(anchor, operation), map_position(head, operation))
+            self.cursors[client] = (map_position(anchor, operation, "left"), map_position(head, operation, "left"))
         if author:
             self.cursors[author] = (operation.end, operation.end)
 

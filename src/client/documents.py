@@ -24,7 +24,7 @@ from .history import Blame, History, Version, read_blame, read_history, read_ver
 from .steps import UNDECIDED, Steps
 
 if TYPE_CHECKING:
-    from ..core.ot import Components
+    from ..core.ot import Components, Side
     from .client import Client
 
 log = logging.getLogger("syncline.client")
@@ -675,7 +675,8 @@ class Document(Handle, Steps):
             if self._own_cursor is not None:
                 anchor, head = self._own_cursor
                 operation = change.operation
-                self._own_cursor = (map_position(anchor, operation), map_position(head, operation))
+                stick: Side = "right" if change.origin == "local" else "left"  # what is typed is before one's own
+                self._own_cursor = (map_position(anchor, operation, stick), map_position(head, operation, stick))
         self._changes += changes
         if self._firing:
             return

@@ -378,3 +378,22 @@ test("opened again while it is being left, a document stays", async () => {
   assert.equal(ada.state, "joined");
   end();
 });
+
+test("what is written at another's cursor leaves it where it is, as on the server", async () => {
+  const server = new ReferenceServer(seeded(72));
+  const { handles: [ada, bob], end } = await pair(server);
+  ada.insert(0, "both here ");
+  ada.setCursor(10);
+  await settle(server, () => bob.cursors.get(ada.id)?.head === 10);
+  const told = () => server.log.filter(({ event }) => event === "document:cursor").length;
+  const before = told();
+  bob.insert(10, "Bob's");
+  assert.equal(bob.cursors.get(ada.id).head, 10);
+  ada.setCursor(10); // as an editor does with each change
+  await settle(server, () => ada.text === "both here Bob's");
+  ada.setCursor(10);
+  await settle(server);
+  assert.equal(bob.cursors.get(ada.id).head, 10);
+  assert.equal(told(), before, "nothing had to be corrected");
+  end();
+});

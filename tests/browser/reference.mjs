@@ -247,7 +247,7 @@ export class ReferenceServer {
       if (there.client === client) there.place = { anchor: end, head: end };
       else if (there.place) {
         const { anchor, head } = there.place;
-        there.place = { anchor: ot.mapPosition(anchor, arrived), head: ot.mapPosition(head, arrived) };
+        there.place = { anchor: ot.mapPosition(anchor, arrived, "left"), head: ot.mapPosition(head, arrived, "left") };
       }
     }
     return undefined;
@@ -259,8 +259,8 @@ export class ReferenceServer {
     const document = this.document(name);
     for (const { operation } of document.history.slice(revision)) {
       if (anchor === null) break;
-      anchor = ot.mapPosition(anchor, operation);
-      head = ot.mapPosition(head, operation);
+      anchor = ot.mapPosition(anchor, operation, "left");
+      head = ot.mapPosition(head, operation, "left");
     }
     joined.place = anchor === null ? null : { anchor, head };
     for (const other of this.connections) {

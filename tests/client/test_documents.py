@@ -342,3 +342,24 @@ async def test_listeners_may_edit(open_client: Open) -> None:
     await other.settled()
     await until(lambda: other.text == "!" * 20)
     assert await settle(document, other) == held[0]
+
+
+async def test_what_is_written_at_a_cursor_leaves_it_where_it_is(open_client: Open) -> None:
+    """By the server's rule, so that nobody has to correct it: neither who wrote, nor the server, nor who comes later."""
+    ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
+    document = await ada.document("notes")
+    document.insert(0, "both here ")
+    await document.settled()
+    document.set_cursor(10)
+    other = await bob.document("notes")
+    await until(lambda: other.cursors == {document.client_id: (10, 10)})
+    other.insert(10, "Bob's")
+    assert other.cursors == {document.client_id: (10, 10)}
+    await settle(document, other)
+    assert other.cursors == {document.client_id: (10, 10)}
+    later = await (await open_client()).document("notes")
+    assert later.cursors[document.client_id] == (10, 10)
+    document.insert(10, "Ada's ")
+    await settle(document, other)
+    assert document.text == "both here Ada's Bob's"
+    assert other.cursors == {document.client_id: (16, 16)}

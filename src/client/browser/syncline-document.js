@@ -200,7 +200,7 @@ export class DocumentHandle extends Joined {
     if (!parts.length) return mended;
     const settled = this.settled;
     this.#state.edit(parts);
-    if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts);
+    if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts, "right"); // what is typed is before one's own
     this.#flush();
     this._emit("change", { operation: parts, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
@@ -501,8 +501,9 @@ export class DocumentHandle extends Joined {
 }
 
 const caret = (offset) => ({ anchor: offset, head: offset });
-const mapRange = ({ anchor, head }, operation) => ({
-  anchor: mapPosition(anchor, operation),
-  head: mapPosition(head, operation),
+/** By the server's rule: what is inserted at a cursor leaves it where it is. */
+const mapRange = ({ anchor, head }, operation, stick = "left") => ({
+  anchor: mapPosition(anchor, operation, stick),
+  head: mapPosition(head, operation, stick),
 });
 const sameRange = (one, other) => one?.anchor === other?.anchor && one?.head === other?.head;

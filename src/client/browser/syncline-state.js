@@ -95,7 +95,7 @@ export class DocumentState {
   /** An offset of the confirmed text in `text`. */
   local(offset) {
     let at = offset;
-    for (const { operation } of this.#items) if (operation) at = ot.mapPosition(at, operation);
+    for (const { operation } of this.#items) if (operation) at = ot.mapPosition(at, operation, "left"); // as the server will
     return Math.min(at, this.text.length);
   }
 

@@ -83,7 +83,7 @@ const cursorField = StateField.define({
   update(cursors, transaction) {
     let mapped = cursors;
     if (transaction.docChanged && cursors.size) {
-      const along = (position) => transaction.changes.mapPos(position, 1);
+      const along = (position) => transaction.changes.mapPos(position, -1); // by the document's rule
       mapped = new Map();
       for (const [client, cursor] of cursors) {
         mapped.set(client, { ...cursor, anchor: along(cursor.anchor), head: along(cursor.head) });
