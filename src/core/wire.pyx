@@ -83,12 +83,12 @@ cdef bint _is_array(str codec, bytes message) except -1:
 
 def decode(str codec not None, bytes message not None, Py_ssize_t max_batch):
     """Requests of one frame, one or an array of them, and what was none. Raises nothing for what the peer sent. O(message)."""
-    cdef bint many = _is_array(codec, message)
+    cdef bint many = _is_array(codec, message), json = codec == "json"
+    cdef list envelopes
     try:
-        if codec == "json":
-            envelopes = _json_many(message) if many else [_json_one(message)]
-        else:
-            envelopes = _msgpack_many(message) if many else [_msgpack_one(message)]
+        if not many:
+            return [(_json_one if json else _msgpack_one)(message)], ()
+        envelopes = (_json_many if json else _msgpack_many)(message)
     except (ValueError, RecursionError):
         # msgspec's errors and UnicodeDecodeError are ValueErrors.
         return _salvage(codec, message, max_batch)
