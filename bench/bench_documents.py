@@ -24,7 +24,7 @@ import comparison
 import pytest
 from comparison import HERE, PEERS, ROWS, Row, node
 
-from tests.harness import ServerProcess
+from tests.harness import ServerProcess, Settings
 
 SECONDS = float(os.environ.get("BENCH_SECONDS", "2"))
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -112,7 +112,8 @@ def test_peer(kind: str, clients: int) -> None:
 @pytest.mark.parametrize(("store", "target"), [("memory", 20_000), ("sqlite", 10_000)])
 def test_syncline(tmp_path: Path, store: str, target: int, clients: int) -> None:
     on_core(0)
-    with ServerProcess(tmp_path, {"store": {"backend": store, "synchronous": "full"}}) as server:
+    settings: Settings = {"store": {"backend": store, "synchronous": "full"}, "broker": {"backend": store}}
+    with ServerProcess(tmp_path, settings) as server:
         command = [sys.executable, str(HERE / "load.py"), str(server.port), "--clients", str(clients)]
         figures = run_load([*command, "--seconds", str(SECONDS)], server.pid)
     tell(f"syncline, {'SQLite FULL' if store == 'sqlite' else 'memory'}", figures)
