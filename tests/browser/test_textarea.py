@@ -221,8 +221,11 @@ CREATE = """async () => {
   const theirs = await bob.document("minutes").ready;
   const list = await ada.document("list", { type: "json" }).ready;
   const same = await bob.document("list", { type: "json" }).ready;
+  const roles = [same.role];
+  const told = new Promise((resolve) => same.on("role", ({ role }) => resolve(roles.push(role))));
   await list.grant(bob.identity.user, "editor");
-  const result = [codes, theirs.text, theirs.role, same.content, same.role];
+  await told;
+  const result = [codes, theirs.text, theirs.role, same.content, roles];
   await Promise.all([ada.close(), bob.close()]);
   return result;
 }"""
@@ -233,5 +236,5 @@ def test_rooms_and_documents_are_created_and_granted(browser: Browser, own_serve
     page = context.new_page()
     page.goto(own_server.url)
     codes = ["room_exists", "password_required", "forbidden", "done", "forbidden"]
-    assert page.evaluate(CREATE) == [codes, "# Minutes", "editor", {"items": []}, "reader"]
+    assert page.evaluate(CREATE) == [codes, "# Minutes", "editor", {"items": []}, ["reader", "editor"]]
     context.close()
