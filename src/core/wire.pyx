@@ -94,7 +94,11 @@ def decode(str codec not None, bytes message not None, Py_ssize_t max_batch):
         return _salvage(codec, message, max_batch)
     if len(envelopes) <= max_batch:
         return envelopes, ()
-    return envelopes[:max_batch], [Refused(envelope.id, _too_many(max_batch)) for envelope in envelopes[max_batch:]]
+    # As many again are answered by their ids: what a frame costs in answers is bounded, however many envelopes it has.
+    refused = [Refused(envelope.id, _too_many(max_batch)) for envelope in envelopes[max_batch : 2 * max_batch]]
+    if len(envelopes) > 2 * max_batch:
+        refused.append(Refused(None, _too_many(max_batch)))
+    return envelopes[:max_batch], refused
 
 
 cdef object _too_many(Py_ssize_t max_batch):

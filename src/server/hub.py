@@ -229,13 +229,13 @@ class Hub:
         return held.role if isinstance(held, Seat) else held[0].role
 
     def role_changed(self, name: str, user: str, role: str | None) -> list[Seat]:
-        """The store has a new role for the user: all that was read before is void. Returns the user's seats, which have it."""
+        """The store has a new role for the user: all that was read before is void. Returns the user's seats that had another."""
         self._away.pop((user, name), None)
         room = self.rooms.get(name)
         if room is None:
             return []
         room.grants += 1
-        seats = room.seats(user)
+        seats = [seat for seat in room.seats(user) if seat.role != role]
         for seat in seats:
             seat.role = role
         return seats

@@ -71,6 +71,16 @@ def test_what_is_too_much_for_a_frame_is_refused_and_the_rest_served(fault: byte
     assert [one.id for one in refused] == ([None] if fault else [6])  # those of a broken frame are not read so far
 
 
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 1000])
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_frame_costs_in_answers_is_bounded(count: int, whole: bool) -> None:
+    message = json.dumps([{"event": "a", "id": number} for number in range(count)]).encode()
+    envelopes, refused = wire.decode("json", message if whole else message[:-1], 2)
+    assert len(envelopes) == 2 and len(refused) <= 3
+    if whole:
+        assert [one.id for one in refused] == [*range(2, min(count, 4)), *([None] if count > 4 else [])]
+
+
 @pytest.mark.parametrize(
     "message",
     [

@@ -55,7 +55,7 @@ CASES: list[tuple[Reason, dict[str, dict[str, Any]], list[bytes], dict[str, obje
     ),
     (Reason.HANDSHAKE, {}, [SHAKE + b"Authorization: Bearer " + TOKEN.encode() + b"\x01\r\n\r\n"], {}),
     (Reason.PATH, {}, [SHAKE.replace(b"/ws", b"/wsx?access_token=" + TOKEN.encode()) + b"\r\n"], {"path": "/wsx"}),
-    (Reason.SUBPROTOCOL, {}, [SHAKE + b"Sec-WebSocket-Protocol: chat\r\n\r\n"], {"detail": "chat"}),
+    (Reason.SUBPROTOCOL, {}, [SHAKE + b"Sec-WebSocket-Protocol: chat\r\n\r\n"], {"detail": "1 offered"}),
     (
         Reason.HANDSHAKE_RATE,
         {"limits": {"handshakes_per_second": 0.001, "handshakes_burst": 1}},

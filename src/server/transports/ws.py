@@ -99,7 +99,11 @@ class Endpoint:
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
         if offered and chosen is None:
             text = "subprotocols: " + ", ".join(wire.SUBPROTOCOLS)
-            raise Refused(Reason.SUBPROTOCOL, HTTPStatus.BAD_REQUEST, text, detail=", ".join(offered))
+            ours = [
+                name for name in offered if name.startswith("syncline.")
+            ]  # others may be anything: some put tokens there
+            detail = f"{len(offered)} offered" + (f", of ours: {', '.join(ours)}" if ours else "")
+            raise Refused(Reason.SUBPROTOCOL, HTTPStatus.BAD_REQUEST, text, detail=detail)
         credentials = None
         token = _token(fields.get("authorization", ""), url.query)
         if token is not None:
