@@ -78,6 +78,9 @@ class NullSocket:
     def buffered(self) -> int:
         return 0
 
+    def unread(self) -> int:
+        return 0
+
     def close(self, code: int, reason: str) -> None: ...
     def abort(self) -> None: ...
     def pause_reading(self) -> None: ...

@@ -122,28 +122,31 @@ class Deflater:
         return encode_frame(opcode, data[: -len(_TAIL)], True)
 
 
+#: Final blocks in one message: each costs a new state, and is two bytes. Nobody makes more than one.
+_FINALS = 16
+
+
 class Inflater:
-    """Decompresses incoming messages, fragment by fragment. One per connection."""
+    """Decompresses incoming messages. One per connection."""
 
     def __init__(self, *, takeover: bool) -> None:
         """``takeover``: messages may refer to earlier ones."""
         self._takeover = takeover
         self._zlib: zlib._Decompress | None = None
 
-    def feed(self, payload: bytes, last: bool, room: int) -> bytes:
-        """The plain bytes of one fragment; ``last``: it ends the message. Raises FrameError for bad data, and for more
-        than ``room`` bytes, whatever the compressed size. O(result)."""
+    def inflate(self, payload: bytes, limit: int) -> bytes:
+        """The plain bytes of a whole message, of all its fragments. Raises FrameError for bad data, and for more than ``limit``
+        bytes, whatever the compressed size. O(result)."""
         inflate = self._zlib
         if inflate is None:
             inflate = self._zlib = zlib.decompressobj(-15)
-        if last:
-            payload += _TAIL
+        payload += _TAIL
         parts = []
         try:
-            while True:
-                part = inflate.decompress(payload, room + 1)
-                room -= len(part)
-                if room < 0:
+            for _ in range(_FINALS):
+                part = inflate.decompress(payload, limit + 1)
+                limit -= len(part)
+                if limit < 0:
                     raise FrameError(MESSAGE_TOO_LARGE)
                 parts.append(part)
                 if not inflate.eof:
@@ -153,8 +156,10 @@ class Inflater:
                 inflate = self._zlib = zlib.decompressobj(-15)
                 if payload in (b"", _TAIL):
                     break
+            else:
+                raise FrameError(PROTOCOL_ERROR)
         except zlib.error as error:
             raise FrameError(PROTOCOL_ERROR) from error
-        if last and not self._takeover:
+        if not self._takeover:
             self._zlib = None
         return b"".join(parts)

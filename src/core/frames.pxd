@@ -16,11 +16,9 @@ cdef class FrameReader:
         bint _fin                 # the frame under way is the last one
         bint _compressed
         unsigned int _utf8        # state of the UTF-8 automaton
-        Py_ssize_t _size          # bytes, inflated
-        uint8_t* _body            # unmasked: the message, or when compressed the frame; owned
+        uint8_t* _body            # unmasked, of all its frames; owned
         Py_ssize_t _filled
         Py_ssize_t _capacity
-        list _parts               #: inflated fragments
 
     cpdef int message(self, int opcode, bytes payload) except -1
     cpdef int control(self, int opcode, bytes payload) except -1

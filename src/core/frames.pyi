@@ -23,6 +23,10 @@ class FrameReader:
 
     @property
     def max_bytes(self) -> int: ...
+    @property
+    def incomplete(self) -> int:
+        """Bytes in memory of a message that is not whole."""
+
     inflater: Inflater | None
     halted: bool
     """Set by a callback: nothing more is read until it is cleared."""

@@ -39,6 +39,10 @@ cdef enum:
     _AFTER_F4 = 7
     _REJECT = 8
 
+    # Data that cannot be compressed grows by less than this (2 to the power of -_GROWS, and some bytes) with any setting of zlib.
+    _GROWS = 4
+    _GROWS_LEAST = 64
+
 
 class FrameError(Exception):
     """The peer broke RFC 6455; ``disconnect`` says how to close."""
@@ -152,8 +156,8 @@ cdef class FrameReader:
     ``message`` and ``control`` are called for what is whole; a subclass says what happens then. Payload bytes are looked at as
     they come, so that bad ones fail at once (sections 5.2 to 5.5, 7.1.7, 8.1).
 
-    Bound: ``max_bytes`` for a message, all fragments together, inflated. Between frames it keeps nothing; of an incomplete one what has
-    come, in a buffer that grows with it.
+    Bound: ``max_bytes`` for a message, all fragments together, inflated. Between messages it keeps nothing; of an incomplete one what has
+    come, as it came: a compressed one is inflated when it is whole, so that what waits costs its sender as much as it costs here.
     """
 
     def __cinit__(self, *args, **kwargs):
@@ -175,6 +179,11 @@ cdef class FrameReader:
     cpdef int control(self, int opcode, bytes payload) except -1:
         """One control frame: CLOSE, PING or PONG. It may come between the fragments of a message."""
         raise NotImplementedError("a reader says what it does with control frames")
+
+    @property
+    def incomplete(self):
+        """Bytes in memory of a message that is not whole."""
+        return self._capacity
 
     def feed(self, data not None):
         """``read`` for tests and for what is not hot: any contiguous bytes."""
@@ -225,6 +234,7 @@ cdef class FrameReader:
         cdef Py_ssize_t header = 6
         cdef uint32_t mask
         cdef bint fin, compressed
+        cdef Py_ssize_t most
         cdef bytes payload
         if size < 2:
             return 0
@@ -272,14 +282,17 @@ cdef class FrameReader:
             self.control(<int>opcode, payload)
             return header + <Py_ssize_t>length
         compressed = reserved != 0 if self._opcode < 0 else self._compressed
-        if length > <uint64_t>(self.max_bytes if compressed else self.max_bytes - self._size):
+        most = self.max_bytes
+        if compressed:  # what cannot be compressed grows by it
+            most += (most >> _GROWS) + _GROWS_LEAST
+        if length > <uint64_t>(most - self._filled):
             raise FrameError(MESSAGE_TOO_LARGE)
         if fin and self._opcode < 0 and <uint64_t>size >= length:
             # Nearly always: one frame, all there.
             payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
             _unmask(<uint8_t*>PyBytes_AS_STRING(payload), data, <Py_ssize_t>length, mask, 0)
             if compressed:
-                payload = <bytes>self.inflater.feed(payload, True, self.max_bytes)
+                payload = <bytes>self.inflater.inflate(payload, self.max_bytes)
             if opcode == _TEXT and not is_utf8(payload):
                 raise FrameError(INVALID_TEXT)
             self.message(<int>opcode, payload)
@@ -311,7 +324,6 @@ cdef class FrameReader:
         _unmask(self._body + self._filled, data, size, self._mask, self._phase)
         if not self._compressed:
             self._check_text(self._body + self._filled, size)
-            self._size += size
         self._filled += size
         self._phase = <unsigned int>((self._phase + size) & 3)
         self._missing -= size
@@ -329,28 +341,16 @@ cdef class FrameReader:
     cdef int _end_frame(self) except -1:
         cdef bytes payload
         cdef int opcode = self._opcode
-        if self._compressed:
-            payload = PyBytes_FromStringAndSize(<const char*>self._body, self._filled)
-            self._drop_body()
-            payload = <bytes>self.inflater.feed(payload, self._fin, self.max_bytes - self._size)
-            self._check_text(<const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-            self._size += PyBytes_GET_SIZE(payload)
-            if self._parts is None:
-                self._parts = []
-            if payload:  # empty ones would grow the list without counting against max_bytes
-                self._parts.append(payload)
         if not self._fin:
             return 0
-        if self._opcode == _TEXT and self._utf8 != _ACCEPT:
-            raise FrameError(INVALID_TEXT)
+        payload = PyBytes_FromStringAndSize(<const char*>self._body, self._filled)
+        self._drop_body()
         if self._compressed:
-            payload = b"".join(self._parts)
-            self._parts = None
-        else:
-            payload = PyBytes_FromStringAndSize(<const char*>self._body, self._filled)
-            self._drop_body()
+            payload = <bytes>self.inflater.inflate(payload, self.max_bytes)
+            self._check_text(<const uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        if opcode == _TEXT and self._utf8 != _ACCEPT:
+            raise FrameError(INVALID_TEXT)
         self._opcode = -1
-        self._size = 0
         self.message(opcode, payload)
         return 0
 

@@ -112,6 +112,13 @@ class LimitsConfig:
     pending_requests: int = setting(
         1024, "Requests waiting on a connection before reading pauses.", low=1, high=100_000
     )
+    pending_bytes: int = setting(
+        1_048_576,
+        "Bytes of requests waiting on a connection before reading pauses; the last message read comes on top.",
+        unit="bytes",
+        low=4096,
+        high=1_073_741_824,
+    )
     rooms: int = setting(256, "Rooms joined by one connection.", low=1, high=100_000)
     documents: int = setting(64, "Documents joined by one connection.", low=1, high=10_000)
     queue_bytes: int = setting(
@@ -218,7 +225,7 @@ class LimitsConfig:
     )
     memory_bytes: int = setting(
         268_435_456,
-        "Histories, documents and what waits for readers, together, about; docs/operations.md says what goes first.",
+        "Histories, documents, and what waits for readers and of writers, together, about; docs/operations.md says what goes first.",
         unit="bytes",
         low=0,
         high=1_099_511_627_776,

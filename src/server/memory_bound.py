@@ -1,7 +1,7 @@
 """What a node holds in memory for others, and what it lets go of when that is more than ``limits.memory_bytes``.
 
-Looked at every second, and sooner when much was published. Three parts are measured, about: histories of rooms, loaded documents, and
-what waits for readers. Over the bound goes, in this order, as much as it takes:
+Looked at every second, and sooner when much was published. Measured are, about: histories of rooms, loaded documents, what waits for
+readers, and what writers have sent that waits behind a request or is not whole. Over the bound goes, in this order, as much as it takes:
 
 1. histories of rooms that nobody is in, the longest unused first: a durable room reads its history again, one in memory begins a new
    epoch;
@@ -9,7 +9,8 @@ what waits for readers. Over the bound goes, in this order, as much as it takes:
 3. of rooms in use what is oldest in their histories: durable rooms read it again, in memory it is gone as what is over
    ``rooms.history_size``;
 4. the readers that have most waiting, down to ``limits.queue_high_bytes`` beside an answer that they asked for: they are disconnected as
-   slow consumers, and recover.
+   slow consumers, and recover;
+5. the writers of whom most waits, down to SMALLEST: they are disconnected as an overload, come back, and send again.
 
 Of durable rooms that nobody is in no more than an ``IDLE_SHARE`` of the bound is kept at any time. Documents in use are never touched,
 and leave the rest at least a ``LEAST_SHARE`` of the bound; the log says so.
@@ -20,6 +21,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+from ..core import errors
+
 if TYPE_CHECKING:
     from .live_document import LiveDocument
     from .node import Node
@@ -29,7 +32,7 @@ log = logging.getLogger("syncline.memory")
 
 #: The fraction of the bound that idle histories of durable rooms may have.
 IDLE_SHARE: Final = 8
-#: A room in use keeps so many bytes.
+#: A room in use, and a writer, keeps so many bytes.
 SMALLEST: Final = 65_536
 #: So many bytes published since the last look bring the next one on.
 SOON: Final = 8_388_608
@@ -70,8 +73,8 @@ class MemoryBound:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._histories = node.broker if isinstance(node.broker, Histories) else None
-        self.held = {"histories": 0, "keys": 0, "documents": 0, "queues": 0}
-        self.released = {"histories": 0, "documents": 0, "recent": 0, "queues": 0}
+        self.held = {"histories": 0, "keys": 0, "documents": 0, "queues": 0, "requests": 0}
+        self.released = {"histories": 0, "documents": 0, "recent": 0, "queues": 0, "requests": 0}
         self._grown = 0
         self._grown_at = node.clock.monotonic() - SOONEST
         self._shrunk = 0  # what rooms in use hold when each has no more than it keeps
@@ -107,6 +110,7 @@ class MemoryBound:
         over -= self._idle_documents(over)
         over -= self._recent(over)
         over -= self._slow_readers(over)
+        self._writers(over)
 
     def _tell(self, total: int) -> None:
         now = self._node.clock.monotonic()
@@ -128,6 +132,7 @@ class MemoryBound:
         sizes = {live: _size(live) for live in node.documents.live.values()}
         held["documents"] = sum(sizes.values())
         held["queues"] = sum(_waiting(session) for session in node.hub.sessions.values())
+        held["requests"] = sum(session.incoming for session in node.hub.sessions.values())
         return held["keys"] + sum(size for live, size in sizes.items() if live.collaborators or live.busy)
 
     def _idle_histories(self, over: int) -> int:
@@ -183,6 +188,19 @@ class MemoryBound:
             self.released["queues"] += 1
             session.connection.give_up()
         return ended
+
+    def _writers(self, over: int) -> None:
+        if over <= 0:
+            return
+        incoming = [
+            (size, session) for session in self._node.hub.sessions.values() if (size := session.incoming) > SMALLEST
+        ]
+        for size, session in sorted(incoming, key=lambda one: one[0], reverse=True):
+            if over <= 0:
+                break
+            over -= size
+            self.released["requests"] += 1
+            session.close(errors.OVERLOADED)
 
 
 def _size(live: LiveDocument) -> int:

@@ -4,8 +4,8 @@ The states are a table; an event that a state does not know is a bug and raises.
 sent: while one of them waits (a join that reads the store), the following ones wait in the inbox. The hot path
 (`message:send`, `document:operation`) is synchronous: no task, no future.
 
-Bounds: the inbox holds ``limits.pending_requests`` envelopes, then reading from the socket pauses (what one read had
-already delivered still enters); bad requests are limited per minute, then the session is closed as misbehaving.
+Bounds: the inbox holds ``limits.pending_requests`` envelopes or ``limits.pending_bytes``, then reading from the socket pauses (the rest
+of the message that was read still enters); bad requests are limited per minute, then the session is closed as misbehaving.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ class Session:
         "_bad",
         "_bad_since",
         "_inbox",
+        "_inbox_bytes",
         "_paused",
         "_placed",
         "_waiting",
@@ -130,6 +131,7 @@ class Session:
         self.allowance: Allowance | None = None  # set by ``opened``; None: no limits
         # With when each arrived. Made when a request waits: an empty one is 768 bytes.
         self._inbox: deque[tuple[wire.Envelope, float]] | None = None
+        self._inbox_bytes = 0  # of their data
         self._waiting = False  # a request waits; the following ones go to the inbox
         self._paused = False  # reading from the socket is paused
         self._placed = False  # its socket counts among ``node.arrivals``
@@ -142,6 +144,11 @@ class Session:
     def pending(self) -> int:
         """Requests in the inbox."""
         return len(self._inbox) if self._inbox is not None else 0
+
+    @property
+    def incoming(self) -> int:
+        """Bytes in memory of what its client has sent and nobody has looked at."""
+        return self._inbox_bytes + self.connection.transport.unread() if self.state < State.CLOSING else 0
 
     def step(self, transition: Transition) -> None:
         """Follows the table. Raises InvalidTransition."""
@@ -188,13 +195,19 @@ class Session:
                 if self._inbox is None:
                     self._inbox = deque()
                 self._inbox.append((envelope, arrived))
+                self._inbox_bytes += len(envelope.data)
             else:
                 self._dispatch(envelope, arrived)
             if self.state >= State.CLOSING:
                 return
-        if self._inbox and len(self._inbox) >= self.node.config.limits.pending_requests and not self._paused:
+        if self._inbox and not self._paused and self._full():
             self._paused = True
             self.connection.transport.pause_reading()
+
+    def _full(self, part: int = 1) -> bool:
+        """Whether the inbox holds at least one ``part``-th of what it may."""
+        limits = self.node.config.limits
+        return self.pending * part >= limits.pending_requests or self._inbox_bytes * part >= limits.pending_bytes
 
     def wrong_kind(self, arrived: float) -> None:
         """A text frame on a MessagePack connection, or the reverse."""
@@ -217,7 +230,7 @@ class Session:
         self.step(Transition.LOST)
         if self.expiry is not None:
             self.expiry.cancel()
-        self._inbox = None
+        self._inbox, self._inbox_bytes = None, 0
         self.connection.lost()
         self.node.session_lost(self, resumed=resumed)
 
@@ -306,11 +319,12 @@ class Session:
 
     def _drain_inbox(self) -> None:
         while self._inbox and not self._waiting and self.state < State.CLOSING:
-            self._dispatch(*self._inbox.popleft())
+            envelope, arrived = self._inbox.popleft()
+            self._inbox_bytes -= len(envelope.data)
+            self._dispatch(envelope, arrived)
         if not self._inbox:
             self._inbox = None
-        low = self.node.config.limits.pending_requests // 2
-        if self._paused and self.state < State.CLOSING and self.pending <= low:
+        if self._paused and self.state < State.CLOSING and not (self._inbox and self._full(2)):
             self._paused = False
             self.connection.transport.resume_reading()
 
@@ -367,6 +381,7 @@ class Session:
         if self.state >= State.CLOSING:
             return
         self.step(Transition.CLOSE)
+        self._inbox, self._inbox_bytes = None, 0
         self.node.counters.disconnect(why.reason)
         refusals.ended(why, self.about)
         self.connection.close(why.code, why.reason)

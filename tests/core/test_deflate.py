@@ -158,6 +158,40 @@ def test_a_final_block_does_not_end_the_connection() -> None:
     assert fed(reader, compressed(b"two", zlib.compressobj(wbits=-15)), []) == b"two"
 
 
+def test_many_final_blocks_are_refused() -> None:
+    """Two bytes each, and each costs a copy of all that follow: a message of them held a node for half a minute."""
+    assert fed(inflating(), b"\x03\x00" * 8, []) == b""
+    assert refusal(inflating(2_000_000), b"\x03\x00" * 500_000) == errors.PROTOCOL_ERROR
+
+
+def test_what_is_not_whole_waits_as_it_came() -> None:
+    """Else a kilobyte makes its receiver hold a megabyte for as long as the sender likes."""
+    reader = inflating(1_048_576)
+    bomb = compressed(bytes(1_000_000), zlib.compressobj(9, wbits=-15))
+    reader.feed(client_frame(BINARY, bomb[:500], fin=False, reserved=4))
+    reader.feed(client_frame(0, bomb[500:], fin=False))
+    assert reader.incomplete <= 2 * len(bomb) < 3000
+    reader.feed(client_frame(0, b""))
+    assert reader.messages == [(BINARY, bytes(1_000_000))]
+    assert reader.incomplete == 0
+
+
+@pytest.mark.parametrize("level", [1, 9])
+@pytest.mark.parametrize("memory", [1, 9])
+def test_what_cannot_be_compressed_may_be_as_large_as_any(level: int, memory: int) -> None:
+    noise = os.urandom(65_536)
+    payload = compressed(noise, zlib.compressobj(level, wbits=-15, memLevel=memory))
+    assert len(payload) > len(noise)
+    for cut in ([], [1000, 40_000]):
+        reader = inflating(len(noise))
+        at = 0
+        for end in cut:
+            reader.feed(client_frame(BINARY if at == 0 else 0, payload[at:end], fin=False, reserved=0 if at else 4))
+            at = end
+        reader.feed(client_frame(0 if at else BINARY, payload[at:], reserved=0 if at else 4))
+        assert reader.messages == [(BINARY, noise)]
+
+
 def test_what_is_not_compressed_data_is_refused() -> None:
     assert refusal(inflating(), b"\xff\xff\xff") == errors.PROTOCOL_ERROR
     bad_text = compressed(b"\xc3\x28", zlib.compressobj(wbits=-15))

@@ -36,6 +36,9 @@ class Socket:
     def buffered(self) -> int:
         return max(0, sum(map(len, self.writes)) - self.takes)
 
+    def unread(self) -> int:
+        return 0
+
     def reads(self, count: int) -> None:
         self.takes += count
         self._told()

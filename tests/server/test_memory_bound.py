@@ -19,7 +19,7 @@ from syncline.testing import Recorder
 from tests.serving import serving
 from tests.waiting import until
 
-from .rawclient import RawClient
+from .rawclient import CLOSE, RawClient, frame
 from .wsclient import dial
 
 BIG = "x" * 100_000
@@ -149,6 +149,52 @@ async def test_the_readers_that_have_most_waiting_go_last(tmp_path: Path) -> Non
             assert app.node.memory.released["queues"] == 1
             assert [session.connection.closed for session in sessions] == [True, False, False, False]
             stack.close()
+
+
+async def test_what_waits_behind_a_request_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However small it was on the wire: else some kilobytes make a node hold hundreds of megabytes."""
+    answered = asyncio.Event()
+    limits = {"pending_bytes": 300_000, "message_bytes": 200_000}
+    async with serving(tmp_path, limits=limits) as app, dial(app.url, name="Ada", compression="deflate") as ada:
+        find = app.node.store.room
+
+        async def slow(name: str) -> Any:
+            await answered.wait()
+            return await find(name)
+
+        monkeypatch.setattr(app.node.store, "room", slow)
+        (session,) = app.node.hub.sessions_of(ada.user)
+        await ada.send({"event": "room:join", "data": {"room": "r"}, "id": 100})
+        for number in range(40):
+            await ada.send({"event": "message:send", "data": {"room": "r", "data": BIG}, "id": 101 + number})
+        await until(lambda: session.incoming > 300_000)
+        app.node.memory.check()
+        assert app.node.memory.held["requests"] == session.incoming < 500_000
+        answered.set()
+        for number in range(41):
+            await ada.take(lambda envelope, due=100 + number: envelope.get("id") == due)  # type: ignore[misc]
+        assert session.incoming == 0
+        assert (await ada.call("message:send", room="r", data=1))["offset"] == 41
+
+
+async def test_the_writers_of_whom_most_waits_go_last_of_all(tmp_path: Path) -> None:
+    limits = {"memory_bytes": 2_000_000, "message_bytes": 3_000_000}
+    async with serving(tmp_path, limits=limits) as app:
+        memory = app.node.memory
+        with RawClient(app.port) as small, RawClient(app.port) as large:
+            for client, size in ((small, 60_000), (large, 2_500_000)):
+                await asyncio.to_thread(client.login, "Ada")
+                await asyncio.to_thread(client.socket.sendall, frame(1, bytes(size), fin=False))
+            await until(lambda: (memory.check(), memory.released["requests"])[1])
+            assert await asyncio.to_thread(ended_with, large) == (4004, "overloaded")
+            memory.check()
+            assert memory.released["requests"] == 1 and 60_000 <= memory.held["requests"] < 200_000
+
+
+def ended_with(client: RawClient) -> tuple[int, str]:
+    while (read := client.frame())[0] != CLOSE:
+        pass
+    return int.from_bytes(read[1][:2], "big"), read[1][2:].decode()
 
 
 async def test_documents_in_use_leave_the_rest_its_share(tmp_path: Path) -> None:

@@ -140,6 +140,9 @@ class Sink:
     def buffered(self) -> int:
         return 0
 
+    def unread(self) -> int:
+        return 0
+
     def close(self, code: int, reason: str) -> None:
         self.closed = code
 

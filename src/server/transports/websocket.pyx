@@ -226,6 +226,9 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     def buffered(self):
         return 0 if self._socket is None else self._socket.get_write_buffer_size()
 
+    def unread(self):
+        return self._capacity + (0 if self._rest is None else PyBytes_GET_SIZE(self._rest))
+
     def close(self, int code, str reason not None):
         """Sends the close frame; the socket is closed when the peer answers, or cut after CLOSE_SECONDS. ``code`` 0: none."""
         if self._closing is None and self._socket is not None:
