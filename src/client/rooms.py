@@ -252,13 +252,22 @@ class Room(Handle):
                 order.gone(place)
 
     async def send_event(
-        self, name: str, data: Any = None, *, users: Sequence[str] = (), connections: Sequence[str] = ()
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        users: Sequence[str] | None = None,
+        connections: Sequence[str] | None = None,
     ) -> None:
-        """At most once, to who is here now; with ``users`` or ``connections`` (their ids) only to those of them."""
+        """At most once, to who is here now; with ``users`` or ``connections`` (lists of their ids) only to those of them. Lists
+        that are empty raise RequestError(invalid_data): they are not for all."""
         self._check()
         event: dict[str, Any] = {"room": self.name, "name": name, "data": data}
-        if users or connections:
-            event["to"] = {"users": list(users), "connections": list(connections)}
+        for field, ids in (("users", users), ("connections", connections)):
+            if isinstance(ids, str):
+                raise TypeError(f"{field} is a list of ids, not one")
+            if ids is not None:
+                event.setdefault("to", {})[field] = list(ids)
         await self._request("event:custom", event)
 
     async def set_presence(self, status: Status, metadata: Any = None) -> None:

@@ -1,7 +1,8 @@
 """The data of every request event, as typed msgspec structs. docs/protocol.md shows each with an example.
 
 Payloads (``data`` of messages and events, ``metadata`` of presence) stay ``msgspec.Raw``. Lengths are bounded here, where
-data enters; sizes that are configurable are checked by the handlers.
+data enters; sizes that are configurable are checked by the handlers. Unknown fields are ignored, for later versions, but not where a
+misspelt one would open to all what is meant for few.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class RoomPosition(msgspec.Struct):
     epoch: Annotated[str, msgspec.Meta(max_length=64)]
 
 
-class RoomCreate(msgspec.Struct):
+class RoomCreate(msgspec.Struct, forbid_unknown_fields=True):
     room: Name
     password: Password | None = None
     default_role: Literal["member", "reader"] | None = "member"
@@ -111,6 +112,10 @@ class Recipients(msgspec.Struct, forbid_unknown_fields=True):
     users: Annotated[list[Name], msgspec.Meta(max_length=100)] = []
     connections: Annotated[list[ConnectionId], msgspec.Meta(max_length=100)] = []
 
+    def __post_init__(self) -> None:
+        if not self.users and not self.connections:
+            raise ValueError("names nobody")
+
 
 class Targets(msgspec.Struct, array_like=True, frozen=True):
     """Whom a push is for, as it travels between nodes."""
@@ -120,7 +125,7 @@ class Targets(msgspec.Struct, array_like=True, frozen=True):
     everyone: bool = False
 
 
-class CustomEvent(msgspec.Struct):
+class CustomEvent(msgspec.Struct, forbid_unknown_fields=True):
     room: Name
     name: Name
     data: msgspec.Raw = msgspec.Raw(b"")
@@ -133,7 +138,7 @@ class PresenceUpdate(msgspec.Struct):
     room: Name | None = None
 
 
-class DocumentCreate(msgspec.Struct):
+class DocumentCreate(msgspec.Struct, forbid_unknown_fields=True):
     """``text`` for the type text, ``content`` for the others, checked by the type."""
 
     document: Name

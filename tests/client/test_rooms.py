@@ -396,6 +396,11 @@ async def test_events_for_some(open_client: Open) -> None:
         room.on_event(lambda event, number=number: heard.append((number, event.name)))  # type: ignore[misc]
     await rooms[0].send_event("a", users=[bob.user])
     await rooms[0].send_event("b", connections=[str(eve.identity["connection"])])
+    for nobody in ({"users": []}, {"connections": []}, {"users": [], "connections": []}):
+        with pytest.raises(RequestError, match="names nobody"):  # and never to all
+            await rooms[0].send_event("none", **nobody)
+    with pytest.raises(TypeError, match="a list of ids"):
+        await rooms[0].send_event("none", users=bob.user)
     await rooms[0].send_event("c")
     await until(lambda: len(heard) == 5)
     assert sorted(heard) == [(0, "c"), (1, "a"), (1, "c"), (2, "b"), (2, "c")]
