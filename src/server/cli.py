@@ -99,8 +99,9 @@ def serve(arguments: argparse.Namespace) -> int:
             print("it can start")
             return OK
         descriptors.raise_limit(config.limits.connections, config.server.backlog)
+        descriptors.require()
         kept = _run(run)
-    except (app.StartError, sockets.ListenError) as error:
+    except (app.StartError, sockets.ListenError, descriptors.TooFew) as error:
         logs.finish()  # first what was logged on the way
         raise CommandError(str(error)) from error
     if kept is not None:

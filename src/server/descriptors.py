@@ -35,12 +35,26 @@ def raise_limit(connections: int, backlog: int) -> None:
         wanted = soft
         log.warning("the limit of open files could not be raised: %s", error)
     room, _ = places(connections, backlog)
-    if room < connections:
+    if room < connections and wanted >= OWN_DESCRIPTORS + ALWAYS:
         log.warning(
             "limits.connections is %d, but this process may open %d files: %d are taken; raise `ulimit -n`, or lower it",
             connections,
             wanted,
             room,
+        )
+
+
+class TooFew(Exception):
+    """The process may open too few files to serve anybody; the text is for the operator."""
+
+
+def require() -> None:
+    """Raises TooFew."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    least = OWN_DESCRIPTORS + ALWAYS
+    if soft != resource.RLIM_INFINITY and soft < least:
+        raise TooFew(
+            f"this process may open {soft} files, and a node needs {least} beside its connections: raise `ulimit -n`"
         )
 
 

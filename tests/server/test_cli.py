@@ -374,6 +374,26 @@ def test_the_limit_of_open_files_is_raised(monkeypatch: pytest.MonkeyPatch, capl
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.parametrize("files", [8, 12, 16, 24, 79])
+def test_too_few_open_files_are_said_in_one_line(tmp_path: Path, files: int) -> None:
+    """And not as a database that cannot be opened, as a traceback, or by nobody being let in."""
+    command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "syncline", "serve"]
+    package = str(Path(syncline.__file__).parent.parent)
+    result = subprocess.run(
+        [*command, "--port", "0"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": package},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    expected = (
+        f"syncline: this process may open {files} files, and a node needs 80 beside its connections: raise `ulimit -n`"
+    )
+    assert (result.returncode, result.stdout, result.stderr.strip()) == (1, "", expected)
+
+
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
     package = str(Path(syncline.__file__).parent.parent)
     command = f"{sys.executable} -m syncline config-docs | head -1"
