@@ -30,7 +30,10 @@ def conflicts(config: Config) -> Iterator[Conflict]:
     yield from _room_classes(config.rooms)
     if not _HISTORY.fullmatch(config.documents.history):
         found = config.documents.history
-        yield ("documents.history",), f'found "{found}", allowed is "full", "checkpoints" or "days=N" with N from 1'
+        yield (
+            ("documents.history",),
+            f'found "{found}", allowed is "full", "checkpoints" or "days=N" with N from 1 to 999,999',
+        )
     if config.documents.checkpoint_bytes < config.documents.block_bytes:
         least = config.documents.block_bytes
         why = f"is {config.documents.checkpoint_bytes}, below documents.block_bytes ({least}): a checkpoint comes after a block"

@@ -81,7 +81,7 @@ class DocumentsConfig:
     )
     history: str = setting(
         "full",
-        "Operations that are kept. full: all; days=N: those of the last N days; checkpoints: those in memory, and older"
+        "Operations that are kept. full: all; days=N: those of the last N days, to 999,999; checkpoints: those in memory, and older"
         " texts.",
         restart=True,
     )
