@@ -137,10 +137,6 @@ def token_create(arguments: argparse.Namespace) -> int:
         # Guest mode: the server made a secret once and keeps it in the store.
         if config.store.backend == "memory":
             raise CommandError("a server with store.backend = memory takes its secret with it; set auth.secret")
-        if not os.path.exists(config.store.path):
-            raise CommandError(
-                f"{config.store.path}: there is no database here; go to the server's folder, name its --config, or set auth.secret"
-            )
         secret = _with_store(config, lambda store: store.setting("auth.secret", lambda: secrets.token_urlsafe(48)))
     try:
         print(JwtAuth(config.auth, secret=secret).issue(arguments.user, arguments.name or "", ttl=arguments.ttl))
@@ -172,7 +168,7 @@ def user_add(arguments: argparse.Namespace) -> int:
         await store.put_user(record)
         return known is None
 
-    print(f"{'added' if _with_store(_load(arguments), add) else 'updated'} {user}")
+    print(f"{'added' if _with_store(_load(arguments), add, making=True) else 'updated'} {user}")
     return OK
 
 
@@ -211,6 +207,8 @@ def restore(arguments: argparse.Namespace) -> int:
             print(f"{done} %", file=sys.stderr, flush=True)
 
     path = Path(config.store.path)
+    if arguments.backup is None and not path.exists():
+        raise CommandError(_nothing_here(config))
     try:
         found = sqlite.restore(path, None if arguments.backup is None else Path(arguments.backup), progress)
     except Unavailable as error:
@@ -221,8 +219,8 @@ def restore(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _with_store(config: Config, work: Callable[[Store], Any]) -> Any:
-    """Opens the configured store, works, closes it. Safe beside a running server."""
+def _with_store(config: Config, work: Callable[[Store], Any], *, making: bool = False) -> Any:
+    """Opens the configured store, works, closes it. Safe beside a running server. ``making``: one that is not there yet, too."""
     from . import app
     from .seams import Unavailable
 
@@ -235,10 +233,18 @@ def _with_store(config: Config, work: Callable[[Store], Any]) -> Any:
 
     if config.store.backend == "memory":
         raise CommandError("store.backend is memory: there is nothing to open outside of the server")
+    if not os.path.exists(config.store.path):
+        if not making:
+            raise CommandError(_nothing_here(config))
+        print(f"{config.store.path}: a new database", file=sys.stderr)
     try:
         return _run(run)
     except (app.StartError, Unavailable) as error:
         raise CommandError(str(error)) from error
+
+
+def _nothing_here(config: Config) -> str:
+    return f"{config.store.path}: there is no database here; go to the server's folder, or name its --config"
 
 
 def bench(arguments: argparse.Namespace) -> int:
@@ -259,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
             epilog=text or None,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        made.set_defaults(run=run)
+        made.set_defaults(run=run, parser=made)
         return made
 
     def configured(made: Any) -> Any:
@@ -360,7 +366,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] == ["bench"]:  # it has a parser of its own, for options too
         arguments = argparse.Namespace(run=bench, arguments=given[1:])
     else:
-        arguments = parser().parse_args(given)
+        arguments, unknown = parser().parse_known_args(given)
+        if unknown:  # with the usage of the command, not of the program
+            arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()

@@ -28,7 +28,8 @@ class ServerConfig:
         high=3600,
     )
     allowed_origins: list[str] = setting(  # noqa: RUF009  (the list is made anew for each config)
-        [], 'Whose pages may connect; "https://*.a.org", "*"; none: with guests this server\'s own, with tokens all.'
+        [],
+        'Whose pages may connect; "https://*.a.org", "*"; none: with guests this server\'s, and its machine\'s; with tokens all.',
     )
     allowed_hosts: list[str] = setting(  # noqa: RUF009
         [], "Its own names; none: with guests localhost, addresses, this machine's, a proxy's; with tokens all."

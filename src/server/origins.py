@@ -1,8 +1,9 @@
 """Whose pages may use this server, by the Origin and the Host of a request.
 
 A page in a browser may open a WebSocket to whatever its machine reaches. Where guests need no token that is all it takes to read
-and write, so by default only pages of this server itself may connect, and it must have been reached by a name of its own: else
-the owner of any other name could point that here and be the same origin (DNS rebinding). With tokens neither tells anything
+and write, so by default only pages of this server itself may connect, and on one machine those of its other ports: a program that
+serves one there could connect itself. It must have been reached by a name of its own: else the owner of any other name could point
+that here and be the same origin (DNS rebinding). With tokens neither tells anything
 about who is allowed in, so by default all pass. What is no browser sends no Origin, and passes.
 
 A proxy in front may have any name; it is known by what it adds to a request, which no page can add to a handshake, or by its address
@@ -92,14 +93,14 @@ class Origins:
             allowed = self._any_origin or self._no_origin
         else:
             try:
-                allowed = self._any_origin or self._allows(Origin.parse(given), headers)
+                allowed = self._any_origin or self._allows(Origin.parse(given), headers, peer)
             except ValueError:
                 allowed = False
         if not allowed:
             return f"pages of {told} may not connect here: server.allowed_origins does not have that origin"
         return self.misdirected(headers, peer)
 
-    def _allows(self, origin: Origin, headers: Mapping[str, str]) -> bool:
+    def _allows(self, origin: Origin, headers: Mapping[str, str], peer: str) -> bool:
         if any(
             one.scheme == origin.scheme and one.port == origin.port and _matches(one.host, origin.host)
             for one in self._origins
@@ -112,7 +113,9 @@ class Origins:
             host, port = _split(headers.get(name, "").partition(",")[0])
             if host == origin.host and (int(port) if port else _PORTS.get(origin.scheme)) == origin.port:
                 return True
-        return False
+        if any(name in headers for name in _PROXIES):
+            return False  # the browser is on another machine
+        return all(_is_loopback(host) for host in (origin.host, _split(headers.get("host", ""))[0], peer))
 
     def misdirected(self, headers: Mapping[str, str], peer: str) -> str:
         """Why this server is not the one that was asked for; "" when it is."""
@@ -148,6 +151,12 @@ def _split(given: str) -> tuple[str, str]:
     else:
         host, _, port = given.partition(":")
     return host.removesuffix("."), port if re.fullmatch("[0-9]{1,5}", port) else ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return _is_address(host) and ipaddress.ip_address(host).is_loopback
 
 
 def _is_address(host: str) -> bool:

@@ -62,7 +62,7 @@ class Service:
         for url in running.urls:
             self._announce(f"listening on {url}")
             log.info("listening on %s", url)
-        for url in running.to_open:
+        for url in running.to_open if self._config.server.demo else ():
             self._announce(f"open {url}/")
         if listeners is not None and not listeners.own:
             log.info("who started this gave it these sockets: server.host and server.port have no say")

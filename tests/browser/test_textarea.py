@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +24,34 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 OPEN = "globalThis.notes = notes; globalThis.unbind = bindTextarea("
 
 
+class Pages:
+    """A folder with pages of one's own, served as `python3 -m http.server` does: on another port than the server's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        handler = functools.partial(Quiet, directory=str(folder))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def put(self, html: str) -> str:
+        """Its URL."""
+        name = f"{len(list(self._folder.iterdir()))}.html"
+        (self._folder / name).write_text(html, "utf-8")
+        return f"http://127.0.0.1:{self._server.server_port}/{name}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+
 class Tab:
-    def __init__(self, page: Page, url: str, name: str, who: str) -> None:
+    def __init__(self, page: Page, pages: Pages, url: str, name: str, who: str) -> None:
         self.page = page
         page.set_default_timeout(PATIENCE)
         self.problems: list[str] = []
@@ -33,8 +63,7 @@ class Tab:
             .replace("bindTextarea(notes,", f"{OPEN}notes,")
         )
         assert OPEN in html
-        page.goto(f"{url}/health")  # a page of the server: others may not connect
-        page.set_content(html)
+        page.goto(pages.put(html))
         page.wait_for_function("globalThis.unbind && !document.getElementById('text').readOnly")
 
     def do(self, script: str, arg: Any = None) -> Any:
@@ -61,20 +90,22 @@ Open = Callable[[str], Tab]
 
 
 @pytest.fixture
-def open_tab(browser: Browser, server: ServerProcess, name: str) -> Iterator[Open]:
+def open_tab(browser: Browser, server: ServerProcess, name: str, tmp_path: Path) -> Iterator[Open]:
     contexts = []
+    pages = Pages(tmp_path)
     tabs: list[Tab] = []
     document = re.sub(r"\W", "-", name)
 
     def open_one(who: str) -> Tab:
-        contexts.append(browser.new_context(bypass_csp=True))  # the sample is an inline script
-        tabs.append(Tab(contexts[-1].new_page(), server.url, document, who))
+        contexts.append(browser.new_context())
+        tabs.append(Tab(contexts[-1].new_page(), pages, server.url, document, who))
         return tabs[-1]
 
     yield open_one
     problems = [problem for tab in tabs for problem in tab.problems]
     for context in contexts:
         context.close()
+    pages.close()
     assert not problems
 
 

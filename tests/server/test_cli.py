@@ -203,6 +203,10 @@ def test_a_token_of_a_configured_secret(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_token_of_the_secret_in_the_store(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("token", "create", "--user", "ada") == 1
     assert "syncline.db: there is no database here" in capsys.readouterr().err
+    for command in (("user", "list"), ("restore",)):
+        assert run(*command) == 1
+        assert "syncline.db: there is no database here" in capsys.readouterr().err
+    assert not list(Path.cwd().iterdir()), "nothing was made"
     assert not Path("syncline.db").exists(), "a token of a secret that nobody has is none"
     assert run("user", "add", "ada") == 0
     capsys.readouterr()
@@ -260,7 +264,7 @@ def test_many_users_are_listed_page_by_page(capsys: pytest.CaptureFixture[str]) 
         for index in range(1203):
             await store.put_user(UserRecord(f"user-{index:04}"))
 
-    cli._with_store(load(None, {}, {"store.synchronous": "normal"}), fill)
+    cli._with_store(load(None, {}, {"store.synchronous": "normal"}), fill, making=True)
     assert [user["id"] for user in users(capsys)] == [f"user-{index:04}" for index in range(1203)]
 
 
@@ -401,6 +405,25 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "# Configuration\n"
     assert done.stderr == ""
+
+
+def test_what_a_command_does_not_know_is_told_with_its_own_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, usage in (
+        (("serve", "--prot", "80"), "syncline serve"),
+        (("user", "list", "all"), "syncline user list"),
+    ):
+        assert run(*command) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"usage: {usage} ")
+        assert f"{usage}: error: unrecognized arguments: {' '.join(command[len(usage.split()) - 1 :])}" in told
+
+
+def test_a_server_without_the_demo_has_no_page_to_open(servers: list[Server]) -> None:
+    Path("server.toml").write_text("[server]\ndemo = false\n", "utf-8")
+    servers.append(server := Server("--config", "server.toml"))
+    server.wait_ready()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.communicate(timeout=60)[0] == ""
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])

@@ -58,10 +58,12 @@ def test_guests_of_its_own_pages(headers: Mapping[str, str]) -> None:
     ("headers", "setting"),
     [
         (asked("127.0.0.1:8000", "https://evil.example"), "allowed_origins"),
-        (asked("127.0.0.1:8000", "http://127.0.0.1:3000"), "allowed_origins"),
+        (asked("192.168.1.7:8000", "http://127.0.0.1:3000"), "allowed_origins"),
+        (asked("192.168.1.7:8000", "http://192.168.1.7:3000"), "allowed_origins"),
+        (asked("127.0.0.1:8000", "http://localhost:3000", x_forwarded_for="203.0.113.7"), "allowed_origins"),
+        (asked("", "http://localhost:3000"), "allowed_origins"),
         (asked("127.0.0.1:8000", "http://127.0.0.1:8000.evil.example"), "allowed_origins"),
-        (asked("127.0.0.1:8000", "http://127.0.0.1"), "allowed_origins"),
-        (asked("localhost:8000", "http://127.0.0.1:8000"), "allowed_origins"),
+        (asked("127.0.0.1:8000", "http://localhost.evil.example"), "allowed_origins"),
         (asked("127.0.0.1:8000", "null"), "allowed_origins"),
         (asked("127.0.0.1:8000", ""), "allowed_origins"),
         (asked("127.0.0.1:8000", "file://"), "allowed_origins"),
@@ -77,6 +79,19 @@ def test_guests_of_its_own_pages(headers: Mapping[str, str]) -> None:
 def test_pages_of_others(headers: Mapping[str, str], setting: str) -> None:
     assert f"server.{setting} does not have" in origins().refused(headers, "127.0.0.1")
     assert origins(guests=False).refused(headers, "127.0.0.1") == "", "with tokens a page's origin tells nothing"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:9000", "https://app.localhost"]
+)
+def test_pages_of_other_ports_of_the_same_machine(host: str, origin: str) -> None:
+    """So that one's own first page works: it is served by something else."""
+    for peer in ("127.0.0.1", "127.0.0.2", "::1"):
+        assert origins().refused(asked(host, origin), peer) == ""
+    for peer in ("192.168.1.8", ""):  # a browser elsewhere, whose own machine that is; a Unix socket: a proxy's
+        assert "allowed_origins" in origins().refused(asked(host, origin), peer)
+    assert "allowed_origins" in origins(allowed=("https://a.example",)).refused(asked(host, origin), "127.0.0.1")
 
 
 def test_what_is_configured() -> None:
