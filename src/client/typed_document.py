@@ -232,6 +232,11 @@ class TypedDocument(Handle, Steps):
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
+        elif error.code == ErrorCode.CLIENT_TAKEN:
+            # Another user now, for example a guest that the server has forgotten.
+            self._state.rename(secrets.token_hex(8))
+            self._finish()
+            self._rejoin()
         elif error.code in SHUT:
             self._removed(error.message, error)
         else:
@@ -257,8 +262,11 @@ class TypedDocument(Handle, Steps):
             if lost is not None:
                 self._lose(lost, "was loaded anew")
         else:
-            state.attach()
+            state.attach(len(result["operations"]))
             self._receive(result["revision"], result["operations"], result.get("hash"))
+            if state.attached and state.in_doubt:
+                self._rejoin()
+                return self
             if state.attached and state.in_flight is not None and state.seq <= result["seq"]:
                 # It is committed. A long list of what was missed goes on in pushes: then it is among those.
                 if not result.get("more", len(result["operations"]) >= ENTRIES_IN_STATE):

@@ -76,6 +76,8 @@ class TypedState:
         self.undo_depth = 0  # steps that the server has for this client; at least that many
         self.redo_depth = 0
         self._sent = False
+        self._sender = client  # under whose name it went out
+        self.in_doubt = False  # a renamed client's operation in flight: whether it got in is not known yet
         self._size = 0
         self._pending_limit = pending_limit
         self._confirmed: Any = type.empty()
@@ -167,13 +169,16 @@ class TypedState:
 
     def take(self) -> TypedSubmission | None:
         """What to send now. Called again it gives nothing until the fate of the last one is known."""
-        if not self.attached or self._sent:
+        if not self.attached or self._sent or self.in_doubt:
             return None
         if self.in_flight is None:
             if not self.waiting:
                 return None
             self.in_flight = self.waiting.pop(0)
             self.seq += 1
+        elif self._sender != self.client:
+            self.seq = 1  # it did not get in under the old name
+        self._sender = self.client
         self._sent = True
         work = self.in_flight
         return TypedSubmission(self.seq, self.revision, work if isinstance(work, Request) else self.type.describe(work))
@@ -197,7 +202,8 @@ class TypedState:
         pending = self._pending
         if generation == self.generation:
             try:
-                if self.in_flight is not None and seq >= self.seq:  # it is in the content
+                # It is in the content.
+                if self.in_flight is not None and self._sender == self.client and seq >= self.seq:
                     committed = pending.pop(0)
                     if isinstance(committed, Request):
                         self.finished.append((committed, True))
@@ -222,11 +228,13 @@ class TypedState:
             pending = []
             changes = [TypedChange(None, "reset")] if self.generation else []
             self._held = self.type.parse_content(value, trusted=True)
+        same = generation == self.generation and self._sender == self.client
+        self.seq = max(seq, self.seq) if same else seq
         self.generation, self.revision, self._confirmed = generation, revision, content
         self.in_flight, self.waiting = None, self._tidy(pending)
-        self.seq = max(seq, self.seq if generation == self.generation else 0)
+        self._sender = self.client
         self.attached = True
-        self._sent = False
+        self._sent = self.in_doubt = False
         return changes, lost
 
     def _view_of(self, value: Any, pending: list[Any]) -> Any:
@@ -266,10 +274,24 @@ class TypedState:
         operations = [self.type.describe(item) for item in pending if not isinstance(item, Request)]
         return LostContent(self.content, operations) if operations else None
 
-    def attach(self) -> None:
-        """document:state with operations, which ``receive`` gets next."""
+    def attach(self, missing: int) -> None:
+        """document:state with ``missing`` operations, which ``receive`` gets next. After ``rename`` the caller joins again while
+        ``in_doubt``."""
         self.attached = True
         self._sent = False
+        self.in_doubt = missing > 0 and self.in_flight is not None and self._sender != self.client
+
+    def rename(self, client: str) -> None:
+        """Goes on under another client id: this one is another user's now. Between ``detach`` and ``attach``; as of a text
+        (``DocumentState.rename``)."""
+        self.client = client
+        self.undo_depth = self.redo_depth = 0
+        if isinstance(self.in_flight, Request):
+            self.finished.append((self.in_flight, False))
+            self.in_flight = None
+        if self.in_flight is None:
+            self._sender = client
+            self.seq = 0
 
     def await_answer(self) -> None:
         """What is in flight need not be sent again: its entry is still to come."""
@@ -277,7 +299,7 @@ class TypedState:
 
     # What the server says --------------------------------------------------------------------------------------------
     def is_in_flight(self, client: str, seq: int) -> bool:
-        return self.in_flight is not None and seq == self.seq and client == self.client
+        return self.in_flight is not None and seq == self.seq and client == self._sender
 
     def receive(self, revision: int, client: str, seq: int, value: Any, kind: Kind = "edit") -> list[TypedChange]:
         """The committed operation that made ``revision``; one that is known already changes nothing."""
@@ -315,7 +337,10 @@ class TypedState:
         else:
             self.undo_depth, self.redo_depth = max(1, self.undo_depth), 0
         self.in_flight = None
-        self._sent = False
+        self._sent = self.in_doubt = False
+        if self._sender != self.client:  # it had got in under the old name; the new one begins
+            self._sender = self.client
+            self.seq = 0
 
     def _arrive(self, operation: Any, origin: TypedOrigin) -> list[TypedChange]:
         if self.in_flight is not None:

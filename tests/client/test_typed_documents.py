@@ -63,7 +63,7 @@ class Server:
         self.document = open_document(name, "d", "g")
         self.log: list[Any] = []
         self.desks = [Desk(name, f"c{number}") for number in range(3)]
-        self.refused = self.undone = 0
+        self.refused = self.undone = self.renamed = 0
         for desk in self.desks:
             self.join(desk)
 
@@ -81,9 +81,12 @@ class Server:
                 desk.shown = copy.deepcopy(state.content)
             desk.mirror(changes)
         else:
-            state.attach()
-            for entry in self.log[state.revision :]:
+            missing = self.log[state.revision :]
+            state.attach(len(missing))
+            for entry in missing:
                 desk.mirror(self.told(desk, entry))
+            if state.in_doubt:
+                state.attach(0)
         assert desk.shown == state.content
 
     def told(self, desk: Desk, entry: Any) -> list[Any]:
@@ -133,6 +136,10 @@ class Server:
         elif what < 0.95 and desk.down:
             self.hear(desk)
         elif what > 0.98:
+            desk.up.clear()
+            if self.random.random() < 0.5:
+                self.renamed += 1
+                desk.state.rename(f"{desk.state.client}'")
             self.join(desk)
         assert desk.shown == state.content
 
@@ -174,7 +181,7 @@ def test_schedules_undo(name: str) -> None:
     for _ in range(1500):
         server.step()
     server.settle()
-    assert server.undone > 20
+    assert server.undone > 20 and server.renamed > 5
 
 
 @every_type
@@ -255,6 +262,43 @@ def test_what_a_state_refuses() -> None:
     assert lost is not None and lost.content == "x" and state.content is None and changes == []
 
 
+@pytest.mark.parametrize("got_in", [False, True])
+def test_under_another_name_it_is_sent_only_when_it_did_not_get_in(got_in: bool) -> None:
+    state = TypedState(document_type("json"), "me")
+    state.start("g", 1, {"n": 0}, 0)
+    add = [{"p": ["n"], "na": 1}]
+    state.edit(add)
+    state.take()
+    undo = state.request("undo")
+    state.detach()
+    state.rename("me2")
+    state.attach(1)
+    assert state.in_doubt and state.take() is None
+    state.receive(2, "me" if got_in else "other", 1, add)
+    if not got_in:
+        assert state.in_doubt and state.take() is None
+        state.attach(0)
+        assert state.take() == (1, 2, add)
+        state.receive(3, "me2", 1, add)
+    assert state.content == {"n": 1 if got_in else 2}
+    assert state.take() == (1 if got_in else 2, 2 if got_in else 3, undo)
+    state.detach()
+    state.rename("me3")  # what was to be undone belongs to the old name
+    assert state.settled and state.finished == [(undo, False)] and state.seq == 0
+
+
+def test_under_another_name_its_work_is_carried_over_to_a_content() -> None:
+    state = TypedState(document_type("json"), "me")
+    state.start("g", 1, {"n": 0, "m": 0}, 0)
+    state.edit([{"p": ["n"], "na": 1}])
+    state.take()
+    state.detach()
+    state.rename("me2")
+    state.start("g", 9, {"n": 0, "m": 5}, 0)
+    assert state.content == {"n": 1, "m": 5}
+    assert state.take() == (1, 9, [{"p": ["n"], "na": 1}])
+
+
 # Through the server -------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +327,53 @@ async def test_editing_together(open_client: Open, codec: str, name: TypeName) -
     assert await clients[0].document("d", type=name) is documents[0]
     with pytest.raises(RequestError):
         await clients[0].document("d")
+
+
+@pytest.mark.parametrize("name", ["text", *NAMES])
+async def test_a_guest_that_is_another_one_now_goes_on(tmp_path: Path, name: TypeName) -> None:
+    """A server with another secret: its documents are there, its guests are not."""
+    clock = GateClock()
+    edits: dict[str, Any] = {"rich-text": [{"insert": "x"}], "json": [{"p": [0], "li": "x"}], "text": ["x"]}
+
+    def edit(document: Any) -> None:
+        (document.apply if name == "text" else document.submit)(copy.deepcopy(edits[name]))
+
+    before, after = ({"secret": letter * 64} for letter in "ab")
+    async with serving(tmp_path, "sqlite", auth=before) as first:
+        port = first.port
+        ada = await connect(ws_url(first), clock=clock, backoff=QUICK)
+        if name == "json":
+            await ada.create_document("d", type="json", content=[])
+        document: Any = await ada.document("d", type=name)
+        user, client = ada.user, document.client_id
+        edit(document)
+        await document.settled()
+        clock.gate.clear()
+        cut(ada)
+        await until(lambda: ada.state == "waiting")
+        edit(document)
+        undone = asyncio.ensure_future(document.undo())
+        await asyncio.sleep(0)
+        edit(document)
+    async with serving(tmp_path, "sqlite", auth=after, server={"port": port}) as second:
+        bob = await connect(ws_url(second))
+        other: Any = await bob.document("d", type=name)
+        edit(other)
+        await other.settled()
+        clock.gate.set()
+        assert await undone  # what it did itself, under whichever name
+        await document.settled()
+        assert (document.error, document.lost_work) == (None, type(document.lost_work)())
+        assert ada.user != user and document.client_id != client
+        edit(document)
+        await document.settled()
+        await other.wait_for(lambda: other.revision == document.revision)
+        if name == "text":
+            assert other.text == document.text == "xxxx"
+        else:
+            assert other.content == document.content == (["x"] * 4 if name == "json" else [{"insert": "xxxx"}])
+        await ada.close()
+        await bob.close()
 
 
 async def test_callbacks_and_refusals(open_client: Open) -> None:
