@@ -364,12 +364,13 @@ async def connect(
 
     url: ws or wss; http and https stand for them.
     token: a JWT. Without one, and without ``get_token``, the server must take guests; ``name`` is then the guest's.
-    get_token: ``async () -> str``, asked for a token when there is none, before one expires, and when one was refused.
+    get_token: ``async () -> str``, asked for a token when there is none, before one expires, and when one was refused: once for each
+        connection that is tried. When it raises, takes longer than ``Options.open_timeout`` or returns no token, that attempt has failed.
     retry: keep trying also when the very first attempt fails; otherwise that one is raised.
     options: the other limits and times; ``codec``, ``backoff``, ``clock`` and ``ssl_context`` here go before
         its own. codec: json (the default) or msgpack.
 
-    Raises ConnectFailed, RequestError (token_invalid, token_expired, invalid_data), RequestTimeout, Disconnected.
+    Raises ConnectFailed (NoToken: of get_token), RequestError (token_invalid, token_expired, invalid_data), RequestTimeout, Disconnected.
     """
     base = options or Options()
     base = replace(

@@ -34,6 +34,7 @@ from .errors import (
     ConnectFailed,
     ConnectionLost,
     Disconnected,
+    NoToken,
     ProtocolViolation,
     RequestError,
     RequestTimeout,
@@ -67,7 +68,7 @@ class Options:
     codec: CodecName = "json"
     backoff: Backoff = field(default_factory=Backoff)
     clock: Clock = field(default_factory=SystemClock)
-    open_timeout: float = 10.0  # handshake and authentication, each
+    open_timeout: float = 10.0  # get_token, handshake and authentication, each
     request_timeout: float = 30.0  # from the call to the answer, the wait for a connection included
     close_timeout: float = 2.0  # for the server to answer a close
     callback_limit: int = 1000  # calls that wait for one `async def` callback; then the oldest are dropped
@@ -270,10 +271,11 @@ class Connection:
         await self._wait_before_next(ConnectionLost(f"{reason.code} {reason.reason}".strip()))
 
     async def _open(self) -> None:
-        """A link that is authenticated. Raises ConnectFailed, RequestError (of auth), RequestTimeout, ..."""
+        """A link that is authenticated. Raises ConnectFailed (NoToken), RequestError (of auth), RequestTimeout, ..."""
         self._lost = asyncio.get_running_loop().create_future()
         self._joinable = self._authenticated = False
-        if self.token is None and self._get_token is not None:
+        asked = self.token is None and self._get_token is not None
+        if asked:
             self.token = await self._fresh_token()
         self._link = await open_link(
             self.url,
@@ -289,7 +291,7 @@ class Connection:
         try:
             if self._link.lost:
                 raise ConnectionLost("the connection ended before it began")
-            await self._authenticate()
+            await self._authenticate(asked)
             if self._link.lost:
                 raise ConnectionLost("the connection ended as it began")
         except BaseException as error:
@@ -306,17 +308,28 @@ class Connection:
         self._owner.on_open(self.identity)
 
     async def _fresh_token(self) -> str:
+        """Raises NoToken."""
         assert self._get_token is not None
+        bound = asyncio.timeout(self.options.open_timeout)
         try:
-            return await self._get_token()
-        except Exception as error:
-            raise ConnectFailed(f"get_token failed: {error!r}") from error
+            async with bound:
+                token: Any = await self._get_token()
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            why = f"took longer than {self.options.open_timeout:g} s" if bound.expired() else f"failed: {error!r}"
+            raise NoToken(f"get_token {why}") from error
+        if not isinstance(token, str) or not token:
+            raise NoToken(f"get_token returned {'an empty string' if token == '' else type(token).__name__}")
+        return token
 
-    async def _authenticate(self) -> None:
+    async def _authenticate(self, asked: bool) -> None:
+        """``asked``: whether get_token was, for this link. It is once: what else it has is for the next one."""
         try:
             return await self._auth_request()
         except RequestError as error:
-            if error.code not in REFUSED_TOKEN:
+            if error.code not in REFUSED_TOKEN or asked:
                 raise
             if self._get_token is not None:
                 self.token = await self._fresh_token()

@@ -40,6 +40,10 @@ class ConnectFailed(ClientError):
         self.retry_after = retry_after
 
 
+class NoToken(ConnectFailed):
+    """``get_token`` raised (the cause), took longer than ``Options.open_timeout``, or returned no token."""
+
+
 class Disconnected(ClientError):
     """The connection ended for good: the server's close code says not to come back, or attempts ran out."""
 

@@ -169,7 +169,7 @@ async def test_a_server_that_does_not_answer_auth() -> None:
     async with scripted() as server:
         server.identity = None
         with pytest.raises(RequestTimeout):
-            await connect(server.url, options=Options(open_timeout=0.05))
+            await connect(server.url, options=Options(open_timeout=0.5))
         server.script = lambda peer, envelope: peer.drop()
         with pytest.raises(ConnectionLost):
             await connect(server.url)

@@ -188,7 +188,7 @@ async def test_a_token_function_that_caches_gets_another_chance(tmp_path: Path) 
         async def get_token() -> str:
             nonlocal asked
             asked += 1
-            return old if asked <= 4 else token()
+            return old if asked <= 3 else token()
 
         old = token(2)
         async with await connect(ws_url(app), get_token=get_token, backoff=QUICK) as ada:
