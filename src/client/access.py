@@ -35,6 +35,11 @@ class Access(ABC):
         """Whether this user may write here: messages and events in a room, edits in a document."""
         return self.error is None and self.role not in ("", "reader")
 
+    def _check(self) -> None:
+        """Raises why it is no longer joined."""
+        if self.error is not None:
+            raise self.error
+
     def _role_is(self, role: str) -> None:
         before, self.role = self.role, role
         if before and before != role:

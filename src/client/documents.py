@@ -153,7 +153,8 @@ class Document(Handle, Steps):
 
     # Edits -----------------------------------------------------------------------------------------------------------
     def insert(self, position: int, text: str) -> None:
-        """Raises SynclineError (operation_out_of_range, operation_invalid), BufferFull, Closed; changes nothing."""
+        """Raises SynclineError (operation_out_of_range, operation_invalid), BufferFull, and what
+        ended the handle; changes nothing."""
         self.replace(position, 0, text)
 
     def delete(self, position: int, length: int) -> None:
@@ -162,6 +163,7 @@ class Document(Handle, Steps):
 
     def replace(self, position: int, length: int, text: str) -> None:
         """As ``insert``; one operation."""
+        self._check()
         if position < 0 or length < 0 or position + length > len(self._state):
             raise SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, f"{position}+{length} of {len(self._state)}")
         components: Components = [position] if position else []
@@ -178,13 +180,13 @@ class Document(Handle, Steps):
 
     def set_text(self, text: str) -> None:
         """The smallest single replacement that gives ``text``."""
+        self._check()
         operation = diff(self._state.text, text, UNIT)
         if not operation.is_identity:
             self._edit(operation)
 
     def _edit(self, operation: Operation) -> None:
-        if self.error is not None:
-            raise self.error
+        self._check()
         self._changed([self._state.edit(operation)])
         self._schedule()
 
@@ -194,24 +196,23 @@ class Document(Handle, Steps):
 
         Raises RequestError: history_trimmed, revision_unknown, ...
         """
-        data: dict[str, Any] = {"document": self.name, "limit": limit, "unit": UNIT}
+        data: dict[str, Any] = {"limit": limit, "unit": UNIT}
         if since is not None:
             data["since"] = since
-        return read_history(await self._client.request("document:history", data))
+        return read_history(await self._request("document:history", data))
 
     async def text_at(self, revision: int) -> Version:
         """The text as it was, with author and time. Raises RequestError: history_trimmed, revision_unknown, ..."""
-        data = {"document": self.name, "revision": revision, "unit": UNIT}
-        return read_version(await self._client.request("document:at", data))
+        return read_version(await self._request("document:at", {"revision": revision, "unit": UNIT}))
 
     async def blame(self, start: int | None = None, end: int | None = None) -> Blame:
         """Who wrote what is there, in the server's text, or in its part from ``start`` to ``end``."""
-        data: dict[str, Any] = {"document": self.name, "unit": UNIT}
+        data: dict[str, Any] = {"unit": UNIT}
         if start is not None:
             data["start"] = start
         if end is not None:
             data["end"] = end
-        return read_blame(await self._client.request("document:blame", data))
+        return read_blame(await self._request("document:blame", data))
 
     # Waiting ---------------------------------------------------------------------------------------------------------
     async def settled(self) -> None:
@@ -229,8 +230,7 @@ class Document(Handle, Steps):
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
-        if self.error is not None:
-            raise self.error
+        self._check()
         if condition():
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -292,7 +292,9 @@ class Document(Handle, Steps):
         return MappingProxyType({client: place for client, place in places if place is not None})
 
     def set_cursor(self, anchor: int | None, head: int | None = None) -> None:
-        """Where this client's caret (``head`` left out) or selection is; None hides it. Sent when edits are settled."""
+        """Where this client's caret (``head`` left out) or selection is; None hides it. Sent when edits are settled.
+        Raises SynclineError (invalid_data), and what ended the handle."""
+        self._check()
         if anchor is None:
             self._own_cursor = None
         else:
@@ -337,10 +339,6 @@ class Document(Handle, Steps):
             self._tell_healed(changes)
 
     # Life ------------------------------------------------------------------------------------------------------------
-    async def grant(self, user: str, role: str | None) -> None:
-        """Sets a user's role; None removes it. Owner only."""
-        await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
-
     async def leave(self, *, settle_seconds: float | None = None) -> int:
         """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option); who gives it up
         has left. Idempotent; called off when the document is opened again meanwhile.

@@ -23,6 +23,8 @@ PASSING = frozenset(
         ErrorCode.LIMIT_EXCEEDED.value,
     }
 )
+#: What a request is answered that came after the end of its handle.
+OUT = frozenset({ErrorCode.NOT_A_MEMBER.value, ErrorCode.NOT_JOINED.value})
 #: Among a handle's users: whoever has got it.
 HOLDER = "holder"
 
@@ -112,6 +114,24 @@ class Handle(Access):
                         await told.wait()
                 except TimeoutError as error:
                     raise RequestTimeout(f"{self._kind}:leave was not answered in time") from error
+
+    async def _request(self, event: str, data: dict[str, Any]) -> Any:
+        """What is asked of this room or document. Raises what ended it, also when that was meanwhile."""
+        self._check()
+        try:
+            return await self._client.request(event, {self._kind: self.name, **data})
+        except RequestError as error:
+            self._was_out(error)
+            raise
+
+    def _was_out(self, error: RequestError) -> None:
+        """Raises why, when a request came too late."""
+        if error.code in OUT:
+            self._check()
+
+    async def grant(self, user: str, role: str | None) -> None:
+        """Sets a user's role; None removes the user. Owners only; in rooms also moderators, within what they are."""
+        await self._request(f"{self._kind}:grant", {"user": user, "role": role})
 
     def _over(self, error: ClientError) -> None:
         """Ended here."""

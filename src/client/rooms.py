@@ -261,8 +261,7 @@ class Room(Handle):
     ) -> None:
         """At most once, to who is here now; with ``users`` or ``connections`` (lists of their ids) only to those of them. Lists
         that are empty raise RequestError(invalid_data): they are not for all."""
-        self._check()
-        event: dict[str, Any] = {"room": self.name, "name": name, "data": data}
+        event: dict[str, Any] = {"name": name, "data": data}
         for field, ids in (("users", users), ("connections", connections)):
             if isinstance(ids, str):
                 raise TypeError(f"{field} is a list of ids, not one")
@@ -281,26 +280,8 @@ class Room(Handle):
 
     async def all_members(self) -> list[Member]:
         """Every stored member, here or not."""
-        self._check()
-        result = await self._request("room:members", {"room": self.name})
+        result = await self._request("room:members", {})
         return [_member(entry) for entry in result["members"]]
-
-    async def grant(self, user: str, role: str | None) -> None:
-        """Sets a member's role; None removes the user from the room."""
-        self._check()
-        await self._request("room:grant", {"room": self.name, "user": user, "role": role})
-
-    async def _request(self, event: str, data: dict[str, Any]) -> Any:
-        try:
-            return await self._client.request(event, data)
-        except RequestError as error:
-            self._was_out(error)
-            raise
-
-    def _was_out(self, error: RequestError) -> None:
-        """Raises why, when a request came too late."""
-        if error.code == "not_a_member":
-            self._check()
 
     async def leave(self, *, resign: bool = False, settle_seconds: float | None = None) -> int:
         """Ends the iterations of ``messages``, when every ``send`` under way is answered, at the latest after ``settle_seconds``
@@ -567,10 +548,6 @@ class Room(Handle):
     def _drop_stream(self, stream: MessageStream) -> None:
         if stream in self._streams:
             self._streams.remove(stream)
-
-    def _check(self) -> None:
-        if self.error is not None:
-            raise self.error
 
 
 def _occupancy(entry: dict[str, Any]) -> Occupancy:

@@ -120,15 +120,16 @@ class TypedDocument(Handle, Steps):
     def submit(self, operation: Any) -> None:
         """An operation on the content as it is here.
 
-        Raises SynclineError (operation_invalid, operation_out_of_range), BufferFull, Closed; changes nothing then.
+        Raises SynclineError (operation_invalid, operation_out_of_range), BufferFull, and what ended
+        the handle; changes nothing then.
         """
-        if self.error is not None:
-            raise self.error
+        self._check()
         self._changed([self._state.edit(thawed(operation))])
         self._schedule()
 
     def set_content(self, value: Any) -> None:
         """The smallest operation that is easily found which gives ``value``. Raises as ``submit``."""
+        self._check()
         kind = self._state.type
         before = kind.parse_content(self._state.content, trusted=True)
         operation = kind.diff(before, kind.parse_content(thawed(value)))
@@ -146,8 +147,7 @@ class TypedDocument(Handle, Steps):
 
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
-        if self.error is not None:
-            raise self.error
+        self._check()
         if condition():
             return
         entry = (condition, asyncio.get_running_loop().create_future())
@@ -157,10 +157,6 @@ class TypedDocument(Handle, Steps):
         finally:
             if entry in self._waiters:
                 self._waiters.remove(entry)
-
-    async def grant(self, user: str, role: str | None) -> None:
-        """Sets a user's role; None removes it. Owner only."""
-        await self._client.request("document:grant", {"document": self.name, "user": user, "role": role})
 
     async def leave(self, *, settle_seconds: float | None = None) -> int:
         """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option); who gives it up

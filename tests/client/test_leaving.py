@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Closed, Document, TypedDocument
+from syncline.client import Closed, Disconnected, Document, Options, Room, TypedDocument
 from tests.waiting import until
 
 from .links import GateClock, Open, cut
@@ -183,3 +183,115 @@ async def test_a_leave_that_is_cancelled_has_left(open_client: Open) -> None:
     assert isinstance(document.error, Closed)
     assert len(document.lost_work) == 1
     await ada.close(settle_seconds=0)
+
+
+# After the end -------------------------------------------------------------------------------------------------------
+
+
+async def call(action: Any) -> None:
+    result = action()
+    if asyncio.iscoroutine(result):
+        await result
+
+
+def calls(handle: Room | Document | TypedDocument) -> list[Any]:
+    """Everything that can be asked of a handle, or done to it, but for leaving; also what would change nothing."""
+    if isinstance(handle, Room):
+        return [
+            lambda: handle.send(1),
+            lambda: handle.send(1, retry=False),
+            lambda: handle.send_event("typing"),
+            lambda: handle.set_presence("busy"),
+            handle.all_members,
+            lambda: handle.grant("bob", "reader"),
+            handle.settled,
+            handle.messages,
+        ]
+    both: list[Any] = [
+        handle.undo,
+        handle.redo,
+        lambda: handle.restore(0),
+        lambda: handle.grant("bob", "reader"),
+        handle.settled,
+        lambda: handle.wait_for(lambda: True),
+    ]
+    if isinstance(handle, TypedDocument):
+        return [
+            *both,
+            lambda: handle.submit([]),
+            lambda: handle.submit("no"),
+            lambda: handle.set_content(handle.content),
+        ]
+    return [
+        *both,
+        lambda: handle.insert(0, ""),
+        lambda: handle.insert(999, "x"),
+        lambda: handle.delete(0, 0),
+        lambda: handle.replace(0, 0, "x"),
+        lambda: handle.apply([]),
+        lambda: handle.set_text(handle.text),
+        handle.history,
+        lambda: handle.text_at(0),
+        handle.blame,
+        handle.sent,
+        lambda: handle.set_cursor(0),
+        lambda: handle.set_cursor(None),
+        lambda: handle.set_cursor(999),
+    ]
+
+
+@pytest.mark.parametrize("end", ["left", "closed", "disconnected"])
+@pytest.mark.parametrize("kind", ["room", *TYPES])
+async def test_what_has_ended_says_why_and_asks_nobody(open_client: Open, kind: Any, end: str) -> None:
+    ada = await open_client(name="Ada")
+    handle: Any = await (ada.join("d") if kind == "room" else ada.document("d", type=kind))
+    reason: type[Exception] = Closed
+    if end == "left":
+        await handle.leave()
+    elif end == "closed":
+        await ada.close()
+    else:
+        reason = Disconnected
+        assert ada.connection._link is not None
+        ada.connection._link.abort(4502, "banned")  # as if the server had said so
+        await until(lambda: ada.state == "closed")
+    asked = ada.connection._next_id
+    for action in calls(handle):
+        with pytest.raises(reason) as caught:
+            await call(action)
+        assert caught.value is handle.error
+    assert ada.connection._next_id == asked
+    if kind == "text":
+        handle.hold()  # what only concerns what is here stays possible
+        handle.release()
+    if end == "left":
+        await ada.ping()
+        return
+    of_the_client: list[Any] = [
+        ada.ping,
+        lambda: ada.request("x"),
+        lambda: ada.join("other"),
+        lambda: ada.document("other"),
+        lambda: ada.document("other", type="json"),
+        lambda: ada.create_room("other"),
+        lambda: ada.create_document("other"),
+        lambda: ada.set_presence("busy"),
+    ]
+    for action in of_the_client:
+        with pytest.raises(reason):
+            await call(action)
+    assert ada.connection._next_id == asked and not ada._rooms and not ada._documents
+
+
+async def test_a_request_that_comes_after_the_end_says_why(open_client: Open) -> None:
+    ada = await open_client(name="Ada", options=Options(max_pending=1))  # the others wait, leaving does not
+    room, document = await ada.join("team"), await ada.document("notes")
+    first = asyncio.create_task(ada.ping())
+    await asyncio.sleep(0)
+    asked = [room.all_members(), room.send_event("x"), room.set_presence("busy"), room.grant("bob", "reader")]
+    late = [asyncio.create_task(one) for one in (*asked, document.grant("bob", "reader"))]
+    await asyncio.sleep(0)
+    leaving = [asyncio.create_task(handle.leave(settle_seconds=0)) for handle in (room, document)]
+    outcomes = await asyncio.gather(*late, return_exceptions=True)
+    await asyncio.gather(first, *leaving)
+    assert outcomes == [room.error] * len(asked) + [document.error]
