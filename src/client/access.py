@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from ..core.errors import ErrorCode
 from .callbacks import AsyncCalls, Callbacks
 from .errors import ClientError, Removed, RequestError
 
@@ -39,6 +40,12 @@ class Access(ABC):
         """Raises why it is no longer joined."""
         if self.error is not None:
             raise self.error
+
+    def _check_edit(self) -> None:
+        """Raises why a document cannot be edited: what the server would answer, before anything has changed here."""
+        self._check()
+        if self.role == "reader":
+            raise RequestError(ErrorCode.FORBIDDEN.value, "readers do not edit", "document:operation")
 
     def _role_is(self, role: str) -> None:
         before, self.role = self.role, role

@@ -153,7 +153,7 @@ class Document(Handle, Steps):
 
     # Edits -----------------------------------------------------------------------------------------------------------
     def insert(self, position: int, text: str) -> None:
-        """Raises SynclineError (operation_out_of_range, operation_invalid), BufferFull, and what
+        """Raises SynclineError (operation_out_of_range, operation_invalid), RequestError (forbidden: of a reader), BufferFull, and what
         ended the handle; changes nothing."""
         self.replace(position, 0, text)
 
@@ -163,7 +163,7 @@ class Document(Handle, Steps):
 
     def replace(self, position: int, length: int, text: str) -> None:
         """As ``insert``; one operation."""
-        self._check()
+        self._check_edit()
         if position < 0 or length < 0 or position + length > len(self._state):
             raise SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, f"{position}+{length} of {len(self._state)}")
         components: Components = [position] if position else []
@@ -180,13 +180,13 @@ class Document(Handle, Steps):
 
     def set_text(self, text: str) -> None:
         """The smallest single replacement that gives ``text``."""
-        self._check()
+        self._check_edit()
         operation = diff(self._state.text, text, UNIT)
         if not operation.is_identity:
             self._edit(operation)
 
     def _edit(self, operation: Operation) -> None:
-        self._check()
+        self._check_edit()
         self._changed([self._state.edit(operation)])
         self._schedule()
 

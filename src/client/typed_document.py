@@ -120,16 +120,16 @@ class TypedDocument(Handle, Steps):
     def submit(self, operation: Any) -> None:
         """An operation on the content as it is here.
 
-        Raises SynclineError (operation_invalid, operation_out_of_range), BufferFull, and what ended
+        Raises SynclineError (operation_invalid, operation_out_of_range), RequestError (forbidden: of a reader), BufferFull, and what ended
         the handle; changes nothing then.
         """
-        self._check()
+        self._check_edit()
         self._changed([self._state.edit(thawed(operation))])
         self._schedule()
 
     def set_content(self, value: Any) -> None:
         """The smallest operation that is easily found which gives ``value``. Raises as ``submit``."""
-        self._check()
+        self._check_edit()
         kind = self._state.type
         before = kind.parse_content(self._state.content, trusted=True)
         operation = kind.diff(before, kind.parse_content(thawed(value)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,6 +23,38 @@ def edit(document: Document | TypedDocument, text: str) -> None:
         document.submit([{"insert": text}])
     else:
         document.submit([{"p": [text], "oi": 1}])
+
+
+def seen(document: Document | TypedDocument) -> Any:
+    return document.text if isinstance(document, Document) else document.content
+
+
+def edits(document: Document | TypedDocument) -> list[Callable[[], Awaitable[object]]]:
+    """Whatever would change it, and edits that would not."""
+
+    def at_once(action: Callable[..., None], *args: Any) -> Callable[[], Awaitable[object]]:
+        async def call() -> None:
+            action(*args)
+
+        return call
+
+    steps: list[Callable[[], Awaitable[object]]] = [document.undo, document.redo, lambda: document.restore(0)]
+    if isinstance(document, TypedDocument):
+        return [
+            *steps,
+            at_once(edit, document, "no"),
+            at_once(document.submit, []),
+            at_once(document.set_content, document.content),
+        ]
+    return [
+        *steps,
+        at_once(document.insert, 0, "no"),
+        at_once(document.delete, 0, 0),
+        at_once(document.replace, 0, 0, "no"),
+        at_once(document.apply, ["no"]),
+        at_once(document.set_text, document.text),
+        at_once(document.set_text, "no"),
+    ]
 
 
 async def documents(ada: Client, bob: Client, type: Any) -> tuple[Document | TypedDocument, Document | TypedDocument]:
@@ -134,9 +167,17 @@ async def test_a_role_in_a_document_is_taken_and_given(open_client: Open, codec:
     await mine.grant(bob.user, "reader")
     await until(lambda: told == ["reader"])
     assert other.role == "reader" and not other.writable and other.error is None
+    before, asked = seen(other), bob.connection._next_id
+    for action in edits(other):
+        with pytest.raises(RequestError) as caught:
+            await action()
+        assert caught.value.code == "forbidden"
+    assert (seen(other), refused, bob.connection._next_id, other._is_settled) == (before, [], asked, True)
+    other.role = "editor"  # as before it has heard: on its way meanwhile
     edit(other, "no")
     await other.settled()
     assert refused == ["forbidden"]
+    other.role = "reader"
     await mine.grant(bob.user, "editor")
     await until(lambda: told == ["reader", "editor"])
     assert other.writable

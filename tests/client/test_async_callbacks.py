@@ -53,6 +53,7 @@ async def test_every_kind_of_callback_may_be_a_coroutine(open_client: Open) -> N
     await until(lambda: other.text == "text" and same.content == {"a": 1})
     await document.grant(bob.user, "reader")
     await board.grant(bob.user, "reader")
+    other.role = same.role = "editor"  # as before it has heard
     other.insert(0, "x")
     same.submit([{"p": ["a"], "na": 1}])
     clock.gate.clear()

@@ -94,13 +94,14 @@ async def test_half_a_character_is_refused_here(open_client: Open) -> None:
     await document.settled()
 
 
-async def test_a_reader_gets_its_edit_back(open_client: Open) -> None:
+async def test_an_edit_that_is_on_its_way_as_its_author_becomes_a_reader_is_taken_back(open_client: Open) -> None:
     ada, bob = await open_client(), await open_client()
     await ada.create_document("notes", "fixed", default_role="reader")
     document, other = await ada.document("notes"), await bob.document("notes")
     held = mirror(other)
     refused: list[tuple[Operation, str]] = []
     other.on_refused(lambda operation, code: refused.append((operation, code)))
+    other.role = "editor"  # as before it has heard
     other.insert(5, "!")
     other.delete(0, 2)
     assert other.text == "xed!"
@@ -109,6 +110,7 @@ async def test_a_reader_gets_its_edit_back(open_client: Open) -> None:
     assert other.text == held[0] == "prefixed"
     assert [code for _, code in refused] == ["forbidden"]
     await document.grant(bob.user, "editor")
+    await bob.ping()
     other.insert(0, "now ")
     assert await settle(document, other) == "now prefixed"
 

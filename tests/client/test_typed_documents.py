@@ -392,6 +392,7 @@ async def test_callbacks_and_refusals(open_client: Open) -> None:
     await ada.request("document:grant", {"document": "list", "user": bob.user, "role": "reader"})
     refused: list[Any] = []
     theirs.on_refused(lambda operation, code: refused.append((operation, code)))
+    theirs.role = "editor"  # as before it has heard
     theirs.submit([{"p": ["n"], "na": 5}])
     await theirs.settled()
     assert refused == [([{"p": ["n"], "na": 5}], "forbidden")] and theirs.content["n"] == 1
