@@ -221,9 +221,13 @@ class Client:
         content: Any = None,
         default_role: str | None = "editor",
     ) -> None:
-        """``content`` is for the types other than text. Raises RequestError(document_exists, document_too_large, ...)."""
-        data: dict[str, Any] = {"document": well_formed(document), "default_role": default_role}
-        data |= {"text": text} if type == "text" else {"type": type, "content": content}
+        """``content`` is for the types other than text, ``text`` for that. Raises RequestError(document_exists, document_too_large,
+        invalid_data, ...)."""
+        data: dict[str, Any] = {"document": well_formed(document), "default_role": default_role, "type": type}
+        if text or type == "text":
+            data["text"] = text
+        if content is not None or type != "text":
+            data["content"] = content
         await self.request("document:create", data)
 
     # Plain requests --------------------------------------------------------------------------------------------------

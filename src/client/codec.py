@@ -6,6 +6,7 @@ came (proof.py hashes them) and is decoded once. A raw value that is not copied 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import msgspec
@@ -46,7 +47,10 @@ class _Joined(msgspec.Struct):
 
 
 def well_formed(text: str) -> str:
-    """With U+FFFD for each half of a surrogate pair, as Web IDL's USVString has it; two halves beside one another are one character."""
+    """With U+FFFD for each half of a surrogate pair, as Web IDL's USVString has it; two halves beside one another are one character.
+    Raises TypeError."""
+    if not isinstance(text, str):
+        raise TypeError(f"a name is a str, not {type(text).__name__}")
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -58,6 +62,23 @@ def _well_formed(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_well_formed(item) for item in value]
     return value
+
+
+def _require_finite(value: Any) -> None:
+    """Raises NotFinite."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise NotFinite("a number that is not finite")
+    elif isinstance(value, dict):
+        for item in value.values():
+            _require_finite(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            _require_finite(item)
+
+
+class NotFinite(ValueError):
+    """NaN and the infinities, which JSON does not have."""
 
 
 class Codec:
@@ -79,12 +100,20 @@ class Codec:
         self._fields = kind.Decoder(dict[str, msgspec.Raw]).decode
 
     def encode(self, envelope: dict[str, Any]) -> bytes:
-        """Raises TypeError or ValueError (UnicodeEncodeError for half a surrogate pair) when the data has no form in this encoding."""
-        return self._encode(envelope)
+        """Raises TypeError or ValueError (UnicodeEncodeError for half a surrogate pair, NotFinite) when the data has no form in this
+        encoding."""
+        return self._finite(envelope, self._encode(envelope))
+
+    def _finite(self, envelope: dict[str, Any], encoded: bytes) -> bytes:
+        # msgspec writes null for them.
+        if not self.binary and b"null" in encoded:
+            _require_finite(msgspec.to_builtins(envelope, builtin_types=(bytes, bytearray, memoryview)))
+        return encoded
 
     def encode_well_formed(self, envelope: dict[str, Any]) -> bytes:
         """The same with U+FFFD for each half of a surrogate pair."""
-        return self._encode(_well_formed(msgspec.to_builtins(envelope, builtin_types=(bytes, bytearray, memoryview))))
+        formed = _well_formed(msgspec.to_builtins(envelope, builtin_types=(bytes, bytearray, memoryview)))
+        return self._finite(formed, self._encode(formed))
 
     def join(self, envelopes: list[bytes]) -> bytes:
         """One frame of several encoded envelopes; a single one stays as it is."""

@@ -27,7 +27,7 @@ from msgspec import Raw
 from ..core.errors import Disconnect, ErrorCode
 from ..core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from .backoff import Backoff, Clock, SystemClock
-from .codec import Codec, CodecName, Incoming, Received
+from .codec import Codec, CodecName, Incoming, NotFinite, Received
 from .errors import (
     ClientError,
     Closed,
@@ -107,7 +107,7 @@ class Owner(Protocol):
         """Closed for good."""
 
 
-def _too_large(event: str = "") -> RequestError:
+def _too_large(event: str) -> RequestError:
     text = "over max_send_bytes, or the server's limits.message_bytes: not sent"
     return RequestError(ErrorCode.MESSAGE_TOO_LARGE.value, text, event)
 
@@ -137,7 +137,7 @@ class Connection:
         self._opened = asyncio.Event()  # set while open, and for good when closed
         self._lost: asyncio.Future[Disconnect] | None = None
         self._next_id = 0
-        self._answers: dict[int, Answer] = {}
+        self._answers: dict[int, tuple[str, Answer]] = {}  # with the event that was asked
         self._slots = asyncio.Semaphore(options.max_pending)
         self._outbox: list[tuple[int, bytes]] = []  # id (0: none) and envelope
         self._message_bytes = options.max_send_bytes  # of one request, as far as it is known what the server takes
@@ -313,7 +313,12 @@ class Connection:
         bound = asyncio.timeout(self.options.open_timeout)
         try:
             async with bound:
-                token: Any = await self._get_token()
+                coming: Any = self._get_token()
+                if not isinstance(coming, Awaitable):
+                    raise NoToken("get_token is no async function")
+                token: Any = await coming
+        except NoToken:
+            raise
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -515,21 +520,28 @@ class Connection:
             self._next_id += 1
             envelope["id"] = self._next_id
         try:
-            encoded = self._codec.encode(envelope)
-        except UnicodeEncodeError as error:
-            if event in CONTENT:
-                raise RequestError(
-                    ErrorCode.OPERATION_INVALID.value, "half a surrogate pair, not sent", event
-                ) from error
-            encoded = self._codec.encode_well_formed(envelope)
+            encoded = self._encoded(envelope)
+        except NotFinite as error:
+            raise RequestError(ErrorCode.INVALID_DATA.value, f"{error}, not sent", event) from error
         if len(encoded) > self._message_bytes:
             raise _too_large(event)
         if answer is not None:
-            self._answers[self._next_id] = answer
+            self._answers[self._next_id] = event, answer
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outbox.append((0 if answer is None else self._next_id, encoded))
         return self._next_id
+
+    def _encoded(self, envelope: dict[str, Any]) -> bytes:
+        """Raises NotFinite, RequestError(operation_invalid), TypeError."""
+        event: str = envelope["event"]
+        try:
+            return self._codec.encode(envelope)
+        except UnicodeEncodeError as error:
+            if event in CONTENT:
+                text = "half a surrogate pair, not sent"
+                raise RequestError(ErrorCode.OPERATION_INVALID.value, text, event) from error
+            return self._codec.encode_well_formed(envelope)
 
     def _flush(self) -> None:
         """Everything of this turn of the loop in as few frames as the limits allow. Until the server has told its own they are what any
@@ -551,8 +563,9 @@ class Connection:
                 if not self._authenticated:
                     self._outbox = outbox[place:]
                     break
-                if answer := self._answers.pop(id, None):  # the server takes less than the one before it did
-                    answer(None, _too_large())
+                if asked := self._answers.pop(id, None):  # the server takes less than the one before it did
+                    event, answer = asked
+                    answer(None, _too_large(event))
                 continue
             if batch and (len(batch) >= most or size + len(encoded) + 1 > room):
                 link.send(self._codec.join(batch))
@@ -565,7 +578,7 @@ class Connection:
     def _fail_waiting(self, error: ClientError) -> None:
         answers, self._answers = self._answers, {}
         self._outbox = []
-        for answer in answers.values():
+        for _, answer in answers.values():
             answer(None, error)
 
     # What the link hears ---------------------------------------------------------------------------------------------
@@ -576,9 +589,10 @@ class Connection:
             if envelope.id is None:
                 self._on_push(envelope)
                 continue
-            answer = self._answers.pop(envelope.id, None)
-            if answer is None:
+            asked = self._answers.pop(envelope.id, None)
+            if asked is None:
                 continue  # timed out or cancelled
+            event, answer = asked
             try:
                 error = self._codec.value(envelope.error)
                 result = self._codec.result(envelope) if error is None else None
@@ -594,7 +608,7 @@ class Connection:
                     None, ConnectionLost("not authenticated")
                 )  # as auth was refused: it is asked for again, or the end
             elif isinstance(error, dict):
-                answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), envelope.event))
+                answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), event))
             else:
                 raise ProtocolViolation("an error that is not an object")
 

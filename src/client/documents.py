@@ -153,8 +153,8 @@ class Document(Handle, Steps):
 
     # Edits -----------------------------------------------------------------------------------------------------------
     def insert(self, position: int, text: str) -> None:
-        """Raises SynclineError (operation_out_of_range, operation_invalid), RequestError (forbidden: of a reader), BufferFull, and what
-        ended the handle; changes nothing."""
+        """Raises SynclineError (operation_out_of_range, operation_invalid), RequestError (forbidden: of a reader), BufferFull, TypeError,
+        and what ended the handle; changes nothing."""
         self.replace(position, 0, text)
 
     def delete(self, position: int, length: int) -> None:
@@ -164,6 +164,7 @@ class Document(Handle, Steps):
     def replace(self, position: int, length: int, text: str) -> None:
         """As ``insert``; one operation."""
         self._check_edit()
+        _require_str(text)
         if position < 0 or length < 0 or position + length > len(self._state):
             raise SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, f"{position}+{length} of {len(self._state)}")
         components: Components = [position] if position else []
@@ -179,8 +180,9 @@ class Document(Handle, Steps):
         self._edit(Operation(components, UNIT))
 
     def set_text(self, text: str) -> None:
-        """The smallest single replacement that gives ``text``."""
+        """The smallest single replacement that gives ``text``. Raises as ``insert``."""
         self._check_edit()
+        _require_str(text)
         operation = diff(self._state.text, text, UNIT)
         if not operation.is_identity:
             self._edit(operation)
@@ -685,3 +687,9 @@ class Document(Handle, Steps):
                 self._on_change.fire(change.operation, change.origin)
         finally:
             self._firing = False
+
+
+def _require_str(text: object) -> None:
+    """A number would be an operation of another kind. Raises TypeError."""
+    if not isinstance(text, str):
+        raise TypeError(f"the text is a str, not {type(text).__name__}")

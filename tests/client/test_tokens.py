@@ -51,7 +51,6 @@ WRONG = [
     pytest.param(raising, "no answer", id="raises"),
     pytest.param(late, "failed: TimeoutError", id="times out"),
     pytest.param(cancelled, "failed: CancelledError", id="cancelled"),
-    pytest.param(plain, "failed: TypeError", id="no coroutine"),
     pytest.param(giving(None), "returned NoneType", id="None"),
     pytest.param(giving(""), "returned an empty string", id="empty"),
     pytest.param(giving(b"token"), "returned bytes", id="bytes"),
@@ -165,3 +164,10 @@ async def test_a_token_that_was_there_before_is_exchanged_on_the_same_connection
         server.identity, server.script = None, script
         async with await connect(server.url, token="old", get_token=get_token):
             assert sent(server) == ["old", "good"] and len(server.peers) == 1
+
+
+async def test_a_token_function_that_is_not_async_is_told_so() -> None:
+    async with scripted() as server:
+        with pytest.raises(NoToken, match="get_token is no async function"):
+            await connect(server.url, get_token=plain)  # type: ignore[arg-type]
+        assert server.requests == []

@@ -1,0 +1,95 @@
+"""What a program may say wrong is refused where it is said, and changes nothing; through the Python client against the real server."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from syncline.client import RequestError
+
+from .links import Open
+
+
+@dataclasses.dataclass
+class Reading:
+    value: float
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        math.nan,
+        {"x": [-math.inf, None]},
+        [1.5, {"a": (math.inf,)}],
+        Reading(math.nan),
+        {"half": "\ud83d", "x": math.nan},
+    ],
+)
+async def test_numbers_that_are_not_finite(open_client: Open, codec: str, value: Any) -> None:
+    """JSON has none: msgspec writes null, which nobody said."""
+    ada = await open_client(name="Ada", codec=codec)
+    room = await ada.join("r")
+    sends = (
+        lambda: room.send(value),
+        lambda: room.send_event("e", value),
+        lambda: room.set_presence("busy", value),
+        lambda: ada.create_document("d", type="json", content=value),
+    )
+    for send in sends:
+        with pytest.raises(RequestError) as caught:
+            await send()
+        assert caught.value.code in ("invalid_data", "operation_invalid")
+    assert (await room.send([None, "null", 0.5])).offset == 1
+
+
+async def test_an_error_names_the_request(open_client: Open, codec: str) -> None:
+    ada, bob = await open_client(name="Ada", codec=codec), await open_client(name="Bob")
+    await ada.create_room("vault", password="secret")
+    room = await ada.join("vault", password="secret")
+    for ask, event in (
+        (lambda: bob.join("vault"), "room:join"),
+        (lambda: bob.create_room("vault"), "room:create"),
+        (lambda: ada.request("nothing"), "nothing"),
+        (lambda: room.grant(ada.user, "member"), "room:grant"),
+        (lambda: room.send("x" * 2_000_000), "message:send"),
+    ):
+        with pytest.raises(RequestError) as caught:
+            await ask()
+        assert caught.value.event == event and str(caught.value).endswith(f" ({event})")
+
+
+async def test_a_text_is_a_text(open_client: Open) -> None:
+    """A number would be kept, or deleted."""
+    ada = await open_client(name="Ada")
+    document = await ada.document("d")
+    document.insert(0, "hello world")
+    for text in (-6, 5, None, ["x"], b"x"):
+        for edit in (
+            lambda text=text: document.insert(0, text),
+            lambda text=text: document.replace(0, 2, text),
+            lambda text=text: document.set_text(text),
+        ):
+            with pytest.raises(TypeError, match="the text is a str, not"):
+                edit()
+    await document.settled()
+    assert (document.text, document.revision) == ("hello world", 1)
+
+
+async def test_a_name_is_a_text(open_client: Open) -> None:
+    ada = await open_client(name="Ada")
+    for name in (5, None, b"r"):
+        for ask in (ada.join, ada.document, ada.create_document):
+            with pytest.raises(TypeError, match="a name is a str, not"):
+                await ask(name)  # type: ignore[operator]
+
+
+async def test_no_content_is_dropped(open_client: Open) -> None:
+    ada = await open_client(name="Ada")
+    for content in ({"content": {"a": 1}}, {"text": "x", "type": "json"}, {"text": "x", "type": "rich-text"}):
+        with pytest.raises(RequestError, match="text is for documents of type text"):
+            await ada.create_document("d", **content)  # type: ignore[arg-type]
+    for name, content in (("a", {}), ("b", {"type": "json"}), ("c", {"type": "rich-text"}), ("e", {"text": ""})):
+        await ada.create_document(name, **content)  # type: ignore[arg-type]
