@@ -28,7 +28,7 @@ from ..core.wire import Push
 from .bearer import bearer
 from .config import Config
 from .counters import Counters
-from .events import ConnectionId, DisplayName, Name, Targets
+from .events import ConnectionId, DisplayName, Name, Targets, explained
 from .http import Refusal
 from .hub import Hub
 from .refusals import LONGEST
@@ -163,7 +163,7 @@ def _decoded(
     except SynclineError as error:
         raise HTTPException(400, error.message) from error
     except (ValueError, RecursionError) as error:
-        text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
+        text = explained(error)
         raise HTTPException(400, text) from error
     return told
 

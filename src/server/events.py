@@ -12,11 +12,15 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 # No control characters and no surrogates: names end up in logs, keys and pages.
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+$")]
-DisplayName = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+# \Z and not $, which a line break may follow.
+_NAME = r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+\Z"
+_DISPLAY_NAME = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
+_VISIBLE = r"\A[!-~]+\Z"
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=_NAME)]
+DisplayName = Annotated[str, msgspec.Meta(max_length=128, pattern=_DISPLAY_NAME)]
 Token = Annotated[str, msgspec.Meta(max_length=16_384)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
-ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+ClientId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=_VISIBLE)]
 ConnectionId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Counter = Annotated[int, msgspec.Meta(ge=0, le=9007199254740991)]
 Sequence = Annotated[int, msgspec.Meta(ge=1, le=9007199254740991)]
@@ -25,6 +29,23 @@ RoomRole = Literal["owner", "moderator", "member", "reader"]
 DocumentRole = Literal["owner", "editor", "reader"]
 DocumentTypeName = Annotated[str, msgspec.Meta(max_length=64)]
 Status = Literal["online", "away", "busy"]
+
+
+_WORDS = {
+    f"matching regex {_NAME!r}": "without control characters",
+    f"matching regex {_DISPLAY_NAME!r}": "without control characters",
+    f"matching regex {_VISIBLE!r}": "of visible ASCII characters",
+}
+
+
+def explained(error: Exception) -> str:
+    """What a decoder says, for who wrote the data."""
+    if not isinstance(error, msgspec.DecodeError):
+        return "not decodable"
+    text = str(error)
+    for pattern, words in _WORDS.items():
+        text = text.replace(pattern, words)
+    return text
 
 
 class Empty(msgspec.Struct):

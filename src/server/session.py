@@ -16,12 +16,11 @@ from collections.abc import Coroutine
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import msgspec
-
 from ..core import errors, wire
 from ..core.errors import Disconnect, ErrorCode, SynclineError
 from . import eager, refusals
 from .addresses import subscriber
+from .events import explained
 from .requests import Handler, Request
 from .seams import Credentials, Timer, Unavailable
 
@@ -286,7 +285,7 @@ class Session:
             if mended is not None:
                 self._read(handler, request, mended)
                 return
-            text = str(error) if isinstance(error, msgspec.DecodeError) else "not decodable"
+            text = explained(error)
             raise SynclineError(ErrorCode.INVALID_DATA, text) from error
 
     def _wait(self, work: Coroutine[Any, Any, Any], request: Request) -> None:

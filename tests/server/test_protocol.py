@@ -245,7 +245,13 @@ async def test_errors_as_reply_and_as_push(app: App) -> None:
         assert await client.error("no:such") == "unknown_event"
         assert await client.error("room:join") == "invalid_data"
         assert await client.error("room:join", room="") == "invalid_data"
-        assert await client.error("room:join", room="a\nb") == "invalid_data"
+        for name in ("a\nb", "a\n"):
+            answer = await client.ask("room:join", room=name)
+            told = "Expected `str` without control characters - at `$.room`"
+            assert answer["error"] == {"code": "invalid_data", "message": told}
+        for name in ("k\n", "é"):
+            answer = await client.ask("document:join", document="d", client=name)
+            assert answer["error"]["message"] == "Expected `str` of visible ASCII characters - at `$.client`"
         assert await client.error("room:join", room="x" * 129) == "invalid_data"
         assert await client.error("room:join", room="r", history=-1) == "invalid_data"
         assert await client.error("message:send", room="r", data=1) == "not_a_member"
