@@ -92,6 +92,22 @@ export const RETRIED = new Set([
   "buffer_full",
 ]);
 
+/** The way from what is here to what is there is not known: edits are carried over by comparing the contents. */
+export const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
+
+// What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
+const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
+// The join's answer tells; taken back when that happens again and again. Every other code: taken back.
+const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
+const DOUBTFUL = new Set([...DOUBTFUL_REQUEST, "revision_unknown"]);
+const MOST_TRIES = 3;
+
+/** Whether the fate of what is in flight ({item, tries}) is open after this refusal: to be joined again. Counts the tries. */
+export function staysOpen(flight, code) {
+  const doubtful = (flight.item.kind ? DOUBTFUL_REQUEST : DOUBTFUL).has(code);
+  return KEPT.has(code) || (doubtful && (flight.tries += 1) < MOST_TRIES);
+}
+
 /** So often in a row what is here is found not to be the server's; then it is taken anew after waits that grow. */
 export const MOST_ALARMS = 3;
 
@@ -199,7 +215,8 @@ export class Joined extends Emitter {
     });
   }
 
-  async _grant(user, role) {
+  /** Sets a user's role; null removes it. */
+  async grant(user, role) {
     await this.client.request(`${this._kind}:grant`, { [this._kind]: this.name, user, role });
   }
 
@@ -210,10 +227,11 @@ export class Joined extends Emitter {
   }
 
   /**
-   * Leaves when it is settled, at the latest after `settle` ms, unless somebody wants it again by then. Resolves
-   * with what was not settled; rejects when to `resign` failed: then nothing has changed.
+   * Leaves when the server has every edit and message, at the latest after `settle` ms (default: the client's option), unless somebody
+   * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With `resign` the stored
+   * membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
    */
-  async _leave({ settle = this.client.options.settle, resign = false } = {}) {
+  async leave({ settle = this.client.options.settle, resign = false } = {}) {
     this._users.clear();
     if (!this.settled) await this._settle(settle);
     if (this._users.size || this.state === "left" || this.removed) return this._unsettled;
@@ -278,12 +296,21 @@ export class Joined extends Emitter {
   }
 
   /** This user was taken out, or is not let in again: the handle is over, and another one may be had. */
-  _takenOut(error) {
+  _takenOut(error = new SynclineError("forbidden", this._kind === "room" ? "taken out of the room" : "your access was taken away")) {
     this.removed = error;
     this._ended(error);
     this._state("removed");
     this._forget();
     this._emit("removed", { code: error.code, message: error.message });
+  }
+
+  /** The role of a client in this document, of this one or another. */
+  _roleOf({ client, role }) {
+    if (client === this.id) return this._roleIs(role);
+    const who = this.collaborators.get(client);
+    if (!who) return undefined;
+    this.collaborators.set(client, { ...who, role });
+    return this._emit("collaborators", this.collaborators);
   }
 
   /** What this user may do. Told when it has changed. */

@@ -1,21 +1,12 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
-import { deferred, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
+import { deferred, Joined, LOST_HISTORY, MOST_ALARMS, randomId, staysOpen, SynclineError, worthHealing } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 
 const { apply, diff, endOf, keepsPairs, mapPosition, normalize, wellFormed } = ot;
 
 const OPERATION_WEIGHT = 120_000; // of one submission: each character may take six bytes as JSON
-
-// What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
-// The join's answer tells; taken back when that happens again and again. Every other code: taken back.
-const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
-const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
-// The way from what is here to what is there is not known: edits are carried over by comparing the texts.
-const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
-const MOST_TRIES = 3;
 
 /**
  * A shared text as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
@@ -336,8 +327,8 @@ export class DocumentHandle extends Joined {
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     } else if (event === "document:resync") this._attach();
-    else if (event === "document:role") this.#roleOf(data);
-    else if (event === "document:removed") this._takenOut(new SynclineError("forbidden", "your access was taken away"));
+    else if (event === "document:role") this._roleOf(data);
+    else if (event === "document:removed") this._takenOut();
     else if (event === "document:ack" && data.revision <= this.revision && this.#state.isInFlight(this.id, data.seq)) {
       this.#reload("an acknowledged operation was not in the history");
     }
@@ -394,8 +385,7 @@ export class DocumentHandle extends Joined {
   #failed(error) {
     const { code, message } = error;
     const { flight } = this.#state;
-    const doubtful = (flight.item.kind ? DOUBTFUL_REQUEST : DOUBTFUL).has(code);
-    if (KEPT.has(code) || (doubtful && (flight.tries += 1) < MOST_TRIES)) return this._again();
+    if (staysOpen(flight, code)) return this._again();
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
     else if (item.kind) item.reject(error);
@@ -462,34 +452,12 @@ export class DocumentHandle extends Joined {
     }, wait);
   }
 
-  /** Sets a user's role; null removes it. Owner only. */
-  grant(user, role) {
-    return this._grant(user, role);
-  }
-
-  /**
-   * Leaves when the server has every edit, at the latest after `settle` ms (default: the client's option). Resolves with how
-   * many operations it had not acknowledged by then; an `error` event has them.
-   */
-  leave(options) {
-    return this._leave(options);
-  }
-
   get _unsettled() {
     return this.#state.unsettled;
   }
 
   get _unsent() {
     return this.#state.lost();
-  }
-
-  /** The role of a client here, this one or another. */
-  #roleOf({ client, role }) {
-    if (client === this.id) return this._roleIs(role);
-    const who = this.collaborators.get(client);
-    if (!who) return undefined;
-    this.collaborators.set(client, { ...who, role });
-    return this._emit("collaborators", this.collaborators);
   }
 
   _ended(error) {

@@ -111,7 +111,7 @@ export class Room extends Joined {
       }
     } else if (event === "room:behind") this._attach(); // what was not sent is in the history
     else if (event === "room:role") this._roleIs(data.role);
-    else if (event === "room:removed") this._takenOut(new SynclineError("forbidden", "taken out of the room"));
+    else if (event === "room:removed") this._takenOut();
     else if (event === "event:custom") this._emit("event", data);
     else if (event === "room:user_joined") {
       const { user, name } = data;
@@ -272,19 +272,5 @@ export class Room extends Joined {
   /** Every stored member, also those who are not here. */
   async allMembers({ signal } = {}) {
     return (await this.#request("room:members", { room: this.name }, { signal })).members;
-  }
-
-  /** Sets a member's role; null removes the user from the room. */
-  grant(user, role) {
-    return this._grant(user, role);
-  }
-
-  /**
-   * Leaves when every message is answered, at the latest after `settle` ms (default: the client's option). Resolves with how
-   * many were not answered: those reject. With `resign` the stored membership ends too; rejects when that fails (forbidden, of the
-   * owner): then nothing has changed.
-   */
-  leave(options) {
-    return this._leave(options);
   }
 }

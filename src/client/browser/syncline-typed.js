@@ -10,7 +10,7 @@
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { deferred, frozen, Joined, MOST_ALARMS, randomId, SynclineError, worthHealing } from "./syncline-base.js";
+import { deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, randomId, staysOpen, SynclineError, worthHealing } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 import { continues, limitSteps } from "./syncline-strokes.js";
@@ -43,11 +43,6 @@ export const TYPES = {
   },
 };
 
-const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
-const DOUBTFUL = new Set(["revision_unknown", "sequence_conflict", "not_joined", "internal"]);
-const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
-const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
-const MOST_TRIES = 3;
 const MOST_STEPS = 64; // edits that wait as steps of their own
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
@@ -371,8 +366,8 @@ export class TypedHandle extends Joined {
     if (this.state !== "joined") return;
     if (event === "document:operation") this.#operations(data.revision, data.operations, data.hash);
     else if (event === "document:resync") this._attach();
-    else if (event === "document:role") this.#roleOf(data);
-    else if (event === "document:removed") this._takenOut(new SynclineError("forbidden", "your access was taken away"));
+    else if (event === "document:role") this._roleOf(data);
+    else if (event === "document:removed") this._takenOut();
     else if (event === "document:ack") {
       if (data.revision <= this.revision && this.#flight?.seq === data.seq) this.#reload("an operation was committed unnoticed");
     } else if (event === "document:collaborator_joined" || event === "document:collaborator_left") {
@@ -456,8 +451,7 @@ export class TypedHandle extends Joined {
   #refused(error) {
     const { code, message } = error;
     const { item } = this.#flight;
-    const doubtful = (item.kind ? DOUBTFUL_REQUEST : DOUBTFUL).has(code);
-    if (KEPT.has(code) || (doubtful && (this.#flight.tries += 1) < MOST_TRIES)) return this._again();
+    if (staysOpen(this.#flight, code)) return this._again();
     this.#flight = null;
     if (item.kind) {
       if (code !== `nothing_to_${item.kind}`) item.reject(error);
@@ -477,19 +471,6 @@ export class TypedHandle extends Joined {
     return this.#flush();
   }
 
-  /** Sets a user's role; null removes it. Owner only. */
-  grant(user, role) {
-    return this._grant(user, role);
-  }
-
-  /**
-   * Leaves when the server has every edit, at the latest after `settle` ms (default: the client's option). Resolves with how
-   * many operations it had not acknowledged by then; an `error` event has them.
-   */
-  leave(options) {
-    return this._leave(options);
-  }
-
   get #items() {
     return this.#flight ? [this.#flight.item, ...this.#queue] : this.#queue;
   }
@@ -500,15 +481,6 @@ export class TypedHandle extends Joined {
 
   get _unsent() {
     return this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
-  }
-
-  /** The role of a client here, this one or another. */
-  #roleOf({ client, role }) {
-    if (client === this.id) return this._roleIs(role);
-    const who = this.collaborators.get(client);
-    if (!who) return undefined;
-    this.collaborators.set(client, { ...who, role });
-    return this._emit("collaborators", this.collaborators);
   }
 
   _ended(error) {
