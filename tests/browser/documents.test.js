@@ -397,3 +397,40 @@ test("what is written at another's cursor leaves it where it is, as on the serve
   assert.equal(told(), before, "nothing had to be corrected");
   end();
 });
+
+test("edits that are too large together for a server that takes less than before are sent after the join, in pieces", async () => {
+  const server = new ReferenceServer(seeded(73));
+  const { handles: [ada, bob], views: [view], end } = await pair(server);
+  const [mine] = [...server.connections].filter((one) => one.user === "ada");
+  ada.insert(0, "\u6f22".repeat(20_000));
+  await turn(); // in flight
+  server.up = false;
+  server.cut(mine);
+  for (const letter of "abc") ada.insert(ada.text.length, letter.repeat(20_000));
+  server.limits = { message_bytes: 32_768, batch_size: 256 };
+  server.log.length = 0;
+  server.up = true;
+  await settle(server, () => ada.state === "joined" && ada.settled);
+  assert.deepEqual([view.refused, view.errors], [[], []]);
+  assert.ok(ada.text === "\u6f22".repeat(20_000) + "a".repeat(20_000) + "b".repeat(20_000) + "c".repeat(20_000));
+  assert.ok(server.document("notes").text === ada.text && bob.text === ada.text);
+  for (const envelope of server.log) assert.ok(Buffer.byteLength(JSON.stringify(envelope)) <= 32_768);
+  assert.deepEqual(server.log.find(({ event }) => event === "document:join").data.pending, []);
+  end();
+});
+
+test("an edit that cannot even be sent in pieces is refused, and the handle goes on", async () => {
+  const server = new ReferenceServer(seeded(74));
+  const client = connect(server, "ada", { maxMessage: 300 });
+  const notes = client.document("notes");
+  const view = mirror(notes);
+  await settle(server, () => notes.state === "joined");
+  notes.insert(0, "\u0001".repeat(64));
+  await settle(server, () => notes.settled);
+  assert.deepEqual(view.refused.map(({ code }) => code), ["message_too_large"]);
+  notes.insert(0, "fits");
+  await settle(server, () => notes.settled);
+  assert.equal(notes.text.slice(0, 4), "fits");
+  assert.equal(server.document("notes").text, notes.text);
+  client.close();
+});

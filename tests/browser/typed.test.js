@@ -506,3 +506,31 @@ test("what is done without a connection is undone in steps", async () => {
     end();
   }
 });
+
+for (const [name, first, more] of [
+  ["json", [{ p: [], od: null, oi: [] }], (text) => [{ p: [0], li: text }]],
+  ["rich-text", [{ insert: "x" }], (text) => [{ insert: text }]],
+]) {
+  test(`${name}: an edit larger than may be sent is refused and taken back; many that fit each are never one that does not`, async () => {
+    const server = new TypedServer(seeded(96), name);
+    const { handles: [ada], views: [view], end } = await crowd(server, 1, { maxMessage: 2000 });
+    ada.submit(first);
+    await settle(server, [ada]);
+    const before = ada.content;
+    ada.submit(more("y".repeat(3000)));
+    await settle(server, [ada]);
+    assert.deepEqual(view.refused, [{ code: "message_too_large", message: "message too large", operation: more("y".repeat(3000)) }]);
+    assert.deepEqual([ada.content, server.document("board").content], [before, before]);
+    for (let number = 0; number < 20; number += 1) ada.submit(more(`${number}`.repeat(200))); // one is in flight
+    await settle(server, [ada]);
+    server.up = false;
+    for (const one of server.connections) server.cut(one);
+    for (let number = 0; number < 80; number += 1) ada.submit(more(`${number}`.repeat(200))); // more than are kept as steps
+    server.up = true;
+    await settle(server, [ada]);
+    assert.equal(view.refused.length, 1);
+    assert.deepEqual([server.document("board").content, view.content], [ada.content, ada.content]);
+    assert.equal(JSON.stringify(ada.content).includes("79".repeat(200)), true);
+    end();
+  });
+}

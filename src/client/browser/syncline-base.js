@@ -83,6 +83,9 @@ export function unlessAborted(promise, signal, undo = () => {}) {
   });
 }
 
+/** Whether a text takes more bytes than that as UTF-8. */
+export const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
+
 /** Among the `_users` of a handle: whoever has it. */
 export const HOLDER = "holder";
 
@@ -228,8 +231,8 @@ export class Joined extends Emitter {
 
   /**
    * Leaves when the server has every edit and message, at the latest after `settle` ms (default: the client's option), unless somebody
-   * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With `resign` the stored
-   * membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
+   * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
+   * `resign` the stored membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
    */
   async leave({ settle = this.client.options.settle, resign = false } = {}) {
     this._users.clear();

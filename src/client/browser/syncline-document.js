@@ -18,6 +18,7 @@ const OPERATION_WEIGHT = 120_000; // of one submission: each character may take 
 export class DocumentHandle extends Joined {
   #state;
   #whole = null; // the next join asks for the text; this is why: "healed" or "rebased"
+  #small = false; // the next join tells no edits: with them it was larger than may be sent
   #alarms = 0; // times in a row that the text was not the server's
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
@@ -82,7 +83,7 @@ export class DocumentHandle extends Joined {
       if (this.#whole === null) {
         Object.assign(data, { revision: state.revision, generation: state.generation });
         const pending = state.tellPending();
-        if (pending !== null) data.pending = pending;
+        if (pending !== null) data.pending = this.#small ? [] : pending;
       } else if (this.#whole === "healed") data.diverged = state.diverged();
     }
     this.#told = null;
@@ -95,11 +96,14 @@ export class DocumentHandle extends Joined {
       this.#finish();
     } else if (LOST_HISTORY.has(code) && this.#whole === null && this.generation !== null) {
       this.#whole = "rebased";
+    } else if (code === "message_too_large" && !this.#small) {
+      this.#small = true;
     } else return false;
     return true;
   }
 
   _joinedWith(answer) {
+    this.#small = false;
     this._roleIs(answer.role);
     this.collaborators = new Map();
     this.places = new Map();
@@ -264,16 +268,22 @@ export class DocumentHandle extends Joined {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      if (this.state !== "joined") return;
+      if (this.state !== "joined") return undefined;
       const submission = this.#state.take();
-      if (!submission) return;
+      if (!submission) return undefined;
       const { seq, revision, item } = submission;
       const data = { document: this.name, seq, revision };
-      if (item.operation) return void this.client._send("document:operation", { ...data, operation: item.operation });
+      if (item.operation) {
+        try {
+          return this.client._send("document:operation", { ...data, operation: item.operation });
+        } catch (error) {
+          return this.#failed(error); // larger than may be sent
+        }
+      }
       if (item.kind === "restore") data.to = item.to;
       const { flight } = this.#state;
       const current = () => this.state === "joined" && this.#state.flight === flight;
-      this.client._ask(`document:${item.kind}`, data, (answer) => {
+      return this.client._ask(`document:${item.kind}`, data, (answer) => {
         if (!current()) this.#setDepths(answer); // its operation has come already
         else if (answer.revision <= this.revision) this.#reload("an acknowledged operation was not in the history");
         else this.#depths = answer;

@@ -146,21 +146,27 @@ export class DocumentState {
     if (!this.attached) return null;
     if (!this.flight) {
       if (!this.queue.length) return null;
-      let item = this.queue.shift();
-      if (item.operation) {
-        const [first, rest] = split(item.operation, this.operationWeight());
-        if (rest.length) this.queue.unshift({ operation: rest });
-        item = { operation: first };
-      }
       this.seq += 1;
+      const item = this.#piece(this.queue.shift());
       this.flight = { item, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
     } else if (this.flight.sent || this.inDoubt) return null;
-    else if (this.flight.sender !== this.client) {
-      this.seq += 1; // it did not get in under the old name
-      Object.assign(this.flight, { seq: this.seq, sender: this.client });
+    else {
+      if (this.flight.sender !== this.client) {
+        this.seq += 1; // it did not get in under the old name
+        Object.assign(this.flight, { seq: this.seq, sender: this.client });
+      }
+      this.flight.item = this.#piece(this.flight.item); // this server may take less than the one before it did
     }
     this.flight.sent = true;
     return { seq: this.flight.seq, revision: this.revision, item: this.flight.item };
+  }
+
+  /** What of an item may be sent in one go; the rest waits. */
+  #piece(item) {
+    if (!item.operation) return item;
+    const [operation, rest] = split(item.operation, this.operationWeight());
+    if (rest.length) this.queue.unshift({ operation: rest });
+    return { operation };
   }
 
   isInFlight(client, seq) {

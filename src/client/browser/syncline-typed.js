@@ -10,7 +10,7 @@
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, randomId, staysOpen, SynclineError, worthHealing } from "./syncline-base.js";
+import { deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, staysOpen, SynclineError, worthHealing } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 import { continues, limitSteps } from "./syncline-strokes.js";
@@ -118,10 +118,11 @@ export class TypedHandle extends Joined {
     const last = this.#queue.at(-1)?.operation;
     // What is done while there is no session stays in steps, as it is to be undone.
     const joins = last && (this.state === "joined" || (this.type === TYPES["rich-text"] && continues(last, told)));
-    const waiting = joins ? this.type.compose(last, told) : told;
+    const both = joins ? this.#composed(last, told) : null;
+    const waiting = both ?? told;
     const settled = this.settled;
     this.#content = content;
-    if (joins) this.#queue.pop();
+    if (both) this.#queue.pop();
     if (!this.type.isIdentity(waiting)) this.#queue.push({ operation: waiting });
     this.#limitSteps();
     this.#flush();
@@ -148,10 +149,23 @@ export class TypedHandle extends Joined {
 
   #limitSteps(most = MOST_STEPS) {
     const compose = (first, second) => {
-      const operation = this.type.compose(first, second);
-      return this.type.split?.(operation)[1] ? null : operation;
+      const operation = this.#composed(first, second);
+      return operation && this.type.split?.(operation)[1] ? null : operation;
     };
     this.#queue = limitSteps(this.#queue, most, compose);
+  }
+
+  /** Two edits as one; null: it would be larger than may be sent, and be refused where each of them is not. */
+  #composed(first, second) {
+    const operation = this.type.compose(first, second);
+    const { maxMessage } = this.client;
+    if (this.#size < maxMessage >> 2) return operation;
+    const envelope = { event: "document:operation", data: this.#submission(Number.MAX_SAFE_INTEGER, operation) };
+    return longer(JSON.stringify(envelope), maxMessage) ? null : operation;
+  }
+
+  #submission(seq, operation) {
+    return { document: this.name, seq, revision: this.revision, operation };
   }
 
   /** Submits the difference to `value`. */
@@ -231,19 +245,25 @@ export class TypedHandle extends Joined {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      if (this.state !== "joined") return;
+      if (this.state !== "joined") return undefined;
       if (this.#flight === null && this.#queue.length) {
         this.#flight = { item: this.#take(), seq: (this.#seq += 1), sent: false, tries: 0 };
       }
       const flight = this.#flight;
-      if (flight === null || flight.sent) return;
+      if (flight === null || flight.sent) return undefined;
       flight.sent = true;
       const { item, seq } = flight;
+      if (item.operation) {
+        try {
+          return this.client._send("document:operation", this.#submission(seq, item.operation));
+        } catch (error) {
+          return this.#refused(error); // larger than may be sent
+        }
+      }
       const data = { document: this.name, seq, revision: this.revision };
-      if (item.operation) return void this.client._send("document:operation", { ...data, operation: item.operation });
       if (item.kind === "restore") data.to = item.to;
       const current = () => this.state === "joined" && this.#flight === flight;
-      this.client._ask(`document:${item.kind}`, data, (answer) => {
+      return this.client._ask(`document:${item.kind}`, data, (answer) => {
         if (!current()) this.#setDepths(answer); // its operation has come already
         else if (answer.revision <= this.revision) this.#reload("an operation was committed unnoticed");
         else this.#depths = answer;

@@ -13,7 +13,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, deferred, Emitter, HOLDER, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
+import { call, deferred, Emitter, HOLDER, longer, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Room } from "./syncline-room.js";
@@ -65,8 +65,6 @@ const LEAST = { batch_size: 16, message_bytes: 32_768 };
 const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
 const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
 const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
-
-const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
 function defaultUrl() {
   return typeof location === "undefined" ? "ws://127.0.0.1:8000/ws" : new URL("/ws", location.href).href;
