@@ -205,15 +205,28 @@ export class DocumentHandle extends Joined {
   }
 
   insert(position, text) {
-    return this.edit([position, text]);
+    return this.replace(position, 0, text);
   }
 
   delete(position, length) {
-    return this.edit([position, -length]);
+    return this.replace(position, length, "");
   }
 
+  /** As `edit`; RangeError also for a position or a length below 0: in an operation it would be a deletion. */
   replace(position, length, text) {
+    if (!this.writable) throw this._refusal();
+    if (typeof text !== "string") throw new TypeError(`what is inserted is a string, not ${String(text)}`);
+    this.#checkPlace(position, length);
     return this.edit([position, -length, text]);
+  }
+
+  #checkPlace(position, length = 0) {
+    for (const number of [position, length]) {
+      if (!Number.isSafeInteger(number)) throw new TypeError(`positions and lengths are integers, not ${String(number)}`);
+    }
+    if (position < 0 || length < 0 || position + length > this.text.length) {
+      throw new RangeError(`${position}+${length} of ${this.text.length}: outside of the text`);
+    }
   }
 
   // Undo and history -----------------------------------------------------------------------------------------------
@@ -427,8 +440,9 @@ export class DocumentHandle extends Joined {
     return cursors;
   }
 
-  /** Says where one's own cursor is in `text`; null hides it. Sent when no edit is on its way, and not too often. */
+  /** Says where one's own cursor is in `text`; null hides it. Sent when no edit is on its way, and not too often. Throws as `insert`. */
   setCursor(anchor, head = anchor) {
+    if (anchor !== null) for (const offset of [anchor, head]) this.#checkPlace(offset);
     this.#cursor = anchor === null ? null : { anchor, head };
     this.#cursorLater();
   }

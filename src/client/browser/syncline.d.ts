@@ -608,6 +608,7 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
    * length stays) and `text` is not what the operation says. Throws RangeError, TypeError, SynclineError.
    */
   edit(operation: Operation): boolean;
+  /** As `edit`. TypeError, RangeError: position and length are integers from 0 on, within `text`. So for `delete`, `replace`. */
   insert(position: number, text: string): boolean;
   delete(position: number, length: number): boolean;
   replace(position: number, length: number, text: string): boolean;
@@ -623,7 +624,7 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   textAt(revision: number, options?: Abortable): Promise<Version>;
   /** Who wrote what is there, of the server's text or a part of it. */
   blame(range?: { start?: number; end?: number } & Abortable): Promise<Blame>;
-  /** One's own cursor or selection in `text`; null hides it. */
+  /** One's own cursor or selection in `text`; null hides it. Throws TypeError, RangeError, as `insert`. */
   setCursor(anchor: number | null, head?: number): void;
   /** Sets a user's role; null removes it. Owner only. */
   grant(user: string, role: DocumentRole | null): Promise<void>;
