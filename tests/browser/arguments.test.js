@@ -1,7 +1,8 @@
 // What a program says wrongly is refused where it is said, and changes nothing.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, until } from "./driving.mjs";
+import { Client } from "../../src/client/browser/syncline.js";
+import { connect, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
 /** A client that is online, and what else a test needs of it. */
@@ -44,4 +45,59 @@ test("an edit outside of the text, or of other things than texts and numbers, is
   notes.setCursor(null);
   await until(() => notes.settled);
   assert.deepEqual([notes.text, server.document("notes").text], ["zebra!", "zebra!"]);
+});
+
+test("an option that there is not is refused by name, and nothing is asked", async (t) => {
+  const { server, client, until } = await online(t);
+  const room = client.room("team");
+  const notes = client.document("notes");
+  const board = client.document("board", { type: "text" });
+  await until(() => room.joined && notes.joined && board.joined);
+  server.log.length = 0;
+  const wrong = [
+    [() => new Client("ws://reference", { nmae: "Ada" }), '"nmae"'],
+    [() => client.join("other", { histroy: 5 }), '"histroy"'],
+    [() => client.room("other", { signal: null }), '"signal"'],
+    [() => client.document("other", { typ: "json" }), '"typ"'],
+    [() => client.createRoom("vault", { default_role: "reader", password: "x" }), '"default_role"'],
+    [() => client.createRoom("vault", { pasword: "x" }), '"pasword", but password, defaultRole'],
+    [() => client.createDocument("other", "", { default_role: "reader" }), '"default_role"'],
+    [() => client.request("ping", {}, { timeout: 5 }), '"timeout"'],
+    [() => client.close({ settel: 0 }), '"settel"'],
+    [() => room.send("x", { ecko: false }), '"ecko"'],
+    [() => room.sendEvent("secret", 1, { users: ["bob"] }), '"users", but to'],
+    [() => room.sendEvent("secret", 1, { to: { user: ["bob"] } }), '"user", but users, connections'],
+    [() => room.sendEvent("secret", 1, { to: null }), "null"],
+    [() => room.sendEvent("secret", 1, "bob"), "bob"],
+    [() => room.allMembers({ limit: 5 }), '"limit"'],
+    [() => room.leave({ resing: true }), '"resing"'],
+    [() => notes.leave({ resign: true }), '"resign"'],
+    [() => notes.history({ form: 1 }), '"form"'],
+    [() => notes.textAt(1, { at: 1 }), '"at"'],
+    [() => notes.blame({ from: 1 }), '"from"'],
+  ];
+  for (const [call, said] of wrong) {
+    await assert.rejects(async () => call(), (error) => error instanceof TypeError && error.message.includes(said), String(call));
+  }
+  assert.deepEqual([client.online, room.joined, notes.joined, client.rooms.size, client.documents.size], [true, true, true, 1, 2]);
+  await rest(server);
+  assert.deepEqual(server.log, []);
+  room.sendEvent("secret", 1, { to: { users: [] } }).catch(() => {});
+  room.sendEvent("open", 1).catch(() => {});
+  await until(() => server.log.length === 2);
+  assert.deepEqual(server.log.map(({ data }) => data.to), [{ users: [] }, undefined]);
+});
+
+test("an event that there is not has no listeners", async (t) => {
+  const { client } = await online(t);
+  const emitters = [client, client.room("team"), client.document("notes"), client.document("board", { type: "json" })];
+  for (const emitter of emitters) {
+    for (const name of ["mesage", "_end", undefined]) {
+      assert.throws(() => emitter.on(name, () => {}), TypeError);
+      assert.throws(() => emitter.off(name, () => {}), TypeError);
+    }
+    assert.throws(() => emitter.on("state"), /a callback is a function/);
+    emitter.on("state", () => {})();
+  }
+  assert.throws(() => emitters[3].on("cursors", () => {}), TypeError); // not of this type
 });

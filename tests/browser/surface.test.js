@@ -33,3 +33,11 @@ test("close codes", () => {
   for (const code of [1001, 1006, 1011, 1012, 1013, 4000, 4001, 4006, 4499]) assert.ok(syncline.shouldReconnect(code), code);
   for (const code of [1000, 1002, 1003, 1007, 1008, 1009, 4500, 4503, 4999]) assert.ok(!syncline.shouldReconnect(code), code);
 });
+
+test("the events that a listener may have are those of the types", () => {
+  for (const [name, events] of [["Client", "ClientEvents"], ["Room", "RoomEvents"], ["DocumentHandle", "DocumentEvents"], ["TypedHandle", "TypedEvents"]]) {
+    const body = new RegExp(`^export (?:interface|type) ${events}[ <][^]*?^}`, "m").exec(types)[0];
+    const typed = [...body.matchAll(/^ {2}(\w+):/gm)].map(([, event]) => event);
+    assert.deepEqual(typed.sort(), [...syncline[name]._events].sort(), name);
+  }
+});

@@ -29,18 +29,39 @@ export function call(callback, ...details) {
   }
 }
 
+/** TypeError for a name that is not among `names`: misspelt, it would be passed over in silence. */
+function checkName(name, names, what) {
+  if (!names.includes(name)) throw new TypeError(`there is no ${what} ${JSON.stringify(String(name))}, but ${names.join(", ")}`);
+}
+
+/** What was given by name. TypeError for another name than these. */
+export function checkOptions(given, names) {
+  if (typeof given !== "object" || given === null) throw new TypeError(`options are an object, not ${String(given)}`);
+  for (const name of Object.keys(given)) checkName(name, names, "option");
+  return given;
+}
+
+/** A class that extends it names its events: `static _events`. */
 export class Emitter {
   #listeners = new Map();
 
-  /** Calls `callback` at each `name`; returns the function that ends it. */
+  /** Calls `callback` at each `name`; returns the function that ends it. TypeError: there is no such event. */
   on(name, callback) {
-    if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
-    this.#listeners.get(name).add(callback);
-    return () => this.off(name, callback);
+    checkName(name, this.constructor._events, "event");
+    if (typeof callback !== "function") throw new TypeError(`a callback is a function, not ${String(callback)}`);
+    return this._on(name, callback);
   }
 
   off(name, callback) {
+    checkName(name, this.constructor._events, "event");
     this.#listeners.get(name)?.delete(callback);
+  }
+
+  /** @internal As `on`, also for events that are nobody else's concern. */
+  _on(name, callback) {
+    if (!this.#listeners.has(name)) this.#listeners.set(name, new Set());
+    this.#listeners.get(name).add(callback);
+    return () => this.#listeners.get(name).delete(callback);
   }
 
   /** @internal */
@@ -86,6 +107,9 @@ export function unlessAborted(promise, signal, undo = () => {}) {
 /** Whether a text takes more bytes than that as UTF-8. */
 export const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
+/** Events of rooms and documents alike. */
+export const SHARED_EVENTS = ["settled", "role", "removed", "state", "error"];
+
 /** Among the `_users` of a handle: whoever has it. */
 export const HOLDER = "holder";
 
@@ -122,6 +146,8 @@ export const worthHealing = (before) => (before & (before + 1)) === 0;
 
 /** Joining again is refused with these: it is no longer open to this user. */
 const SHUT = new Set(["forbidden", "password_required", "password_wrong", "room_not_found", "document_not_found"]);
+
+const LEAVE_OPTIONS = { room: ["settle", "resign"], document: ["settle"] };
 
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
 export class Joined extends Emitter {
@@ -214,7 +240,7 @@ export class Joined extends Emitter {
       };
       const timer = setTimeout(over, ms);
       const look = () => this.settled && over();
-      const releases = [this.on("settled", look), this.on("state", look), this.on("_end", over)];
+      const releases = [this.on("settled", look), this.on("state", look), this._on("_end", over)];
     });
   }
 
@@ -234,7 +260,8 @@ export class Joined extends Emitter {
    * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
    * `resign` the stored membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
    */
-  async leave({ settle = this.client.options.settle, resign = false } = {}) {
+  async leave(given = {}) {
+    const { settle = this.client.options.settle, resign = false } = checkOptions(given, LEAVE_OPTIONS[this._kind]);
     this._users.clear();
     if (!this.settled) await this._settle(settle);
     if (this._users.size || this.state === "left" || this.removed) return this._unsettled;

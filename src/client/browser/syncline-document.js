@@ -1,6 +1,8 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
-import { deferred, Joined, LOST_HISTORY, MOST_ALARMS, randomId, staysOpen, SynclineError, worthHealing } from "./syncline-base.js";
+import {
+  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+} from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 
@@ -16,6 +18,7 @@ const OPERATION_WEIGHT = 120_000; // of one submission: each character may take 
  * `rebased` ({before, text, operation}), `reset` ({reason, unsent}), `state`, `error`.
  */
 export class DocumentHandle extends Joined {
+  static _events = [...SHARED_EVENTS, "change", "cursors", "collaborators", "refused", "steps", "rebased", "reset"];
   #state;
   #whole = null; // the next join asks for the text; this is why: "healed" or "rebased"
   #small = false; // the next join tells no edits: with them it was larger than may be sent
@@ -262,17 +265,20 @@ export class DocumentHandle extends Joined {
   }
 
   /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
-  history({ since, limit = 100, signal } = {}) {
+  async history(given = {}) {
+    const { since, limit = 100, signal } = checkOptions(given, ["since", "limit", "signal"]);
     return this.client.request("document:history", { document: this.name, unit: "utf-16", since, limit }, { signal });
   }
 
   /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
-  textAt(revision, { signal } = {}) {
+  async textAt(revision, given = {}) {
+    const { signal } = checkOptions(given, ["signal"]);
     return this.client.request("document:at", { document: this.name, unit: "utf-16", revision }, { signal });
   }
 
   /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
-  blame({ start, end, signal } = {}) {
+  async blame(given = {}) {
+    const { start, end, signal } = checkOptions(given, ["start", "end", "signal"]);
     return this.client.request("document:blame", { document: this.name, unit: "utf-16", start, end }, { signal });
   }
 

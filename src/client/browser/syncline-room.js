@@ -1,6 +1,6 @@
 /** Rooms of the Syncline client for browsers. Import syncline.js. */
 
-import { Joined, randomId, SynclineError, unlessAborted } from "./syncline-base.js";
+import { checkOptions, Joined, randomId, SHARED_EVENTS, SynclineError, unlessAborted } from "./syncline-base.js";
 import { payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
 
 /**
@@ -13,6 +13,10 @@ import { payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
  * taken out, or is not let in again), `settled`, `state`, `error`.
  */
 export class Room extends Joined {
+  static _events = [
+    ...SHARED_EVENTS, "message", "event", "members", "user_joined", "user_left", "presence", "occupancy", "joined", "lost", "proof",
+    "caught_up",
+  ];
   #options;
   #unsent = new Set(); // messages that wait for the room
   #places = 0; // given out to messages, in order
@@ -152,7 +156,13 @@ export class Room extends Joined {
    * callbacks. After the server's `rooms.idempotency_seconds` it is not sent again, but rejects with `fate_unknown`.
    * `signal` (an AbortSignal): once that is aborted it is not sent (again), and holds up nobody.
    */
-  send(data, { key, echo = true, retry = true, signal } = {}) {
+  send(data, given = {}) {
+    try {
+      checkOptions(given, ["key", "echo", "retry", "signal"]);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    const { key, echo = true, retry = true, signal } = given;
     const message = { room: this.name, data, ...(key !== undefined && { key }), ...(!echo && { echo }) };
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (retry) message.idempotency_key = randomId();
@@ -237,8 +247,10 @@ export class Room extends Joined {
   }
 
   /** At most once, without history. `to`: { users, connections }, ids of those in the room that get it; else all. */
-  sendEvent(name, data = null, { to } = {}) {
-    return this.#request("event:custom", { room: this.name, name, data, ...(to && { to }) });
+  async sendEvent(name, data = null, given = {}) {
+    const { to } = checkOptions(given, ["to"]);
+    if (to !== undefined) checkOptions(to, ["users", "connections"]);
+    return this.#request("event:custom", { room: this.name, name, data, to });
   }
 
   async #request(event, data, options) {
@@ -270,7 +282,8 @@ export class Room extends Joined {
   }
 
   /** Every stored member, also those who are not here. */
-  async allMembers({ signal } = {}) {
+  async allMembers(given = {}) {
+    const { signal } = checkOptions(given, ["signal"]);
     return (await this.#request("room:members", { room: this.name }, { signal })).members;
   }
 }

@@ -10,7 +10,9 @@
  * isIdentity}, none of which changes its arguments; `parse` takes whether the server has checked it already.
  */
 
-import { deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, staysOpen, SynclineError, worthHealing } from "./syncline-base.js";
+import {
+  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+} from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
 import { continues, limitSteps } from "./syncline-strokes.js";
@@ -53,6 +55,7 @@ const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go o
  * ({reason, unsent}), `state`, `error`.
  */
 export class TypedHandle extends Joined {
+  static _events = [...SHARED_EVENTS, "change", "collaborators", "refused", "steps", "reset"];
   #confirmed;
   #content;
   #flight = null; // {item, seq, sent, tries}

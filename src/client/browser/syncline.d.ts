@@ -120,6 +120,7 @@ export interface LeaveOptions {
 /** Whether a client should come back by itself after this WebSocket close code. */
 export function shouldReconnect(code: number): boolean;
 
+/** TypeError for a name that is none of its events, as for options whose name is not known. */
 interface Emitter<Events> {
   on<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => unknown): Unsubscribe;
   off<Name extends keyof Events>(name: Name, callback: (detail: Events[Name]) => unknown): void;
@@ -402,7 +403,7 @@ export class Room implements Emitter<RoomEvents> {
     data: unknown,
     options?: { key?: string; echo?: boolean; retry?: boolean } & Abortable,
   ): Promise<{ room: string; duplicate?: boolean } & Position>;
-  /** At most once, without history; with `to` only to those in the room. */
+  /** At most once, without history; with `to` only to those in the room. Rejects with TypeError when the options are others. */
   sendEvent(name: string, data?: unknown, options?: { to?: { users?: string[]; connections?: string[] } }): Promise<unknown>;
   /** Every stored member, also those who are not here. */
   allMembers(options?: Abortable): Promise<Member[]>;

@@ -13,7 +13,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, deferred, Emitter, HOLDER, longer, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
+import { call, checkOptions, deferred, Emitter, HOLDER, longer, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Room } from "./syncline-room.js";
@@ -56,6 +56,7 @@ const DEFAULTS = {
   random: Math.random,
 };
 
+const ROOM_OPTIONS = ["password", "history", "position"];
 const SOON = 5000; // for an answer when there is a reason to doubt, in milliseconds
 const ENDING = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
 const BATCH = 64; // envelopes in one frame, where the server takes so many
@@ -77,6 +78,7 @@ function defaultUrl() {
  * (of an application's server, outside of rooms), `push`.
  */
 export class Client extends Emitter {
+  static _events = ["state", "stalled", "error", "event", "push"];
   #options;
   #socket = null;
   #outbox = [];
@@ -109,7 +111,7 @@ export class Client extends Emitter {
   constructor(url = defaultUrl(), options = {}) {
     super();
     this.url = String(url).replace(/^http/i, "ws");
-    this.#options = { ...DEFAULTS, ...options };
+    this.#options = { ...DEFAULTS, ...checkOptions(options, Object.keys(DEFAULTS)) };
     this.state = "idle";
     /** Answer to `auth`: user, name, connection, guest, expires_at, ping_seconds, version. */
     this.identity = null;
@@ -173,15 +175,16 @@ export class Client extends Emitter {
    * and documents get no more. `connect()` begins anew, and sends what documents still have. Resolves with how many operations
    * and messages were not acknowledged; `error` events of rooms and documents say which.
    */
-  close({ settle = this.#options.settle } = {}) {
+  async close(given = {}) {
+    const { settle = this.#options.settle } = checkOptions(given, ["settle"]);
     const closing = (this.#closing = {});
     const end = () => {
       const unsettled = this.#entries().reduce((sum, entry) => sum + entry._unsettled, 0);
       if (this.#closing === closing) this.#end(new SynclineError("closed", "the client was closed"), 1000, "");
       return unsettled;
     };
-    if (this.settled || !(settle > 0)) return Promise.resolve(end());
-    return Promise.all(this.#entries().map((entry) => entry._settle(settle))).then(end);
+    if (!this.settled && settle > 0) await Promise.all(this.#entries().map((entry) => entry._settle(settle)));
+    return end();
   }
 
   /** Whether the server has every edit and every message. */
@@ -492,9 +495,10 @@ export class Client extends Emitter {
    * Sends one request; resolves with its result, rejects with a SynclineError. What was lost is not sent again. With `signal`
    * (an AbortSignal) its answer is no longer waited for when that is aborted.
    */
-  request(event, data, { signal } = {}) {
-    if (!this.online) return Promise.reject(new SynclineError("disconnected", "not connected"));
-    if (signal?.aborted) return Promise.reject(signal.reason);
+  async request(event, data, given = {}) {
+    const { signal } = checkOptions(given, ["signal"]);
+    if (!this.online) throw new SynclineError("disconnected", "not connected");
+    signal?.throwIfAborted();
     let id;
     const answer = new Promise((resolve, reject) => {
       id = this._ask(event, data, resolve, reject);
@@ -556,7 +560,7 @@ export class Client extends Emitter {
    * The room's handle, joined now and after each reconnect. Options: password, history (how many to be sent at first).
    */
   room(name, options = {}) {
-    const room = this.#room(name, options);
+    const room = this.#room(name, checkOptions(options, ROOM_OPTIONS));
     room._users.add(HOLDER);
     return room;
   }
@@ -576,7 +580,8 @@ export class Client extends Emitter {
    * Joins and waits for it; rejects, and forgets the room, when the server refuses. Given up (`signal`, an AbortSignal) by all who wait,
    * the join is undone.
    */
-  async join(name, { signal, ...options } = {}) {
+  async join(name, given = {}) {
+    const { signal, ...options } = checkOptions(given, [...ROOM_OPTIONS, "signal"]);
     signal?.throwIfAborted();
     const room = this.#room(name, options);
     try {
@@ -593,7 +598,7 @@ export class Client extends Emitter {
    * ("text", "json"), signal (an AbortSignal: aborted before it is joined, it is left).
    */
   document(name, options = {}) {
-    const { signal } = options;
+    const { signal } = checkOptions(options, ["client", "type", "signal"]);
     signal?.throwIfAborted();
     name = ot.wellFormed(name);
     let document = this.documents.get(name);
@@ -609,14 +614,16 @@ export class Client extends Emitter {
   }
 
   /** Rejects with room_exists, ... Whoever creates it is its owner. `defaultRole` null: only who was granted a role may join. */
-  async createRoom(name, { password, defaultRole = "member" } = {}) {
+  async createRoom(name, given = {}) {
+    const { password, defaultRole = "member" } = checkOptions(given, ["password", "defaultRole"]);
     const data = { room: name, default_role: defaultRole };
     if (password !== undefined) data.password = password;
     await this.request("room:create", data);
   }
 
   /** `content` is for the types other than text. Rejects with document_exists, document_too_large, ... */
-  async createDocument(name, text = "", { type = "text", content = null, defaultRole = "editor" } = {}) {
+  async createDocument(name, text = "", given = {}) {
+    const { type = "text", content = null, defaultRole = "editor" } = checkOptions(given, ["type", "content", "defaultRole"]);
     const what = type === "text" ? { text } : { type, content };
     await this.request("document:create", { document: name, default_role: defaultRole, ...what });
   }
