@@ -101,3 +101,16 @@ test("an event that there is not has no listeners", async (t) => {
   }
   assert.throws(() => emitters[3].on("cursors", () => {}), TypeError); // not of this type
 });
+
+test("what a document is created with is sent as it was given: text and content are the server's to refuse", async (t) => {
+  const { server, client, until } = await online(t);
+  server.log.length = 0;
+  const content = { a: 1 };
+  const calls = [["", { content }], ["Hello", { type: "json", content }], ["Hello"], ["", { type: "json", content }], [undefined, { type: "json" }], []];
+  for (const given of calls) client.createDocument("n", ...given).catch(() => {});
+  await until(() => server.log.length === calls.length);
+  assert.deepEqual(server.log.map(({ data: { document: _, default_role: role, ...data } }) => role === "editor" && data), [
+    { type: "text", content, text: "" }, { type: "json", content, text: "Hello" }, { type: "text", text: "Hello" },
+    { type: "json", content }, { type: "json" }, { type: "text", text: "" },
+  ]);
+});

@@ -55,6 +55,15 @@ async def test_an_empty_handle_and_the_same_handle(open_client: Open) -> None:
     assert (ready.text, ready.slice(1, 3)) == ("start", "ta")
 
 
+async def test_text_and_content_are_not_dropped_but_refused(open_client: Open) -> None:
+    ada = await open_client()
+    with pytest.raises(RequestError, match="content for the others"):
+        await ada.create_document("mixed", content={"a": 1})
+    with pytest.raises(RequestError, match="content for the others"):
+        await ada.create_document("mixed", "Hello", type="json", content={"a": 1})
+    await ada.create_document("mixed", type="json")
+
+
 async def test_all_ways_to_edit(open_client: Open) -> None:
     ada, bob = await open_client(), await open_client()
     document, other = await ada.document("notes"), await bob.document("notes")

@@ -621,11 +621,12 @@ export class Client extends Emitter {
     await this.request("room:create", data);
   }
 
-  /** `content` is for the types other than text. Rejects with document_exists, document_too_large, ... */
+  /** `content` is for the types other than text, `text` for that. Rejects with document_exists, document_too_large, invalid_data (both), ... */
   async createDocument(name, text = "", given = {}) {
-    const { type = "text", content = null, defaultRole = "editor" } = checkOptions(given, ["type", "content", "defaultRole"]);
-    const what = type === "text" ? { text } : { type, content };
-    await this.request("document:create", { document: name, default_role: defaultRole, ...what });
+    const { type = "text", content, defaultRole = "editor" } = checkOptions(given, ["type", "content", "defaultRole"]);
+    const data = { document: name, default_role: defaultRole, type, content };
+    if (type === "text" || text !== "") data.text = text;
+    await this.request("document:create", data);
   }
 
   /** One's own status ("online", "away", "busy") in all rooms, said again after each reconnect. */
