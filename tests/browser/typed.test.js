@@ -18,7 +18,7 @@ class TypedServer extends ReferenceServer {
   document(name) {
     if (!this.documents.has(name)) {
       const document = { generation: "g", content: this.type.empty(), history: [], forgotten: 0 };
-      this.documents.set(name, { ...document, undo: new Map(), redo: new Map() });
+      this.documents.set(name, { ...document, owners: new Map(), undo: new Map(), redo: new Map() });
     }
     return this.documents.get(name);
   }
@@ -26,6 +26,9 @@ class TypedServer extends ReferenceServer {
   join(connection, { document: name, client, type, revision, generation }, reply, fail) {
     assert.equal(type, this.type.name);
     const document = this.document(name);
+    const owner = document.owners.get(client) ?? connection.user;
+    if (owner !== connection.user) return fail("client_taken");
+    document.owners.set(client, owner);
     const returning = generation === document.generation && revision !== undefined;
     if (returning && revision < document.forgotten) return fail("history_trimmed");
     connection.documents.set(name, { client });
@@ -532,5 +535,48 @@ for (const [name, first, more] of [
     assert.deepEqual([server.document("board").content, view.content], [ada.content, ada.content]);
     assert.equal(JSON.stringify(ada.content).includes("79".repeat(200)), true);
     end();
+  });
+}
+
+for (const [name, word, later] of [
+  ["json", [{ p: [], od: null, oi: ["one"] }], [{ p: [1], li: "two" }]],
+  ["rich-text", [{ insert: "one" }], [{ retain: 3 }, { insert: "two" }]],
+]) {
+  test(`${name}: a guest that the server has forgotten goes on under another client id, and nothing is done twice`, async () => {
+    for (const handled of [false, true]) {
+      const server = new TypedServer(seeded(97), name);
+      const { handles: [ada], views: [view], end } = await crowd(server, 1);
+      const before = ada.id;
+      server.intercept = (connection, { event, data, id }) => {
+        if (event !== "auth" || data.token !== "user0") return false;
+        connection.toClient.push(JSON.stringify({ id, event: "error", error: { code: "token_invalid", message: "" } }));
+        return true;
+      };
+      ada.submit(word);
+      await turn(); // in flight
+      for (const one of server.connections) server.cut(one, { handled });
+      ada.submit(later);
+      await settle(server, [ada]);
+      assert.notEqual(ada.id, before);
+      assert.deepEqual(server.document("board").history.map(({ client }) => client), [handled ? before : ada.id, ada.id]);
+      assert.deepEqual([view.errors, view.resets, view.refused], [[], [], []]);
+      assert.deepEqual([server.document("board").content, view.content], [ada.content, ada.content]);
+      assert.deepEqual(ada.content, name === "json" ? ["one", "two"] : [{ insert: "onetwo" }]);
+
+      const undone = ada.undo();
+      await turn();
+      for (const one of server.connections) server.cut(one);
+      server.intercept = (connection, { event, data, id }) => {
+        if (event !== "auth" || data.token !== "guest-user0") return false;
+        connection.toClient.push(JSON.stringify({ id, event: "error", error: { code: "token_invalid", message: "" } }));
+        server.intercept = () => false;
+        server.document("board").owners.set(ada.id, "nobody");
+        return true;
+      };
+      await settle(server, [ada]);
+      assert.equal(await undone, false); // that step is the old one's
+      assert.equal(ada.canUndo, 0);
+      end();
+    }
   });
 }

@@ -58,7 +58,7 @@ export class TypedHandle extends Joined {
   static _events = [...SHARED_EVENTS, "change", "collaborators", "refused", "steps", "reset"];
   #confirmed;
   #content;
-  #flight = null; // {item, seq, sent, tries}
+  #flight = null; // {item, seq, sender, sent, tries}
   #queue = []; // items: {operation}, or a request {kind, to, resolve, reject}; a last operation is composed with what is done
   #undo = 0; // steps that the server has for this client, about
   #redo = 0;
@@ -250,7 +250,7 @@ export class TypedHandle extends Joined {
       this.#scheduled = false;
       if (this.state !== "joined") return undefined;
       if (this.#flight === null && this.#queue.length) {
-        this.#flight = { item: this.#take(), seq: (this.#seq += 1), sent: false, tries: 0 };
+        this.#flight = { item: this.#take(), seq: (this.#seq += 1), sender: this.id, sent: false, tries: 0 };
       }
       const flight = this.#flight;
       if (flight === null || flight.sent) return undefined;
@@ -286,9 +286,26 @@ export class TypedHandle extends Joined {
   }
 
   _mendJoin({ code }) {
-    if (!LOST_HISTORY.has(code) || this.#whole !== null || this.generation === null) return false;
-    this.#whole = "rebased";
+    if (code === "client_taken") this.#rename(); // the user is another one now, a new guest say
+    else if (LOST_HISTORY.has(code) && this.#whole === null && this.generation !== null) this.#whole = "rebased";
+    else return false;
     return true;
+  }
+
+  /** Goes on under another client id. What was to be undone belongs to the old one; an edit in flight may have got in under it. */
+  #rename() {
+    this.id = randomId();
+    [this.#undo, this.#redo] = [0, 0];
+    const item = this.#flight?.item;
+    if (item?.kind) {
+      this.#flight = null;
+      this.#finish(item, false);
+    }
+    this.#tellSteps();
+  }
+
+  #isInFlight(client, seq) {
+    return this.#flight?.seq === seq && this.#flight.sender === client;
   }
 
   _joinedWith(answer) {
@@ -302,7 +319,10 @@ export class TypedHandle extends Joined {
       const joining = this._joining;
       this.#operations(answer.revision, answer.operations, answer.hash);
       if (this._joining !== joining) return; // a difference was found: another join is under way
-      if (this.#flight && this.#flight.seq <= answer.seq) {
+      if (this.#flight && this.#flight.sender !== this.id) {
+        if (answer.operations.length) return void this._attach(); // it may be among those that are still to come
+        Object.assign(this.#flight, { seq: (this.#seq += 1), sender: this.id }); // it did not get in under the old name
+      } else if (this.#flight && this.#flight.seq <= answer.seq) {
         // It is committed. A long list goes on in pushes: then it is among those.
         if (!(answer.more ?? answer.operations.length >= ENTRIES_IN_STATE)) return void this.#reload("an operation was committed unnoticed");
         this.#flight.sent = true;
@@ -333,7 +353,7 @@ export class TypedHandle extends Joined {
     let news = null;
     let lost = null;
     try {
-      if (again && this.#flight && seq >= this.#flight.seq) {
+      if (again && this.#flight?.sender === this.id && seq >= this.#flight.seq) {
         const [item] = own; // it is in the content
         own = own.slice(1);
         if (item.operation) this.#confirmed = this.type.apply(this.#confirmed, item.operation);
@@ -392,7 +412,7 @@ export class TypedHandle extends Joined {
     else if (event === "document:role") this._roleOf(data);
     else if (event === "document:removed") this._takenOut();
     else if (event === "document:ack") {
-      if (data.revision <= this.revision && this.#flight?.seq === data.seq) this.#reload("an operation was committed unnoticed");
+      if (data.revision <= this.revision && this.#isInFlight(this.id, data.seq)) this.#reload("an operation was committed unnoticed");
     } else if (event === "document:collaborator_joined" || event === "document:collaborator_left") {
       if (event.endsWith("left")) this.collaborators.delete(data.client);
       else if (data.client !== this.id) this.collaborators.set(data.client, data);
@@ -411,7 +431,7 @@ export class TypedHandle extends Joined {
         const arrived = this.type.parse(operation, true); // the server has checked its size: formats add up
         this.#confirmed = this.type.apply(this.#confirmed, arrived);
         this.revision = number;
-        const own = client === this.id && this.#flight?.seq === seq;
+        const own = this.#isInFlight(client, seq);
         const item = own ? this.#flight.item : null;
         if (own && item.kind !== kind) throw new SynclineError("diverged", `${item.kind ?? "edit"} ${seq} was committed as ${kind ?? "edit"}`);
         if (own) {
@@ -466,7 +486,7 @@ export class TypedHandle extends Joined {
 
   /** @internal An error push; returns whether it was this document's operation. */
   _failed({ code, message, event, seq }) {
-    if (event !== "document:operation" || this.#flight?.seq !== seq) return event === "document:cursor";
+    if (event !== "document:operation" || !this.#isInFlight(this.id, seq)) return event === "document:cursor";
     this.#refused({ code, message });
     return true;
   }
