@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Client } from "../../src/client/browser/syncline.js";
-import { connect, rest, until } from "./driving.mjs";
+import { answer, connect, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
 /** A client that is online, and what else a test needs of it. */
@@ -113,4 +113,45 @@ test("what a document is created with is sent as it was given: text and content 
     { type: "text", content, text: "" }, { type: "json", content, text: "Hello" }, { type: "text", text: "Hello" },
     { type: "json", content }, { type: "json" }, { type: "text", text: "" },
   ]);
+});
+
+test("a document that is open is not had as another type, or under another id", async (t) => {
+  const { server, client, until } = await online(t);
+  const notes = client.document("notes", { client: "mine" });
+  const page = client.document("page", { type: "rich-text" }); // not joined: this server has none
+  await until(() => notes.joined);
+  assert.equal(client.document("notes"), notes);
+  assert.equal(client.document("notes", { type: "text", client: "mine" }), notes);
+  assert.equal(client.document("page", { type: "rich-text", client: page.id }), page);
+  server.log.length = 0;
+  const another = [["notes", { type: "json" }, "another type"], ["page", { type: "json" }, "another type"], ["page", {}, "another type"],
+    ["notes", { client: "other" }, "another client id"], ["page", { type: "rich-text", client: "other" }, "another client id"]];
+  for (const [name, options, how] of another) {
+    const handle = client.document(name, options);
+    const removals = [];
+    handle.on("removed", (detail) => removals.push(detail));
+    const refused = { code: "invalid_data", message: `"${name}" is open ${how === "another type" ? "as" : "under"} ${how}` };
+    await assert.rejects(handle.ready, refused);
+    assert.deepEqual([handle.writable, handle.joined, removals], [false, false, [refused]]);
+    assert.throws(() => (handle.insert ? handle.insert(0, "x") : handle.submit([])), refused);
+    await assert.rejects(handle.undo(), refused);
+    assert.equal(await handle.leave(), 0);
+  }
+  assert.equal(await client.document("notes", { type: "json" }).leave(), 0); // before it was told
+  assert.deepEqual([client.documents.get("notes"), client.documents.get("page"), client.documents.size], [notes, page, 2]);
+  notes.insert(0, "still here");
+  await until(() => notes.settled);
+  const asked = server.log.filter(({ data }) => data.document !== "page"); // that tries to join
+  assert.deepEqual(asked.map(({ event }) => event), ["document:operation"]);
+  assert.equal(await client.document("notes").ready, notes);
+  server.intercept = (connection, { event, data, id }) => {
+    if (event !== "document:join" || data.client !== "theirs") return false;
+    answer(connection, id, { code: "client_taken", message: "of another user" });
+    return true;
+  };
+  const renamed = client.document("renamed", { client: "theirs" });
+  await until(() => renamed.joined);
+  assert.notEqual(renamed.id, "theirs");
+  assert.equal(client.document("renamed", { client: "theirs" }), renamed);
+  assert.equal(client.document("renamed", { client: renamed.id }), renamed);
 });

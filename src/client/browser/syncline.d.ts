@@ -247,7 +247,10 @@ export class Client implements Emitter<ClientEvents> {
   room(name: string, options?: RoomOptions): Room;
   /** Joins and waits for it; rejects when the server refuses. Given up by all who wait, the join is undone. */
   join(name: string, options?: RoomOptions & Abortable): Promise<Room>;
-  /** The handle, joined now and after each reconnect. `signal`: aborted before the first join, it is left. */
+  /**
+   * The handle, joined now and after each reconnect. `signal`: aborted before the first join, it is left. One that is open already as
+   * another type or under another id stays: `ready` of what is returned rejects with invalid_data.
+   */
   document<Type extends keyof DocumentTypes>(name: string, options: { type: Type; client?: string } & Abortable): TypedHandle<Type>;
   document(name: string, options?: DocumentOptions & { type?: "text" } & Abortable): DocumentHandle;
   /** Whoever creates it is its owner. `defaultRole`: of those without a role of their own; null: they may not join. Default "member". */

@@ -67,6 +67,12 @@ const REFRESH = 1000; // between two refreshes of a token, however often the ser
 const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
 const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
 
+/** How a document that is open is another one than what is asked for; null: it is that. */
+function otherThan(document, type, client) {
+  if ((document.type?.name ?? "text") !== type) return "as another type";
+  return [undefined, document.id, document._asked].includes(client) ? null : "under another client id";
+}
+
 function defaultUrl() {
   return typeof location === "undefined" ? "ws://127.0.0.1:8000/ws" : new URL("/ws", location.href).href;
 }
@@ -521,7 +527,7 @@ export class Client extends Emitter {
     const { backoffBase, backoffMax } = this.#options;
     return new Promise((resolve) => {
       const ask = (tries) => {
-        if (this.#socket !== socket || known()) return;
+        if (this.#socket !== socket || known()) return void resolve();
         this._ask(event, data, resolve, (error) => {
           resolve();
           if (RETRIED.has(error.code)) setTimeout(ask, Math.min(backoffMax, backoffBase * 2 ** tries), tries + 1);
@@ -595,16 +601,23 @@ export class Client extends Emitter {
 
   /**
    * The document's handle, joined now and after each reconnect; `await handle.ready`. Options: client (its id), type
-   * ("text", "json"), signal (an AbortSignal: aborted before it is joined, it is left).
+   * ("text", "json"), signal (an AbortSignal: aborted before it is joined, it is left). One that is open here already as another
+   * type, or under another id, stays: `ready` of what is returned rejects with invalid_data.
    */
   document(name, options = {}) {
-    const { signal } = checkOptions(options, ["client", "type", "signal"]);
+    const { type = "text", client, signal } = checkOptions(options, ["client", "type", "signal"]);
     signal?.throwIfAborted();
     name = ot.wellFormed(name);
     let document = this.documents.get(name);
-    if (!document) {
-      const typed = options.type !== undefined && options.type !== "text";
-      document = typed ? new TypedHandle(this, name, options) : new DocumentHandle(this, name, options);
+    const other = document && otherThan(document, type, client);
+    if (!document || other) {
+      document = type === "text" ? new DocumentHandle(this, name, options) : new TypedHandle(this, name, options);
+      document._asked = client; // its id may become another one: client_taken
+      if (other) {
+        const error = new SynclineError("invalid_data", `${JSON.stringify(name)} is open ${other}`);
+        queueMicrotask(() => document._takenOut(error)); // when listeners can hear it
+        return document;
+      }
       this.documents.set(name, document);
       if (this.online) document._attach();
     }
