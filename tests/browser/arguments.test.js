@@ -24,14 +24,16 @@ test("an edit outside of the text, or of other things than texts and numbers, is
   const changes = [];
   notes.on("change", (change) => changes.push(change));
   const outside = [
-    () => notes.insert(-5, "Z"), () => notes.insert(notes.text.indexOf("zebra"), "Z"), () => notes.insert(8, "Z"), () => notes.insert(8, ""),
-    () => notes.delete(-1, 1), () => notes.delete(0, -1), () => notes.delete(5, 3), () => notes.replace(-1, 1, "q"), () => notes.replace(0, 8, "q"),
+    () => notes.insert(-5, "Z"), () => notes.insert(notes.text.indexOf("zebra"), "Z"), () => notes.insert(8, "Z"),
+    () => notes.insert(8, ""), () => notes.delete(-1, 1), () => notes.delete(0, -1), () => notes.delete(5, 3),
+    () => notes.replace(-1, 1, "q"), () => notes.replace(0, 8, "q"),
     () => notes.edit([8, "Z"]), () => notes.setCursor(999, -5), () => notes.setCursor(-1), () => notes.setCursor(0, 8),
   ];
   for (const call of outside) assert.throws(call, RangeError, String(call));
   const strange = [
     () => notes.insert(0, -3), () => notes.insert(0, 5), () => notes.insert(0), () => notes.insert("1", "x"), () => notes.insert(0.5, "x"),
-    () => notes.insert(NaN, "x"), () => notes.insert(Symbol("x"), "x"), () => notes.delete(0), () => notes.delete("0", 1), () => notes.replace(0, null, "q"),
+    () => notes.insert(NaN, "x"), () => notes.insert(Symbol("x"), "x"), () => notes.delete(0), () => notes.delete("0", 1),
+    () => notes.replace(0, null, "q"),
     () => notes.edit([0.5, "x"]), () => notes.setCursor("1"), () => notes.setCursor(), () => notes.setCursor(0, null),
   ];
   for (const call of strange) assert.throws(call, TypeError, String(call));
@@ -106,7 +108,9 @@ test("what a document is created with is sent as it was given: text and content 
   const { server, client, until } = await online(t);
   server.log.length = 0;
   const content = { a: 1 };
-  const calls = [["", { content }], ["Hello", { type: "json", content }], ["Hello"], ["", { type: "json", content }], [undefined, { type: "json" }], []];
+  const calls = [
+    ["", { content }], ["Hello", { type: "json", content }], ["Hello"], ["", { type: "json", content }], [undefined, { type: "json" }], [],
+  ];
   for (const given of calls) client.createDocument("n", ...given).catch(() => {});
   await until(() => server.log.length === calls.length);
   assert.deepEqual(server.log.map(({ data: { document: _, default_role: role, ...data } }) => role === "editor" && data), [
@@ -154,4 +158,44 @@ test("a document that is open is not had as another type, or under another id", 
   assert.notEqual(renamed.id, "theirs");
   assert.equal(client.document("renamed", { client: "theirs" }), renamed);
   assert.equal(client.document("renamed", { client: renamed.id }), renamed);
+});
+
+test("what can never connect is refused at once, not tried for ever", async () => {
+  class Counted {
+    static made = 0;
+
+    constructor() {
+      Counted.made += 1;
+      throw new SyntaxError("no");
+    }
+  }
+  for (const url of ["foo bar://", "127.0.0.1:8000/ws", "localhost:8000/ws", "/ws", "ftp://reference/ws", "ws://", "", { name: "Ada" }]) {
+    const client = new Client(url, { WebSocket: Counted });
+    await assert.rejects(client.connect(), (error) => error instanceof TypeError && error.message.includes(JSON.stringify(String(url))));
+    assert.equal(client.state, "idle");
+  }
+  await assert.rejects(new Client("ws://reference", { WebSocket: "ws" }).connect(), TypeError);
+  const there = Object.getOwnPropertyDescriptor(globalThis, "WebSocket");
+  delete globalThis.WebSocket;
+  await assert.rejects(new Client("ws://reference").connect(), /there is no WebSocket here/);
+  if (there) Object.defineProperty(globalThis, "WebSocket", there);
+  assert.equal(Counted.made, 0);
+  // A class that throws: browsers do for what the page may not, or for a URL that they do not take.
+  const client = new Client("wss://reference/ws", { WebSocket: Counted, backoffBase: 0 });
+  const room = client.room("team");
+  await assert.rejects(client.connect(), SyntaxError);
+  await assert.rejects(room.ready, SyntaxError);
+  assert.deepEqual([client.state, Counted.made], ["closed", 1]);
+});
+
+test("a room and a document may be asked for before there is a connection", async (t) => {
+  const server = new ReferenceServer(seeded(2));
+  const client = new Client("ws://reference", { WebSocket: server.WebSocket, requestTimeout: 60_000 });
+  t.after(() => client.close({ settle: 0 }));
+  const joined = client.join("team");
+  const opened = client.document("notes").ready;
+  await assert.rejects(client.createRoom("vault"), { code: "disconnected" });
+  client.connect();
+  await until(server, () => client.rooms.get("team").joined && client.documents.get("notes").joined);
+  assert.deepEqual([(await joined).name, (await opened).name], ["team", "notes"]);
 });

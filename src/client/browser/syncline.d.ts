@@ -228,7 +228,10 @@ export class Client implements Emitter<ClientEvents> {
   readonly documents: Map<string, DocumentHandle | TypedHandle | TypedHandle<"rich-text">>;
   on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): Unsubscribe;
   off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): void;
-  /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
+  /**
+   * Resolves when online, however many attempts it takes; rejects when the server says not to come back, and at once when it can
+   * never work (TypeError: no such URL, no WebSocket class).
+   */
   connect(): Promise<Client>;
   /** Tries now instead of waiting on; while online, checks that the server is there. */
   reconnect(): void;
@@ -243,7 +246,7 @@ export class Client implements Emitter<ClientEvents> {
   close(options?: LeaveOptions): Promise<number>;
   /** Rejects with SynclineError. Requests that were lost with a connection are not sent again. */
   request(event: string, data?: object, options?: Abortable): Promise<any>;
-  /** The handle, joined now and after each reconnect. */
+  /** The handle, joined now (without a connection: when there is one) and after each reconnect. */
   room(name: string, options?: RoomOptions): Room;
   /** Joins and waits for it; rejects when the server refuses. Given up by all who wait, the join is undone. */
   join(name: string, options?: RoomOptions & Abortable): Promise<Room>;

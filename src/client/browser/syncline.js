@@ -144,8 +144,13 @@ export class Client extends Emitter {
     return this.#stalled;
   }
 
-  /** Resolves when online, however many attempts it takes; rejects when the server says not to come back. */
+  /**
+   * Resolves when online, however many attempts it takes; rejects when the server says not to come back, with TypeError when it can
+   * never work.
+   */
   connect() {
+    const hindrance = this.#hindrance();
+    if (hindrance) return Promise.reject(new TypeError(hindrance));
     this.#closing = null; // a `close` that waits is called off
     if (this.state === "closed") {
       this.#opened = deferred();
@@ -160,6 +165,19 @@ export class Client extends Emitter {
       this.#open();
     }
     return this.#opened.promise;
+  }
+
+  /** Why no attempt to connect can work; null: it may. */
+  #hindrance() {
+    if (typeof (this.#options.WebSocket ?? globalThis.WebSocket) !== "function") {
+      return "there is no WebSocket here: give a class, new Client(url, { WebSocket })";
+    }
+    try {
+      if (/^wss?:$/.test(new URL(this.url).protocol)) return null;
+    } catch {
+      // said below
+    }
+    return `a server's URL is a whole one, ws:, wss:, http: or https:, not ${JSON.stringify(this.url)}`;
   }
 
   /** Tries now instead of waiting on; while online, checks that the server is there. */
@@ -218,7 +236,8 @@ export class Client extends Emitter {
     try {
       const credentials = await this.#credentials();
       if (this.#socket !== attempt) return;
-      const socket = new (options.WebSocket ?? globalThis.WebSocket)(this.url, ["syncline.v1.json"]);
+      const socket = this.#newSocket();
+      if (!socket) return;
       this.#socket = socket;
       socket.onopen = () => this.#authenticate(socket, credentials);
       socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(data);
@@ -228,6 +247,16 @@ export class Client extends Emitter {
       if (this.#socket !== attempt) return;
       this._emit("error", error);
       this.#lose(1006, String(error?.message ?? error));
+    }
+  }
+
+  /** Null: it threw, which it does only for what can never work (a page that may not, say). That is the end then. */
+  #newSocket() {
+    try {
+      return new (this.#options.WebSocket ?? globalThis.WebSocket)(this.url, ["syncline.v1.json"]);
+    } catch (error) {
+      this.#end(error, 1006, String(error?.message ?? error));
+      return null;
     }
   }
 
@@ -634,7 +663,7 @@ export class Client extends Emitter {
     await this.request("room:create", data);
   }
 
-  /** `content` is for the types other than text, `text` for that. Rejects with document_exists, document_too_large, invalid_data (both), ... */
+  /** `text` is for the type text, `content` for the others. Rejects with document_exists, document_too_large, invalid_data, ... */
   async createDocument(name, text = "", given = {}) {
     const { type = "text", content, defaultRole = "editor" } = checkOptions(given, ["type", "content", "defaultRole"]);
     const data = { document: name, default_role: defaultRole, type, content };
