@@ -1,7 +1,7 @@
 // What a program says wrongly is refused where it is said, and changes nothing.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client } from "../../src/client/browser/syncline.js";
+import { bindTextarea, Client } from "../../src/client/browser/syncline.js";
 import { answer, connect, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
@@ -198,4 +198,34 @@ test("a room and a document may be asked for before there is a connection", asyn
   client.connect();
   await until(server, () => client.rooms.get("team").joined && client.documents.get("notes").joined);
   assert.deepEqual([(await joined).name, (await opened).name], ["team", "notes"]);
+});
+
+test("a name that is no text, a textarea that is none, a status that there is not: refused where it is said", async (t) => {
+  const { server, client, until } = await online(t);
+  const room = client.room("team");
+  const notes = client.document("notes");
+  const board = client.document("board", { type: "json" }); // this server has no such documents: it tries to join
+  const asked = () => server.log.filter(({ data }) => data.document !== "board");
+  await until(() => room.joined && notes.joined);
+  server.log.length = 0;
+  const wrong = [
+    [() => client.join(5), "the name of a room is a string, not 5"], [() => client.join(), "a room is a string, not undefined"],
+    [() => client.room(null), "a room is a string, not null"], [() => client.document(undefined), "a document is a string, not undefined"],
+    [() => client.createRoom(), "a room is a string"], [() => client.createDocument({}), "a document is a string"],
+    [() => client.request(undefined), "a request is a string"],
+    [() => client.setPresence("bzzy"), '"bzzy", but online, away, busy'], [() => client.setPresence("offline"), "offline"],
+    [() => client.setPresence(), "undefined"],
+    [() => bindTextarea(notes, null), "a textarea, not null"], [() => bindTextarea(notes, {}), "a textarea"],
+    [() => bindTextarea(board, {}), "the handle of a text"], [() => bindTextarea("notes", {}), "the handle of a text, not notes"],
+  ];
+  for (const [call, said] of wrong) {
+    await assert.rejects(async () => call(), (error) => error instanceof TypeError && error.message.includes(said), String(call));
+  }
+  for (const call of [() => client.room(5), () => client.document(5), () => client.setPresence("bzzy")]) assert.throws(call, TypeError);
+  await rest(server);
+  assert.deepEqual([client.rooms.size, client.documents.size, asked()], [1, 2, []]);
+  client.createDocument("half \ud83d").catch(() => {}); // as `document` calls it
+  client.setPresence("away");
+  await until(() => asked().length === 2);
+  assert.deepEqual(asked().map(({ data }) => data.document ?? data.status), ["half \ufffd", "away"]);
 });

@@ -30,7 +30,7 @@ export function call(callback, ...details) {
 }
 
 /** TypeError for a name that is not among `names`: misspelt, it would be passed over in silence. */
-function checkName(name, names, what) {
+export function checkName(name, names, what) {
   if (!names.includes(name)) throw new TypeError(`there is no ${what} ${JSON.stringify(String(name))}, but ${names.join(", ")}`);
 }
 

@@ -265,7 +265,7 @@ export class Client implements Emitter<ClientEvents> {
     text: "" | undefined,
     options: { type: Type; content?: DocumentTypes[Type]["content"]; defaultRole?: "editor" | "reader" | null },
   ): Promise<void>;
-  /** One's own status in all rooms, said again after each reconnect. */
+  /** One's own status in all rooms, said again after each reconnect. Throws TypeError when it is none of these. */
   setPresence(status: Status, metadata?: Metadata): void;
 }
 

@@ -13,7 +13,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, checkOptions, deferred, Emitter, HOLDER, longer, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
+import { call, checkName, checkOptions, deferred, Emitter, HOLDER, longer, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Room } from "./syncline-room.js";
@@ -66,6 +66,11 @@ const LEAST = { batch_size: 16, message_bytes: 32_768 };
 const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
 const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
 const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
+
+function nameOf(name, what) {
+  if (typeof name !== "string") throw new TypeError(`the name of a ${what} is a string, not ${String(name)}`);
+  return ot.wellFormed(name);
+}
 
 /** How a document that is open is another one than what is asked for; null: it is that. */
 function otherThan(document, type, client) {
@@ -532,6 +537,7 @@ export class Client extends Emitter {
    */
   async request(event, data, given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
+    if (typeof event !== "string") throw new TypeError(`the name of a request is a string, not ${String(event)}`);
     if (!this.online) throw new SynclineError("disconnected", "not connected");
     signal?.throwIfAborted();
     let id;
@@ -601,7 +607,7 @@ export class Client extends Emitter {
   }
 
   #room(name, options = {}) {
-    name = ot.wellFormed(name);
+    name = nameOf(name, "room");
     let room = this.rooms.get(name);
     if (!room) {
       room = new Room(this, name, options);
@@ -636,7 +642,7 @@ export class Client extends Emitter {
   document(name, options = {}) {
     const { type = "text", client, signal } = checkOptions(options, ["client", "type", "signal"]);
     signal?.throwIfAborted();
-    name = ot.wellFormed(name);
+    name = nameOf(name, "document");
     let document = this.documents.get(name);
     const other = document && otherThan(document, type, client);
     if (!document || other) {
@@ -658,7 +664,7 @@ export class Client extends Emitter {
   /** Rejects with room_exists, ... Whoever creates it is its owner. `defaultRole` null: only who was granted a role may join. */
   async createRoom(name, given = {}) {
     const { password, defaultRole = "member" } = checkOptions(given, ["password", "defaultRole"]);
-    const data = { room: name, default_role: defaultRole };
+    const data = { room: nameOf(name, "room"), default_role: defaultRole };
     if (password !== undefined) data.password = password;
     await this.request("room:create", data);
   }
@@ -666,13 +672,14 @@ export class Client extends Emitter {
   /** `text` is for the type text, `content` for the others. Rejects with document_exists, document_too_large, invalid_data, ... */
   async createDocument(name, text = "", given = {}) {
     const { type = "text", content, defaultRole = "editor" } = checkOptions(given, ["type", "content", "defaultRole"]);
-    const data = { document: name, default_role: defaultRole, type, content };
+    const data = { document: nameOf(name, "document"), default_role: defaultRole, type, content };
     if (type === "text" || text !== "") data.text = text;
     await this.request("document:create", data);
   }
 
-  /** One's own status ("online", "away", "busy") in all rooms, said again after each reconnect. */
+  /** One's own status ("online", "away", "busy"; TypeError for another) in all rooms, said again after each reconnect. */
   setPresence(status, metadata = null) {
+    checkName(status, ["online", "away", "busy"], "status");
     this.#presence = { status, metadata };
     for (const room of this.rooms.values()) room._tellPresence();
   }
