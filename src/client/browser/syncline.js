@@ -98,6 +98,7 @@ export class Client extends Emitter {
   #attempt = 0;
   #timer = 0; // of the next attempt, or of the attempt that runs
   #pulse = 0;
+  #deadline = Infinity; // of the check that runs, in Unix milliseconds
   #opened = deferred();
   #onlineSince = 0;
   #stalled = false;
@@ -194,9 +195,10 @@ export class Client extends Emitter {
   /** A guest's name for the next connections; takes effect at once by connecting anew. */
   rename(name) {
     name = ot.wellFormed(name);
+    const before = this.online ? this.identity.name : this.#options.name;
     this.#options.name = name;
-    if (this.state === "online" && this.identity?.name !== name) this.#lose(4000, "renamed", 0);
-    else if (this.state === "waiting") this.#open();
+    if (this.state === "waiting") this.#open();
+    else if ((this.online || this.state === "connecting") && name !== before) this.#lose(4000, "renamed", 0);
   }
 
   /**
@@ -267,10 +269,17 @@ export class Client extends Emitter {
 
   async #credentials() {
     const { token, guestToken, name } = this.#options;
-    if (token !== undefined) return { token: typeof token === "function" ? await token() : token };
+    if (token !== undefined) return { token: typeof token === "function" ? await this.#freshToken() : token };
     const guest = { name: name ?? "Guest" };
     if (guestToken) guest.token = guestToken;
     return guest;
+  }
+
+  /** Without one `auth` would be a guest's, or refused for good. */
+  async #freshToken() {
+    const token = await this.#options.token();
+    if (!token || typeof token !== "string") throw new SynclineError("token_invalid", "the token function gave no token");
+    return token;
   }
 
   #authenticate(socket, credentials) {
@@ -358,6 +367,7 @@ export class Client extends Emitter {
   #drop(error) {
     clearTimeout(this.#timer);
     clearTimeout(this.#pulse);
+    this.#deadline = Infinity;
     clearTimeout(this.#refreshing);
     this.#refreshing = 0;
     this.#limits = LEAST;
@@ -387,21 +397,25 @@ export class Client extends Emitter {
   /** The server was heard. A dead connection looks silent for ever: it is asked after a while, and given up after `ping_seconds` more. */
   #beat() {
     clearTimeout(this.#pulse);
+    this.#deadline = Infinity;
     this.#setStalled(false);
     const period = (this.identity?.ping_seconds ?? 25) * 1000;
     const hidden = globalThis.document?.visibilityState === "hidden";
     this.#pulse = setTimeout(() => this.#check(period), hidden ? period : Math.min(this.#options.heartbeat, period));
   }
 
-  /** Asks the server whether it is there; without an answer it is `stalled`, and after `limit` ms lost. */
+  /** Asks the server whether it is there; without an answer it is `stalled`, and after `limit` ms lost, or sooner if it was asked before. */
   #check(limit) {
+    this._send("ping", undefined, this.#nextId++);
+    const deadline = Date.now() + limit;
+    if (deadline >= this.#deadline) return;
+    this.#deadline = deadline;
     clearTimeout(this.#pulse);
     const patience = Math.min(this.#options.patience, limit);
     this.#pulse = setTimeout(() => {
       this.#pulse = setTimeout(() => this.#lose(4002, "ping_timeout"), limit - patience);
       this.#setStalled(true);
     }, patience);
-    this._send("ping", undefined, this.#nextId++);
   }
 
   #setStalled(stalled) {
@@ -471,7 +485,7 @@ export class Client extends Emitter {
     const { token } = this.#options;
     if (token !== undefined && typeof token !== "function") return; // nothing newer: 4006 will come
     try {
-      const fresh = token === undefined ? {} : { token: await token() };
+      const fresh = token === undefined ? {} : { token: await this.#freshToken() };
       if (this.#socket !== socket) return;
       if (fresh.token && fresh.token === this.#token) throw new SynclineError("token_expired", "the token function gave the token again that is about to end");
       const answer = await this.request("auth:refresh", fresh);
