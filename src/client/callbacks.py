@@ -32,7 +32,7 @@ class AsyncCalls:
         return {task for task in self._tasks if task is not asyncio.current_task()}
 
     async def stop(self, seconds: float) -> None:
-        """What is not done in time is cancelled; but for the one that asks."""
+        """What is not done in time is cancelled, and what waits behind it dropped and counted; but for the one that asks."""
         tasks = self.working()
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
@@ -94,6 +94,7 @@ class Line(Generic[P]):
                     log.exception("the callback %s failed", self.name)
         finally:
             self._working = self._late = False
+            self._calls.dropped += len(self._waiting)  # some are left when it was stopped
             self.clear()
 
 

@@ -117,7 +117,7 @@ class Client:
 
     @property
     def callbacks_dropped(self) -> int:
-        """Calls of `async def` callbacks that did not keep up: more than ``callback_limit`` waited."""
+        """Calls of `async def` callbacks that were not made: more than ``callback_limit`` waited, or the client was closed."""
         return self._calls.dropped
 
     def on_state(self, callback: Callable[[State], object]) -> Callable[[], None]:

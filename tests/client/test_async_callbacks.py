@@ -210,13 +210,25 @@ async def test_a_callback_that_never_ends_is_stopped(open_client: Open, caplog: 
     stopped = asyncio.Event()
 
     async def endless(publication: Any) -> None:
+        begun.append(publication.data)
         try:
             await asyncio.Event().wait()
         finally:
             stopped.set()
 
+    begun: list[int] = []
+    orderly: list[int] = []
+
+    async def other(publication: Any) -> None:
+        orderly.append(publication.data)
+
     room.on_message(endless)
-    await room.send(1)
+    room.on_message(other)  # has a line of its own
+    for number in range(3):
+        await room.send(number)
     await ada.close()
     await stopped.wait()
+    await until(lambda: ada.callbacks_dropped == 2)
+    assert begun == [0], "what waited behind it is not begun"
+    assert orderly == [0, 1, 2]
     assert any("endless was stopped" in record.getMessage() for record in caplog.records)
