@@ -80,22 +80,6 @@ async def test_tokens(tmp_path: Path) -> None:
         assert asked == [1]
 
 
-async def test_a_get_token_that_gives_none_is_asked_again(tmp_path: Path) -> None:
-    given: list[Any] = [None, None, "", token()]
-
-    async def get_token() -> Any:
-        return given.pop(0)
-
-    async with serving(tmp_path) as app:  # which takes guests
-        with pytest.raises(ConnectFailed, match="gave no token"):
-            await connect(ws_url(app), get_token=get_token)
-        assert not app.node.hub.sessions, "nobody was a guest"
-    async with (
-        serving(tmp_path, auth=JWT) as app,
-        await connect(ws_url(app), get_token=get_token, backoff=QUICK, retry=True) as ada,
-    ):
-        assert ada.user == "ada" and not given
-
 
 async def test_a_token_is_refreshed_before_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path, auth={**JWT, "expiry_warning_seconds": 60.0}) as app:
