@@ -160,7 +160,7 @@ test("messages wait for the room and are sent again, in order and published once
   await assert.rejects(room.send(5), { code: "buffer_full" });
   client.close();
   for (const one of waiting) await assert.rejects(one, { code: "closed" });
-  await assert.rejects(room.send("closed"), { code: "disconnected" });
+  await assert.rejects(room.send("closed"), { code: "closed" });
 });
 
 test("without echo the position moves on, and the digest with it", async () => {
@@ -582,7 +582,7 @@ test("close() ends everything, connect() begins anew", async () => {
   await until(server, () => room.state === "joined" && notes.state === "joined");
   client.close();
   assert.equal(server.connections.size, 0);
-  await assert.rejects(client.request("ping"), { code: "disconnected" });
+  await assert.rejects(client.request("ping"), { code: "closed" });
   notes.insert(0, "kept");
   client.connect();
   await until(server, () => notes.settled);

@@ -251,3 +251,112 @@ test("who joins again as one resigns is in the room as the answer has come", asy
   assert.deepEqual(server.log.slice(-2).map(({ event }) => event), ["room:leave", "room:join"]);
   client.close();
 });
+
+/** Joins are answered with the error `code` while it is set. */
+function refusing(server) {
+  const gate = { code: null };
+  server.intercept = (connection, { event, id }) => {
+    if (!gate.code || !event.endsWith(":join")) return false;
+    answer(connection, id, { code: gate.code, message: "no" });
+    return true;
+  };
+  return gate;
+}
+
+test("what was refused, one more than allowed too, is forgotten; who comes back to a full server waits", async () => {
+  for (const kind of ["room", "text"]) {
+    const server = new ReferenceServer(seeded(37));
+    const client = connect(server);
+    await until(server, () => client.online);
+    const gate = refusing(server);
+    for (gate.code of ["forbidden", "limit_exceeded"]) {
+      const refused = handle(client, kind);
+      const inCallback = [];
+      refused.on("state", ({ state }) => state === "detached" && inCallback.push(client[kind === "room" ? "rooms" : "documents"].size));
+      await until(server, () => refused.state === "failed");
+      await assert.rejects(refused.ready, { code: gate.code });
+      assert.deepEqual(inCallback, [0], kind);
+      await assert.rejects(refused.grant("bob", null), { code: gate.code });
+    }
+    if (kind === "room") {
+      const joining = client.join("x");
+      joining.catch(() => {});
+      await rest(server);
+      await assert.rejects(joining, { code: "limit_exceeded" });
+    }
+    assert.equal(client.rooms.size + client.documents.size, 0, kind);
+    gate.code = null;
+    const again = handle(client, kind);
+    await until(server, () => again.state === "joined");
+    gate.code = "limit_exceeded";
+    server.log.length = 0;
+    server.cut(only(server));
+    await until(server, () => server.log.filter(({ event }) => event.endsWith(":join")).length > 2); // asked again and again
+    gate.code = null;
+    await until(server, () => again.state === "joined");
+    client.close();
+  }
+});
+
+test("a callback of one that was taken out may ask for another", async () => {
+  for (const kind of ["room", "text"]) {
+    const server = new ReferenceServer(seeded(38));
+    const client = connect(server);
+    const first = handle(client, kind);
+    await until(server, () => first.state === "joined");
+    let second = null;
+    first.on("state", () => (second ??= handle(client, kind)));
+    server.push(only(server), kind === "room" ? "room:removed" : "document:removed", { room: "x", document: "x" });
+    await until(server, () => second?.state === "joined");
+    assert.notEqual(second, first);
+    client.close();
+  }
+});
+
+test("what is over says why, and asks the server nothing", async () => {
+  const server = new ReferenceServer(seeded(39));
+  const client = connect(server);
+  const room = client.room("x");
+  const notes = client.document("x");
+  await until(server, () => room.joined && notes.joined);
+  const leaving = [room.leave(), notes.leave()];
+  await rest(server);
+  await Promise.all(leaving);
+  server.log.length = 0;
+  const asked = [
+    () => room.send(1), () => room.send(1, { retry: false }), () => room.sendEvent("x"), () => room.allMembers(), () => room.grant("bob", null),
+    () => notes.grant("bob", null), () => notes.history(), () => notes.textAt(0), () => notes.blame(), () => notes.undo(),
+  ];
+  for (const ask of asked) await assert.rejects(ask(), { code: "closed" });
+  await rest(server);
+  assert.deepEqual(server.log, []);
+
+  client.close();
+  await assert.rejects(client.join("x"), { code: "closed" });
+  await assert.rejects(client.createRoom("x"), { code: "closed" });
+  const later = [client.room("y"), client.document("y")];
+  for (const one of later) await assert.rejects(one.ready, { code: "closed" });
+  client.connect();
+  await until(server, () => later.every((one) => one.joined));
+  server.cut(only(server), { code: 4503, reason: "removed" });
+  for (const ask of [client.join("x"), client.request("ping"), later[0].send(1)]) {
+    await assert.rejects(ask, { code: "disconnected", close: 4503 });
+  }
+});
+
+test("a document that is given up has the reason of its signal", async () => {
+  for (const type of ["text", "json"]) {
+    const server = new ReferenceServer(seeded(40));
+    const client = connect(server);
+    await until(server, () => client.online);
+    held(server);
+    const [stop, plain] = [new AbortController(), new AbortController()];
+    const first = client.document("x", { type, signal: stop.signal });
+    stop.abort(new Error("enough"));
+    await assert.rejects(first.ready, /enough/);
+    const second = client.document("x", { type, signal: plain.signal });
+    plain.abort();
+    await assert.rejects(second.ready, { name: "AbortError" });
+    client.close();
+  }
+});

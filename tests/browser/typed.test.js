@@ -374,7 +374,7 @@ test("what does not fit is refused at once, and what is large is sent in pieces"
   await settle(server, [ada, bob]);
   assert.deepEqual(bob.content, { done: true });
   bob.leave().catch(() => {}); // its answer would have to be delivered
-  assert.throws(() => bob.submit([]), { code: "not_joined" });
+  assert.throws(() => bob.submit([]), { code: "closed" });
   end();
 });
 
@@ -423,7 +423,7 @@ test("undo and redo take their turn, and leave the others' work alone", async ()
   const left = ada.undo();
   ada.leave().catch(() => {});
   await assert.rejects(left, { code: "closed" });
-  await assert.rejects(ada.undo(), { code: "not_joined" });
+  await assert.rejects(ada.undo(), { code: "closed" });
   end();
 });
 

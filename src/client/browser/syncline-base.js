@@ -167,6 +167,9 @@ export class Joined extends Emitter {
     this.role = null;
     /** Why this user is not in it any more; null otherwise. */
     this.removed = null;
+    /** Why it is over: what is asked of it then rejects with this. */
+    this._error = null;
+    if (client.state === "closed") this._opened.reject(client._error); // until it connects anew
   }
 
   /** Whether this client is in it at this moment. */
@@ -176,12 +179,18 @@ export class Joined extends Emitter {
 
   /** Why nothing can be written. */
   _refusal() {
-    return this.removed ?? new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
+    return this._error ?? new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
   }
 
   /** Over for good: left, refused, or taken out. */
   get _over() {
-    return this.state === "left" || this.state === "failed" || this.state === "removed";
+    return this._error !== null;
+  }
+
+  /** A request about this, unless it is over. */
+  async _request(event, data, options) {
+    if (this._error) throw this._error;
+    return this.client.request(event, data, options);
   }
 
   /** Resolves at the first join; rejects when it is refused for good. */
@@ -206,7 +215,7 @@ export class Joined extends Emitter {
       }),
       current((error) => {
         if (this._mendJoin(error)) this._attach();
-        else if (RETRIED.has(error.code)) this._again();
+        else if (RETRIED.has(error.code) && !(error.code === "limit_exceeded" && this.role === null)) this._again();
         else if (this.role !== null && SHUT.has(error.code)) this._takenOut(error);
         else if (error.code !== "disconnected") this._fail(error);
       }),
@@ -246,7 +255,7 @@ export class Joined extends Emitter {
 
   /** Sets a user's role; null removes it. */
   async grant(user, role) {
-    await this.client.request(`${this._kind}:grant`, { [this._kind]: this.name, user, role });
+    await this._request(`${this._kind}:grant`, { [this._kind]: this.name, user, role });
   }
 
   /** No longer the client's; a new one may be had. */
@@ -260,11 +269,11 @@ export class Joined extends Emitter {
    * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
    * `resign` the stored membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
    */
-  async leave(given = {}) {
+  async leave(given = {}, reason) {
     const { settle = this.client.options.settle, resign = false } = checkOptions(given, LEAVE_OPTIONS[this._kind]);
     this._users.clear();
     if (!this.settled) await this._settle(settle);
-    if (this._users.size || this.state === "left" || this.removed) return this._unsettled;
+    if (this._users.size || this._over) return this._unsettled;
     const { client, name, _kind: kind } = this;
     if (resign) {
       try {
@@ -274,11 +283,13 @@ export class Joined extends Emitter {
         throw error;
       }
       if (this._users.size) this._attach(); // wanted again since it was asked
-      if (this._users.size || this.state === "left") return this._unsettled;
+      if (this._users.size || this._over) return this._unsettled;
     }
     this._forget();
     const told = resign ? null : client._leave(`${kind}:leave`, { [kind]: name }, () => client[`${kind}s`].has(name));
-    this._ended(new SynclineError("closed", `the ${kind} was left`));
+    if (reason !== undefined) this._opened.reject(reason);
+    this._error = new SynclineError("closed", `the ${kind} was left`);
+    this._ended(this._error);
     this._state("left");
     await told;
     return this._unsettled;
@@ -295,7 +306,7 @@ export class Joined extends Emitter {
   }
 
   _ended(error) {
-    if (this.state !== "left" && this.state !== "removed") this._tellUnsettled();
+    this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
   }
@@ -308,29 +319,29 @@ export class Joined extends Emitter {
       await unlessAborted(this.ready, signal);
       this._users.add(HOLDER);
     } finally {
-      if (this._users.delete(waiter) && !this._users.size && signal?.aborted) this.leave({ settle: 0 });
+      if (this._users.delete(waiter) && !this._users.size && signal?.aborted) this.leave({ settle: 0 }, signal.reason);
     }
   }
 
   _reopen() {
     this._opened = deferred();
-    if (this.state === "failed") this._state("detached");
   }
 
+  /** Refused for good: the handle is over, and another one may be had. Forgotten first: a callback may ask for that. */
   _fail(error) {
-    this._tellUnsettled();
-    this._detach();
+    this._error = error;
+    this._forget();
+    this._ended(error);
     this._state("failed");
-    this._opened.reject(error);
     this._emit("error", error);
   }
 
   /** This user was taken out, or is not let in again: the handle is over, and another one may be had. */
   _takenOut(error = new SynclineError("forbidden", this._kind === "room" ? "taken out of the room" : "your access was taken away")) {
-    this.removed = error;
+    this.removed = this._error = error;
+    this._forget();
     this._ended(error);
     this._state("removed");
-    this._forget();
     this._emit("removed", { code: error.code, message: error.message });
   }
 

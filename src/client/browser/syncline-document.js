@@ -267,19 +267,19 @@ export class DocumentHandle extends Joined {
   /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
   async history(given = {}) {
     const { since, limit = 100, signal } = checkOptions(given, ["since", "limit", "signal"]);
-    return this.client.request("document:history", { document: this.name, unit: "utf-16", since, limit }, { signal });
+    return this._request("document:history", { document: this.name, unit: "utf-16", since, limit }, { signal });
   }
 
   /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
   async textAt(revision, given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
-    return this.client.request("document:at", { document: this.name, unit: "utf-16", revision }, { signal });
+    return this._request("document:at", { document: this.name, unit: "utf-16", revision }, { signal });
   }
 
   /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
   async blame(given = {}) {
     const { start, end, signal } = checkOptions(given, ["start", "end", "signal"]);
-    return this.client.request("document:blame", { document: this.name, unit: "utf-16", start, end }, { signal });
+    return this._request("document:blame", { document: this.name, unit: "utf-16", start, end }, { signal });
   }
 
   #flush() {

@@ -165,8 +165,9 @@ export class Room extends Joined {
     const { key, echo = true, retry = true, signal } = given;
     const message = { room: this.name, data, ...(key !== undefined && { key }), ...(!echo && { echo }) };
     if (signal?.aborted) return Promise.reject(signal.reason);
+    if (this._error) return Promise.reject(this._error);
     if (retry) message.idempotency_key = randomId();
-    else if (!this.client.online) return Promise.reject(new SynclineError("disconnected", "not connected"));
+    else if (!this.client.online) return Promise.reject(this.client._offline());
     this.#places += 1;
     const item = { message, retry, signal, place: this.#places };
     const answer = new Promise((resolve, reject) => this.#submit(Object.assign(item, { resolve, reject })));
@@ -215,7 +216,7 @@ export class Room extends Joined {
     if (item.signal?.aborted) return;
     const { maxRequests, requestTimeout } = this.client.options;
     if (this.client.state === "closed" || this._over) {
-      item.reject(this.removed ?? new SynclineError("disconnected", "the room is not joined"));
+      item.reject(this._error ?? this.client._error);
     } else if (this.#unsent.size >= maxRequests) {
       item.reject(new SynclineError("buffer_full", "too many messages wait for the connection"));
     } else {
@@ -241,11 +242,6 @@ export class Room extends Joined {
     this.#settle(error);
   }
 
-  _fail(error) {
-    super._fail(error);
-    this.#settle(error);
-  }
-
   /** At most once, without history. `to`: { users, connections }, ids of those in the room that get it; else all. */
   async sendEvent(name, data = null, given = {}) {
     const { to } = checkOptions(given, ["to"]);
@@ -254,9 +250,8 @@ export class Room extends Joined {
   }
 
   async #request(event, data, options) {
-    if (this.removed) throw this.removed;
     try {
-      return await this.client.request(event, data, options);
+      return await this._request(event, data, options);
     } catch (error) {
       throw this.#reason(error);
     }
@@ -264,7 +259,7 @@ export class Room extends Joined {
 
   /** Why, when a request came too late. */
   #reason(error) {
-    return error.code === "not_a_member" ? (this.removed ?? error) : error;
+    return error.code === "not_a_member" ? (this._error ?? error) : error;
   }
 
   /** Whether this user may send here. */

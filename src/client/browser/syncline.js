@@ -115,6 +115,7 @@ export class Client extends Emitter {
   #refreshedAt = -Infinity;
   #token; // that this connection was authenticated with
   #closing = null; // the `close` that waits
+  /** @internal Why it is closed; null: it is not. */ _error = null;
   /** @internal Joins may be written: at least `auth` is on its way. */ _joinable = false;
   /** @internal */ _heartbeat = new Heartbeat(this);
   /** @type {Map<string, Room>} */ rooms = new Map();
@@ -159,6 +160,7 @@ export class Client extends Emitter {
     if (hindrance) return Promise.reject(new TypeError(hindrance));
     this.#closing = null; // a `close` that waits is called off
     if (this.state === "closed") {
+      this._error = null;
       this.#opened = deferred();
       for (const entry of this.#entries()) entry._reopen();
     }
@@ -354,14 +356,17 @@ export class Client extends Emitter {
   }
 
   #end(error, code, reason) {
+    const told = this.state === "closed";
+    this.state = "closed"; // first: callbacks of rooms and documents may ask for others, or to connect
+    this._error = error;
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.removeEventListener?.("offline", this.#away);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
-    this.#drop(error);
-    this.#opened.reject(error);
     this.lastClose = { code, reason };
-    for (const entry of this.#entries()) entry._ended(error);
-    if (this.state !== "closed") this.#set("closed", { code, reason, error });
+    this.#opened.reject(error);
+    this.#drop(error);
+    for (const entry of this.#entries()) if (this._error === error) entry._ended(error);
+    if (this._error === error && !told) this.#set("closed", { code, reason, error });
   }
 
   #drop(error) {
@@ -404,7 +409,7 @@ export class Client extends Emitter {
     this.#pulse = setTimeout(() => this.#check(period), hidden ? period : Math.min(this.#options.heartbeat, period));
   }
 
-  /** Asks the server whether it is there; without an answer it is `stalled`, and after `limit` ms lost, or sooner if it was asked before. */
+  /** Asks the server whether it is there; without an answer it is `stalled`, and lost after `limit` ms, or when asked before sooner. */
   #check(limit) {
     this._send("ping", undefined, this.#nextId++);
     const deadline = Date.now() + limit;
@@ -552,13 +557,18 @@ export class Client extends Emitter {
   async request(event, data, given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
     if (typeof event !== "string") throw new TypeError(`the name of a request is a string, not ${String(event)}`);
-    if (!this.online) throw new SynclineError("disconnected", "not connected");
+    if (!this.online) throw this._offline();
     signal?.throwIfAborted();
     let id;
     const answer = new Promise((resolve, reject) => {
       id = this._ask(event, data, resolve, reject);
     });
     return unlessAborted(answer, signal, () => this._forget(id));
+  }
+
+  /** @internal Why nothing can be asked now: it is over, or the connection is away. */
+  _offline() {
+    return this._error ?? new SynclineError("disconnected", "not connected");
   }
 
   /** @internal The answer to a request is of no interest any more. */
@@ -591,7 +601,7 @@ export class Client extends Emitter {
    * @internal A request whose answer is handed over at once: what follows it in the same frame finds it done.
    */
   _ask(event, data, resolve, reject) {
-    if (!this._joinable) return reject(new SynclineError("disconnected", "not connected"));
+    if (!this._joinable) return reject(this._offline());
     if (this.#requests.size >= this.#options.maxRequests || this.buffered > this.#options.maxBuffered) {
       return reject(new SynclineError("buffer_full", "too many requests wait for an answer"));
     }
@@ -638,6 +648,7 @@ export class Client extends Emitter {
   async join(name, given = {}) {
     const { signal, ...options } = checkOptions(given, [...ROOM_OPTIONS, "signal"]);
     signal?.throwIfAborted();
+    if (this._error) throw this._error;
     const room = this.#room(name, options);
     try {
       await room._wanting(signal);
