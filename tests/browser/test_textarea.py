@@ -248,7 +248,6 @@ CREATE = """async () => {
   const minutes = await ada.document("minutes").ready;
   await refused(bob.document("minutes").ready);
   await minutes.grant(bob.identity.user, "editor");
-  await bob.documents.get("minutes").leave();
   const theirs = await bob.document("minutes").ready;
   const list = await ada.document("list", { type: "json" }).ready;
   const same = await bob.document("list", { type: "json" }).ready;

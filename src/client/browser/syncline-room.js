@@ -23,12 +23,15 @@ export class Room extends Joined {
   #sending = 0; // messages without an answer
   #said = null; // presence as this connection has told it
   #repairing = false; // joins from the last proven position
+  #opening = false; // joined for the first time, and who waits for that has not been told
 
   /** @internal */
   constructor(client, name, options) {
     super(client, name, "room");
     this.#options = options;
     this.position = options.position ?? null;
+    /** What the first join brought, and what came in the same frame: oldest first. `message` events tell it to who listens by then. */
+    this.history = [];
     /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
     this.roomClass = "history";
     /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
@@ -58,6 +61,10 @@ export class Room extends Joined {
     this.proof.joined(digest, position, publications, payloads, recovered === true && !repairing);
     // What two repairs did not mend is not asked about every second.
     if (before && this.proof.row < 2) this.client._heartbeat.soon();
+    if (this.role === null) {
+      this.#opening = true;
+      queueMicrotask(() => (this.#opening = false));
+    }
     this._roleIs(role);
     this.roomClass = roomClass;
     this.members = new Map(members.map((member) => [member.user, member]));
@@ -89,7 +96,9 @@ export class Room extends Joined {
     const { offset, epoch } = publication;
     if (this.position?.epoch === epoch && offset <= this.position.offset) return;
     this.position = { offset, epoch };
-    this._emit("message", { ...publication, replayed });
+    const message = { ...publication, replayed };
+    if (this.#opening) this.history.push(message);
+    this._emit("message", message);
   }
 
   _push(event, data, source) {

@@ -384,6 +384,8 @@ export class Room implements Emitter<RoomEvents> {
   readonly state: JoinState;
   readonly ready: Promise<Room>;
   readonly position: Position | null;
+  /** What the first join brought (`history` of the options), oldest first; nobody can listen to those before `join` resolves. */
+  readonly history: readonly Message[];
   readonly role: RoomRole | null;
   readonly joined: boolean;
   /** Whether this user may send here. */

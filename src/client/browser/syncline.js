@@ -8,7 +8,9 @@
  *   const client = new Client("ws://localhost:8000/ws", { name: "Ada" });
  *   await client.connect();
  *   const room = await client.join("team", { history: 20 });
- *   room.on("message", ({ name, data }) => console.log(name, data));
+ *   const show = ({ name, data }) => console.log(name, data);
+ *   room.history.forEach(show);
+ *   room.on("message", show);
  *   const notes = client.document("notes");
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
@@ -196,7 +198,7 @@ export class Client extends Emitter {
 
   /** A guest's name for the next connections; takes effect at once by connecting anew. */
   rename(name) {
-    name = ot.wellFormed(name);
+    name = nameOf(name, "guest");
     const before = this.online ? this.identity.name : this.#options.name;
     this.#options.name = name;
     if (this.state === "waiting") this.#open();

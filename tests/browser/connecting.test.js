@@ -1,0 +1,54 @@
+// While there is no connection yet, or a dead one: checks, names and tokens.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, only, until } from "./driving.mjs";
+import { ReferenceServer, seeded } from "./reference.mjs";
+
+test("reconnect() again and again does not put off the end of a dead connection", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const server = new ReferenceServer(seeded(64));
+  const client = connect(server);
+  await until(server, () => client.online);
+  server.intercept = (connection, { event }) => event === "ping";
+  for (let second = 0; second < 5; second += 1) {
+    assert.equal(client.lastClose, null);
+    client.reconnect();
+    context.mock.timers.tick(1000);
+  }
+  assert.equal(client.lastClose.code, 4002);
+  client.close();
+});
+
+test("a name that is given while connecting is the one that this connection has", async () => {
+  const server = new ReferenceServer(seeded(65));
+  const client = connect(server);
+  assert.equal(client.state, "connecting");
+  client.rename("Bob"); // no socket is open yet
+  await until(server, () => client.online);
+  assert.equal(client.identity.name, "Bob");
+  server.intercept = (connection, { event }) => event === "auth"; // never answered
+  server.cut(only(server));
+  server.log.length = 0;
+  await until(server, () => server.log.some(({ event }) => event === "auth"));
+  server.intercept = () => false;
+  client.rename("Cyd"); // `auth` is on its way
+  await until(server, () => client.online);
+  assert.equal(client.identity.name, "Cyd");
+  assert.equal(server.connections.size, 1);
+  client.close();
+});
+
+test("a token function that gives none is asked again, and nobody is a guest meanwhile", async () => {
+  const server = new ReferenceServer(seeded(66));
+  const given = [undefined, null, "", 7, "good", undefined];
+  const client = connect(server, { token: async () => given.shift() });
+  const errors = [];
+  client.on("error", ({ code }) => errors.push(code));
+  await until(server, () => client.online);
+  const sent = () => server.log.filter(({ event }) => event.startsWith("auth")).map(({ event, data }) => [event, data.token]);
+  assert.deepEqual([errors, sent()], [Array(4).fill("token_invalid"), [["auth", "good"]]]);
+  server.push(only(server), "auth:expiring", { seconds_left: 0 });
+  await until(server, () => errors.length === 5); // the connection goes on until the old one ends
+  assert.deepEqual([client.state, sent().length], ["online", 1]);
+  client.close();
+});
