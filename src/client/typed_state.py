@@ -70,6 +70,7 @@ class TypedState:
         self.revision = 0
         self.attached = False
         self.seq = 0
+        self.operation_bytes = pending_limit  # operations are composed up to about so many
         self.in_flight: Any = None  # an operation or a Request
         self.waiting: list[Any] = []  # of those in a row; a last operation is composed with what is done
         self.finished: list[tuple[Request, bool]] = []  # requests that are over, and whether they did anything
@@ -128,12 +129,14 @@ class TypedState:
             if self._size + size > self._pending_limit:
                 raise BufferFull(f"more than {self._pending_limit} bytes wait to be acknowledged")
         self._held, _, told = self.type.commit(self._held, 0, operation, NO_LIMIT)
+        self._size += size
         last = self.waiting[-1] if self.waiting else None
-        if last is None or isinstance(last, Request) or not (self.attached or self._continues(last, told)):
+        joins = last is not None and not isinstance(last, Request) and (self.attached or self._continues(last, told))
+        both = self._composed(last, told) if joins else None
+        if both is None:
             self.waiting = self._tidy([*self.waiting, told])  # a step of its own, also when it is undone
         else:
-            self.waiting[-1:] = self._tidy([self.type.compose(last, told)])
-        self._size += size
+            self.waiting[-1:] = self._tidy([both])
         return TypedChange(self.type.describe(told), "local")
 
     def request(self, kind: RequestKind, to: int = 0) -> Request:
@@ -148,6 +151,13 @@ class TypedState:
         one, other = self.type.describe(last), self.type.describe(told)
         return self.type.name == "rich-text" and continues(stroke_of(one), stroke_of(other), units)
 
+    def _composed(self, first: Any, second: Any) -> Any:
+        """Two operations as one; None: it would be larger than ``operation_bytes``, and might be refused where each of them is not."""
+        operation = self.type.compose(first, second)
+        if self._size > self.operation_bytes and len(self.type.encode(operation)) > self.operation_bytes:
+            return None
+        return operation
+
     def _tidy(self, items: Sequence[Any]) -> list[Any]:
         """What may be sent one by one, without what does nothing; of too many edits the oldest become one."""
         result: list[Any] = []
@@ -159,8 +169,8 @@ class TypedState:
         while len(result) > _MOST_STEPS:
             for at in range(len(result) - 1):
                 if not isinstance(result[at], Request) and not isinstance(result[at + 1], Request):
-                    merged = self.type.split(self.type.compose(result[at], result[at + 1]))
-                    if len(merged) == 1:
+                    both = self._composed(result[at], result[at + 1])
+                    if both is not None and len(merged := self.type.split(both)) == 1:
                         result[at : at + 2] = merged
                         break
             else:

@@ -80,7 +80,6 @@ async def test_tokens(tmp_path: Path) -> None:
         assert asked == [1]
 
 
-
 async def test_a_token_is_refreshed_before_it_ends(tmp_path: Path) -> None:
     async with serving(tmp_path, auth={**JWT, "expiry_warning_seconds": 60.0}) as app:
         given_out: list[str] = []

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.client import BufferFull, Closed, RequestError, TypedDocument, connect
+from syncline.client import BufferFull, Closed, Options, RequestError, TypedDocument, connect
 from syncline.client.document_state import Request
 from syncline.client.typed_state import TypedState, Whole
 from syncline.core.errors import SynclineError, TooFarBehind
@@ -327,6 +327,32 @@ async def test_editing_together(open_client: Open, codec: str, name: TypeName) -
     assert await clients[0].document("d", type=name) is documents[0]
     with pytest.raises(RequestError):
         await clients[0].document("d")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("away", [False, True])
+async def test_edits_that_fit_are_not_made_one_that_does_not(open_client: Open, name: TypeName, away: bool) -> None:
+    """It would be refused, and all of them be taken back."""
+    clock = GateClock()
+    ada, bob = await open_client(options=Options(clock=clock, backoff=QUICK, max_send_bytes=40_000)), await open_client()
+    if name == "json":
+        await ada.create_document("d", type="json", content=[])
+    document = await ada.document("d", type=name)
+    refused: list[Any] = []
+    document.on_refused(lambda operation, code: refused.append(code))
+    if away:
+        clock.gate.clear()
+        cut(ada)
+        await until(lambda: ada.state == "waiting")
+    for number in range(9):
+        text = str(number) * 10_000
+        document.submit([{"insert": text}] if name == "rich-text" else [{"p": [0], "li": text}])
+    clock.gate.set()
+    await document.settled()
+    assert not refused
+    other = await bob.document("d", type=name)
+    await until(lambda: other.revision == document.revision)
+    assert other.content == document.content and str(document.content).count("8" * 10_000) == 1
 
 
 @pytest.mark.parametrize("name", ["text", *NAMES])
