@@ -334,7 +334,10 @@ async def test_editing_together(open_client: Open, codec: str, name: TypeName) -
 async def test_edits_that_fit_are_not_made_one_that_does_not(open_client: Open, name: TypeName, away: bool) -> None:
     """It would be refused, and all of them be taken back."""
     clock = GateClock()
-    ada, bob = await open_client(options=Options(clock=clock, backoff=QUICK, max_send_bytes=40_000)), await open_client()
+    ada, bob = (
+        await open_client(options=Options(clock=clock, backoff=QUICK, max_send_bytes=40_000)),
+        await open_client(),
+    )
     if name == "json":
         await ada.create_document("d", type="json", content=[])
     document = await ada.document("d", type=name)
