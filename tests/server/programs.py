@@ -72,10 +72,13 @@ def nginx(folder: Path, app: App, read_timeout: str = "") -> Iterator[str]:
     found = re.search(r"```nginx\n(.*?)```", OPERATIONS.read_text("utf-8"), re.DOTALL)
     assert found is not None and "http://127.0.0.1:8000;" in found[1]
     port = free_port()
-    locations = found[1].replace("127.0.0.1:8000", f"127.0.0.1:{app.port}")
+    assert "listen 80;" in found[1]
+    site = (
+        found[1].replace("127.0.0.1:8000", f"127.0.0.1:{app.port}").replace("listen 80;", f"listen 127.0.0.1:{port};")
+    )
     if read_timeout:
-        assert "proxy_read_timeout 120s;" in locations
-        locations = locations.replace("120s", read_timeout)
+        assert "proxy_read_timeout 120s;" in site
+        site = site.replace("120s", read_timeout)
     config = folder / "nginx.conf"
     config.write_text(
         f"""daemon off; pid {folder}/nginx.pid; error_log stderr; worker_processes 1;
@@ -83,8 +86,7 @@ events {{ worker_connections 256; }}
 http {{
   access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p; fastcgi_temp_path {folder}/f;
   uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-  map $http_upgrade $connection_upgrade {{ default upgrade; "" ""; }}
-  server {{ listen 127.0.0.1:{port}; {locations} }}
+{site}
 }}"""
     )
     with running(port, program("nginx"), "-c", str(config), "-p", str(folder)) as url:
