@@ -177,8 +177,8 @@ class NullSocket:
     def buffered(self) -> int:
         return 0
 
-    def unread(self) -> int:
-        return 0
+    def unread(self) -> tuple[int, float]:
+        return 0, 0.0
 
     def close(self, code: int, reason: str) -> None: ...
     def abort(self) -> None: ...

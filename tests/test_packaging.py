@@ -55,7 +55,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("sdist")
     # egg_info would write beside the sources; the checkout stays as it is.
     command = ["setup.py", "--quiet", "egg_info", "--egg-base", str(work), "sdist", "--dist-dir", str(work)]
-    run(sys.executable, *command, cwd=ROOT)
+    run(sys.executable, *command, cwd=ROOT, DISTUTILS_DEBUG="1")  # with a traceback, should it fail
     [archive] = work.glob("*.tar.gz")
     return archive
 

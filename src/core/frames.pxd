@@ -5,6 +5,7 @@ cdef class FrameReader:
     cdef:
         readonly Py_ssize_t max_bytes
         public object inflater    # of deflate.py; None: compression was not agreed
+        readonly bint muted       # data frames are passed over
         public bint halted        # set by a callback: nothing more is read now
         # The frame under way
         bytes _head               #: its header, or a control frame, as far as it has come; None: nothing
@@ -28,6 +29,7 @@ cdef class FrameReader:
     cdef int _take(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _check_text(self, const uint8_t* data, Py_ssize_t size) except -1
     cdef int _end_frame(self) except -1
+    cpdef int mute(self) except -1
     cdef int _drop_body(self) except -1
 
 

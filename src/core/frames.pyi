@@ -28,6 +28,10 @@ class FrameReader:
         """Bytes in memory of a message that is not whole."""
 
     inflater: Inflater | None
+    @property
+    def muted(self) -> bool:
+        """Data frames are passed over."""
+
     halted: bool
     """Set by a callback: nothing more is read until it is cleared."""
     def __init__(self, max_bytes: int) -> None: ...
@@ -36,6 +40,9 @@ class FrameReader:
 
     def control(self, opcode: int, payload: bytes) -> int:
         """One control frame: CLOSE, PING or PONG, also between the fragments of a message. Returns 0."""
+
+    def mute(self) -> int:
+        """From now on data frames are passed over, also the one under way. Returns 0."""
 
     def feed(self, data: bytes | bytearray | memoryview) -> int:
         """The next bytes. Returns how many were used: all, unless ``halted`` was set meanwhile; the rest must come again.

@@ -39,8 +39,9 @@ cdef enum:
     _AFTER_F4 = 7
     _REJECT = 8
 
-    # Data that cannot be compressed grows by less than this (2 to the power of -_GROWS, and some bytes) with any setting of zlib.
-    _GROWS = 4
+    # Data that cannot be compressed grows by less than this (2 to the power of -_GROWS, and some bytes): most with fixed codes, of nine
+    # bits for a byte.
+    _GROWS = 3
     _GROWS_LEAST = 64
 
 
@@ -153,10 +154,10 @@ cdef void _unmask(uint8_t* out, const uint8_t* data, Py_ssize_t size, uint32_t m
 cdef class FrameReader:
     """What a client sends in, whole messages and control frames out, in order. One per connection.
 
-    ``message`` and ``control`` are called for what is whole; a subclass says what happens then. Payload bytes are looked at as
-    they come, so that bad ones fail at once (sections 5.2 to 5.5, 7.1.7, 8.1).
+    ``message`` and ``control`` are called for what is whole; a subclass says what happens then. Payload bytes that are not compressed are
+    looked at as they come, so that bad ones fail at once (sections 5.2 to 5.5, 7.1.7, 8.1).
 
-    Bound: ``max_bytes`` for a message, all fragments together, inflated. Between messages it keeps nothing; of an incomplete one what has
+    Bound: ``max_bytes`` for a message, all fragments together, inflated; as it came a compressed one may have an eighth more. Between messages it keeps nothing; of an incomplete one what has
     come, as it came: a compressed one is inflated when it is whole, so that what waits costs its sender as much as it costs here.
     """
 
@@ -287,7 +288,7 @@ cdef class FrameReader:
             most += (most >> _GROWS) + _GROWS_LEAST
         if length > <uint64_t>(most - self._filled):
             raise FrameError(MESSAGE_TOO_LARGE)
-        if fin and self._opcode < 0 and <uint64_t>size >= length:
+        if fin and self._opcode < 0 and <uint64_t>size >= length and not self.muted:
             # Nearly always: one frame, all there.
             payload = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>length)
             _unmask(<uint8_t*>PyBytes_AS_STRING(payload), data, <Py_ssize_t>length, mask, 0)
@@ -313,6 +314,11 @@ cdef class FrameReader:
         """Payload of the data frame under way."""
         cdef Py_ssize_t capacity = self._filled + size
         cdef void* grown
+        if self.muted:
+            self._missing -= size
+            if self._missing == 0 and self._fin:
+                self._opcode = -1
+            return 0
         if capacity > self._capacity:
             # Not the announced length at once: a header costs its sender nothing.
             capacity = max(capacity, min(2 * self._capacity, self._filled + self._missing))
@@ -353,6 +359,11 @@ cdef class FrameReader:
         self._opcode = -1
         self.message(opcode, payload)
         return 0
+
+    cpdef int mute(self) except -1:
+        """From now on data frames are passed over, also the one under way: nobody is left to answer them."""
+        self.muted = True
+        return self._drop_body()
 
     cdef int _drop_body(self) except -1:
         PyMem_Free(self._body)

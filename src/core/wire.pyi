@@ -56,6 +56,9 @@ def decode(codec: Codec, message: bytes, max_batch: int) -> tuple[list[Envelope]
     Raises nothing for what the peer sent. O(message).
     """
 
+def detach(envelope: Envelope) -> None:
+    """Copies its data out of the message that it came in, which it keeps in memory otherwise. O(data)."""
+
 def mended(codec: Codec, envelope: Envelope) -> Mended | None:
     """The request with its data mended, or None when there is nothing to mend."""
 

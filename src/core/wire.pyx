@@ -42,6 +42,13 @@ class Mended(Envelope):
     otherwise: msgspec.Raw = msgspec.Raw(b"")
 
 
+def detach(envelope not None):
+    """Copies its data out of the message that it came in, which it keeps in memory otherwise. O(data)."""
+    envelope.data = envelope.data.copy()
+    if isinstance(envelope, Mended):
+        envelope.otherwise = envelope.otherwise.copy()
+
+
 class Refused(NamedTuple):
     """What was no request. ``id``: the one to be answered; None where there is none, or none that can be read."""
 

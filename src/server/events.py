@@ -150,7 +150,9 @@ class CustomEvent(msgspec.Struct, forbid_unknown_fields=True):
     room: Name
     name: Name
     data: msgspec.Raw = msgspec.Raw(b"")
-    to: Recipients | None = None  # None: everybody in the room
+    to: Recipients | msgspec.UnsetType = (
+        msgspec.UNSET
+    )  # else everybody in the room; null might be a list that was never made
 
 
 class PresenceUpdate(msgspec.Struct):

@@ -3,14 +3,16 @@
 Looked at every second, and sooner when much was published. Measured are, about: histories of rooms, loaded documents, what waits for
 readers, and what writers have sent that waits behind a request or is not whole. Over the bound goes, in this order, as much as it takes:
 
-1. histories of rooms that nobody is in, the longest unused first: a durable room reads its history again, one in memory begins a new
-   epoch;
-2. documents that nobody is in: they are stored and loaded again;
-3. of rooms in use what is oldest in their histories: durable rooms read it again, in memory it is gone as what is over
+1. documents that nobody is in: they are stored and loaded again;
+2. histories of durable rooms that nobody is in, the longest unused first: they are read again;
+3. of writers, when all together have sent more than a ``WRITERS_SHARE`` of the bound: those that are no users yet, then those of the
+   client address that has sent most; of an address first what takes most bytes times seconds. They are disconnected as an overload,
+   come back, and send again;
+4. histories in memory of rooms that nobody is in: they begin a new epoch;
+5. of rooms in use what is oldest in their histories: durable rooms read it again, in memory it is gone as what is over
    ``rooms.history_size``;
-4. the readers that have most waiting, down to ``limits.queue_high_bytes`` beside an answer that they asked for: they are disconnected as
-   slow consumers, and recover;
-5. the writers of whom most waits, down to SMALLEST: they are disconnected as an overload, come back, and send again.
+6. the readers that have most waiting, down to ``limits.queue_high_bytes`` beside an answer that they asked for: they are disconnected as
+   slow consumers, and recover.
 
 Of durable rooms that nobody is in no more than an ``IDLE_SHARE`` of the bound is kept at any time. Documents in use are never touched,
 and leave the rest at least a ``LEAST_SHARE`` of the bound; the log says so.
@@ -22,6 +24,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from ..core import errors
+from .addresses import subscriber
 
 if TYPE_CHECKING:
     from .live_document import LiveDocument
@@ -32,7 +35,9 @@ log = logging.getLogger("syncline.memory")
 
 #: The fraction of the bound that idle histories of durable rooms may have.
 IDLE_SHARE: Final = 8
-#: A room in use, and a writer, keeps so many bytes.
+#: The fraction of the bound that writers may have, whatever else is there.
+WRITERS_SHARE: Final = 8
+#: A room in use keeps so many bytes.
 SMALLEST: Final = 65_536
 #: So many bytes published since the last look bring the next one on.
 SOON: Final = 8_388_608
@@ -106,11 +111,15 @@ class MemoryBound:
         self._tell(total)
         if over <= 0:
             return
-        over -= self._idle_histories(over)
+        durable = histories is not None and histories.durable
         over -= self._idle_documents(over)
+        if durable:
+            over -= self._idle_histories(over)
+        over -= self._writers(over)
+        if not durable:
+            over -= self._idle_histories(over)
         over -= self._recent(over)
-        over -= self._slow_readers(over)
-        self._writers(over)
+        self._slow_readers(over)
 
     def _tell(self, total: int) -> None:
         now = self._node.clock.monotonic()
@@ -137,7 +146,7 @@ class MemoryBound:
 
     def _idle_histories(self, over: int) -> int:
         histories = self._histories
-        if histories is None or not histories.idle_bytes:
+        if over <= 0 or histories is None or not histories.idle_bytes:
             return 0
         before = histories.idle_bytes
         self.released["histories"] += histories.release(max(0, before - over))
@@ -189,18 +198,28 @@ class MemoryBound:
             session.connection.give_up()
         return ended
 
-    def _writers(self, over: int) -> None:
+    def _writers(self, over: int) -> int:
+        over = min(over, self.held["requests"] - self.limit // WRITERS_SHARE)
         if over <= 0:
-            return
-        incoming = [
-            (size, session) for session in self._node.hub.sessions.values() if (size := session.incoming) > SMALLEST
-        ]
-        for size, session in sorted(incoming, key=lambda one: one[0], reverse=True):
-            if over <= 0:
-                break
-            over -= size
-            self.released["requests"] += 1
-            session.close(errors.OVERLOADED)
+            return 0
+        now = self._node.clock.monotonic()
+        groups: dict[tuple[bool, str], list[Session]] = {}
+        for session in self._node.hub.sessions.values():
+            if session.incoming:
+                groups.setdefault((bool(session.user), subscriber(session.address)), []).append(session)
+
+        def cost(session: Session) -> float:
+            return session.incoming * (now - session.waits_since)
+
+        freed = 0
+        for key in sorted(groups, key=lambda key: (key[0], -sum(session.incoming for session in groups[key]))):
+            for session in sorted(groups[key], key=cost, reverse=True):
+                if freed >= over:
+                    return freed
+                freed += session.incoming
+                self.released["requests"] += 1
+                session.close(errors.OVERLOADED)
+        return freed
 
 
 def _size(live: LiveDocument) -> int:

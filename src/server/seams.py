@@ -374,8 +374,9 @@ class Transport(Protocol):
     def buffered(self) -> int:
         """Bytes accepted by ``write`` that the kernel has not taken yet."""
 
-    def unread(self) -> int:
-        """Bytes in memory that the session was not given yet: of a message that is not whole, or read when it was told to pause."""
+    def unread(self) -> tuple[int, float]:
+        """Bytes in memory that the session was not given yet: of a message that is not whole, or read when it was told to pause; and when
+        they began to come, by ``Clock.monotonic``."""
 
     def close(self, code: int, reason: str) -> None:
         """Sends the closing frame of the protocol, then closes; aborts when the peer does not follow in time."""

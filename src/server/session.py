@@ -47,6 +47,9 @@ BAD_REQUESTS: Final = frozenset(
     }
 )
 
+#: What an envelope in the inbox occupies beside its data.
+ENVELOPE_BYTES: Final = 400
+
 
 class State(IntEnum):
     CONNECTING = 0  # the socket is there, the user is not known
@@ -129,8 +132,8 @@ class Session:
         self.documents: dict[str, Collaborator] = {}  # changed by the document's session only
         self.allowance: Allowance | None = None  # set by ``opened``; None: no limits
         # With when each arrived. Made when a request waits: an empty one is 768 bytes.
-        self._inbox: deque[tuple[wire.Envelope, float]] | None = None
-        self._inbox_bytes = 0  # of their data
+        self._inbox: deque[tuple[wire.Envelope, float, int]] | None = None  # and its size on the wire
+        self._inbox_bytes = 0
         self._waiting = False  # a request waits; the following ones go to the inbox
         self._paused = False  # reading from the socket is paused
         self._placed = False  # its socket counts among ``node.arrivals``
@@ -147,7 +150,12 @@ class Session:
     @property
     def incoming(self) -> int:
         """Bytes in memory of what its client has sent and nobody has looked at."""
-        return self._inbox_bytes + self.connection.transport.unread() if self.state < State.CLOSING else 0
+        return self._inbox_bytes + self.connection.transport.unread()[0] if self.state < State.CLOSING else 0
+
+    @property
+    def waits_since(self) -> float:
+        """When the first of that came, by ``Clock.monotonic``."""
+        return self._inbox[0][1] if self._inbox else self.connection.transport.unread()[1]
 
     def step(self, transition: Transition) -> None:
         """Follows the table. Raises InvalidTransition."""
@@ -189,14 +197,16 @@ class Session:
             self.misbehaved()  # limits.batch_size was told; other limits may be the node's trouble, not the client's
             if self.state >= State.CLOSING:
                 return
+        size = len(message) // (len(envelopes) or 1)  # of each: what is sent beside its data costs, too
         for envelope in envelopes:
             if self._waiting:
                 if self._inbox is None:
                     self._inbox = deque()
-                self._inbox.append((envelope, arrived))
-                self._inbox_bytes += len(envelope.data)
+                wire.detach(envelope)
+                self._inbox.append((envelope, arrived, size))
+                self._inbox_bytes += _held(envelope)
             else:
-                self._dispatch(envelope, arrived)
+                self._dispatch(envelope, arrived, size)
             if self.state >= State.CLOSING:
                 return
         if self._inbox and not self._paused and self._full():
@@ -235,7 +245,7 @@ class Session:
 
     # Requests ------------------------------------------------------------------------------------------------
 
-    def _dispatch(self, envelope: wire.Envelope, arrived: float) -> None:
+    def _dispatch(self, envelope: wire.Envelope, arrived: float, size: int) -> None:
         handler = self.node.handlers.get(envelope.event)
         request = Request(self, handler, envelope.id, arrived)
         if handler is None:
@@ -245,13 +255,12 @@ class Session:
             request.fail(SynclineError(ErrorCode.UNAUTHENTICATED, "authenticate first"))
             return
         self.node.counters.request(handler.event)
-        raw = envelope.data
         try:
             self._read(handler, request, envelope)
         except SynclineError as error:
             request.fail(error)
             return
-        if self.allowance is not None and (refusal := self.allowance.refusal(len(raw))) is not None:
+        if self.allowance is not None and (refusal := self.allowance.refusal(size)) is not None:
             request.fail(refusal)
             return
         if handler.waits:
@@ -318,9 +327,9 @@ class Session:
 
     def _drain_inbox(self) -> None:
         while self._inbox and not self._waiting and self.state < State.CLOSING:
-            envelope, arrived = self._inbox.popleft()
-            self._inbox_bytes -= len(envelope.data)
-            self._dispatch(envelope, arrived)
+            envelope, arrived, size = self._inbox.popleft()
+            self._inbox_bytes -= _held(envelope)
+            self._dispatch(envelope, arrived, size)
         if not self._inbox:
             self._inbox = None
         if self._paused and self.state < State.CLOSING and not (self._inbox and self._full(2)):
@@ -384,3 +393,8 @@ class Session:
         self.node.counters.disconnect(why.reason)
         refusals.ended(why, self.about)
         self.connection.close(why.code, why.reason)
+
+
+def _held(envelope: wire.Envelope) -> int:
+    """Bytes in memory, about."""
+    return ENVELOPE_BYTES + len(envelope.data)

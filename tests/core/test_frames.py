@@ -210,6 +210,37 @@ def test_an_incomplete_message_takes_the_memory_of_what_has_come() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("cut", range(0, 60, 3))
+def test_a_muted_reader_keeps_nothing_and_hears_what_controls(cut: int) -> None:
+    stream = (
+        client_frame(TEXT, b"whole")
+        + client_frame(TEXT, b"first", fin=False)
+        + client_frame(PING, b"?")
+        + client_frame(0, b"")
+        + client_frame(BINARY, b"x" * 200)
+        + client_frame(CLOSE, b"\x03\xe8")
+    )
+    for start in (10, 18):  # amid a message, amid a frame
+        reader = Muting(1000)
+        assert reader.feed(client_frame(TEXT, b"y" * 20, fin=False)[:start]) == start
+        assert reader.incomplete
+        reader.quiet()
+        assert reader.incomplete == 0
+        rest = client_frame(TEXT, b"y" * 20, fin=False)[start:] + client_frame(0, b"end") + stream
+        for piece in (rest[:cut], rest[cut:]):
+            if piece:
+                assert reader.feed(piece) == len(piece)
+            assert reader.incomplete == 0
+        assert reader.events == [("control", PING, b"?"), ("control", CLOSE, b"\x03\xe8")]
+
+
+class Muting(Recorder):
+    """As a WebSocket is told: by a subclass."""
+
+    def quiet(self) -> None:
+        self.mute()
+
+
 @pytest.mark.parametrize(
     ("payload", "code"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import msgspec
 import pytest
@@ -51,6 +52,28 @@ def test_data_stays_raw(value: object) -> None:
     packed = msgspec.msgpack.encode(value)
     (envelope,) = decoded("msgpack", msgspec.msgpack.encode({"event": "x", "data": msgspec.Raw(packed)}))
     assert (envelope.id, bytes(envelope.data)) == (None, packed)
+
+
+@pytest.mark.parametrize("half", ["", "\\ud83d"])
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+def test_what_is_detached_does_not_keep_its_message(codec: wire.Codec, half: str) -> None:
+    """Raw data is a view: two bytes of it hold a megabyte of what was sent beside them."""
+    kept = []
+    tracemalloc.start()
+    try:
+        for id in range(20):
+            message = json.dumps({"event": "message:send", "id": id, "pad": "A" * 1_000_000, "data": {"x": "HALF"}})
+            text = message.replace("HALF", half).encode()
+            if codec == "msgpack":
+                text = msgspec.msgpack.encode(json.loads(text), enc_hook=str) if not half else text
+            (envelope,) = decoded("json" if half else codec, text)
+            wire.detach(envelope)
+            kept.append(envelope)
+            del message, text
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert [one.id for one in kept] == list(range(20)) and all(b"x" in bytes(one.data) for one in kept)
 
 
 def test_batches() -> None:

@@ -36,8 +36,8 @@ class Socket:
     def buffered(self) -> int:
         return max(0, sum(map(len, self.writes)) - self.takes)
 
-    def unread(self) -> int:
-        return 0
+    def unread(self) -> tuple[int, float]:
+        return 0, 0.0
 
     def reads(self, count: int) -> None:
         self.takes += count

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from syncline.core import errors
 from syncline.core.room import HistoryRing, Position, Publication
 from syncline.server.app import App
 from syncline.server.backends.memory.broker import MemoryBroker
@@ -177,7 +178,7 @@ async def test_what_waits_behind_a_request_is_bounded_in_bytes(tmp_path: Path, m
         assert (await ada.call("message:send", room="r", data=1))["offset"] == 41
 
 
-async def test_the_writers_of_whom_most_waits_go_last_of_all(tmp_path: Path) -> None:
+async def test_the_writer_of_whom_most_waits_goes(tmp_path: Path) -> None:
     limits = {"memory_bytes": 2_000_000, "message_bytes": 3_000_000}
     async with serving(tmp_path, limits=limits) as app:
         memory = app.node.memory
@@ -189,6 +190,70 @@ async def test_the_writers_of_whom_most_waits_go_last_of_all(tmp_path: Path) -> 
             assert await asyncio.to_thread(ended_with, large) == (4004, "overloaded")
             memory.check()
             assert memory.released["requests"] == 1 and 60_000 <= memory.held["requests"] < 200_000
+
+
+async def test_who_is_nobody_goes_before_histories_and_users(tmp_path: Path) -> None:
+    """Half a message costs its sender a second try; a history in memory is gone for good."""
+    limits = {"memory_bytes": 3_000_000}
+    async with serving(tmp_path, limits=limits) as app, dial(app.url, name="Ada") as ada:
+        await ada.call("room:join", room="r")
+        for _ in range(8):
+            await ada.call("message:send", room="r", data=BIG)
+        memory = app.node.memory
+        with contextlib.ExitStack() as stack:
+            user = stack.enter_context(RawClient(app.port))
+            await asyncio.to_thread(user.login, "Bob")
+            await asyncio.to_thread(user.socket.sendall, frame(1, bytes(900_000), fin=False))
+            for _ in range(4):
+                nobody = stack.enter_context(RawClient(app.port))
+                await asyncio.to_thread(nobody.handshake)
+                await asyncio.to_thread(nobody.socket.sendall, frame(1, bytes(1_000_000), fin=False))
+            await until(lambda: (memory.check(), memory.released["requests"] >= 2)[1])
+            assert not memory.released["recent"] and not memory.released["histories"]
+            assert {session.user for session in app.node.hub.sessions.values() if session.incoming > 800_000} >= {
+                session.user for session in app.node.hub.sessions.values() if session.name == "Bob"
+            }
+            assert sum(memory.held.values()) - memory.held["requests"] > 700_000
+        assert len((await ada.call("room:join", room="r", history=100))["publications"]) == 8
+
+
+async def test_many_small_ones_are_no_way_around_it(tmp_path: Path) -> None:
+    limits = {"memory_bytes": 2_000_000}
+    async with serving(tmp_path, limits=limits) as app:
+        memory = app.node.memory
+        with contextlib.ExitStack() as stack:
+            for _ in range(50):
+                one = stack.enter_context(RawClient(app.port))
+                await asyncio.to_thread(one.login, "Ada")
+                await asyncio.to_thread(one.socket.sendall, frame(1, bytes(60_000), fin=False))
+            await until(lambda: (memory.check(), memory.released["requests"] >= 16)[1])
+            memory.check()
+            assert 250_000 <= memory.held["requests"] <= 2_000_000, (
+                "down to the bound, and no further than to its share"
+            )
+
+
+async def test_nothing_is_kept_of_who_is_gone_or_told_to_go(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app:
+        with RawClient(app.port) as one:
+            await asyncio.to_thread(one.handshake)
+            await asyncio.to_thread(one.socket.sendall, frame(1, bytes(500_000), fin=False))
+            (session,) = app.node.hub.sessions.values()
+            socket: Any = session.connection.transport
+            await until(lambda: socket.incomplete >= 500_000)
+            session.close(errors.OVERLOADED)
+            assert socket.incomplete == 0
+            await asyncio.to_thread(one.socket.sendall, frame(0, bytes(500_000), fin=False))
+            assert await asyncio.to_thread(ended_with, one) == (4004, "overloaded")
+            assert socket.incomplete == 0
+        with RawClient(app.port) as one:
+            await asyncio.to_thread(one.handshake)
+            await asyncio.to_thread(one.socket.sendall, frame(1, bytes(500_000), fin=False))
+            await until(lambda: [session for session in app.node.hub.sessions.values() if session.incoming])
+            (session,) = [session for session in app.node.hub.sessions.values() if session.incoming]
+            socket = session.connection.transport
+        await until(lambda: socket.lost)
+        assert socket.incomplete == 0
 
 
 def ended_with(client: RawClient) -> tuple[int, str]:

@@ -203,7 +203,13 @@ async def test_what_is_for_few_is_for_all_by_no_slip(app: App, codec: str) -> No
         for client in (ada, bob):
             await client.call("room:join", room="r", later=True)
         some = {"users": [ada.user]}
-        for to in ({"too": some}, {"to": {"usrs": [ada.user]}}, {"to": {}}, {"to": {"users": [], "connections": []}}):
+        for to in (
+            {"too": some},
+            {"to": {"usrs": [ada.user]}},
+            {"to": {}},
+            {"to": None},
+            {"to": {"users": [], "connections": []}},
+        ):
             assert await ada.error("event:custom", room="r", name="secret", data=1, **to) == "invalid_data"
         assert await ada.error("room:create", room="vault", pasword="x") == "invalid_data"
         assert await ada.error("document:create", document="d", defaultRole="reader") == "invalid_data"

@@ -140,8 +140,8 @@ class Sink:
     def buffered(self) -> int:
         return 0
 
-    def unread(self) -> int:
-        return 0
+    def unread(self) -> tuple[int, float]:
+        return 0, 0.0
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code

@@ -78,7 +78,7 @@ def custom(session: Session, data: CustomEvent, request: Request) -> dict[str, A
         "data": msgspec.Raw(payload_of(session, data.data)),
     }
     node, push = session.node, wire.Push("event:custom", event, session.codec)
-    if data.to is None:
+    if isinstance(data.to, msgspec.UnsetType):
         node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
     else:
         targets = Targets(tuple(data.to.users), tuple(data.to.connections))

@@ -30,9 +30,14 @@ cdef class WebSocket(FrameReader):
         bytes _rest                          #: read, but not looked at while paused; None: nothing
         int _descriptor                      # the socket's; -1: not to be written to directly
         bint _direct                         # the event loop holds nothing that must go first
+        double _since                        # when what is unread began to come; 0: nothing is
         bint _reading                        # inside ``read``
+        bint _paused                         # by the session
+        Py_ssize_t _looked                   # bytes of messages of this turn
         bint _done                           # the peer's close frame came, or it broke the protocol: the rest is ignored
         unsigned char _opcode                # of messages in the session's codec
 
     cdef int _received(self, const unsigned char* data, Py_ssize_t size) except -1
     cdef int _peer_closed(self, bytes payload) except -1
+    cdef int _pause(self) except -1
+    cdef int _go_on(self) except -1

@@ -4,7 +4,8 @@
 All sockets of a node lend the event loop one read buffer; a frame is looked at where it lies, and what is incomplete is kept by the
 socket's reader (core/frames.pyx). So an idle connection has no buffer, and frames are answered strictly in order.
 
-Bounds: ``limits.message_bytes`` of an incomplete message; while reading is paused, what one read had brought (READ_BYTES).
+Bounds: ``limits.message_bytes`` of an incomplete message, as it came; while reading is paused, what one read had brought (READ_BYTES);
+messages that one read makes of compressed ones (_TURN_BYTES).
 """
 
 import asyncio
@@ -46,6 +47,9 @@ cdef enum:
     _CLOSE = 0x8
     _PING = 0x9
     _PONG = 0xA
+
+    # Messages of so many bytes together are looked at in one turn, that others have theirs: compressed ones are many in one read.
+    _TURN_BYTES = 262_144
 
 cdef bytes _PING_FRAME = encode_frame(_PING, b"")
 
@@ -134,6 +138,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             log.debug("connection %s of %s (%s) is gone", self.connection.id, user, session.codec, extra=session.about)
         self.sockets._counters.connection_closed(session.codec)
         session.lost()
+        self.mute()  # the ping wheel has this for a while
         # Ends the cycles, so that nothing waits for the garbage collector.
         self.session = self.connection = self._socket = self._closing = self._rest = self.inflater = None
 
@@ -143,6 +148,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         cdef Py_ssize_t used = 0
         cdef bytes rest
         cdef object outer = self.sockets._read_at  # of another socket, whose message lets this one go on reading
+        cdef object now
         self.pinged = 0
         self.heard = self.sockets.wheel
         self.sockets._counters.bytes_in += size
@@ -152,7 +158,8 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self._rest += PyBytes_FromStringAndSize(<const char*>data, size)
             return 0
         self._reading = True
-        self.sockets._read_at = self.sockets._clock.monotonic()
+        self._looked = 0
+        self.sockets._read_at = now = self.sockets._clock.monotonic()
         try:
             used = self.read(data, size)
         except FrameError as error:
@@ -165,10 +172,25 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self.sockets._read_at = outer
         if used < size and not self._done:
             self._rest = PyBytes_FromStringAndSize(<const char*>data + used, size - used)
+        if self._capacity == 0 and self._rest is None:
+            self._since = 0.0
+        elif self._since == 0.0:
+            self._since = now
+        if self._looked >= _TURN_BYTES and not self._paused and not self._done and self._socket is not None:
+            self._pause()
+            self.sockets._loop.call_soon(self._turn)
         return 0
+
+    def _turn(self):
+        """The next one of a connection that had too much for one."""
+        if not self._paused:
+            self._go_on()
 
     cpdef int message(self, int opcode, bytes payload) except -1:
         self.sockets._counters.frames_in += 1
+        self._looked += PyBytes_GET_SIZE(payload)
+        if self._looked >= _TURN_BYTES:
+            self.halted = True  # after this one
         if opcode == self._opcode:
             self.session.receive(payload, self.sockets._read_at)
         else:
@@ -227,10 +249,11 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         return 0 if self._socket is None else self._socket.get_write_buffer_size()
 
     def unread(self):
-        return self._capacity + (0 if self._rest is None else PyBytes_GET_SIZE(self._rest))
+        return self.incomplete + (0 if self._rest is None else PyBytes_GET_SIZE(self._rest)), self._since
 
     def close(self, int code, str reason not None):
         """Sends the close frame; the socket is closed when the peer answers, or cut after CLOSE_SECONDS. ``code`` 0: none."""
+        self.mute()
         if self._closing is None and self._socket is not None:
             # The answer to a close frame without a code has none either.
             self.write(<bytes>encode_close(code, reason) if code else b"\x88\x00")
@@ -243,15 +266,24 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self._socket.abort()
 
     def pause_reading(self):
-        self.halted = True
-        if self._socket is not None and not self._socket.is_closing():
-            self._socket.pause_reading()
+        self._paused = True
+        self._pause()
 
     def resume_reading(self):
         """What was read already comes first, and may pause again."""
+        self._paused = False
+        self._go_on()
+
+    cdef int _pause(self) except -1:
+        self.halted = True
+        if self._socket is not None and not self._socket.is_closing():
+            self._socket.pause_reading()
+        return 0
+
+    cdef int _go_on(self) except -1:
         cdef bytes rest = self._rest
         if self._done or self._socket is None:
-            return
+            return 0
         self.halted = False
         if self._reading:  # not paused yet: it goes on by itself
             rest = None
@@ -261,6 +293,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
             self.sockets._counters.bytes_in -= PyBytes_GET_SIZE(rest)  # were counted when they came
         if not self.halted and self._socket is not None and not self._socket.is_closing():
             self._socket.resume_reading()
+        return 0
 
     # The ping wheel ------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import weakref
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
 
@@ -223,6 +224,36 @@ async def test_one_read_of_many_requests_does_not_pass_the_bound(serve: Serve) -
                 opcode, payload = await raw.frame()
                 assert opcode == TEXT and b"error" not in payload
                 assert session.pending <= 4
+
+
+async def test_one_read_of_compressed_messages_leaves_others_their_turn(serve: Serve) -> None:
+    """Sixty kilobytes may be sixty messages of a megabyte."""
+    async with serve(server={"port": 0, "compression": True, "compression_bytes": 65_536}) as app:
+        deflate = zlib.compressobj(9, wbits=-15)
+        large = msgspec.json.encode({"event": "ping", "pad": "A" * 1_000_000})
+        packed = deflate.compress(large) + deflate.flush(zlib.Z_FULL_FLUSH)
+        flood = client_frame(TEXT, packed[:-4], reserved=4) * 40
+        assert len(flood) < READ_BYTES
+        async with plain(app) as loud, upgraded(app) as quiet:
+            loud.send(HEAD.replace(b"\r\n\r\n", b"\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"))
+            assert b"permessage-deflate" in await loud.head()
+            for one in (loud, quiet):
+                one.send(request("auth", name="Ada"))
+                assert (await one.frame())[0] == TEXT
+            order: list[Session] = []
+            receive = Session.receive
+
+            def noted(session: Session, message: bytes, arrived: float) -> None:
+                order.append(session)
+                receive(session, message, arrived)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Session, "receive", noted)
+                loud.send(flood)
+                quiet.send(request("ping"))
+                await until(lambda: len(order) == 41)
+            (turn,) = [number for number, session in enumerate(order) if order.count(session) == 1]
+            assert turn <= 3
 
 
 async def test_who_is_not_read_is_not_dead(serve: Serve) -> None:
