@@ -113,8 +113,8 @@ class Origins:
             host, port = _split(headers.get(name, "").partition(",")[0])
             if host == origin.host and (int(port) if port else _PORTS.get(origin.scheme)) == origin.port:
                 return True
-        if any(name in headers for name in _PROXIES):
-            return False  # the browser is on another machine
+        if origin.scheme not in ("http", "https") or any(name in headers for name in _PROXIES):
+            return False  # no page, or the browser is on another machine
         return all(_is_loopback(host) for host in (origin.host, _split(headers.get("host", ""))[0], peer))
 
     def misdirected(self, headers: Mapping[str, str], peer: str) -> str:

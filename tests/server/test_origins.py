@@ -64,6 +64,7 @@ def test_guests_of_its_own_pages(headers: Mapping[str, str]) -> None:
         (asked("", "http://localhost:3000"), "allowed_origins"),
         (asked("127.0.0.1:8000", "http://127.0.0.1:8000.evil.example"), "allowed_origins"),
         (asked("127.0.0.1:8000", "http://localhost.evil.example"), "allowed_origins"),
+        (asked("127.0.0.1:8000", "chrome-extension://localhost"), "allowed_origins"),
         (asked("127.0.0.1:8000", "null"), "allowed_origins"),
         (asked("127.0.0.1:8000", ""), "allowed_origins"),
         (asked("127.0.0.1:8000", "file://"), "allowed_origins"),
