@@ -1,7 +1,7 @@
 // While there is no connection yet, or a dead one: checks, names and tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, only, until } from "./driving.mjs";
+import { connect, only, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
 test("reconnect() again and again does not put off the end of a dead connection", async (context) => {
@@ -51,4 +51,18 @@ test("a token function that gives none is asked again, and nobody is a guest mea
   await until(server, () => errors.length === 5); // the connection goes on until the old one ends
   assert.deepEqual([client.state, sent().length], ["online", 1]);
   client.close();
+});
+
+test("what is asked of a document of a client that was closed is refused, not waited for", async () => {
+  const server = new ReferenceServer(seeded(68));
+  const client = connect(server);
+  await until(server, () => client.online);
+  const document = client.document("notes");
+  await until(server, () => document.joined);
+  document.insert(0, "x");
+  await rest(server);
+  await client.close();
+  for (const ask of [() => document.undo(), () => document.redo(), () => document.restore(1)]) {
+    await assert.rejects(ask, { code: "closed" });
+  }
 });

@@ -253,10 +253,13 @@ CREATE = """async () => {
   const same = await bob.document("list", { type: "json" }).ready;
   const roles = [same.role];
   const told = new Promise((resolve) => same.on("role", ({ role }) => resolve(roles.push(role))));
+  const eve = new Client(undefined, { name: "Eve" });
+  await eve.connect();
+  for (const type of ["text", "rich-text"]) await refused(eve.document("list", { type }).ready); // on the server it is another
   await list.grant(bob.identity.user, "editor");
   await told;
   const result = [codes, theirs.text, theirs.role, same.content, roles];
-  await Promise.all([ada.close(), bob.close()]);
+  await Promise.all([ada.close(), bob.close(), eve.close()]);
   return result;
 }"""
 
@@ -265,6 +268,6 @@ def test_rooms_and_documents_are_created_and_granted(browser: Browser, own_serve
     context = browser.new_context()
     page = context.new_page()
     page.goto(own_server.url)
-    codes = ["room_exists", "password_required", "forbidden", "done", "forbidden"]
+    codes = ["room_exists", "password_required", "forbidden", "done", "forbidden", "invalid_data", "invalid_data"]
     assert page.evaluate(CREATE) == [codes, "# Minutes", "editor", {"items": []}, ["reader", "editor"]]
     context.close()

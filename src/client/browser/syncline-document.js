@@ -80,7 +80,7 @@ export class DocumentHandle extends Joined {
   // Joining --------------------------------------------------------------------------------------------------------
   _join(resolve, reject) {
     const state = this.#state;
-    const data = { document: this.name, unit: "utf-16", client: this.id };
+    const data = { document: this.name, type: "text", unit: "utf-16", client: this.id };
     state.detach();
     if (state.generation !== null) {
       if (this.#whole === null) {
@@ -251,6 +251,7 @@ export class DocumentHandle extends Joined {
   }
 
   #request(kind, to) {
+    if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
     if (!this.writable) return Promise.reject(this._refusal());
     const settled = this.settled;
     const request = { kind, to, ...deferred() };

@@ -196,6 +196,7 @@ export class TypedHandle extends Joined {
   }
 
   #request(kind, to) {
+    if (this.client._error) return Promise.reject(this.client._error);
     if (!this.writable) return Promise.reject(this._refusal());
     if (this.#queue.filter((item) => item.kind).length >= MOST_REQUESTS) return Promise.reject(new SynclineError("buffer_full"));
     const settled = this.settled;

@@ -384,7 +384,7 @@ export class Room implements Emitter<RoomEvents> {
   readonly state: JoinState;
   readonly ready: Promise<Room>;
   readonly position: Position | null;
-  /** What the first join brought (`history` of the options), oldest first; nobody can listen to those before `join` resolves. */
+  /** What the first join brought (`history` of the options), oldest first; `message` events tell it only to who listens before `join` resolves, on the handle of `client.room`. */
   readonly history: readonly Message[];
   readonly role: RoomRole | null;
   readonly joined: boolean;
