@@ -157,8 +157,9 @@ cdef class FrameReader:
     ``message`` and ``control`` are called for what is whole; a subclass says what happens then. Payload bytes that are not compressed are
     looked at as they come, so that bad ones fail at once (sections 5.2 to 5.5, 7.1.7, 8.1).
 
-    Bound: ``max_bytes`` for a message, all fragments together, inflated; as it came a compressed one may have an eighth more. Between messages it keeps nothing; of an incomplete one what has
-    come, as it came: a compressed one is inflated when it is whole, so that what waits costs its sender as much as it costs here.
+    Bound: ``max_bytes`` for a message, all fragments together, inflated; as it came a compressed one may have an eighth more. Between
+    messages it keeps nothing; of an incomplete one what has come, as it came: a compressed one is inflated when it is whole, so that
+    what waits costs its sender as much as it costs here.
     """
 
     def __cinit__(self, *args, **kwargs):

@@ -150,9 +150,8 @@ class CustomEvent(msgspec.Struct, forbid_unknown_fields=True):
     room: Name
     name: Name
     data: msgspec.Raw = msgspec.Raw(b"")
-    to: Recipients | msgspec.UnsetType = (
-        msgspec.UNSET
-    )  # else everybody in the room; null might be a list that was never made
+    # Unset: everybody in the room. Null is refused: it might be a list that was never made.
+    to: Recipients | msgspec.UnsetType = msgspec.UNSET
 
 
 class PresenceUpdate(msgspec.Struct):
