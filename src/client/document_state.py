@@ -296,22 +296,28 @@ class DocumentState:
         if self.in_flight is None:
             if not self.queue:
                 return None
-            first = self.queue.pop(0)
-            if isinstance(first, Operation) and size_of(first) > self.operation_limit:
-                first, rest = split(first, self.operation_limit)
-                if rest is not None:
-                    self.queue.insert(0, rest)
-            self.in_flight = first
+            self.in_flight = self._piece(self.queue.pop(0))
             self._composites = False
-            self._measure_pending()
             self.seq += 1
         elif self._sent or self.in_doubt:
             return None
-        elif self._sender != self.client:
-            self.seq = 1  # it did not get in under the old name
+        else:
+            if self._sender != self.client:
+                self.seq = 1  # it did not get in under the old name
+            self.in_flight = self._piece(self.in_flight)  # this server may take less than the one before it did
+        self._measure_pending()
         self._sender = self.client
         self._sent = True
         return Submission(self.seq, self.revision, self.in_flight)
+
+    def _piece(self, item: Operation | Request) -> Operation | Request:
+        """What of it may be sent in one go; the rest waits."""
+        if isinstance(item, Request) or size_of(item) <= self.operation_limit:
+            return item
+        piece, rest = split(item, self.operation_limit)
+        if rest is not None:
+            self.queue.insert(0, rest)
+        return piece
 
     def _limit_steps(self, most: int = _MOST_STEPS) -> None:
         """Of more edits, the oldest become one. By default so many as a join can tell."""

@@ -366,7 +366,7 @@ class Document(Handle, Steps):
     # Called by the client --------------------------------------------------------------------------------------------
     def _join_data(self) -> dict[str, Any]:
         state = self._state
-        data: dict[str, Any] = {"document": self.name, "unit": UNIT, "client": state.client}
+        data: dict[str, Any] = {"document": self.name, "type": "text", "unit": UNIT, "client": state.client}
         if not state.generation:
             return data
         if self._whole is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..core.errors import ErrorCode
 from .access import Access
-from .errors import ClientError, Closed, RequestError, RequestTimeout
+from .errors import ClientError, Closed, Removed, RequestError, RequestTimeout
 
 if TYPE_CHECKING:
     from .client import Client
@@ -86,6 +86,8 @@ class Handle(Access):
     async def _leave(self, settle_seconds: float | None, *, resign: bool = False) -> None:
         """Leaves when it is settled, unless somebody wants it again by then. Who gives this up has left. Raises RequestTimeout; of
         ``resign`` any ClientError: then nothing has changed."""
+        if resign and not isinstance(self.error, Removed):
+            self._check()  # a membership is not ended by a room that was left already
         if self.error is not None:
             return
         self._users.clear()

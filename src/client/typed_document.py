@@ -15,7 +15,7 @@ from ..core.types import document_type
 from .access import SHUT
 from .callbacks import Callbacks
 from .document_state import Request
-from .documents import BYTES_A_UNIT, LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
+from .documents import LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
 from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
 from .frozen import frozen, thawed
 from .handles import PASSING, Handle
@@ -124,7 +124,6 @@ class TypedDocument(Handle, Steps):
         the handle; changes nothing then.
         """
         self._check_edit()
-        self._state.operation_bytes = self._client.connection.message_bytes // BYTES_A_UNIT
         self._changed([self._state.edit(thawed(operation))])
         self._schedule()
 

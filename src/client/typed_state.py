@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
+from ..core.limits import LEAST_MESSAGE_BYTES
 from ..core.text0 import units
 from ..core.typed_document import NO_LIMIT
 from .document_state import Kind, Request, RequestKind
@@ -32,6 +33,8 @@ UNFIT = (SynclineError, TypeError, ValueError, LookupError, RecursionError)
 
 #: Edits that wait as steps of their own.
 _MOST_STEPS = 64
+#: Edits are composed up to so many bytes: with what is around them, any server takes that.
+_COMPOSED_BYTES = LEAST_MESSAGE_BYTES // 2
 #: Requests that may wait: a key held down is not to fill the memory.
 _MOST_REQUESTS = 1000
 
@@ -70,7 +73,6 @@ class TypedState:
         self.revision = 0
         self.attached = False
         self.seq = 0
-        self.operation_bytes = pending_limit  # operations are composed up to about so many
         self.in_flight: Any = None  # an operation or a Request
         self.waiting: list[Any] = []  # of those in a row; a last operation is composed with what is done
         self.finished: list[tuple[Request, bool]] = []  # requests that are over, and whether they did anything
@@ -152,9 +154,9 @@ class TypedState:
         return self.type.name == "rich-text" and continues(stroke_of(one), stroke_of(other), units)
 
     def _composed(self, first: Any, second: Any) -> Any:
-        """Two operations as one; None: it would be larger than ``operation_bytes``, and might be refused where each of them is not."""
+        """Two operations as one; None: it might be refused, by this server or the next one, where each of them is not."""
         operation = self.type.compose(first, second)
-        if self._size > self.operation_bytes and len(self.type.encode(operation)) > self.operation_bytes:
+        if self._size > _COMPOSED_BYTES and len(self.type.encode(operation)) > _COMPOSED_BYTES:
             return None
         return operation
 

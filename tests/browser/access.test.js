@@ -141,3 +141,54 @@ test("a role in a document is taken and given, access is taken away", async (t) 
     await until(server, () => again.joined);
   }
 });
+
+test("what is asked of a document as it ends fails with the reason, and so does what is asked of it then", async (t) => {
+  for (const kind of ["text", "json"]) {
+    for (const [end, reason] of [["removed", forbidden], ["left", { code: "closed" }]]) {
+      const server = kind === "json" ? typedServer(5) : new ReferenceServer(seeded(5));
+      const { handle } = await joined(t, server, kind);
+      const { intercept } = server;
+      server.intercept = (connection, request) => {
+        if (request.event === "document:join") return intercept(connection, request);
+        answer(connection, request.id, "not_joined");
+        return true;
+      };
+      const asking = [() => handle.grant("bob", "reader")];
+      if (kind === "text") asking.push(() => handle.history(), () => handle.textAt(0), () => handle.blame());
+      const late = asking.map((ask) => ask());
+      if (end === "left") handle.leave({ settle: 0 });
+      else server.push(only(server), "document:removed", { document: "x" });
+      await until(server, () => handle.state === end);
+      await turn();
+      let failed = 0;
+      for (const one of late) one.catch(() => (failed += 1));
+      await until(server, () => failed === late.length);
+      for (const one of late) await assert.rejects(one, reason);
+      for (const ask of asking) await assert.rejects(ask(), reason);
+      if (kind === "text") for (const place of [0, null]) assert.throws(() => handle.setCursor(place), reason);
+      else assert.throws(() => handle.setContent(handle.content), reason);
+    }
+  }
+});
+
+test("a reader cannot set a content, also when that is the one that is there; nobody can before it is there", async (t) => {
+  const server = typedServer(6);
+  const { client, handle } = await joined(t, server, "json");
+  assert.throws(() => client.document("later", { type: "json" }).setContent(null), { code: "not_joined", message: /not joined yet/ });
+  handle.setContent({});
+  server.push(only(server), "document:role", { document: "x", client: handle.id, user: "u", role: "reader" });
+  await until(server, () => handle.role === "reader");
+  assert.throws(() => handle.setContent({}), { code: "forbidden", message: /readers/ });
+});
+
+test("the membership of a room that was left is not ended in silence", async (t) => {
+  const server = new ReferenceServer(seeded(7));
+  const { handle: room } = await joined(t, server, "room");
+  await room.leave({ settle: 0 });
+  await assert.rejects(room.leave({ resign: true }), { code: "closed" });
+  assert.equal(await room.leave(), 0);
+  const { handle: other } = await joined(t, server, "room");
+  for (const one of server.connections) server.push(one, "room:removed", { room: "x" });
+  await until(server, () => other.removed);
+  assert.equal(await other.leave({ resign: true }), 0); // it has none any more
+});

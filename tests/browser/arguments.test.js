@@ -132,16 +132,18 @@ test("a document that is open is not had as another type, or under another id", 
     ["notes", { client: "other" }, "another client id"], ["page", { type: "rich-text", client: "other" }, "another client id"]];
   for (const [name, options, how] of another) {
     const handle = client.document(name, options);
-    const removals = [];
-    handle.on("removed", (detail) => removals.push(detail));
+    const told = [];
+    for (const event of ["removed", "error"]) handle.on(event, ({ code, message }) => told.push({ [event]: { code, message } }));
     const refused = { code: "invalid_data", message: `"${name}" is open ${how === "another type" ? "as" : "under"} ${how}` };
     await assert.rejects(handle.ready, refused);
-    assert.deepEqual([handle.writable, handle.joined, removals], [false, false, [refused]]);
+    assert.deepEqual([handle.writable, handle.state, told], [false, "failed", [{ error: refused }]]);
     assert.throws(() => (handle.insert ? handle.insert(0, "x") : handle.submit([])), refused);
     await assert.rejects(handle.undo(), refused);
     assert.equal(await handle.leave(), 0);
   }
-  assert.equal(await client.document("notes", { type: "json" }).leave(), 0); // before it was told
+  const left = client.document("notes", { type: "json" });
+  assert.equal(await left.leave(), 0); // before it was told
+  assert.equal(left.state, "left");
   assert.deepEqual([client.documents.get("notes"), client.documents.get("page"), client.documents.size], [notes, page, 2]);
   notes.insert(0, "still here");
   await until(() => notes.settled);
@@ -216,7 +218,7 @@ test("a name that is no text, a textarea that is none, a status that there is no
     [() => client.setPresence("bzzy"), '"bzzy", but online, away, busy'], [() => client.setPresence("offline"), "offline"],
     [() => client.setPresence(), "undefined"],
     [() => bindTextarea(notes, null), "a textarea, not null"], [() => bindTextarea(notes, {}), "a textarea"],
-    [() => bindTextarea(board, {}), "the handle of a text"], [() => bindTextarea("notes", {}), "the handle of a text, not notes"],
+    [() => bindTextarea(board, {}), "the handle of a text"], [() => bindTextarea("notes", {}), 'the handle of a text, not "notes"'],
   ];
   for (const [call, said] of wrong) {
     await assert.rejects(async () => call(), (error) => error instanceof TypeError && error.message.includes(said), String(call));
@@ -228,4 +230,25 @@ test("a name that is no text, a textarea that is none, a status that there is no
   client.setPresence("away");
   await until(() => asked().length === 2);
   assert.deepEqual(asked().map(({ data }) => data.document ?? data.status), ["half \ufffd", "away"]);
+});
+
+test("what is no number of JSON is refused and not sent as null; what is null, or such a word, is sent", async (t) => {
+  const { server, client, until } = await online(t);
+  const room = client.room("team");
+  await until(() => room.joined);
+  server.log.length = 0;
+  const errors = [];
+  room.on("error", ({ code }) => errors.push(code));
+  const wrong = [
+    () => room.send(NaN), () => room.send({ a: [1, { b: -Infinity }] }), () => room.send(Infinity, { retry: false }),
+    () => room.sendEvent("x", { at: 0 / 0 }), () => client.request("event:custom", { room: "team", name: "x", data: NaN }),
+  ];
+  for (const call of wrong) await assert.rejects(call, { code: "invalid_data", message: /^-?(NaN|Infinity) is no number of JSON$/ }, String(call));
+  client.setPresence("away", { battery: NaN });
+  await until(() => errors.length);
+  assert.deepEqual([errors, server.log], [["invalid_data"], []]);
+  const right = [null, "null", { a: null, b: [1.5, -0, 1e300] }];
+  for (const data of right) room.send(data);
+  await until(() => room.settled);
+  assert.deepEqual(server.log.map(({ data }) => data.data), JSON.parse(JSON.stringify(right)));
 });

@@ -66,3 +66,57 @@ test("what is asked of a document of a client that was closed is refused, not wa
     await assert.rejects(ask, { code: "closed" });
   }
 });
+
+test("a token function that does not answer is told, asked again, and no attempt waits for it for ever", async () => {
+  const server = new ReferenceServer(seeded(69));
+  let asked = 0;
+  const token = () => ((asked += 1) < 3 ? new Promise(() => {}) : "good");
+  const client = connect(server, { token, connectTimeout: 20 });
+  const errors = [];
+  client.on("error", ({ code, message }) => errors.push(`${code}: ${message}`));
+  await until(server, () => client.online);
+  assert.deepEqual([errors, asked], [Array(2).fill("timeout: the token function did not answer in time"), 3]);
+  asked = 0;
+  server.push(only(server), "auth:expiring", { seconds_left: 0 });
+  await until(server, () => errors.length === 3);
+  assert.equal(client.state, "online");
+  client.close();
+});
+
+test("who closes the client in a callback of `error` has closed it", async () => {
+  class Broken {
+    constructor() {
+      throw new Error("not now");
+    }
+  }
+  const server = new ReferenceServer(seeded(70));
+  for (const options of [{ token: () => "" }, { WebSocket: Broken }]) {
+    const client = connect(server, options);
+    client.on("error", () => client.close());
+    await assert.rejects(client.opened, { code: "closed" });
+    await rest(server);
+    assert.deepEqual(client.states, ["connecting", "closed"]);
+  }
+  const client = connect(server);
+  await until(server, () => client.online);
+  client.on("error", () => client.close());
+  only(server).toClient.push("{");
+  await until(server, () => client.state !== "online");
+  await rest(server);
+  assert.deepEqual(client.states, ["connecting", "online", "closed"]);
+});
+
+test("a WebSocket class that throws for a reason that may pass is tried again", async () => {
+  const server = new ReferenceServer(seeded(71));
+  let made = 0;
+  class Sometimes extends server.WebSocket {
+    constructor(...args) {
+      if ((made += 1) < 3) throw new Error("not now");
+      super(...args);
+    }
+  }
+  const client = connect(server, { WebSocket: Sometimes });
+  await until(server, () => client.online);
+  assert.deepEqual([made, client.states], [3, ["connecting", "waiting", "connecting", "waiting", "connecting", "online"]]);
+  client.close();
+});

@@ -41,3 +41,10 @@ def cut(client: Client) -> None:
     link = client.connection._link
     assert link is not None
     link.abort()
+
+
+def lose(client: Client) -> None:
+    """What the client sends from now on is lost on the way, until it has another socket."""
+    link = client.connection._link
+    assert link is not None
+    link.send = lambda message: None  # type: ignore[method-assign]

@@ -220,6 +220,9 @@ async def test_who_joins_again_as_one_resigns_is_in_the_room(app: App, open_clie
     assert await room.leave(resign=True) == 0
     assert isinstance(room.error, Closed) and inside(app, "room") == [ada.user]
     assert [member.user for member in await ada._rooms["x"].all_members()] == [ada.user]
+    with pytest.raises(Closed):
+        await room.leave(resign=True)  # of a room that was left it would not be told to the server
+    assert await room.leave() == 0
 
 
 async def test_a_resignation_that_is_lost_changes_nothing(app: App, open_client: Open) -> None:

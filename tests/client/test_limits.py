@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 import pytest
@@ -13,14 +13,21 @@ import pytest
 from syncline.client import Options, RequestError, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
+from syncline.server.app import App
 from tests.serving import serving, ws_url
 from tests.waiting import until
 
-from .links import QUICK, GateClock, cut
+from .links import QUICK, GateClock, cut, lose
 from .peer import IDENTITY, Peer, scripted
 
 SECRET = "a secret of at least thirty-two bytes"
 JWT = {"mode": "jwt", "secret": SECRET, "leeway_seconds": 0.0, "expiry_warning_seconds": 0.0}
+
+
+def take_least(app: App) -> None:
+    """The server takes from new connections what every server takes, no more."""
+    for limit in ("message_bytes", LEAST_MESSAGE_BYTES), ("batch_size", LEAST_BATCH_SIZE):
+        object.__setattr__(app.node.config.limits, *limit)
 
 
 def token(seconds: float = 60.0, user: str = "ada") -> str:
@@ -57,13 +64,43 @@ async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
     """What was to be sent and is larger is not lost, and does not end the connection for good."""
     async with serving(tmp_path) as app, await connect(ws_url(app), name="Ada", backoff=QUICK) as ada:
         document = await ada.document("d")
-        cut(ada)
+        refused: list[str] = []
+        document.on_refused(lambda operation, code: refused.append(code))
+        lose(ada)
         document.insert(0, "\x01" * 50_000)
-        for limit in ("message_bytes", LEAST_MESSAGE_BYTES), ("batch_size", LEAST_BATCH_SIZE):
-            object.__setattr__(app.node.config.limits, *limit)
+        await document.sent()  # in flight: it is as large as the server took then
+        cut(ada)
+        document.insert(25_000, "\x02" * 50_000)
+        take_least(app)
         await document.settled()
-        assert ada.reconnects == 1 and ada.state == "open"
-        assert app.node.documents.live["d"].core.text() == "\x01" * 50_000
+        assert ada.reconnects == 1 and ada.state == "open" and not refused
+        assert app.node.documents.live["d"].core.text() == "\x01" * 25_000 + "\x02" * 50_000 + "\x01" * 25_000
+
+
+@pytest.mark.parametrize("type", ["json", "rich-text"])
+async def test_small_edits_of_a_typed_document_for_a_server_that_takes_less(
+    tmp_path: Path, type: Literal["json", "rich-text"]
+) -> None:
+    """Each is small enough; together they would be one that was, and is not any more."""
+    async with serving(tmp_path) as app, await connect(ws_url(app), name="Ada", backoff=QUICK) as ada:
+        document = await ada.document("d", type=type)
+        refused: list[str] = []
+        document.on_refused(lambda operation, code: refused.append(code))
+        if type == "json":
+            document.set_content([])
+        await document.settled()
+        lose(ada)
+        for number in range(120):  # those behind the first wait
+            text = f"<{number}>" + "x" * 1000
+            document.submit([{"p": [0], "li": text}] if type == "json" else [{"insert": text}])
+            await asyncio.sleep(0)
+        cut(ada)
+        take_least(app)
+        await document.settled()
+        assert ada.reconnects == 1 and not refused
+        async with await connect(ws_url(app), name="Bob") as bob:
+            kept = (await bob.document("d", type=type)).content
+        assert kept == document.content and all(str(kept).count(f"<{number}>") == 1 for number in range(120))
 
 
 async def test_until_a_server_has_told_its_limits_large_requests_wait() -> None:

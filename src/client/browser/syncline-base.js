@@ -29,6 +29,9 @@ export function call(callback, ...details) {
   }
 }
 
+/** A value as the message of an error names it. */
+export const named = (value) => (typeof value === "string" ? JSON.stringify(value) : String(value));
+
 /** TypeError for a name that is not among `names`: misspelt, it would be passed over in silence. */
 export function checkName(name, names, what) {
   if (!names.includes(name)) throw new TypeError(`there is no ${what} ${JSON.stringify(String(name))}, but ${names.join(", ")}`);
@@ -36,7 +39,7 @@ export function checkName(name, names, what) {
 
 /** What was given by name. TypeError for another name than these. */
 export function checkOptions(given, names) {
-  if (typeof given !== "object" || given === null) throw new TypeError(`options are an object, not ${String(given)}`);
+  if (typeof given !== "object" || given === null) throw new TypeError(`options are an object, not ${named(given)}`);
   for (const name of Object.keys(given)) checkName(name, names, "option");
   return given;
 }
@@ -48,7 +51,7 @@ export class Emitter {
   /** Calls `callback` at each `name`; returns the function that ends it. TypeError: there is no such event. */
   on(name, callback) {
     checkName(name, this.constructor._events, "event");
-    if (typeof callback !== "function") throw new TypeError(`a callback is a function, not ${String(callback)}`);
+    if (typeof callback !== "function") throw new TypeError(`a callback is a function, not ${named(callback)}`);
     return this._on(name, callback);
   }
 
@@ -104,6 +107,13 @@ export function unlessAborted(promise, signal, undo = () => {}) {
   });
 }
 
+/** The promise, or the error when that takes longer than `ms`. */
+export function within(promise, ms, error) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(reject, ms, error)));
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
 /** Whether a text takes more bytes than that as UTF-8. */
 export const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
@@ -147,6 +157,9 @@ export const worthHealing = (before) => (before & (before + 1)) === 0;
 /** Joining again is refused with these: it is no longer open to this user. */
 const SHUT = new Set(["forbidden", "password_required", "password_wrong", "room_not_found", "document_not_found"]);
 
+/** What a request is answered that came after the end of its handle. */
+const OUT = new Set(["not_a_member", "not_joined"]);
+
 const LEAVE_OPTIONS = { room: ["settle", "resign"], document: ["settle"] };
 
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
@@ -177,9 +190,11 @@ export class Joined extends Emitter {
     return this.state === "joined";
   }
 
-  /** Why nothing can be written. */
+  /** Why a document cannot be edited. */
   _refusal() {
-    return this._error ?? new SynclineError(this.role === "reader" ? "forbidden" : "not_joined");
+    if (this._error) return this._error;
+    if (this.role === "reader") return new SynclineError("forbidden", "readers do not edit");
+    return new SynclineError("not_joined", "the document is not joined yet");
   }
 
   /** Over for good: left, refused, or taken out. */
@@ -187,10 +202,19 @@ export class Joined extends Emitter {
     return this._error !== null;
   }
 
-  /** A request about this, unless it is over. */
+  /** A request about this. Rejects with why it is over, also when that was meanwhile. */
   async _request(event, data, options) {
     if (this._error) throw this._error;
-    return this.client.request(event, data, options);
+    try {
+      return await this.client.request(event, { [this._kind]: this.name, ...data }, options);
+    } catch (error) {
+      throw this._reason(error);
+    }
+  }
+
+  /** Why, when a request came too late. */
+  _reason(error) {
+    return OUT.has(error.code) ? (this._error ?? error) : error;
   }
 
   /** Resolves at the first join; rejects when it is refused for good. */
@@ -255,7 +279,7 @@ export class Joined extends Emitter {
 
   /** Sets a user's role; null removes it. */
   async grant(user, role) {
-    await this._request(`${this._kind}:grant`, { [this._kind]: this.name, user, role });
+    await this._request(`${this._kind}:grant`, { user, role });
   }
 
   /** No longer the client's; a new one may be had. */
@@ -269,8 +293,14 @@ export class Joined extends Emitter {
    * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
    * `resign` the stored membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
    */
-  async leave(given = {}, reason) {
-    const { settle = this.client.options.settle, resign = false } = checkOptions(given, LEAVE_OPTIONS[this._kind]);
+  async leave(given = {}) {
+    const { resign = false } = checkOptions(given, LEAVE_OPTIONS[this._kind]);
+    if (resign && this._error && !this.removed) throw this._error; // a membership is not ended by a room that was left already
+    return this._leave(given);
+  }
+
+  /** `reason`: what `ready` rejects with. */
+  async _leave({ settle = this.client.options.settle, resign = false, reason }) {
     this._users.clear();
     if (!this.settled) await this._settle(settle);
     if (this._users.size || this._over) return this._unsettled;
@@ -319,7 +349,7 @@ export class Joined extends Emitter {
       await unlessAborted(this.ready, signal);
       this._users.add(HOLDER);
     } finally {
-      if (this._users.delete(waiter) && !this._users.size && signal?.aborted) this.leave({ settle: 0 }, signal.reason);
+      if (this._users.delete(waiter) && !this._users.size && signal?.aborted) this._leave({ settle: 0, reason: signal.reason });
     }
   }
 

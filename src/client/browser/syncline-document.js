@@ -1,7 +1,7 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
@@ -218,14 +218,14 @@ export class DocumentHandle extends Joined {
   /** As `edit`; RangeError also for a position or a length below 0: in an operation it would be a deletion. */
   replace(position, length, text) {
     if (!this.writable) throw this._refusal();
-    if (typeof text !== "string") throw new TypeError(`what is inserted is a string, not ${String(text)}`);
+    if (typeof text !== "string") throw new TypeError(`what is inserted is a string, not ${named(text)}`);
     this.#checkPlace(position, length);
     return this.edit([position, -length, text]);
   }
 
   #checkPlace(position, length = 0) {
     for (const number of [position, length]) {
-      if (!Number.isSafeInteger(number)) throw new TypeError(`positions and lengths are integers, not ${String(number)}`);
+      if (!Number.isSafeInteger(number)) throw new TypeError(`positions and lengths are integers, not ${named(number)}`);
     }
     if (position < 0 || length < 0 || position + length > this.text.length) {
       throw new RangeError(`${position}+${length} of ${this.text.length}: outside of the text`);
@@ -268,19 +268,19 @@ export class DocumentHandle extends Joined {
   /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
   async history(given = {}) {
     const { since, limit = 100, signal } = checkOptions(given, ["since", "limit", "signal"]);
-    return this._request("document:history", { document: this.name, unit: "utf-16", since, limit }, { signal });
+    return this._request("document:history", { unit: "utf-16", since, limit }, { signal });
   }
 
   /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
   async textAt(revision, given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
-    return this._request("document:at", { document: this.name, unit: "utf-16", revision }, { signal });
+    return this._request("document:at", { unit: "utf-16", revision }, { signal });
   }
 
   /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
   async blame(given = {}) {
     const { start, end, signal } = checkOptions(given, ["start", "end", "signal"]);
-    return this._request("document:blame", { document: this.name, unit: "utf-16", start, end }, { signal });
+    return this._request("document:blame", { unit: "utf-16", start, end }, { signal });
   }
 
   #flush() {
@@ -449,6 +449,7 @@ export class DocumentHandle extends Joined {
 
   /** Says where one's own cursor is in `text`; null hides it. Sent when no edit is on its way, and not too often. Throws as `insert`. */
   setCursor(anchor, head = anchor) {
+    if (this._error) throw this._error;
     if (anchor !== null) for (const offset of [anchor, head]) this.#checkPlace(offset);
     this.#cursor = anchor === null ? null : { anchor, head };
     this.#cursorLater();

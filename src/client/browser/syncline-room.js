@@ -216,7 +216,7 @@ export class Room extends Joined {
     if (Date.now() - item.first >= idempotency_seconds * 1000) {
       return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
     }
-    const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(this.#reason(error)));
+    const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(this._reason(error)));
     item.id = this.client._ask("message:send", item.message, item.resolve, refused);
     return undefined;
   }
@@ -255,20 +255,7 @@ export class Room extends Joined {
   async sendEvent(name, data = null, given = {}) {
     const { to } = checkOptions(given, ["to"]);
     if (to !== undefined) checkOptions(to, ["users", "connections"]);
-    return this.#request("event:custom", { room: this.name, name, data, to });
-  }
-
-  async #request(event, data, options) {
-    try {
-      return await this._request(event, data, options);
-    } catch (error) {
-      throw this.#reason(error);
-    }
-  }
-
-  /** Why, when a request came too late. */
-  #reason(error) {
-    return error.code === "not_a_member" ? (this._error ?? error) : error;
+    return this._request("event:custom", { name, data, to });
   }
 
   /** Whether this user may send here. */
@@ -288,6 +275,6 @@ export class Room extends Joined {
   /** Every stored member, also those who are not here. */
   async allMembers(given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
-    return (await this.#request("room:members", { room: this.name }, { signal })).members;
+    return (await this._request("room:members", {}, { signal })).members;
   }
 }

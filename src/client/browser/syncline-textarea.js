@@ -1,6 +1,6 @@
 /** A <textarea> as the editor of a shared text. A part of the Syncline client: import syncline.js. */
 
-import { report } from "./syncline-base.js";
+import { named, report } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 
 const ASKED = new Set(["undo", "redo", "restore"]);
@@ -47,8 +47,8 @@ function inDocument(parts, text) {
  * own steps. The caret is told to the others. It is read-only while the document cannot be written, and when it is bound no more.
  */
 export function bindTextarea(handle, textarea) {
-  if (typeof handle?.edit !== "function") throw new TypeError(`what a textarea is bound to is the handle of a text, not ${String(handle)}`);
-  if (typeof textarea?.setRangeText !== "function") throw new TypeError(`what is bound is a textarea, not ${String(textarea)}`);
+  if (typeof handle?.edit !== "function") throw new TypeError(`what a textarea is bound to is the handle of a text, not ${named(handle)}`);
+  if (typeof textarea?.setRangeText !== "function") throw new TypeError(`what is bound is a textarea, not ${named(textarea)}`);
   const page = textarea.ownerDocument;
   let text = ""; // of the document, as far as the textarea shows it
   let held = []; // what the document has done since, which the textarea does not show yet
@@ -122,7 +122,7 @@ export function bindTextarea(handle, textarea) {
   }
 
   function tellCaret() {
-    if (!focused() || composing || held.length) return;
+    if (handle._over || !focused() || composing || held.length) return;
     const place = placesOf(text);
     const [start, end] = [place(textarea.selectionStart), place(textarea.selectionEnd)];
     if (end > handle.text.length) return;
@@ -179,6 +179,6 @@ export function bindTextarea(handle, textarea) {
     for (const [name, listener] of Object.entries(listeners)) textarea.removeEventListener(name, listener);
     page.removeEventListener("selectionchange", tellCaret);
     textarea.readOnly = true;
-    handle.setCursor(null);
+    if (!handle._over) handle.setCursor(null);
   };
 }

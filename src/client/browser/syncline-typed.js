@@ -46,6 +46,7 @@ export const TYPES = {
 };
 
 const MOST_STEPS = 64; // edits that wait as steps of their own
+const COMPOSED_BYTES = 16_384; // up to so many edits become one: with what is around them, any server takes that
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
@@ -158,21 +159,16 @@ export class TypedHandle extends Joined {
     this.#queue = limitSteps(this.#queue, most, compose);
   }
 
-  /** Two edits as one; null: it would be larger than may be sent, and be refused where each of them is not. */
+  /** Two edits as one; null: it might be refused, by this server or the next one, where each of them is not. */
   #composed(first, second) {
     const operation = this.type.compose(first, second);
-    const { maxMessage } = this.client;
-    if (this.#size < maxMessage >> 2) return operation;
-    const envelope = { event: "document:operation", data: this.#submission(Number.MAX_SAFE_INTEGER, operation) };
-    return longer(JSON.stringify(envelope), maxMessage) ? null : operation;
+    const most = Math.min(COMPOSED_BYTES, this.client.maxMessage >> 1);
+    return this.#size * 3 > most && longer(JSON.stringify(operation), most) ? null : operation;
   }
 
-  #submission(seq, operation) {
-    return { document: this.name, seq, revision: this.revision, operation };
-  }
-
-  /** Submits the difference to `value`. */
+  /** Submits the difference to `value`. Throws as `submit`, also when there is none. */
   setContent(value) {
+    if (!this.writable) throw this._refusal();
     const operation = this.type.diff(this.#content, this.type.parseContent(value));
     if (!this.type.isIdentity(operation)) this.submit(operation);
   }
@@ -257,14 +253,14 @@ export class TypedHandle extends Joined {
       if (flight === null || flight.sent) return undefined;
       flight.sent = true;
       const { item, seq } = flight;
+      const data = { document: this.name, seq, revision: this.revision };
       if (item.operation) {
         try {
-          return this.client._send("document:operation", this.#submission(seq, item.operation));
+          return this.client._send("document:operation", { ...data, operation: item.operation });
         } catch (error) {
           return this.#refused(error); // larger than may be sent
         }
       }
-      const data = { document: this.name, seq, revision: this.revision };
       if (item.kind === "restore") data.to = item.to;
       const current = () => this.state === "joined" && this.#flight === flight;
       return this.client._ask(`document:${item.kind}`, data, (answer) => {

@@ -143,7 +143,7 @@ export interface ClientOptions {
   backoffBase?: number;
   /** Default 15,000. */
   backoffMax?: number;
-  /** Until authenticated. Default 10,000. */
+  /** For the token function, and from then until authenticated. Default 10,000. */
   connectTimeout?: number;
   /** Default 15,000. */
   requestTimeout?: number;

@@ -15,7 +15,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, checkName, checkOptions, deferred, Emitter, HOLDER, longer, report, RETRIED, SynclineError, unlessAborted } from "./syncline-base.js";
+import { call, checkName, checkOptions, deferred, Emitter, HOLDER, longer, named, report, RETRIED, SynclineError, unlessAborted, within } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Room } from "./syncline-room.js";
@@ -45,7 +45,7 @@ const DEFAULTS = {
   onGuestToken: undefined,
   backoffBase: 500, // the wait before attempt n is random between 0 and min(backoffMax, backoffBase * 2^n)
   backoffMax: 15_000,
-  connectTimeout: 10_000, // until authenticated
+  connectTimeout: 10_000, // for the token function, and until authenticated
   requestTimeout: 15_000,
   heartbeat: 10_000, // silence after which a page that is shown asks whether the server is there; a hidden one after `ping_seconds`
   patience: 3000, // without an answer to that until it is `stalled`
@@ -67,10 +67,18 @@ const BATCH_BYTES = 393_216;
 const LEAST = { batch_size: 16, message_bytes: 32_768 };
 const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
 const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
+// What a WebSocket class throws where it can never work: a page that may not, say.
+const VAIN = new Set(["SecurityError", "SyntaxError", "TypeError"]);
 const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
 
+/** In JSON, NaN and Infinity would become null, unsaid. */
+function finite(key, value) {
+  if (typeof value === "number" && !Number.isFinite(value)) throw new SynclineError("invalid_data", `${value} is no number of JSON`);
+  return value;
+}
+
 function nameOf(name, what) {
-  if (typeof name !== "string") throw new TypeError(`the name of a ${what} is a string, not ${String(name)}`);
+  if (typeof name !== "string") throw new TypeError(`the name of a ${what} is a string, not ${named(name)}`);
   return ot.wellFormed(name);
 }
 
@@ -239,36 +247,34 @@ export class Client extends Emitter {
 
   async #open() {
     clearTimeout(this.#timer);
-    const options = this.#options;
     const attempt = {};
     this.#socket = attempt; // whatever of an older attempt is still to come finds itself replaced
     this.#set("connecting", { attempt: this.#attempt });
-    this.#timer = setTimeout(() => this.#socket && this.#lose(1006, "no answer"), options.connectTimeout);
     try {
       const credentials = await this.#credentials();
-      if (this.#socket !== attempt) return;
-      const socket = this.#newSocket();
-      if (!socket) return;
-      this.#socket = socket;
-      socket.onopen = () => this.#authenticate(socket, credentials);
-      socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(data);
-      socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lose(code, reason);
-      socket.onerror = () => {}; // a close event follows
+      if (this.#socket === attempt) this.#dial(credentials);
     } catch (error) {
-      if (this.#socket !== attempt) return;
-      this._emit("error", error);
-      this.#lose(1006, String(error?.message ?? error));
+      if (this.#socket === attempt) this._emit("error", error);
+      if (this.#socket === attempt) this.#lose(1006, String(error?.message ?? error)); // else a callback closed it
     }
   }
 
-  /** Null: it threw, which it does only for what can never work (a page that may not, say). That is the end then. */
-  #newSocket() {
+  #dial(credentials) {
+    const { WebSocket = globalThis.WebSocket, connectTimeout } = this.#options;
+    let socket;
     try {
-      return new (this.#options.WebSocket ?? globalThis.WebSocket)(this.url, ["syncline.v1.json"]);
+      socket = new WebSocket(this.url, ["syncline.v1.json"]);
     } catch (error) {
-      this.#end(error, 1006, String(error?.message ?? error));
-      return null;
+      if (!VAIN.has(error?.name)) throw error;
+      return this.#end(error, 1006, error.message);
     }
+    this.#socket = socket;
+    this.#timer = setTimeout(() => this.#lose(1006, "no answer"), connectTimeout);
+    socket.onopen = () => this.#authenticate(socket, credentials);
+    socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(data);
+    socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lose(code, reason);
+    socket.onerror = () => {}; // a close event follows
+    return undefined;
   }
 
   async #credentials() {
@@ -281,7 +287,8 @@ export class Client extends Emitter {
 
   /** Without one `auth` would be a guest's, or refused for good. */
   async #freshToken() {
-    const token = await this.#options.token();
+    const late = new SynclineError("timeout", "the token function did not answer in time");
+    const token = await within(this.#options.token(), this.#options.connectTimeout, late);
     if (!token || typeof token !== "string") throw new SynclineError("token_invalid", "the token function gave no token");
     return token;
   }
@@ -432,15 +439,15 @@ export class Client extends Emitter {
   }
 
   #receive(data) {
+    const socket = this.#socket;
     let envelopes;
     try {
       envelopes = JSON.parse(data);
     } catch (error) {
       this._emit("error", error);
-      return this.#lose(1006, "not JSON");
+      return this.#socket === socket && this.#lose(1006, "not JSON");
     }
     if (this.state === "online") this.#beat();
-    const socket = this.#socket;
     const places = Array.isArray(envelopes) ? elements(data, 0) : [0];
     for (const [index, envelope] of (Array.isArray(envelopes) ? envelopes : [envelopes]).entries()) {
       if (this.#socket !== socket) return undefined; // a callback closed it, or an envelope ended it
@@ -509,6 +516,7 @@ export class Client extends Emitter {
     if (data !== undefined) envelope.data = data;
     if (id !== undefined) envelope.id = id;
     let text = JSON.stringify(envelope);
+    if (text.includes("null")) JSON.stringify(envelope, finite); // one in the value may be what is no number
     // Half a surrogate pair is U+FFFD, but in the content of documents: there the server refuses it.
     if (!CONTENT.has(event)) text = text.replace(HALVES, (found) => (found.length === 6 ? "\\ufffd" : found));
     if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
@@ -558,7 +566,7 @@ export class Client extends Emitter {
    */
   async request(event, data, given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
-    if (typeof event !== "string") throw new TypeError(`the name of a request is a string, not ${String(event)}`);
+    if (typeof event !== "string") throw new TypeError(`the name of a request is a string, not ${named(event)}`);
     if (!this.online) throw this._offline();
     signal?.throwIfAborted();
     let id;
@@ -677,7 +685,7 @@ export class Client extends Emitter {
       document._asked = client; // its id may become another one: client_taken
       if (other) {
         const error = new SynclineError("invalid_data", `${JSON.stringify(name)} is open ${other}`);
-        queueMicrotask(() => document._takenOut(error)); // when listeners can hear it
+        queueMicrotask(() => document._over || document._fail(error)); // when listeners can hear it
         return document;
       }
       this.documents.set(name, document);
