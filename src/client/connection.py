@@ -72,6 +72,7 @@ class Options:
     request_timeout: float = 30.0  # from the call to the answer, the wait for a connection included
     close_timeout: float = 2.0  # for the server to answer a close
     callback_limit: int = 1000  # calls that wait for one `async def` callback; then the oldest are dropped
+    early_messages: int = 256  # of a room, kept in ``Room.history`` until somebody listens; then the oldest are dropped
     settle_seconds: float = 5.0  # that leaving a room or document, and closing, wait for what is not acknowledged
     max_message_bytes: int = 67_108_864  # a larger message from the server ends the link
     # Those of the server bound these three; it tells them when it has accepted the user.

@@ -17,6 +17,7 @@ from ..core.ot import Operation, diff, map_position
 from .access import SHUT
 from .callbacks import Callbacks
 from .code_points import UNIT
+from .conditions import Conditions
 from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request
 from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
 from .handles import PASSING, Handle
@@ -105,7 +106,7 @@ class Document(Handle, Steps):
         self._joins = 0  # sent so far
         self._changes: deque[Change] = deque()
         self._firing = False
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions = Conditions()
         self._on_change: Callbacks[[Operation, Origin]] = Callbacks(client._calls)
         self._on_committed: Callbacks[[Committed]] = Callbacks(client._calls)
         self._on_cursors: Callbacks[[]] = Callbacks(client._calls)
@@ -233,21 +234,10 @@ class Document(Handle, Steps):
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
         self._check()
-        if condition():
-            return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (condition, future)
-        self._waiters.append(entry)
-        try:
-            await future
-        finally:
-            if entry in self._waiters:
-                self._waiters.remove(entry)
+        await self._conditions.wait_for(condition)
 
     def _wake(self) -> None:
-        for condition, future in [*self._waiters]:
-            if not future.done() and condition():
-                future.set_result(None)
+        self._conditions.look()
 
     # Listening -------------------------------------------------------------------------------------------------------
     def on_change(self, callback: Callable[[Operation, Origin], object]) -> Callable[[], None]:
@@ -355,9 +345,7 @@ class Document(Handle, Steps):
             return
         self.error = error
         self._state.detach()
-        for _, future in self._waiters:
-            if not future.done():
-                future.set_exception(self.error)
+        self._conditions.end(self.error)
         self._end_requests(self.error)
         lost = self._state.lost_work()
         if lost is not None:

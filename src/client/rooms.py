@@ -133,7 +133,8 @@ class Room(Handle):
     """Made by ``Client.join``. Joined again by itself after a reconnect, from the position it had.
 
     occupancy: how many are here; of a large room that is all that is kept up to date, ``members`` are some of them.
-    history: what the first join brought, oldest first.
+    history: what the first join brought, and what has come until the first ``messages()`` or ``on_message``, oldest first; those go on
+    where it ends. At most ``Options.early_messages``, or as many as were asked for; of more the newest.
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
     role: owner, moderator, member or reader; ``on_role`` tells when it changes.
     error: why the room is no longer joined; None while it is. ``on_removed`` tells when this user was taken out.
@@ -154,6 +155,7 @@ class Room(Handle):
         self.proof = Proof()
         self._password = password
         self._history_size = history
+        self._early = True  # nobody has listened yet
         self._members: dict[str, Member] = {}
         self._streams: list[MessageStream] = []
         self._on_message: Callbacks[[Publication]] = Callbacks(client._calls)
@@ -308,12 +310,14 @@ class Room(Handle):
     def messages(self, limit: int = 1000) -> MessageStream:
         """Publications from now on, one's own included, in order; those missed while away follow the reconnect."""
         self._check()
+        self._early = False
         stream = MessageStream(limit, self._drop_stream)
         self._streams.append(stream)
         return stream
 
     def on_message(self, callback: Callable[[Publication], object]) -> Callable[[], None]:
         """Returns what takes the callback off. Callbacks run on the loop and must not block."""
+        self._early = False
         return self._on_message.add(callback)
 
     def on_event(self, callback: Callable[[CustomEvent], object]) -> Callable[[], None]:
@@ -531,6 +535,10 @@ class Room(Handle):
 
     def _deliver(self, publication: Publication) -> None:
         self.position = publication.position
+        if self._early:
+            self.history.append(publication)
+            most = max(self._history_size, self._client.connection.options.early_messages)
+            del self.history[: max(0, len(self.history) - most)]
         for stream in self._streams:
             stream._put(publication)
         self._on_message.fire(publication)

@@ -14,6 +14,7 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .access import SHUT
 from .callbacks import Callbacks
+from .conditions import Conditions
 from .document_state import Request
 from .documents import LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
 from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
@@ -58,7 +59,7 @@ class TypedDocument(Handle, Steps):
         self._doubted_seq = 0
         self._changes: deque[TypedChange] = deque()
         self._firing = False
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._conditions = Conditions()
         self._on_change: Callbacks[[Any, TypedOrigin]] = Callbacks(client._calls)
         self._on_refused: Callbacks[[Any, str]] = Callbacks(client._calls)
         self._on_lost_work: Callbacks[[LostContent]] = Callbacks(client._calls)
@@ -148,15 +149,7 @@ class TypedDocument(Handle, Steps):
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``, looked at after everything that happens to this document."""
         self._check()
-        if condition():
-            return
-        entry = (condition, asyncio.get_running_loop().create_future())
-        self._waiters.append(entry)
-        try:
-            await entry[1]
-        finally:
-            if entry in self._waiters:
-                self._waiters.remove(entry)
+        await self._conditions.wait_for(condition)
 
     async def leave(self, *, settle_seconds: float | None = None) -> int:
         """Ends the handle when every edit is acknowledged, at the latest after ``settle_seconds`` (default: the option); who gives it up
@@ -171,18 +164,14 @@ class TypedDocument(Handle, Steps):
     def _wake(self) -> None:
         if self._state.finished:
             self._finish()
-        for condition, future in [*self._waiters]:
-            if not future.done() and condition():
-                future.set_result(None)
+        self._conditions.look()
 
     def _end(self, error: ClientError) -> None:
         if self.error is not None:
             return
         self.error = error
         self._state.detach()
-        for _, future in self._waiters:
-            if not future.done():
-                future.set_exception(self.error)
+        self._conditions.end(self.error)
         self._end_requests(self.error)
         lost = self._state.lost_work()
         if lost is not None:

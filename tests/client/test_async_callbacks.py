@@ -232,3 +232,46 @@ async def test_a_callback_that_never_ends_is_stopped(open_client: Open, caplog: 
     assert begun == [0], "what waited behind it is not begun"
     assert orderly == [0, 1, 2]
     assert any("endless was stopped" in record.getMessage() for record in caplog.records)
+
+
+async def test_a_callback_that_raises_what_cancels_tasks_harms_nobody(
+    open_client: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It looked at a future that was cancelled. The connection, and who else listens, go on."""
+    ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
+    cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    cancelled.cancel()
+    room, theirs = await ada.join("team"), await bob.join("team")
+    document = await bob.document("notes")
+    heard: list[Any] = []
+    bob.on_state(lambda state: cancelled.result())
+    theirs.on_message(lambda publication: cancelled.result())
+    theirs.on_message(lambda publication: heard.append(publication.data))
+    document.on_change(lambda operation, origin: cancelled.result())
+    for number in range(3):
+        await room.send(number)
+    await until(lambda: heard == [0, 1, 2])
+    assert bob.reconnects == 0
+    cut(bob)
+    document.insert(0, "typed")
+    await document.settled()
+    await room.send(3)
+    await until(lambda: heard == [0, 1, 2, 3])
+    assert bob.reconnects == 1 and sum("failed" in record.getMessage() for record in caplog.records) >= 7
+
+
+@pytest.mark.parametrize("type", ["text", "json"])
+async def test_a_condition_that_raises_is_told_to_who_waits_for_it(open_client: Open, type: Any) -> None:
+    ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
+    document, other = await ada.document("d", type=type), await bob.document("d", type=type)
+    loop = asyncio.get_running_loop()
+    wrong = loop.create_task(document.wait_for(lambda: document.revision and 1 / 0 > 0))
+    right = loop.create_task(document.wait_for(lambda: document.revision == 1))
+    await asyncio.sleep(0)
+    other.insert(0, "x") if isinstance(other, Document) else other.set_content([1])
+    with pytest.raises(ZeroDivisionError):
+        await wrong
+    await right
+    with pytest.raises(ZeroDivisionError):
+        await document.wait_for(lambda: 1 / 0 > 0)
+    assert ada.reconnects == 0 and document.error is None

@@ -579,3 +579,37 @@ async def test_repetitions_are_passed_over_and_holes_are_filled() -> None:
             await until(lambda: room.position.offset == 6)
             assert heard == [2, 3, 4, 5, 6]
             assert client.reconnects == 0
+
+
+async def test_nothing_is_missed_between_a_join_and_the_first_listener(open_client: Open) -> None:
+    """However long that takes: in a ``gather`` the slowest join decides. What is more than a bound is dropped, oldest first."""
+    ada, bob = await open_client(name="Ada"), await open_client(name="Bob", options=Options(early_messages=8))
+    room = await ada.join("team")
+    for number in range(3):
+        await room.send(number)
+    theirs = await bob.join("team", history=2)
+    assert [one.data for one in theirs.history] == [1, 2]
+    for number in range(3, 6):
+        await room.send(number)
+    await until(lambda: theirs.position == room.position)
+    assert [one.data for one in theirs.history] == [1, 2, 3, 4, 5]
+    cut(bob)
+    for number in range(6, 12):
+        await room.send(number)
+    await until(lambda: bob.reconnects == 1 and theirs.position.offset == 12)
+    assert [one.data for one in theirs.history] == [*range(4, 12)]
+    async with theirs.messages() as messages:
+        await room.send(12)
+        assert (await anext(messages)).data == 12
+        assert theirs.history[-1].data == 11
+    heard: list[Any] = []
+    other = await ada.join("other")
+    other.on_message(heard.append)
+    await other.send(1)
+    await until(lambda: len(heard) == 1)
+    assert not other.history
+    for many in (0, 3):
+        none = await (await open_client(options=Options(early_messages=0))).join("team", history=many)
+        await room.send("x")
+        await until(lambda none=none: none.position == room.position)
+        assert len(none.history) == many
