@@ -47,6 +47,8 @@ export function checkOptions(given, names) {
 /** A class that extends it names its events: `static _events`. */
 export class Emitter {
   #listeners = new Map();
+  #telling = false;
+  #untold = []; // what happened in callbacks: [name, detail]
 
   /** Calls `callback` at each `name`; returns the function that ends it. TypeError: there is no such event. */
   on(name, callback) {
@@ -67,9 +69,24 @@ export class Emitter {
     return () => this.#listeners.get(name).delete(callback);
   }
 
-  /** @internal */
+  /** @internal Tells it, after whatever is being told: every listener hears everything in the order in which it happened. */
   _emit(name, detail) {
+    if (this.#telling) return void this.#untold.push([name, detail]);
+    this.#telling = true;
+    this._tell(name, detail);
+    while (this.#untold.length) this._tell(...this.#untold.shift());
+    this.#telling = false;
+    return undefined;
+  }
+
+  /** @internal Tells it now. */
+  _tell(name, detail) {
     for (const callback of [...(this.#listeners.get(name) ?? [])]) call(callback, detail);
+  }
+
+  /** @internal Whether somebody listens. */
+  _heard(name) {
+    return (this.#listeners.get(name)?.size ?? 0) > 0;
   }
 }
 
@@ -119,6 +136,10 @@ export const longer = (text, limit) => text.length * 3 > limit && new TextEncode
 
 /** Events of rooms and documents alike. */
 export const SHARED_EVENTS = ["settled", "role", "removed", "state", "error"];
+
+/** What is told of a handle after its end: that, and nothing else. */
+const LAST = new Set(["settled", "removed", "state", "error"]);
+const ENDED = new Set(["left", "failed", "removed"]);
 
 /** Among the `_users` of a handle: whoever has it. */
 export const HOLDER = "holder";
@@ -228,6 +249,7 @@ export class Joined extends Emitter {
     const token = {};
     this._joining = token;
     this._state("joining");
+    if (this._joining !== token) return; // left, or closed, by who was told
     const current = (then) => (value, source) => this._joining === token && this.state === "joining" && then(value, source);
     this._join(
       current((result, source) => {
@@ -319,16 +341,17 @@ export class Joined extends Emitter {
     const told = resign ? null : client._leave(`${kind}:leave`, { [kind]: name }, () => client[`${kind}s`].has(name));
     if (reason !== undefined) this._opened.reject(reason);
     this._error = new SynclineError("closed", `the ${kind} was left`);
+    const unsettled = this._unsettled;
     this._ended(this._error);
     this._state("left");
     await told;
-    return this._unsettled;
+    return unsettled;
   }
 
   /** Says what the server is not known to have, when that is about to be nobody's concern any more. */
   _tellUnsettled() {
     const count = this._unsettled;
-    this._emit("_end");
+    this._tell("_end");
     if (count) {
       const message = `the server has not acknowledged ${count} of what was done here`;
       this._emit("error", new SynclineError("unsettled", message, { count, unsent: this._unsent }));
@@ -339,6 +362,9 @@ export class Joined extends Emitter {
     this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
+    const { settled } = this;
+    this._giveUp(error);
+    if (settled !== this.settled) this._emit("settled", this.settled);
   }
 
   /** Waits for the first join. Given up by all who wait, it is undone. */
@@ -393,6 +419,10 @@ export class Joined extends Emitter {
 
   _mendJoin() {
     return false;
+  }
+
+  _emit(name, detail) {
+    if (!ENDED.has(this.state) || LAST.has(name)) super._emit(name, detail);
   }
 
   _state(state) {

@@ -157,7 +157,7 @@ export class DocumentHandle extends Joined {
     }
     if (changes === null) {
       ({ changes, lost } = state.start(generation, revision, text, seq));
-      if (first && !changes.length) this._emit("change", { operation: [], origin: "reset", clients: [] });
+      if (first && !changes.length) this.#tellChange({ operation: [], origin: "reset", clients: [] });
       this.#tell(changes);
     }
     this.#finish();
@@ -200,7 +200,7 @@ export class DocumentHandle extends Joined {
     this.#state.edit(parts);
     if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts, "right"); // what is typed is before one's own
     this.#flush();
-    this._emit("change", { operation: parts, origin: "local", clients: [this.id] });
+    this.#tellChange({ operation: parts, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
@@ -389,10 +389,16 @@ export class DocumentHandle extends Joined {
     return this.#cursorLater();
   }
 
+  /** `_change` at once, while `text` is what it made: for who keeps in step with that. */
+  #tellChange(change) {
+    this._tell("_change", change);
+    this._emit("change", change);
+  }
+
   #tell(changes) {
     for (const change of changes) {
       if (this.#cursor) this.#cursor = mapRange(this.#cursor, change.operation);
-      this._emit("change", change);
+      this.#tellChange(change);
     }
   }
 
@@ -492,11 +498,10 @@ export class DocumentHandle extends Joined {
     return this.#state.lost();
   }
 
-  _ended(error) {
-    for (const item of [this.#state.flight?.item, ...this.#state.queue]) if (item?.kind) item.reject(error);
+  _giveUp(error) {
     clearTimeout(this.#cursorTimer);
     this.#cursorTimer = 0;
-    super._ended(error);
+    for (const request of this.#state.giveUp()) request.reject(error);
   }
 }
 

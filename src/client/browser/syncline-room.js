@@ -23,14 +23,17 @@ export class Room extends Joined {
   #sending = 0; // messages without an answer
   #said = null; // presence as this connection has told it
   #repairing = false; // joins from the last proven position
-  #opening = false; // joined for the first time, and who waits for that has not been told
+  #early = true; // nobody has listened yet
 
   /** @internal */
   constructor(client, name, options) {
     super(client, name, "room");
     this.#options = options;
     this.position = options.position ?? null;
-    /** What the first join brought, and what came in the same frame: oldest first. `message` events tell it to who listens by then. */
+    /**
+     * What the first join brought, which `message` events tell, too, to who listens by then; and what has come until somebody listened.
+     * Oldest first; at most `earlyMessages`, or as many as were asked for: of more the newest.
+     */
     this.history = [];
     /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
     this.roomClass = "history";
@@ -61,10 +64,7 @@ export class Room extends Joined {
     this.proof.joined(digest, position, publications, payloads, recovered === true && !repairing);
     // What two repairs did not mend is not asked about every second.
     if (before && this.proof.row < 2) this.client._heartbeat.soon();
-    if (this.role === null) {
-      this.#opening = true;
-      queueMicrotask(() => (this.#opening = false));
-    }
+    const first = this.role === null;
     this._roleIs(role);
     this.roomClass = roomClass;
     this.members = new Map(members.map((member) => [member.user, member]));
@@ -74,7 +74,11 @@ export class Room extends Joined {
     this._emit("joined", { role, recovered, members, position });
     this._emit("members", this.members);
     if (before && recovered === false) this._emit("lost", { position: before });
-    for (const publication of publications) this.#publication(publication, true);
+    for (const publication of publications) {
+      if (this.state !== "joined") return undefined; // left, or closed, by who was told
+      this.#publication(publication, true, first);
+    }
+    if (this.state !== "joined") return undefined;
     this.position = position;
     this._emit("caught_up", { position });
     this._tellPresence();
@@ -92,13 +96,20 @@ export class Room extends Joined {
     return this._attach();
   }
 
-  #publication(publication, replayed) {
+  #publication(publication, replayed, first = false) {
     const { offset, epoch } = publication;
     if (this.position?.epoch === epoch && offset <= this.position.offset) return;
     this.position = { offset, epoch };
     const message = { ...publication, replayed };
-    if (this.#opening) this.history.push(message);
+    if (this._heard("message")) this.#early = false;
+    if (this.#early || first) this.#keep(message);
     this._emit("message", message);
+  }
+
+  #keep(message) {
+    const most = Math.max(this.#options.history ?? 0, this.client.options.earlyMessages);
+    this.history.push(message);
+    if (this.history.length > most) this.history.shift();
   }
 
   _push(event, data, source) {
@@ -246,8 +257,7 @@ export class Room extends Joined {
     }
   }
 
-  _ended(error) {
-    super._ended(error);
+  _giveUp(error) {
     this.#settle(error);
   }
 

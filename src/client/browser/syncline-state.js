@@ -204,6 +204,15 @@ export class DocumentState {
     return told;
   }
 
+  /** No request is asked (again): who waited for it is told that it is over. Returns them. */
+  giveUp() {
+    const requests = this.#items.filter(({ kind }) => kind);
+    if (this.flight?.item.kind) this.flight = null;
+    this.queue = this.queue.filter(({ kind }) => !kind);
+    this.#tidy();
+    return requests;
+  }
+
   /** The edits that wait, as they are handed back when they have nowhere to go; null: there are none. */
   lost() {
     const edits = this.#items.flatMap(({ operation }) => (operation ? [operation] : []));

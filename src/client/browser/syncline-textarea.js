@@ -164,7 +164,7 @@ export function bindTextarea(handle, textarea) {
   page.addEventListener("selectionchange", tellCaret);
   const setAccess = () => (textarea.readOnly = !handle.writable);
   const releases = [
-    handle.on("change", ({ operation, origin }) => {
+    handle._on("_change", ({ operation, origin }) => {
       if (taking) return;
       held = ot.compose(held, operation);
       settle(origin);

@@ -523,8 +523,10 @@ export class TypedHandle extends Joined {
     return this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
   }
 
-  _ended(error) {
-    for (const item of this.#items) if (item.kind) item.reject(error);
-    super._ended(error);
+  _giveUp(error) {
+    const requests = this.#items.filter(({ kind }) => kind); // not asked (again): who waited for it is told that it is over
+    if (this.#flight?.item.kind) this.#flight = null;
+    this.#queue = this.#queue.filter(({ kind }) => !kind);
+    for (const request of requests) request.reject(error);
   }
 }

@@ -49,6 +49,7 @@ const DEFAULTS = {
   requestTimeout: 15_000,
   heartbeat: 10_000, // silence after which a page that is shown asks whether the server is there; a hidden one after `ping_seconds`
   patience: 3000, // without an answer to that until it is `stalled`
+  earlyMessages: 256, // in a room's `history` until somebody listens
   settle: 5000, // that `leave` and `close` wait for what is not acknowledged
   maxRequests: 1000, // without an answer yet
   maxMessage: 1_048_576, // a larger request is refused here; the server's limits.message_bytes bounds it
@@ -115,8 +116,8 @@ export class Client extends Emitter {
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
   #away = () => {
     if (this.state !== "online") return;
-    this.#setStalled(true);
     this.#check(SOON);
+    this.#setStalled(true);
   };
   #refusals = 0;
   #presence = null;
@@ -250,6 +251,7 @@ export class Client extends Emitter {
     const attempt = {};
     this.#socket = attempt; // whatever of an older attempt is still to come finds itself replaced
     this.#set("connecting", { attempt: this.#attempt });
+    if (this.#socket !== attempt) return; // who was told has closed it
     try {
       const credentials = await this.#credentials();
       if (this.#socket === attempt) this.#dial(credentials);
@@ -273,7 +275,8 @@ export class Client extends Emitter {
     socket.onopen = () => this.#authenticate(socket, credentials);
     socket.onmessage = ({ data }) => this.#socket === socket && this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lose(code, reason);
-    socket.onerror = () => {}; // a close event follows
+    // Of a handshake that failed; not every class has a `close` event follow that. Later one does, and says more.
+    socket.onerror = () => this.#socket === socket && !this._joinable && this.#lose(1006, "no connection");
     return undefined;
   }
 
@@ -295,7 +298,7 @@ export class Client extends Emitter {
 
   #authenticate(socket, credentials) {
     this.#outbox = [];
-    const ready = (identity) => this.#socket === socket && this.#ready(identity);
+    const ready = (identity) => this.#socket === socket && this.#ready(identity, socket);
     const refused = (error) => this.#socket === socket && this.#refused(error, credentials);
     const resume = this.identity?.connection;
     this.#token = credentials.token;
@@ -305,19 +308,21 @@ export class Client extends Emitter {
     for (const entry of this.#entries()) entry._attach();
   }
 
-  #ready(identity) {
+  #ready(identity, socket) {
     clearTimeout(this.#timer);
     this.identity = identity;
     this.#limits = { ...LEAST, message_bytes: this.maxMessage, ...identity.limits };
     this.#onlineSince = Date.now();
     this.#refusals = 0;
+    this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
     this.#keepGuest(identity);
+    if (this.#socket !== socket) return; // who was told has closed it, here and below
     this.#set("online", { identity });
+    if (this.#socket !== socket) return;
+    this.#beat();
     this.#opened.resolve(this);
     if (this.#outbox.length) this.#flush(); // what was too large until now
     for (const entry of this.#entries()) if (entry.state === "detached") entry._attach();
-    this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
-    this.#beat();
   }
 
   #keepGuest({ guest, token }) {
@@ -347,15 +352,19 @@ export class Client extends Emitter {
 
   /** This connection is over. Comes back after `delay`, or after a random one that grows with each failure. */
   #lose(code, reason, delay) {
+    if (this.state === "closed") return undefined; // by who was told why it is lost
     const options = this.#options;
     if (code === 4501 && options.token === undefined && options.guestToken) {
       this.#forgetGuest();
+      if (this.state === "closed") return undefined;
     } else if (!shouldReconnect(code)) {
       const error = new SynclineError("disconnected", reason || `closed with ${code}`, { close: code });
       return this.#end(error, code, reason);
     }
-    this.#drop(new SynclineError("disconnected", "the connection was lost"));
+    this.state = "waiting"; // first: callbacks of rooms and documents may close it, or try now
     this.lastClose = { code, reason };
+    this.#drop(new SynclineError("disconnected", "the connection was lost"));
+    if (this.state !== "waiting" || this.#socket !== null) return undefined; // one has
     if (this.#onlineSince && Date.now() - this.#onlineSince > 5000) this.#attempt = 0;
     this.#onlineSince = 0;
     const wait = delay ?? options.random() * Math.min(options.backoffMax, options.backoffBase * 2 ** this.#attempt);
@@ -385,7 +394,6 @@ export class Client extends Emitter {
     clearTimeout(this.#refreshing);
     this.#refreshing = 0;
     this.#limits = LEAST;
-    this.#setStalled(false);
     this._heartbeat.stop();
     const socket = this.#socket;
     this._joinable = false;
@@ -401,21 +409,20 @@ export class Client extends Emitter {
     }
     const requests = [...this.#requests.values()];
     this.#requests.clear();
+    for (const { timer } of requests) clearTimeout(timer);
+    this.#setStalled(false);
     for (const entry of this.#entries()) entry._detach();
-    for (const request of requests) {
-      clearTimeout(request.timer);
-      request.reject(error);
-    }
+    for (const { reject } of requests) reject(error);
   }
 
   /** The server was heard. A dead connection looks silent for ever: it is asked after a while, and given up after `ping_seconds` more. */
   #beat() {
     clearTimeout(this.#pulse);
     this.#deadline = Infinity;
-    this.#setStalled(false);
     const period = (this.identity?.ping_seconds ?? 25) * 1000;
     const hidden = globalThis.document?.visibilityState === "hidden";
     this.#pulse = setTimeout(() => this.#check(period), hidden ? period : Math.min(this.#options.heartbeat, period));
+    this.#setStalled(false);
   }
 
   /** Asks the server whether it is there; without an answer it is `stalled`, and lost after `limit` ms, or when asked before sooner. */
