@@ -16,6 +16,9 @@ class Conditions:
     def __init__(self) -> None:
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Until ``condition()``. Raises what it raises, and what ``end`` is given."""
         if condition():

@@ -40,7 +40,7 @@ from .errors import (
     RequestTimeout,
     Undecodable,
 )
-from .link import Link, open_link
+from .link import Link, open_link, with_token
 
 log = logging.getLogger("syncline.client")
 
@@ -278,15 +278,18 @@ class Connection:
         asked = self.token is None and self._get_token is not None
         if asked:
             self.token = await self._fresh_token()
+        url, headers = self.url, self.options.headers
+        if self._get_token is not None and self.token is not None:
+            url, headers = with_token(url, headers, self.token)
         self._link = await open_link(
-            self.url,
+            url,
             self._codec.subprotocol,
             self,
             binary=self._codec.binary,
             max_bytes=self.options.max_message_bytes,
             timeout=self.options.open_timeout,
             monotonic=self.options.clock.monotonic,
-            headers=self.options.headers,
+            headers=headers,
             ssl_context=self.options.ssl_context,
         )
         try:

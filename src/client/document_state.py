@@ -240,9 +240,9 @@ class DocumentState:
         return min(offset, len(self._view))
 
     # Local edits -----------------------------------------------------------------------------------------------------
-    def edit(self, operation: Operation) -> Change:
-        """Applies a local operation on the view. Raises SynclineError when it does not fit, BufferFull; nothing is
-        changed then."""
+    def edit(self, operation: Operation, slow: bool = False) -> Change:
+        """Applies a local operation on the view. ``slow``: what is in flight is not answered for long; steps of undo are kept then as they
+        are without a session. Raises SynclineError when it does not fit, BufferFull; nothing is changed then."""
         size = size_of(operation)
         self._make_room(size)
         self._view.apply(operation)
@@ -254,7 +254,7 @@ class DocumentState:
             )
         last = self.queue[-1] if len(self.queue) > self._told else None
         if isinstance(last, Operation) and (
-            self.attached or continues(stroke_of(last.components), stroke_of(operation.components), len)
+            (self.attached and not slow) or continues(stroke_of(last.components), stroke_of(operation.components), len)
         ):
             composed = compose(last, operation)
             if composed.is_identity:

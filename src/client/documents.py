@@ -127,6 +127,11 @@ class Document(Handle, Steps):
         """As a new string: O(n). ``len`` and ``slice`` are cheaper."""
         return self._state.text
 
+    @property
+    def joined(self) -> bool:
+        """Whether this client is in the document now: neither ended nor being joined again."""
+        return self.error is None and self._state.attached
+
     def __len__(self) -> int:
         return len(self._state)
 
@@ -190,7 +195,7 @@ class Document(Handle, Steps):
 
     def _edit(self, operation: Operation) -> None:
         self._check_edit()
-        self._changed([self._state.edit(operation)])
+        self._changed([self._state.edit(operation, self._slow)])
         self._schedule()
 
     # Undo and history ------------------------------------------------------------------------------------------------
@@ -638,6 +643,7 @@ class Document(Handle, Steps):
         state.operation_limit = min(self._operation_limit, connection.message_bytes // BYTES_A_UNIT)
         submission = state.take()
         if submission is not None:
+            self._sent_at = self._now()
             seq, revision, work = submission
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:

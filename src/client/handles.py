@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..core.errors import ErrorCode
 from .access import Access
-from .errors import ClientError, Closed, Removed, RequestError, RequestTimeout
+from .errors import ClientError, Closed, Removed, RequestError
 
 if TYPE_CHECKING:
     from .client import Client
@@ -84,15 +85,18 @@ class Handle(Access):
                     self._quit(Closed(f"the {self._kind} was given up"))
 
     async def _leave(self, settle_seconds: float | None, *, resign: bool = False) -> None:
-        """Leaves when it is settled, unless somebody wants it again by then. Who gives this up has left. Raises RequestTimeout; of
-        ``resign`` any ClientError: then nothing has changed."""
+        """Leaves when it is settled, unless somebody wants it again by then; the server's answer is waited for as long as is left then.
+        Who gives this up has left. Raises of ``resign`` any ClientError: then nothing has changed."""
         if resign and not isinstance(self.error, Removed):
             self._check()  # a membership is not ended by a room that was left already
         if self.error is not None:
             return
         self._users.clear()
+        loop = asyncio.get_running_loop()
+        seconds = self._client.connection.options.settle_seconds if settle_seconds is None else settle_seconds
+        until = loop.time() + seconds
         try:
-            await self._client._settle([self], settle_seconds)
+            await self._client._settle([self], seconds)
             if self._users or self.error is not None:
                 return
             if resign:
@@ -111,11 +115,9 @@ class Handle(Access):
         else:
             told = asyncio.Event()
             if self._quit(Closed(f"the {self._kind} was left"), told):
-                try:
-                    async with asyncio.timeout(self._client.connection.options.request_timeout):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(until):
                         await told.wait()
-                except TimeoutError as error:
-                    raise RequestTimeout(f"{self._kind}:leave was not answered in time") from error
 
     async def _request(self, event: str, data: dict[str, Any]) -> Any:
         """What is asked of this room or document. Raises what ended it, also when that was meanwhile."""

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -135,6 +136,20 @@ class Link(WSListener):
         self._close = self._close or (code, payload[2:].decode("utf-8", "replace"))
         transport.send_close(code if code != 1005 else 1000)  # type: ignore[arg-type]
         transport.disconnect()
+
+
+def with_token(url: str, headers: Mapping[str, str], token: str) -> tuple[str, Mapping[str, str]]:
+    """URL and headers of a handshake, with ``token`` in place of the one that they have: that one ends some time. Without one they stay
+    as they are."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name == "access_token" for name, _ in query):
+        query = [(name, token if name == "access_token" else value) for name, value in query]
+        url = urlunsplit(parts._replace(query=urlencode(query)))
+    bearers = [
+        name for name, value in headers.items() if name.lower() == "authorization" and value[:7].lower() == "bearer "
+    ]
+    return url, {**headers, **dict.fromkeys(bearers, f"Bearer {token}")}
 
 
 def _retry_after(error: Exception) -> float | None:

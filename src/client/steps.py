@@ -28,6 +28,10 @@ UNDECIDED = frozenset(
 )
 
 
+#: Without an answer for so long, what is done goes on in steps: as core/undo.pyx, where later edits are another step.
+STEP_SECONDS = 1.0
+
+
 class StepState(Protocol):
     """What a document's state machine has for this."""
 
@@ -62,6 +66,15 @@ class Steps:
         self._steps = state
         self._requests: dict[Request, asyncio.Future[bool]] = {}
         self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
+        self._sent_at = 0.0  # by the client's clock
+
+    def _now(self) -> float:
+        return self._client.connection.options.clock.monotonic()
+
+    @property
+    def _slow(self) -> bool:
+        """What is in flight is not answered for long: composed, all that is done meanwhile would be one step of undo."""
+        return self._steps.in_flight is not None and self._now() - self._sent_at > STEP_SECONDS
 
     @property
     def can_undo(self) -> int:

@@ -86,6 +86,11 @@ class TypedDocument(Handle, Steps):
         return self._shown
 
     @property
+    def joined(self) -> bool:
+        """Whether this client is in the document now: neither ended nor being joined again."""
+        return self.error is None and self._state.attached
+
+    @property
     def revision(self) -> int:
         return self._state.revision
 
@@ -125,7 +130,7 @@ class TypedDocument(Handle, Steps):
         the handle; changes nothing then.
         """
         self._check_edit()
-        self._changed([self._state.edit(thawed(operation))])
+        self._changed([self._state.edit(thawed(operation), self._slow)])
         self._schedule()
 
     def set_content(self, value: Any) -> None:
@@ -371,6 +376,7 @@ class TypedDocument(Handle, Steps):
             return
         submission = self._state.take()
         if submission is not None:
+            self._sent_at = self._now()
             seq, revision, work = submission
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:

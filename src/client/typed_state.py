@@ -120,8 +120,8 @@ class TypedState:
         return 0 if self.edits_wait else self.redo_depth
 
     # Local edits -----------------------------------------------------------------------------------------------------
-    def edit(self, value: Any) -> TypedChange:
-        """Raises SynclineError when it does not fit, BufferFull; nothing is changed then."""
+    def edit(self, value: Any, slow: bool = False) -> TypedChange:
+        """``slow``: as of ``DocumentState.edit``. Raises SynclineError when it does not fit, BufferFull; nothing is changed then."""
         operation = self.type.parse(value)
         size = len(self.type.encode(operation))
         if not self.waiting:
@@ -133,7 +133,11 @@ class TypedState:
         self._held, _, told = self.type.commit(self._held, 0, operation, NO_LIMIT)
         self._size += size
         last = self.waiting[-1] if self.waiting else None
-        joins = last is not None and not isinstance(last, Request) and (self.attached or self._continues(last, told))
+        joins = (
+            last is not None
+            and not isinstance(last, Request)
+            and ((self.attached and not slow) or self._continues(last, told))
+        )
         both = self._composed(last, told) if joins else None
         if both is None:
             self.waiting = self._tidy([*self.waiting, told])  # a step of its own, also when it is undone

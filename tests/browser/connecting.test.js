@@ -1,6 +1,7 @@
 // While there is no connection yet, or a dead one: checks, names and tokens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Client } from "../../src/client/browser/syncline.js";
 import { connect, only, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
@@ -81,6 +82,25 @@ test("a token function that does not answer is told, asked again, and no attempt
   await until(server, () => errors.length === 3);
   assert.equal(client.state, "online");
   client.close();
+});
+
+test("a token in the URL is replaced by the one of this connection, where a function gives them", async () => {
+  for (const [token, second] of [[() => "fresh/1", "fresh/1"], ["fixed", "first"]]) {
+    const server = new ReferenceServer(seeded(72));
+    const urls = [];
+    class Watched extends server.WebSocket {
+      constructor(url, protocols) {
+        super(url, protocols);
+        urls.push(url);
+      }
+    }
+    const client = new Client("http://reference/ws?a=1&access_token=first&b=2", { WebSocket: Watched, backoffBase: 0, token });
+    client.connect();
+    await until(server, () => client.online);
+    assert.deepEqual(urls.map((url) => new URL(url).searchParams.get("access_token")), [second]);
+    assert.equal(new URL(urls[0]).searchParams.get("b"), "2");
+    client.close();
+  }
 });
 
 test("who closes the client in a callback of `error` has closed it", async () => {

@@ -360,3 +360,22 @@ test("a document that is given up has the reason of its signal", async () => {
     client.close();
   }
 });
+
+test("leaving keeps its time while the server does not answer, and says how much is not acknowledged", async () => {
+  const server = new ReferenceServer(seeded(73));
+  const client = connect(server);
+  await until(server, () => client.online);
+  for (const [settle, work] of [[20, 1], [20, 0], [0, 0], [0, 1]]) {
+    for (const kind of ["room", "document"]) {
+      const handle = client[kind]("x");
+      await until(server, () => handle.joined);
+      if (work && kind === "room") handle.send(1).catch(() => {});
+      if (work && kind === "document") handle.insert(0, "x");
+      assert.equal(await handle.leave({ settle }), work, kind); // the server does nothing meanwhile
+      assert.equal(handle.state, "left");
+      await rest(server);
+    }
+  }
+  assert.equal([...server.connections].some(({ rooms, documents }) => rooms.has("x") || documents.has("x")), false);
+  client.close();
+});

@@ -133,6 +133,21 @@ def test_two_write_and_the_carets_stay(open_tab: Open) -> None:
     assert ada.state[1:] == [2, 2]
 
 
+def test_it_follows_what_one_may_do(open_tab: Open) -> None:
+    ada, bob = open_tab("Ada"), open_tab("Bob")
+    user = bob.do("return notes.client.identity.user")
+    for role, locked in (("reader", True), ("editor", False), ("reader", True), ("owner", False)):
+        ada.do("return notes.grant(...arg)", [user, role])
+        bob.page.wait_for_function(
+            "([role, locked]) => notes.role === role && document.getElementById('text').readOnly === locked",
+            arg=[role, locked],
+        )
+        bob.page.click("#text")
+        bob.page.keyboard.type(role[0])
+    ada.shows("eo")
+    bob.shows("eo")
+
+
 def test_the_same_letters_again_are_put_where_they_were_typed(open_tab: Open) -> None:
     ada = open_tab("Ada")
     ada.edit("aaa\naaa😀😀")

@@ -48,3 +48,18 @@ def lose(client: Client) -> None:
     link = client.connection._link
     assert link is not None
     link.send = lambda message: None  # type: ignore[method-assign]
+
+
+def hold(client: Client) -> Callable[[], None]:
+    """What the client sends is on its way until the function that is returned is called."""
+    link = client.connection._link
+    assert link is not None
+    send, held = link.send, list[bytes]()
+    link.send = held.append  # type: ignore[method-assign]
+
+    def release() -> None:
+        link.send = send  # type: ignore[method-assign]
+        for message in held:
+            send(message)
+
+    return release

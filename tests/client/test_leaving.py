@@ -11,7 +11,7 @@ import pytest
 from syncline.client import Closed, Disconnected, Document, Options, Room, TypedDocument
 from tests.waiting import until
 
-from .links import GateClock, Open, cut
+from .links import GateClock, Open, cut, hold
 
 TYPES = ["text", "rich-text", "json"]
 
@@ -80,7 +80,7 @@ async def test_an_edit_waits_for_the_next_connection(open_client: Open) -> None:
     document.insert(0, "word")
     sending = asyncio.create_task(room.send("hello"))
     closing = asyncio.create_task(ada.close(settle_seconds=60))
-    await until(lambda: bool(document._waiters) and room._sending == 1)
+    await until(lambda: len(document._conditions) > 0 and room._sending == 1)
     assert not closing.done()
     clock.gate.set()
     assert await closing == 0
@@ -154,7 +154,7 @@ async def test_opened_again_while_it_is_left_it_stays(open_client: Open) -> None
         asyncio.create_task(document.leave(settle_seconds=60)),
         asyncio.create_task(room.leave(settle_seconds=60)),
     ]
-    await until(lambda: bool(document._waiters) and not document._users and not room._users)
+    await until(lambda: len(document._conditions) > 0 and not document._users and not room._users)
     again = [asyncio.create_task(ada.document("notes")), asyncio.create_task(ada.join("team"))]
     await asyncio.sleep(0)
     clock.gate.set()
@@ -176,13 +176,33 @@ async def test_a_leave_that_is_cancelled_has_left(open_client: Open) -> None:
     await until(lambda: ada.state == "waiting")
     document.insert(0, "word")
     leaving = asyncio.create_task(document.leave(settle_seconds=60))
-    await until(lambda: bool(document._waiters))
+    await until(lambda: len(document._conditions) > 0)
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
     assert isinstance(document.error, Closed)
     assert len(document.lost_work) == 1
     await ada.close(settle_seconds=0)
+
+
+@pytest.mark.parametrize("type", [*TYPES, "room"])
+async def test_leaving_keeps_its_time_while_the_server_does_not_answer(open_client: Open, type: Any) -> None:
+    """Whatever it waits for. It says how much is not acknowledged, and raises nothing; the server is told when it can be."""
+    ada = await open_client(name="Ada", options=Options(request_timeout=2.0))
+    for seconds, work in ((0.05, 1), (0.05, 0), (0, 0), (0, 1)):
+        handle = await (ada.join("x") if type == "room" else ada.document("x", type=type))
+        release = hold(ada)
+        sending: asyncio.Task[Any] | None = None
+        if isinstance(handle, Room) and work:
+            sending = asyncio.create_task(handle.send(1))
+            await until(lambda: bool(ada.connection._answers))
+        elif not isinstance(handle, Room) and work:
+            write(handle, "word")
+        assert await handle.leave(settle_seconds=seconds) == work
+        assert isinstance(handle.error, Closed)
+        release()
+        if sending is not None:
+            await sending  # it went out before, and is answered
 
 
 # After the end -------------------------------------------------------------------------------------------------------

@@ -173,6 +173,27 @@ async def test_a_token_in_the_handshake_that_has_ended_ends_the_client(tmp_path:
                 await ada.ping()
 
 
+@pytest.mark.parametrize("way", ["header", "query"])
+async def test_a_token_in_the_handshake_that_has_ended_is_not_sent_again(tmp_path: Path, way: str) -> None:
+    """Where `get_token` has given newer ones."""
+    given: list[str] = []
+
+    async def get_token() -> str:
+        given.append(token(600))
+        return given[-1]
+
+    async with serving(tmp_path, auth=JWT) as app:
+        first, ends = token(1), time.time() + 1
+        url = f"{ws_url(app)}?a=1&access_token={first}&b=%20" if way == "query" else ws_url(app)
+        headers = {"authorization": f"bearer {first}", "X-Other": "1"} if way == "header" else {}
+        async with await connect(url, options=Options(backoff=QUICK, headers=headers), get_token=get_token) as ada:
+            await until(lambda: time.time() > ends)
+            cut(ada)
+            await (await ada.join("team")).send("still here")
+            assert (ada.reconnects, len(given)) == (1, 1)
+            assert ada.connection.options.headers == headers and ada.connection.url == url
+
+
 async def test_a_refresh_is_not_sooner_than_a_second_after_another() -> None:
     clock = GateClock()
     count = 0

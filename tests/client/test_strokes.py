@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from syncline.client import Client, Document
 from syncline.client.strokes import Stroke, continues, stroke_of
 from tests.waiting import until
 
-from .links import GateClock, Open, cut
+from .links import GateClock, Open, cut, hold
 
 
 async def offline(client: Client, clock: GateClock) -> None:
@@ -68,6 +69,40 @@ async def test_a_rich_text_and_a_json_document(open_client: Open) -> None:
         assert await board.undo()
         seen.append(board.content["items"])
     assert seen == [[0, 1], [0], []]
+
+
+async def test_what_is_done_while_the_server_does_not_answer_goes_in_steps(open_client: Open) -> None:
+    """As without a connection: composed into one operation, all of it would be undone at once."""
+    clock = GateClock()
+    ada = await open_client(clock=clock)
+    text, rich, board = await ada.document("t"), *[await ada.document(f"d-{t}", type=t) for t in ("rich-text", "json")]
+    board.set_content([])
+    await board.settled()
+    release = hold(ada)
+    text.insert(0, "zero ")
+    rich.submit([{"insert": "zero "}])
+    board.submit([{"p": [0], "li": 0}])
+    await text.sent()
+    for number, word in enumerate(("one ", "two ", "three"), 1):
+        clock.ahead += 1.2
+        for letter in word:
+            text.insert(len(text), letter)
+            length = len(rich.content[0]["insert"])
+            rich.submit([{"retain": length}, {"insert": letter}])
+            await asyncio.sleep(0)
+        board.submit([{"p": [number], "li": number}])
+    release()
+    for one in (text, rich, board):
+        await one.settled()
+    assert (text.text, rich.content, board.content) == (
+        "zero one two three",
+        [{"insert": "zero one two three"}],
+        [0, 1, 2, 3],
+    )
+    for words in ("zero one two ", "zero one ", "zero "):
+        assert await text.undo() and await rich.undo() and await board.undo()
+        assert (text.text, rich.content) == (words, [{"insert": words}])
+        assert board.content == [*range(words.count(" "))]
 
 
 async def test_many_steps_and_bounds(open_client: Open) -> None:

@@ -181,6 +181,9 @@ const SHUT = new Set(["forbidden", "password_required", "password_wrong", "room_
 /** What a request is answered that came after the end of its handle. */
 const OUT = new Set(["not_a_member", "not_joined"]);
 
+/** Without an answer for so many milliseconds, what is done goes on in steps of undo: later edits are another step for the server. */
+export const STEP = 1000;
+
 const LEAVE_OPTIONS = { room: ["settle", "resign"], document: ["settle"] };
 
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
@@ -312,7 +315,7 @@ export class Joined extends Emitter {
 
   /**
    * Leaves when the server has every edit and message, at the latest after `settle` ms (default: the client's option), unless somebody
-   * wants it again by then. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
+   * wants it again by then; what is left of that time it waits for the server's answer. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
    * `resign` the stored membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
    */
   async leave(given = {}) {
@@ -323,6 +326,7 @@ export class Joined extends Emitter {
 
   /** `reason`: what `ready` rejects with. */
   async _leave({ settle = this.client.options.settle, resign = false, reason }) {
+    const until = Date.now() + settle;
     this._users.clear();
     if (!this.settled) await this._settle(settle);
     if (this._users.size || this._over) return this._unsettled;
@@ -344,7 +348,7 @@ export class Joined extends Emitter {
     const unsettled = this._unsettled;
     this._ended(this._error);
     this._state("left");
-    await told;
+    if (settle > 0) await within(told, until - Date.now()).catch(() => {});
     return unsettled;
   }
 

@@ -1,7 +1,8 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, SHARED_EVENTS, staysOpen, STEP, SynclineError,
+  worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
@@ -26,6 +27,7 @@ export class DocumentHandle extends Joined {
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
+  #sentAt = 0; // of what is in flight
   #cursor = undefined; // own, in the local text; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
@@ -197,7 +199,7 @@ export class DocumentHandle extends Joined {
     }
     if (!parts.length) return mended;
     const settled = this.settled;
-    this.#state.edit(parts);
+    this.#state.edit(parts, this.#state.flight !== null && Date.now() - this.#sentAt > STEP);
     if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts, "right"); // what is typed is before one's own
     this.#flush();
     this.#tellChange({ operation: parts, origin: "local", clients: [this.id] });
@@ -291,6 +293,7 @@ export class DocumentHandle extends Joined {
       if (this.state !== "joined") return undefined;
       const submission = this.#state.take();
       if (!submission) return undefined;
+      this.#sentAt = Date.now();
       const { seq, revision, item } = submission;
       const data = { document: this.name, seq, revision };
       if (item.operation) {

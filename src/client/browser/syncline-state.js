@@ -100,9 +100,12 @@ export class DocumentState {
   }
 
   // Local edits --------------------------------------------------------------------------------------------------
-  /** A canonical operation that fits. Throws buffer_full; nothing is changed then. */
-  edit(operation) {
-    let joins = this.#joins(operation, this.attached);
+  /**
+   * A canonical operation that fits. `slow`: what is in flight is not answered for long; steps of undo are kept then as they are without
+   * a session. Throws buffer_full; nothing is changed then.
+   */
+  edit(operation, slow = false) {
+    let joins = this.#joins(operation, this.attached && !slow);
     if (!this.#hasRoom(operation, joins)) {
       this.#limitSteps(1); // steps hold what was deleted again
       joins = this.#joins(operation, true);

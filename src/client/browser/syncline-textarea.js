@@ -170,6 +170,7 @@ export function bindTextarea(handle, textarea) {
       settle(origin);
     }),
     handle.on("state", setAccess),
+    handle.on("role", setAccess),
   ];
   setAccess();
   replaceAll();

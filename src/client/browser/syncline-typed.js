@@ -11,7 +11,8 @@
  */
 
 import {
-  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, STEP, SynclineError,
+  worthHealing,
 } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
@@ -70,6 +71,7 @@ export class TypedHandle extends Joined {
   #whole = null; // the next join asks for the content; this is why: "healed" or "rebased"
   #alarms = 0; // times in a row that the content was not the server's
   #scheduled = false;
+  #sentAt = 0; // of what is in flight
 
   /** @internal */
   constructor(client, name, { type, client: id } = {}) {
@@ -121,7 +123,8 @@ export class TypedHandle extends Joined {
     this.#measure(told);
     const last = this.#queue.at(-1)?.operation;
     // What is done while there is no session stays in steps, as it is to be undone.
-    const joins = last && (this.state === "joined" || (this.type === TYPES["rich-text"] && continues(last, told)));
+    const slow = this.#flight !== null && Date.now() - this.#sentAt > STEP;
+    const joins = last && ((this.state === "joined" && !slow) || (this.type === TYPES["rich-text"] && continues(last, told)));
     const both = joins ? this.#composed(last, told) : null;
     const waiting = both ?? told;
     const settled = this.settled;
@@ -252,6 +255,7 @@ export class TypedHandle extends Joined {
       const flight = this.#flight;
       if (flight === null || flight.sent) return undefined;
       flight.sent = true;
+      this.#sentAt = Date.now();
       const { item, seq } = flight;
       const data = { document: this.name, seq, revision: this.revision };
       if (item.operation) {

@@ -147,6 +147,8 @@ export interface ClientOptions {
   connectTimeout?: number;
   /** Default 15,000. */
   requestTimeout?: number;
+  /** Messages in a room's `history` until somebody listens; of more the newest. Default 256. */
+  earlyMessages?: number;
   /** That `leave` and `close` wait at most for what is not acknowledged. Default 5,000. */
   settle?: number;
   /** Silence after which a page that is shown asks whether the server is there; a hidden one does after ping_seconds. Default 10,000. */
@@ -384,7 +386,10 @@ export class Room implements Emitter<RoomEvents> {
   readonly state: JoinState;
   readonly ready: Promise<Room>;
   readonly position: Position | null;
-  /** What the first join brought (`history` of the options), oldest first; `message` events tell it only to who listens before `join` resolves, on the handle of `client.room`. */
+  /**
+   * What the first join brought (`history` of the options), and what has come until somebody listens for `message`: oldest first, at most
+   * `earlyMessages`, or as many as were asked for. Who listens before it is joined, on the handle of `client.room`, hears it as events, too.
+   */
   readonly history: readonly Message[];
   readonly role: RoomRole | null;
   readonly joined: boolean;

@@ -265,7 +265,7 @@ export class Client extends Emitter {
     const { WebSocket = globalThis.WebSocket, connectTimeout } = this.#options;
     let socket;
     try {
-      socket = new WebSocket(this.url, ["syncline.v1.json"]);
+      socket = new WebSocket(this.#handshake(credentials), ["syncline.v1.json"]);
     } catch (error) {
       if (!VAIN.has(error?.name)) throw error;
       return this.#end(error, 1006, error.message);
@@ -278,6 +278,14 @@ export class Client extends Emitter {
     // Of a handshake that failed; not every class has a `close` event follow that. Later one does, and says more.
     socket.onerror = () => this.#socket === socket && !this._joinable && this.#lose(1006, "no connection");
     return undefined;
+  }
+
+  /** The URL; with the token of this connection in place of one that it has, which ends some time. */
+  #handshake({ token }) {
+    const url = new URL(this.url);
+    if (typeof this.#options.token !== "function" || !url.searchParams.has("access_token")) return this.url;
+    url.searchParams.set("access_token", token);
+    return url.href;
   }
 
   async #credentials() {

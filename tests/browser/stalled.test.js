@@ -1,0 +1,48 @@
+// What is typed while a server that is there does not answer.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, until } from "./driving.mjs";
+import { ReferenceServer, seeded, turn } from "./reference.mjs";
+
+test("it goes in steps of undo, as without a connection: word by word, edit by edit", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"] });
+  const server = new ReferenceServer(seeded(90));
+  const sent = { text: [], json: [] };
+  let revision = 0;
+  server.intercept = (connection, { event, data, id }) => {
+    const json = data?.document === "board";
+    if (event === "document:operation") sent[json ? "json" : "text"].push(data.operation);
+    if (!json) return false;
+    const result = { document: "board", type: "json", generation: "g", revision: 0, role: "owner", seq: 0, client: data.client, content: [],
+      operations: null, collaborators: [] };
+    if (event === "document:join") connection.toClient.push(JSON.stringify({ id, event: "document:state", result }));
+    else {
+      const operations = [{ client: board.id, seq: data.seq, operation: data.operation }];
+      server.push(connection, "document:operation", { document: "board", revision: (revision += 1), operations });
+    }
+    return true;
+  };
+  const client = connect(server);
+  const notes = client.document("notes");
+  const board = client.document("board", { type: "json" });
+  await until(server, () => notes.joined && board.joined);
+  const before = notes.text.length;
+  const type = async (text, number) => {
+    for (const letter of text) {
+      notes.insert(notes.text.length, letter);
+      await turn();
+    }
+    board.submit([{ p: [number], li: number }]);
+    await turn();
+  };
+  for (const [number, word] of ["a ", "b c ", "d ", "e"].entries()) {
+    await type(word, number);
+    context.mock.timers.tick(600); // a second is over after the second word
+  }
+  await until(server, () => notes.settled && board.settled);
+  const inserted = sent.text.map((operation) => operation.find((part) => typeof part === "string"));
+  assert.deepEqual(inserted, ["a", " b c ", "d ", "e"]);
+  assert.deepEqual(sent.json.map((operation) => operation.map(({ li }) => li)), [[0], [1], [2], [3]]);
+  assert.equal(notes.text.slice(before), "a b c d e");
+  client.close();
+});
