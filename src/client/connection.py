@@ -248,6 +248,8 @@ class Connection:
         if isinstance(error, ConnectFailed) and error.retry_after is not None:
             # Said in whole seconds to all who were sent away: a part of one spreads those with the same number.
             delay = error.retry_after + backoff.random()
+        elif isinstance(error, RequestError) and error.code in REFUSED_TOKEN:
+            delay += REFRESH_SECONDS * self._refusals  # what ``get_token`` remembers may have ended by then
         await self.options.clock.sleep(delay)
 
     async def _live(self) -> None:

@@ -144,20 +144,23 @@ def test_what_is_shown_of_others_is_true_while_the_server_does_not_answer(open_t
 
     bob, ada = open_tab("Bob"), open_tab("Ada", sockets=between)
     connection, status = ada.page.locator("#connection"), ada.page.locator("#members .status")
-    count = ada.page.locator("#people-count")
+    count, faces = ada.page.locator("#people-count"), ada.page.locator("#faces .face")
     expect(status).to_have_text("Online", timeout=PATIENCE)
     expect(count).to_have_text("2", timeout=PATIENCE)
+    expect(faces).to_have_count(1, timeout=PATIENCE)
     silent = True
     expect(connection).to_have_attribute("data-state", "stalled", timeout=PATIENCE)  # by its heartbeat
     expect(ada.page.locator("#connection-text")).to_have_text("No answer")
     expect(status).to_have_text("Not known")
     expect(count).to_have_text("?")
+    expect(faces).to_have_count(0)
     expect(ada.page.locator("#saved")).to_have_attribute("data-state", "offline")
     expect(ada.page.locator("#members .face")).to_have_css("filter", "grayscale(1)")
     silent = False
     ada.page.evaluate("dispatchEvent(new Event('online'))")
     expect(status).to_have_text("Online", timeout=PATIENCE)
     expect(count).to_have_text("2", timeout=PATIENCE)
+    expect(faces).to_have_count(1)
     ada.connected()
     silent = True
     ada.page.evaluate("dispatchEvent(new Event('offline'))")

@@ -147,7 +147,7 @@ async def test_a_refused_token_is_asked_for_once_a_connection() -> None:
         with pytest.raises(RequestError, match="token_invalid"):
             await connect(server.url, get_token=get_token, retry=True, clock=clock, backoff=backoff)
         assert (asked, len(server.peers)) == (3, 3) and sent(server) == ["token 1", "token 2", "token 3"]
-        assert clock.waits == [1.0, 2.0]
+        assert clock.waits == [1.0 + 1.0, 2.0 + 2.0]  # the backoff's, and time for what the function remembers to end
 
 
 async def test_a_token_that_was_there_before_is_exchanged_on_the_same_connection() -> None:

@@ -353,8 +353,8 @@ export class Client extends Emitter {
       return this.#lose(4006, error.code, 0);
     }
     if (RETRIED.has(error.code)) return this.#lose(1006, error.code);
-    // A function may have better luck the next time; a fixed token never.
-    if (stale && typeof token === "function" && (this.#refusals += 1) < 3) return this.#lose(4006, error.code);
+    // A function may have better luck the next time, when what it remembers has ended, too; a fixed token never.
+    if (stale && typeof token === "function" && (this.#refusals += 1) < 3) return this.#lose(4006, error.code, REFRESH * this.#refusals);
     return this.#end(error, 4501, error.code);
   }
 

@@ -119,6 +119,7 @@ function showConnection({ state, retryAt, error }) {
   if (state === "online") showMe();
   showSaved();
   showMembers();
+  showWriters();
 }
 
 $("connection-retry").addEventListener("click", () => {
@@ -242,6 +243,7 @@ function showWriters() {
   giveColours();
   const writers = new Map([...(shared?.collaborators.values() ?? [])].map((one) => [one.user, one]));
   writers.delete(me().user);
+  if (!live()) writers.clear(); // not known
   $("faces").replaceChildren(...[...writers.values()].slice(0, 6).map(({ user, name }) => {
     const item = paintFace(document.createElement("li"), user, name);
     item.title = name;
