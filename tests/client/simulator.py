@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from syncline.client.callbacks import AsyncCalls
@@ -200,6 +201,8 @@ class Server:
             link.reply(answer, None, RequestError("revision_unknown"))
             return
         link.joined = client
+        if link.cuts:
+            self.forget_ghosts(client)
         if "diverged" in data:
             self.reports.append(data["diverged"])
         result: dict[str, Any] = {
@@ -280,6 +283,7 @@ class Link:
         self.up: deque[tuple[str, dict[str, Any], Answer | None]] = deque()
         self.down: deque[Callable[[Peer], None]] = deque()
         self.gone = False
+        self.cuts = False  # what is in flight may be cut, and is another operation of the same number then
         server.sessions.append(self)
 
     def push(self, event: str, data: dict[str, Any]) -> None:
@@ -291,6 +295,17 @@ class Link:
             self.down.append(lambda _: answer(result, error))
 
 
+class Ticks:
+    """The clock of a client to whom answers come slowly now and then: it moves as it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 0.3
+        return self.now
+
+
 class Peer:
     """A client with one document handle; stands where ``Client`` and its ``Connection`` stand."""
 
@@ -300,6 +315,7 @@ class Peer:
         self.state = "open"
         self.connection = self
         self._calls = AsyncCalls(1000)
+        self.options = SimpleNamespace(clock=Ticks())
         self.message_bytes = 1_048_576
         self.link: Link | None = Link(server, user)
         self.delayed: list[Callable[[], object]] = []
@@ -371,6 +387,8 @@ class Peer:
         if self.link is None:
             self.user = user or self.user
             self.link = Link(self.server, self.user)
+            self.message_bytes = self.server.rng.choice((16, 32, 1_048_576))  # it may take less than it did
+            self.link.cuts = self.message_bytes < 1_048_576
             self.handle._rejoin()
 
     def run_delayed(self) -> None:
