@@ -131,10 +131,7 @@ class Callbacks(Generic[P]):
         for line in [*self._lines]:
             try:
                 call = line.callback(*args, **kwargs)
-            except (
-                Exception,
-                asyncio.CancelledError,
-            ):  # of a future that it looked at: nobody cancels who is not awaited
+            except (Exception, asyncio.CancelledError):  # that of a future it looked at: this is not awaited
                 log.exception("the callback %s failed", line.name)
             else:
                 if call is not None and inspect.isawaitable(call) and not asyncio.isfuture(call):

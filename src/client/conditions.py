@@ -39,7 +39,9 @@ class Conditions:
             try:
                 if condition():
                     future.set_result(None)
-            except Exception as error:
+            except StopIteration as error:  # no future takes that: PEP 479
+                future.set_exception(RuntimeError(f"the condition raised {error!r}"))
+            except (Exception, asyncio.CancelledError) as error:
                 future.set_exception(error)
 
     def end(self, error: ClientError) -> None:

@@ -267,11 +267,14 @@ async def test_a_condition_that_raises_is_told_to_who_waits_for_it(open_client: 
     loop = asyncio.get_running_loop()
     wrong = loop.create_task(document.wait_for(lambda: document.revision and 1 / 0 > 0))
     right = loop.create_task(document.wait_for(lambda: document.revision == 1))
+    empty = loop.create_task(document.wait_for(lambda: document.revision and next(iter([]))))
     await asyncio.sleep(0)
     other.insert(0, "x") if isinstance(other, Document) else other.set_content([1])
     with pytest.raises(ZeroDivisionError):
         await wrong
     await right
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await empty
     with pytest.raises(ZeroDivisionError):
         await document.wait_for(lambda: 1 / 0 > 0)
     assert ada.reconnects == 0 and document.error is None
