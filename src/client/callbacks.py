@@ -103,14 +103,20 @@ def _discard(call: Awaitable[object]) -> None:
         call.close()
 
 
+#: Of what callbacks make happen in one go, before it is taken for something that has no end.
+MOST_UNTOLD = 10_000
+
+
 class Callbacks(Generic[P]):
     """A callback that raises is logged and goes on being called: one listener's fault is not the connection's."""
 
-    __slots__ = ("_calls", "_lines")
+    __slots__ = ("_calls", "_lines", "_telling", "_untold")
 
     def __init__(self, calls: AsyncCalls) -> None:
         self._calls = calls
         self._lines: list[Line[P]] = []
+        self._untold: deque[tuple[list[Line[P]], Any, Any]] = deque()  # who listened when it happened, and what
+        self._telling = False
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -127,8 +133,28 @@ class Callbacks(Generic[P]):
 
         return remove
 
+    def fire_in_order(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """After whatever is being told: every callback hears everything in the order in which it happened, also when one of them makes
+        something happen."""
+        self._untold.append(([*self._lines], args, kwargs))
+        if self._telling:
+            return
+        self._telling = True
+        told = 0
+        while self._untold:
+            lines, some, named = self._untold.popleft()
+            self._call([line for line in lines if line in self._lines], *some, **named)
+            told += 1
+            if told == MOST_UNTOLD and self._untold:
+                self._untold.clear()
+                log.error("callbacks make ever more happen: what came last is not told")
+        self._telling = False
+
     def fire(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        for line in [*self._lines]:
+        self._call([*self._lines], *args, **kwargs)
+
+    def _call(self, lines: list[Line[P]], *args: P.args, **kwargs: P.kwargs) -> None:
+        for line in lines:
             try:
                 call = line.callback(*args, **kwargs)
             except (Exception, asyncio.CancelledError):  # that of a future it looked at: this is not awaited

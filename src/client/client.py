@@ -322,6 +322,8 @@ class Client:
     ) -> None:
         """Until the server has all that they have and nothing is ``working``; or ``seconds`` (None: the option), or the end."""
         await asyncio.sleep(0)  # a ``send`` in a task that was just made begins
+        for handle in handles:
+            handle._hurry()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.connection.options.settle_seconds if seconds is None else seconds):
                 while True:

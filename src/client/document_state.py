@@ -330,6 +330,10 @@ class DocumentState:
             else:
                 return  # a request is between any two
 
+    def hurry(self) -> None:
+        """Steps that wait become one: each costs a round trip, and there may not be time for many."""
+        self._limit_steps(1)
+
     def _tidy(self) -> None:
         """No join is under way: what does nothing is left out."""
         self.queue = [item for item in self.queue if isinstance(item, Request) or not item.is_identity]
@@ -406,7 +410,8 @@ class DocumentState:
 
         ``seq``: the last one of this client that is committed. When it covers what is in flight, its entry is
         among the missing ones or follows as a push, so it is not sent again. ``missing``: how many operations came with
-        the answer (a long list is continued by pushes). After ``rename`` the caller joins again while ``in_doubt``.
+        the answer (a long list is continued by pushes). After ``rename``, while it is ``in_doubt``, the caller attaches again when all that
+        was missing is here, or joins again when that is to come.
         """
         self._tidy()
         self.attached = True

@@ -104,8 +104,6 @@ class Document(Handle, Steps):
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
         self._joins = 0  # sent so far
-        self._changes: deque[Change] = deque()
-        self._firing = False
         self._conditions = Conditions()
         self._on_change: Callbacks[[Operation, Origin]] = Callbacks(client._calls)
         self._on_committed: Callbacks[[Committed]] = Callbacks(client._calls)
@@ -221,6 +219,9 @@ class Document(Handle, Steps):
         if end is not None:
             data["end"] = end
         return read_blame(await self._request("document:blame", data))
+
+    def _hurry(self) -> None:
+        self._state.hurry()
 
     # Waiting ---------------------------------------------------------------------------------------------------------
     async def settled(self) -> None:
@@ -435,9 +436,11 @@ class Document(Handle, Steps):
             self._receive(result["revision"], operations, result.get("hash"))
             if not state.attached:
                 return self  # a difference was found: another join is under way
-            if state.in_doubt:
+            if state.in_doubt and result.get("more"):
                 self._rejoin()
                 return self
+            if state.in_doubt:
+                state.attach(result["seq"], 0)  # all of it is here now
         state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
         state.cursors.clear()
         for entry in self._people.values():
@@ -551,6 +554,8 @@ class Document(Handle, Steps):
             if number <= state.known:
                 continue
             own = state.is_in_flight(client, seq)
+            if own:
+                self._patience.answered(self._now())
             kind = entry.get("kind", "edit")
             changes = state.receive(number, client, seq, Operation.parse(entry["operation"], UNIT), kind, span)
             self._changed(changes)
@@ -643,7 +648,7 @@ class Document(Handle, Steps):
         state.operation_limit = min(self._operation_limit, connection.message_bytes // BYTES_A_UNIT)
         submission = state.take()
         if submission is not None:
-            self._sent_at = self._now()
+            self._patience.sent(self._now())
             seq, revision, work = submission
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:
@@ -671,16 +676,8 @@ class Document(Handle, Steps):
                 operation = change.operation
                 stick: Side = "right" if change.origin == "local" else "left"  # what is typed is before one's own
                 self._own_cursor = (map_position(anchor, operation, stick), map_position(head, operation, stick))
-        self._changes += changes
-        if self._firing:
-            return
-        self._firing = True
-        try:
-            while self._changes:
-                change = self._changes.popleft()
-                self._on_change.fire(change.operation, change.origin)
-        finally:
-            self._firing = False
+        for change in changes:
+            self._on_change.fire_in_order(change.operation, change.origin)
 
 
 def _require_str(text: object) -> None:

@@ -46,6 +46,9 @@ class Handle(Access):
     @property
     @abstractmethod
     def _is_settled(self) -> bool: ...
+    def _hurry(self) -> None:
+        """What waits is to be sent in as few round trips as it can be."""
+
     @abstractmethod
     async def settled(self) -> None: ...
     @abstractmethod

@@ -10,11 +10,12 @@ hands out fragments as they come (RFC 6455, section 5.4): they are put together 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote
 
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
@@ -141,11 +142,7 @@ class Link(WSListener):
 def with_token(url: str, headers: Mapping[str, str], token: str) -> tuple[str, Mapping[str, str]]:
     """URL and headers of a handshake, with ``token`` in place of the one that they have: that one ends some time. Without one they stay
     as they are."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    if any(name == "access_token" for name, _ in query):
-        query = [(name, token if name == "access_token" else value) for name, value in query]
-        url = urlunsplit(parts._replace(query=urlencode(query)))
+    url = re.sub(r"(?<=[?&]access_token=)[^&#]*", lambda found: quote(token, safe=""), url)
     bearers = [
         name for name, value in headers.items() if name.lower() == "authorization" and value[:7].lower() == "bearer "
     ]
@@ -173,6 +170,7 @@ async def open_link(
 ) -> Link:
     """A link on which the server accepted ``subprotocol``. Raises ConnectFailed, with the reason as its cause;
     RequestError(token_invalid) for 401."""
+    where = url.partition("?")[0]  # there may be a token behind that
     offered = {**(headers or {}), "Sec-WebSocket-Protocol": subprotocol}
     made: list[Link] = []
     wanted = True
@@ -209,12 +207,12 @@ async def open_link(
             raise RequestError(
                 ErrorCode.TOKEN_INVALID.value, "the token in the headers or the URL was refused", "auth"
             ) from error
-        text = f"no connection to {url}: {str(error) or type(error).__name__}"
+        text = f"no connection to {where}: {str(error) or type(error).__name__}"
         raise ConnectFailed(text, _retry_after(error)) from error
     if not isinstance(link, Link):  # picows: the socket was closed before the server had answered
-        raise ConnectFailed(f"no connection to {url}: closed during the handshake")
+        raise ConnectFailed(f"no connection to {where}: closed during the handshake")
     accepted = transport.response.headers.get("Sec-WebSocket-Protocol", "")
     if accepted != subprotocol:
         link.abort()
-        raise ConnectFailed(f"{url} does not speak {subprotocol} (it answered {accepted or 'none'!r})")
+        raise ConnectFailed(f"{where} does not speak {subprotocol} (it answered {accepted or 'none'!r})")
     return link

@@ -134,7 +134,7 @@ class Room(Handle):
 
     occupancy: how many are here; of a large room that is all that is kept up to date, ``members`` are some of them.
     history: what the first join brought, and what has come until the first ``messages()`` or ``on_message``, oldest first; those go on
-    where it ends. At most ``Options.early_messages``, or as many as were asked for; of more the newest.
+    where it ends. Of what has come at most ``Options.early_messages``; of more the newest.
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
     role: owner, moderator, member or reader; ``on_role`` tells when it changes.
     error: why the room is no longer joined; None while it is. ``on_removed`` tells when this user was taken out.
@@ -156,6 +156,7 @@ class Room(Handle):
         self._password = password
         self._history_size = history
         self._early = True  # nobody has listened yet
+        self._brought = 0  # publications, by the first join
         self._members: dict[str, Member] = {}
         self._streams: list[MessageStream] = []
         self._on_message: Callbacks[[Publication]] = Callbacks(client._calls)
@@ -379,7 +380,7 @@ class Room(Handle):
             raise ProtocolViolation(f"room:joined with a digest that is none: {error!r}") from error
         before, self._members = self._members, members
         if not self.position.epoch:
-            self.history = publications
+            self.history, self._brought = publications, len(publications)
             self.position = position
             return self
         had, self.recovered = self.position, recovered
@@ -536,12 +537,18 @@ class Room(Handle):
     def _deliver(self, publication: Publication) -> None:
         self.position = publication.position
         if self._early:
-            self.history.append(publication)
-            most = max(self._history_size, self._client.connection.options.early_messages)
-            del self.history[: max(0, len(self.history) - most)]
+            self._keep(publication)
         for stream in self._streams:
             stream._put(publication)
         self._on_message.fire(publication)
+
+    def _keep(self, publication: Publication) -> None:
+        """Who walks through the list meanwhile sees what comes, too; but for what is beyond the bound: that is another list."""
+        most = self._brought + self._client.connection.options.early_messages
+        if len(self.history) < most:
+            self.history.append(publication)
+        else:
+            self.history = [*self.history, publication][len(self.history) + 1 - most :]
 
     def _publication(self, received: Received) -> Publication | None:
         """None when its payload cannot be decoded: that costs this one message, not the link."""

@@ -30,6 +30,27 @@ UNDECIDED = frozenset(
 
 #: Without an answer for so long, what is done goes on in steps: as core/undo.pyx, where later edits are another step.
 STEP_SECONDS = 1.0
+#: And for so many times what the last answer took: on a slow link each answer takes long, and steps that wait for one each would pile up.
+STEP_ANSWERS = 4
+
+
+class Patience:
+    """Whether what is in flight is not answered for long. Times are the client's clock's, in seconds."""
+
+    __slots__ = ("_sent_at", "_took")
+
+    def __init__(self) -> None:
+        self._sent_at = 0.0
+        self._took = 0.0  # the last answer
+
+    def sent(self, now: float) -> None:
+        self._sent_at = now
+
+    def answered(self, now: float) -> None:
+        self._took = now - self._sent_at
+
+    def is_over(self, now: float) -> bool:
+        return now - self._sent_at > max(STEP_SECONDS, STEP_ANSWERS * self._took)
 
 
 class StepState(Protocol):
@@ -66,7 +87,7 @@ class Steps:
         self._steps = state
         self._requests: dict[Request, asyncio.Future[bool]] = {}
         self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
-        self._sent_at = 0.0  # by the client's clock
+        self._patience = Patience()
 
     def _now(self) -> float:
         return self._client.connection.options.clock.monotonic()
@@ -74,7 +95,7 @@ class Steps:
     @property
     def _slow(self) -> bool:
         """What is in flight is not answered for long: composed, all that is done meanwhile would be one step of undo."""
-        return self._steps.in_flight is not None and self._now() - self._sent_at > STEP_SECONDS
+        return self._steps.in_flight is not None and self._patience.is_over(self._now())
 
     @property
     def can_undo(self) -> int:

@@ -16,7 +16,7 @@ from .access import SHUT
 from .callbacks import Callbacks
 from .conditions import Conditions
 from .document_state import Request
-from .documents import LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
+from .documents import BYTES_A_UNIT, LOST_HISTORY, MOST_ALARMS, REFUSALS, worth_healing
 from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
 from .frozen import frozen, thawed
 from .handles import PASSING, Handle
@@ -57,8 +57,6 @@ class TypedDocument(Handle, Steps):
         self._failures = 0
         self._joins = 0
         self._doubted_seq = 0
-        self._changes: deque[TypedChange] = deque()
-        self._firing = False
         self._conditions = Conditions()
         self._on_change: Callbacks[[Any, TypedOrigin]] = Callbacks(client._calls)
         self._on_refused: Callbacks[[Any, str]] = Callbacks(client._calls)
@@ -130,6 +128,7 @@ class TypedDocument(Handle, Steps):
         the handle; changes nothing then.
         """
         self._check_edit()
+        self._state.operation_bytes = self._client.connection.message_bytes // BYTES_A_UNIT
         self._changed([self._state.edit(thawed(operation), self._slow)])
         self._schedule()
 
@@ -141,6 +140,9 @@ class TypedDocument(Handle, Steps):
         operation = kind.diff(before, kind.parse_content(thawed(value)))
         if not kind.is_identity(operation):
             self.submit(kind.describe(operation))
+
+    def _hurry(self) -> None:
+        self._state.hurry()
 
     async def settled(self) -> None:
         """Every local edit is acknowledged: committed by the server and on its disk; every undo is answered. Raises
@@ -254,12 +256,15 @@ class TypedDocument(Handle, Steps):
         else:
             state.attach(len(result["operations"]))
             self._receive(result["revision"], result["operations"], result.get("hash"))
-            if state.attached and state.in_doubt:
+            more = result.get("more", len(result["operations"]) >= ENTRIES_IN_STATE)
+            if state.attached and state.in_doubt and more:
                 self._rejoin()
                 return self
+            if state.attached and state.in_doubt:
+                state.attach(0)  # all of it is here now
             if state.attached and state.in_flight is not None and state.seq <= result["seq"]:
                 # It is committed. A long list of what was missed goes on in pushes: then it is among those.
-                if not result.get("more", len(result["operations"]) >= ENTRIES_IN_STATE):
+                if not more:
                     raise Diverged(f"operation {state.seq} was committed unnoticed")
                 state.await_answer()
         state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
@@ -325,6 +330,8 @@ class TypedDocument(Handle, Steps):
             number += 1
             if not self._state.attached:
                 return
+            if self._state.is_in_flight(entry["client"], entry["seq"]):
+                self._patience.answered(self._now())
             kind = entry.get("kind", "edit")
             self._changed(self._state.receive(number, entry["client"], entry["seq"], entry["operation"], kind))
         same = None if hash is None else self._state.same(revision, hash)
@@ -376,7 +383,7 @@ class TypedDocument(Handle, Steps):
             return
         submission = self._state.take()
         if submission is not None:
-            self._sent_at = self._now()
+            self._patience.sent(self._now())
             seq, revision, work = submission
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:
@@ -390,15 +397,5 @@ class TypedDocument(Handle, Steps):
 
     def _changed(self, changes: list[TypedChange]) -> None:
         """Tells the listeners, in order also when one of them edits."""
-        self._changes += changes
-        if self._firing:
-            return
-        self._firing = True
-        try:
-            while self._changes:
-                change = self._changes.popleft()
-                self._on_change.fire(
-                    thawed(change.operation), change.origin
-                )  # a copy: the change's own waits to be sent
-        finally:
-            self._firing = False
+        for change in changes:  # copies: the changes' own wait to be sent
+            self._on_change.fire_in_order(thawed(change.operation), change.origin)

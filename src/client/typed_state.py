@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
-from ..core.limits import LEAST_MESSAGE_BYTES
 from ..core.text0 import units
 from ..core.typed_document import NO_LIMIT
 from .document_state import Kind, Request, RequestKind
@@ -33,8 +32,6 @@ UNFIT = (SynclineError, TypeError, ValueError, LookupError, RecursionError)
 
 #: Edits that wait as steps of their own.
 _MOST_STEPS = 64
-#: Edits are composed up to so many bytes: with what is around them, any server takes that.
-_COMPOSED_BYTES = LEAST_MESSAGE_BYTES // 2
 #: Requests that may wait: a key held down is not to fill the memory.
 _MOST_REQUESTS = 1000
 
@@ -73,6 +70,7 @@ class TypedState:
         self.revision = 0
         self.attached = False
         self.seq = 0
+        self.operation_bytes = pending_limit  # operations are composed up to about so many
         self.in_flight: Any = None  # an operation or a Request
         self.waiting: list[Any] = []  # of those in a row; a last operation is composed with what is done
         self.finished: list[tuple[Request, bool]] = []  # requests that are over, and whether they did anything
@@ -158,13 +156,17 @@ class TypedState:
         return self.type.name == "rich-text" and continues(stroke_of(one), stroke_of(other), units)
 
     def _composed(self, first: Any, second: Any) -> Any:
-        """Two operations as one; None: it might be refused, by this server or the next one, where each of them is not."""
+        """Two operations as one; None: it would be larger than ``operation_bytes``, and might be refused where each of them is not."""
         operation = self.type.compose(first, second)
-        if self._size > _COMPOSED_BYTES and len(self.type.encode(operation)) > _COMPOSED_BYTES:
+        if self._size > self.operation_bytes and len(self.type.encode(operation)) > self.operation_bytes:
             return None
         return operation
 
-    def _tidy(self, items: Sequence[Any]) -> list[Any]:
+    def hurry(self) -> None:
+        """As ``DocumentState.hurry``."""
+        self.waiting = self._tidy(self.waiting, 1)
+
+    def _tidy(self, items: Sequence[Any], most: int = _MOST_STEPS) -> list[Any]:
         """What may be sent one by one, without what does nothing; of too many edits the oldest become one."""
         result: list[Any] = []
         for item in items:
@@ -172,7 +174,7 @@ class TypedState:
                 result.append(item)
             else:
                 result += [one for one in self.type.split(item) if not self.type.is_identity(one)]
-        while len(result) > _MOST_STEPS:
+        while len(result) > most:
             for at in range(len(result) - 1):
                 if not isinstance(result[at], Request) and not isinstance(result[at + 1], Request):
                     both = self._composed(result[at], result[at + 1])
@@ -291,8 +293,8 @@ class TypedState:
         return LostContent(self.content, operations) if operations else None
 
     def attach(self, missing: int) -> None:
-        """document:state with ``missing`` operations, which ``receive`` gets next. After ``rename`` the caller joins again while
-        ``in_doubt``."""
+        """document:state with ``missing`` operations, which ``receive`` gets next. After ``rename``, while it is
+        ``in_doubt``, the caller attaches again when they are here, or joins again when more are to come."""
         self.attached = True
         self._sent = False
         self.in_doubt = missing > 0 and self.in_flight is not None and self._sender != self.client

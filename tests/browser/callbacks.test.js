@@ -213,22 +213,124 @@ test("nothing is missed between a join and the first listener, within a bound", 
   await until(server, () => room.joined);
   const kept = () => room.history.map(({ data }) => data);
   assert.deepEqual(kept(), [1, 2]);
-  writer.send(3, 4, 5);
-  await until(server, () => room.position.offset === 6);
-  assert.deepEqual(kept(), [2, 3, 4, 5]);
+  writer.send(3, 4, 5, 6, 7);
+  const seen = [];
+  for (const { data } of room.history) { // who walks through it while more comes sees that, too
+    seen.push(data);
+    if (data === 1) await until(server, () => room.position.offset === 6);
+  }
+  assert.deepEqual(seen, [1, 2, 3, 4, 5]);
+  await until(server, () => room.position.offset === 8);
+  assert.deepEqual(kept(), [2, 3, 4, 5, 6, 7]); // four after the two that the join brought
   const heard = [];
   room.on("message", ({ data }) => heard.push(data));
-  writer.send(6, 7);
-  await until(server, () => room.position.offset === 8);
-  assert.deepEqual([kept(), heard], [[2, 3, 4, 5], [6, 7]]);
+  writer.send(8, 9);
+  await until(server, () => room.position.offset === 10);
+  assert.deepEqual([kept(), heard], [[2, 3, 4, 5, 6, 7], [8, 9]]);
   const other = connect(server, { earlyMessages: 0 });
   const listening = other.room("team", { history: 3 });
   const told = [];
   listening.on("message", ({ data }) => told.push(data));
   await until(server, () => listening.joined);
-  writer.send(8);
-  await until(server, () => listening.position.offset === 9);
-  assert.deepEqual(listening.history.map(({ data }) => data), [5, 6, 7]); // told by events, too
-  assert.deepEqual(told, [5, 6, 7, 8]);
+  writer.send(10);
+  await until(server, () => listening.position.offset === 11);
+  assert.deepEqual(listening.history.map(({ data }) => data), [7, 8, 9]); // told by events, too
+  assert.deepEqual(told, [7, 8, 9, 10]);
   for (const one of [client, other, writer.client]) one.close();
+});
+
+test("who listens from a callback on hears what happens from then on; who does no more hears nothing", async () => {
+  const server = new ReferenceServer(seeded(88));
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const start = notes.text.length;
+  let mirror = null;
+  const gone = [];
+  const off = notes.on("change", () => gone.push("first"));
+  notes.on("change", () => notes.text.length === start + 1 && (notes.insert(0, "b"), off()));
+  notes.on("change", () => {
+    if (mirror !== null) return;
+    mirror = notes.text;
+    notes.on("change", ({ operation }) => (mirror = ot.apply(mirror, operation)));
+  });
+  notes.insert(0, "a");
+  notes.insert(0, "c");
+  assert.deepEqual([mirror, gone], [notes.text, ["first"]]);
+  client.close();
+});
+
+test("callbacks that never agree are stopped, and a page goes on", async (context) => {
+  const server = new ReferenceServer(seeded(89));
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const faults = [];
+  globalThis.reportError = (error) => faults.push(error.message);
+  context.after(() => delete globalThis.reportError);
+  const set = (letter) => notes.edit([letter, -1]);
+  notes.insert(0, "a");
+  notes.on("change", () => set(notes.text[0] === "a" ? "b" : "a"));
+  set("b");
+  assert.equal(faults.length, 1);
+  assert.match(faults[0], /ever more/);
+  client.close({ settle: 0 });
+});
+
+test("a room that waits is joined, and who waits for it told, when a callback connects anew in the middle of the end", async () => {
+  const server = new ReferenceServer(seeded(91));
+  const client = connect(server);
+  const first = client.room("first");
+  await until(server, () => first.joined);
+  const intercept = server.intercept;
+  server.intercept = (connection, { event, data }) => event === "room:join" && data.room === "team"; // not answered
+  const waiting = client.join("team");
+  const outcome = [];
+  waiting.then((room) => outcome.push(room.state), ({ code }) => outcome.push(code));
+  await rest(server);
+  const release = first.on("state", ({ state }) => state === "detached" && client.connect());
+  client.close({ settle: 0 });
+  release();
+  server.intercept = intercept;
+  await until(server, () => outcome.length);
+  assert.ok(["joined", "closed"].includes(outcome[0]), outcome[0]);
+  client.close({ settle: 0 });
+});
+
+test("all who leave at once learn how much was not acknowledged, and it is told once", async () => {
+  const server = new ReferenceServer(seeded(92));
+  server.intercept = (connection, { event }) => event === "document:operation" || event === "document:undo";
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  notes.insert(0, "x");
+  notes.undo().catch(() => {});
+  const errors = [];
+  notes.on("error", ({ code, count }) => errors.push([code, count]));
+  assert.deepEqual(await Promise.all([20, 20, 5, 0].map((settle) => notes.leave({ settle }))), [2, 2, 2, 2]);
+  assert.equal(await notes.leave(), 2);
+  assert.deepEqual(errors, [["unsettled", 2]]);
+  const other = client.document("other");
+  await until(server, () => other.joined);
+  other.insert(0, "x");
+  other.on("error", ({ code, count }) => errors.push([code, count]));
+  await client.close({ settle: 0 });
+  await client.close({ settle: 0 });
+  assert.deepEqual(errors, [["unsettled", 2], ["unsettled", 1]]);
+});
+
+test("the steps that a join brings are told", async () => {
+  const server = new ReferenceServer(seeded(93));
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  let told;
+  notes.on("steps", (steps) => (told = steps));
+  notes.insert(0, "x");
+  await until(server, () => notes.settled);
+  assert.deepEqual(told, { undo: 1, redo: 0 });
+  server.cut(only(server)); // this server keeps no steps
+  await until(server, () => notes.joined);
+  assert.deepEqual([told, notes.canUndo], [{ undo: 0, redo: 0 }, 0]);
+  client.close();
 });

@@ -1,7 +1,7 @@
 // What is typed while a server that is there does not answer.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, until } from "./driving.mjs";
+import { connect, only, until } from "./driving.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 test("it goes in steps of undo, as without a connection: word by word, edit by edit", async (context) => {
@@ -44,5 +44,32 @@ test("it goes in steps of undo, as without a connection: word by word, edit by e
   assert.deepEqual(inserted, ["a", " b c ", "d ", "e"]);
   assert.deepEqual(sent.json.map((operation) => operation.map(({ li }) => li)), [[0], [1], [2], [3]]);
   assert.equal(notes.text.slice(before), "a b c d e");
+  client.close();
+});
+
+test("steps do not pile up where every answer takes long, and who leaves sends what waits as one", async (context) => {
+  context.mock.timers.enable({ apis: ["Date"] });
+  const server = new ReferenceServer(seeded(94));
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const operations = () => server.log.filter(({ event }) => event === "document:operation").length;
+  for (const most of [10, 2, 2]) { // the first time nothing is known of the link
+    const before = operations();
+    for (let edits = 0; edits < 6; edits += 1) {
+      notes.insert(0, "y ");
+      await turn();
+      context.mock.timers.tick(300);
+    }
+    await until(server, () => context.mock.timers.tick(400) ?? notes.settled);
+    assert.ok(operations() - before <= most, `${operations() - before}`);
+  }
+  server.cut(only(server));
+  for (const word of ["one ", "two ", "three "]) notes.insert(0, word);
+  const before = operations();
+  const leaving = notes.leave();
+  await until(server, () => notes.state === "left");
+  assert.equal(await leaving, 0);
+  assert.equal(operations() - before, 1);
   client.close();
 });

@@ -248,7 +248,7 @@ class Server:
                 self.answers.append("composites")
         else:
             result["operations"] = self.operations(since, at)["operations"]
-        result |= {"revision": at, "hash": checksum(self.texts[at])}
+        result |= {"revision": at, "hash": checksum(self.texts[at])} | ({"more": True} if at < self.revision else {})
         link.reply(answer, result, None)
         if at < self.revision:
             link.push("document:operation", self.operations(at, self.revision))

@@ -278,3 +278,46 @@ async def test_a_condition_that_raises_is_told_to_who_waits_for_it(open_client: 
     with pytest.raises(ZeroDivisionError):
         await document.wait_for(lambda: 1 / 0 > 0)
     assert ada.reconnects == 0 and document.error is None
+
+
+@pytest.mark.parametrize("type", ["text", "json"])
+async def test_who_listens_from_a_callback_on_hears_what_happens_from_then_on(open_client: Open, type: Any) -> None:
+    ada = await open_client(name="Ada")
+    document = await ada.document("d", type=type)
+    if isinstance(document, TypedDocument):
+        document.set_content([])
+    heard: list[int] = []
+
+    def size() -> int:
+        return len(document) if isinstance(document, Document) else len(document.content)
+
+    def write() -> None:
+        document.insert(0, "x") if isinstance(document, Document) else document.submit([{"p": [0], "li": 1}])
+
+    def edits(operation: Any, origin: str) -> None:
+        if size() == 1:
+            write()
+
+    def begins(operation: Any, origin: str) -> None:
+        if not heard:
+            heard.append(size())
+            document.on_change(lambda operation, origin: heard.append(size()))
+
+    document.on_change(edits)
+    document.on_change(begins)
+    write()
+    assert (size(), heard) == (2, [2])
+    write()
+    assert heard == [2, 3]
+
+
+async def test_callbacks_that_never_agree_do_not_stop_the_program(
+    open_client: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    ada = await open_client(name="Ada")
+    document = await ada.document("d")
+    document.insert(0, "a")
+    document.on_change(lambda operation, origin: document.set_text("b" if document.text == "a" else "a"))
+    document.set_text("b")
+    assert sum("ever more" in record.getMessage() for record in caplog.records) == 1
+    await ada.ping()

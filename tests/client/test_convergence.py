@@ -229,6 +229,40 @@ def test_a_client_that_comes_back_as_another_user(seed: int, peers: int) -> None
     run(seed, peers, "eeeuuuudddddxcng", 250)
 
 
+def test_another_user_in_a_document_that_others_write_in_joins_once() -> None:
+    """Something is always missing there: to wait until nothing is would be to wait until they pause."""
+
+    async def main() -> None:
+        world = World(random.Random(1), 2)
+        ada, bob = world.peers
+        await world.drain()
+        ada.handle.insert(0, "known")
+        await world.drain()
+        ada.handle.insert(0, "mine")
+        await asyncio.sleep(0)
+        ada.lose()  # it is on its way, and does not arrive
+        world.server.ghosts.clear()
+        bob.handle.insert(0, "theirs")
+        await asyncio.sleep(0)
+        bob.step_up()
+        ada.come_back("somebody else")
+        joins = 0
+        for _ in range(20):
+            assert ada.link is not None
+            joins += sum(event == "document:join" for event, _, _ in ada.link.up)
+            ada.step_up()
+            ada.step_down()
+            bob.handle.insert(0, "more")  # all the time
+            await asyncio.sleep(0)
+            bob.step_up()
+            bob.step_down()
+        assert joins == 2  # the first one is refused: client_taken
+        await world.drain()
+        assert ada.handle.text == bob.handle.text and ada.handle.text.count("mine") == 1
+
+    asyncio.run(main())
+
+
 @given(SEEDS)
 @PROFILE
 def test_a_document_that_is_made_anew(seed: int) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jwt
 import pytest
 
-from syncline.client import Options, RequestError, connect
+from syncline.client import ConnectFailed, Options, RequestError, connect
 from syncline.client.connection import REFRESH_SECONDS
+from syncline.client.link import with_token
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from syncline.server.app import App
 from tests.serving import serving, ws_url
@@ -75,32 +76,6 @@ async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
         await document.settled()
         assert ada.reconnects == 1 and ada.state == "open" and not refused
         assert app.node.documents.live["d"].core.text() == "\x01" * 25_000 + "\x02" * 50_000 + "\x01" * 25_000
-
-
-@pytest.mark.parametrize("type", ["json", "rich-text"])
-async def test_small_edits_of_a_typed_document_for_a_server_that_takes_less(
-    tmp_path: Path, type: Literal["json", "rich-text"]
-) -> None:
-    """Each is small enough; together they would be one that was, and is not any more."""
-    async with serving(tmp_path) as app, await connect(ws_url(app), name="Ada", backoff=QUICK) as ada:
-        document = await ada.document("d", type=type)
-        refused: list[str] = []
-        document.on_refused(lambda operation, code: refused.append(code))
-        if type == "json":
-            document.set_content([])
-        await document.settled()
-        lose(ada)
-        for number in range(120):  # those behind the first wait
-            text = f"<{number}>" + "x" * 1000
-            document.submit([{"p": [0], "li": text}] if type == "json" else [{"insert": text}])
-            await asyncio.sleep(0)
-        cut(ada)
-        take_least(app)
-        await document.settled()
-        assert ada.reconnects == 1 and not refused
-        async with await connect(ws_url(app), name="Bob") as bob:
-            kept = (await bob.document("d", type=type)).content
-        assert kept == document.content and all(str(kept).count(f"<{number}>") == 1 for number in range(120))
 
 
 async def test_until_a_server_has_told_its_limits_large_requests_wait() -> None:
@@ -192,6 +167,23 @@ async def test_a_token_in_the_handshake_that_has_ended_is_not_sent_again(tmp_pat
             await (await ada.join("team")).send("still here")
             assert (ada.reconnects, len(given)) == (1, 1)
             assert ada.connection.options.headers == headers and ada.connection.url == url
+
+
+async def test_a_handshake_that_fails_does_not_tell_the_token() -> None:
+    async def get_token() -> str:
+        return "se/cret"
+
+    for url in ("ws://127.0.0.1:1/ws?x=%ff&flag&access_token=old&y=%20", "ws://[::1/ws?access_token=old"):
+        with pytest.raises(ConnectFailed) as caught:
+            await connect(url, get_token=get_token, backoff=QUICK)
+        assert "cret" not in str(caught.value) and "old" not in str(caught.value)
+    url, headers = with_token(
+        "wss://x/ws?x=%ff&access_token=old&flag#y",
+        {"AUTHORIZATION": "bearer old", "Authorization": "Basic abc"},
+        "se/c&t",
+    )
+    assert url == "wss://x/ws?x=%ff&access_token=se%2Fc%26t&flag#y"
+    assert headers == {"AUTHORIZATION": "Bearer se/c&t", "Authorization": "Basic abc"}
 
 
 async def test_a_refresh_is_not_sooner_than_a_second_after_another() -> None:

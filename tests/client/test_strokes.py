@@ -105,6 +105,56 @@ async def test_what_is_done_while_the_server_does_not_answer_goes_in_steps(open_
         assert board.content == [*range(words.count(" "))]
 
 
+async def test_on_a_link_where_every_answer_takes_long_steps_do_not_pile_up(open_client: Open) -> None:
+    """Each would wait for an answer of its own."""
+    clock = GateClock()
+    ada = await open_client(clock=clock)
+    text, board = await ada.document("t"), await ada.document("d", type="json")
+    board.set_content([])
+    await board.settled()
+    link = ada.connection._link
+    assert link is not None
+    send = link.send
+
+    def slowly(message: bytes) -> None:
+        send(message)
+        clock.ahead += 1.25
+
+    link.send = slowly  # type: ignore[method-assign]
+    for known in (False, True, True):
+        text.insert(0, "x ")
+        board.submit([{"p": [0], "li": 0}])
+        await text.sent()
+        for number in range(5):
+            text.insert(0, "y ")
+            board.submit([{"p": [0], "li": number}])
+        assert (len(text._state.queue), len(board._state.waiting)) == ((1, 1) if known else (5, 5))
+        await text.settled()
+        await board.settled()
+
+
+@pytest.mark.parametrize("way", ["leave", "close"])
+@pytest.mark.parametrize("type", ["text", "rich-text", "json"])
+async def test_who_leaves_sends_the_steps_that_wait_as_one(open_client: Open, type: Any, way: str) -> None:
+    """Each would cost a round trip, and there may not be time for that."""
+    clock = GateClock()
+    ada, bob = await open_client(clock=clock), await open_client()
+    document, other = await ada.document("d", type=type), await bob.document("d", type=type)
+    await offline(ada, clock)
+    for word in ("one ", "two ", "three "):
+        if isinstance(document, Document):
+            document.insert(0, word)
+        elif type == "json":
+            document.set_content(word)
+        else:
+            document.submit([{"insert": word}])
+    leaving = asyncio.create_task(document.leave() if way == "leave" else ada.close())
+    clock.gate.set()
+    assert await leaving == 0
+    await until(lambda: other.revision > 0)
+    assert other.revision == 1
+
+
 async def test_many_steps_and_bounds(open_client: Open) -> None:
     """The newest stay steps, the oldest become one; what is composed away makes room."""
     clock = GateClock()

@@ -44,11 +44,14 @@ export function checkOptions(given, names) {
   return given;
 }
 
+/** Of what callbacks make happen in one go, before it is taken for something that has no end. */
+const MOST_UNTOLD = 10_000;
+
 /** A class that extends it names its events: `static _events`. */
 export class Emitter {
   #listeners = new Map();
   #telling = false;
-  #untold = []; // what happened in callbacks: [name, detail]
+  #untold = []; // [name, detail, who listened when it happened]
 
   /** Calls `callback` at each `name`; returns the function that ends it. TypeError: there is no such event. */
   on(name, callback) {
@@ -71,22 +74,44 @@ export class Emitter {
 
   /** @internal Tells it, after whatever is being told: every listener hears everything in the order in which it happened. */
   _emit(name, detail) {
-    if (this.#telling) return void this.#untold.push([name, detail]);
+    this._happened(name, detail);
+    this._tellAll();
+  }
+
+  /** @internal Keeps it for `_tellAll`. */
+  _happened(name, detail) {
+    const listeners = this.#listeners.get(name);
+    if (listeners?.size) this.#untold.push([name, detail, [...listeners]]);
+  }
+
+  /** @internal */
+  _tellAll() {
+    if (this.#telling) return; // who does will go on with it
     this.#telling = true;
-    this._tell(name, detail);
-    while (this.#untold.length) this._tell(...this.#untold.shift());
+    for (let told = 0; this.#untold.length; told += 1) {
+      const [name, detail, callbacks] = this.#untold.shift();
+      if (told < MOST_UNTOLD) this.#tell(name, detail, callbacks);
+      else {
+        this.#untold = [];
+        report(new RangeError(`callbacks make ever more happen: "${name}" and what came with it is not told`));
+      }
+    }
     this.#telling = false;
-    return undefined;
   }
 
-  /** @internal Tells it now. */
-  _tell(name, detail) {
-    for (const callback of [...(this.#listeners.get(name) ?? [])]) call(callback, detail);
+  #tell(name, detail, callbacks) {
+    const listeners = this.#listeners.get(name);
+    for (const callback of callbacks) if (listeners.has(callback) && !this._muted(name)) call(callback, detail);
   }
 
-  /** @internal Whether somebody listens. */
-  _heard(name) {
-    return (this.#listeners.get(name)?.size ?? 0) > 0;
+  /** @internal Tells it now: for events that are nobody else's concern. */
+  _tellNow(name, detail) {
+    this.#tell(name, detail, [...(this.#listeners.get(name) ?? [])]);
+  }
+
+  /** @internal Whether nobody is told of it any more. */
+  _muted() {
+    return false;
   }
 }
 
@@ -100,10 +125,16 @@ export function frozen(value) {
   return Object.freeze(value);
 }
 
-/** A promise with its handles; its rejection is never "unhandled": who does not await it does not care. */
+/** A promise with its handles, and whether it is still `open`; its rejection is never "unhandled": who does not await it does not care. */
 export function deferred() {
-  const result = {};
-  result.promise = new Promise((resolve, reject) => Object.assign(result, { resolve, reject }));
+  const result = { open: true };
+  result.promise = new Promise((resolve, reject) => {
+    const over = (settle) => (value) => {
+      result.open = false;
+      settle(value);
+    };
+    Object.assign(result, { resolve: over(resolve), reject: over(reject) });
+  });
   result.promise.catch(() => {});
   return result;
 }
@@ -124,10 +155,16 @@ export function unlessAborted(promise, signal, undo = () => {}) {
   });
 }
 
+/** No timer is longer, in milliseconds: what is would fire at once. */
+export const LONGEST = 2 ** 31 - 1;
+
 /** The promise, or the error when that takes longer than `ms`. */
 export function within(promise, ms, error) {
   let timer;
-  const late = new Promise((_, reject) => (timer = setTimeout(reject, ms, error)));
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(reject, Math.min(ms, LONGEST), error);
+    timer.unref?.(); // it keeps no program from its end
+  });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
@@ -138,7 +175,7 @@ export const longer = (text, limit) => text.length * 3 > limit && new TextEncode
 export const SHARED_EVENTS = ["settled", "role", "removed", "state", "error"];
 
 /** What is told of a handle after its end: that, and nothing else. */
-const LAST = new Set(["settled", "removed", "state", "error"]);
+const LAST = new Set(["settled", "removed", "state", "error", "_end"]);
 const ENDED = new Set(["left", "failed", "removed"]);
 
 /** Among the `_users` of a handle: whoever has it. */
@@ -181,15 +218,13 @@ const SHUT = new Set(["forbidden", "password_required", "password_wrong", "room_
 /** What a request is answered that came after the end of its handle. */
 const OUT = new Set(["not_a_member", "not_joined"]);
 
-/** Without an answer for so many milliseconds, what is done goes on in steps of undo: later edits are another step for the server. */
-export const STEP = 1000;
-
 const LEAVE_OPTIONS = { room: ["settle", "resign"], document: ["settle"] };
 
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
 export class Joined extends Emitter {
   #retry = 0;
   #failures = 0;
+  #lost = 0; // how many operations and messages were not acknowledged at the end
   _opened = deferred();
   /** Who wants it: each that waits for its first join, and HOLDER once somebody has it. Nobody: it is left, or will be. */
   _users = new Set();
@@ -274,6 +309,7 @@ export class Joined extends Emitter {
   /** Joins after a wait that grows while it fails. */
   _again() {
     this._detach();
+    if (this._over) return; // left by who was told
     const { backoffBase, backoffMax, random } = this.client.options;
     const wait = (0.5 + random() / 2) * Math.min(backoffMax, backoffBase * 2 ** this.#failures);
     this.#failures += 1;
@@ -296,7 +332,7 @@ export class Joined extends Emitter {
         for (const release of releases) release();
         resolve();
       };
-      const timer = setTimeout(over, ms);
+      const timer = setTimeout(over, Math.min(ms, LONGEST));
       const look = () => this.settled && over();
       const releases = [this.on("settled", look), this.on("state", look), this._on("_end", over)];
     });
@@ -328,8 +364,10 @@ export class Joined extends Emitter {
   async _leave({ settle = this.client.options.settle, resign = false, reason }) {
     const until = Date.now() + settle;
     this._users.clear();
+    this._hurry();
     if (!this.settled) await this._settle(settle);
-    if (this._users.size || this._over) return this._unsettled;
+    if (this._over) return this.#lost;
+    if (this._users.size) return this._unsettled;
     const { client, name, _kind: kind } = this;
     if (resign) {
       try {
@@ -339,23 +377,23 @@ export class Joined extends Emitter {
         throw error;
       }
       if (this._users.size) this._attach(); // wanted again since it was asked
-      if (this._users.size || this._over) return this._unsettled;
+      if (this._over) return this.#lost;
+      if (this._users.size) return this._unsettled;
     }
     this._forget();
     const told = resign ? null : client._leave(`${kind}:leave`, { [kind]: name }, () => client[`${kind}s`].has(name));
     if (reason !== undefined) this._opened.reject(reason);
     this._error = new SynclineError("closed", `the ${kind} was left`);
-    const unsettled = this._unsettled;
     this._ended(this._error);
     this._state("left");
     if (settle > 0) await within(told, until - Date.now()).catch(() => {});
-    return unsettled;
+    return this.#lost;
   }
 
   /** Says what the server is not known to have, when that is about to be nobody's concern any more. */
   _tellUnsettled() {
-    const count = this._unsettled;
-    this._tell("_end");
+    const count = (this.#lost = this._unsettled);
+    this._tellNow("_end");
     if (count) {
       const message = `the server has not acknowledged ${count} of what was done here`;
       this._emit("error", new SynclineError("unsettled", message, { count, unsent: this._unsent }));
@@ -384,7 +422,7 @@ export class Joined extends Emitter {
   }
 
   _reopen() {
-    this._opened = deferred();
+    if (!this._opened.open) this._opened = deferred();
   }
 
   /** Refused for good: the handle is over, and another one may be had. Forgotten first: a callback may ask for that. */
@@ -425,8 +463,11 @@ export class Joined extends Emitter {
     return false;
   }
 
-  _emit(name, detail) {
-    if (!ENDED.has(this.state) || LAST.has(name)) super._emit(name, detail);
+  /** What waits is to be sent in as few round trips as it can be. */
+  _hurry() {}
+
+  _muted(name) {
+    return ENDED.has(this.state) && !LAST.has(name);
   }
 
   _state(state) {

@@ -1,11 +1,11 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, SHARED_EVENTS, staysOpen, STEP, SynclineError,
-  worthHealing,
+  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
+import { Patience } from "./syncline-strokes.js";
 
 const { apply, diff, endOf, keepsPairs, mapPosition, normalize, wellFormed } = ot;
 
@@ -27,7 +27,7 @@ export class DocumentHandle extends Joined {
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
-  #sentAt = 0; // of what is in flight
+  #patience = new Patience();
   #cursor = undefined; // own, in the local text; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
@@ -125,9 +125,11 @@ export class DocumentHandle extends Joined {
       const joining = this._joining;
       this.#operations(answer.revision, answer.operations, answer.hash);
       if (this._joining !== joining) return; // a difference was found: another join is under way
-      if (state.inDoubt) return void this._attach();
+      if (state.inDoubt && answer.more) return void this._attach();
+      if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
     }
     Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
+    this.#tellSteps();
     this._emit("collaborators", this.collaborators);
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
@@ -199,7 +201,7 @@ export class DocumentHandle extends Joined {
     }
     if (!parts.length) return mended;
     const settled = this.settled;
-    this.#state.edit(parts, this.#state.flight !== null && Date.now() - this.#sentAt > STEP);
+    this.#state.edit(parts, this.#state.flight !== null && this.#patience.over);
     if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts, "right"); // what is typed is before one's own
     this.#flush();
     this.#tellChange({ operation: parts, origin: "local", clients: [this.id] });
@@ -293,7 +295,7 @@ export class DocumentHandle extends Joined {
       if (this.state !== "joined") return undefined;
       const submission = this.#state.take();
       if (!submission) return undefined;
-      this.#sentAt = Date.now();
+      this.#patience.sent();
       const { seq, revision, item } = submission;
       const data = { document: this.name, seq, revision };
       if (item.operation) {
@@ -376,12 +378,14 @@ export class DocumentHandle extends Joined {
       if (author === null) this.#told = caret(endOf(operation));
       else if (this.#told) this.#told = mapRange(this.#told, operation);
     };
+    const { flight } = this.#state;
     try {
       this.#state.receive(revision, entries, (change) => this.#tell([change]), visit);
     } catch (error) {
       this._emit("error", error);
       return this.#reload("the local text and the history did not fit together");
     }
+    if (flight !== null && this.#state.flight !== flight) this.#patience.answered();
     this.#finish();
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
@@ -394,8 +398,9 @@ export class DocumentHandle extends Joined {
 
   /** `_change` at once, while `text` is what it made: for who keeps in step with that. */
   #tellChange(change) {
-    this._tell("_change", change);
-    this._emit("change", change);
+    this._happened("change", change); // first: in `_change` there may be others
+    this._tellNow("_change", change);
+    this._tellAll();
   }
 
   #tell(changes) {
@@ -491,6 +496,10 @@ export class DocumentHandle extends Joined {
       const { anchor, head } = this.#cursor ?? { anchor: null, head: null };
       this.client._send("document:cursor", { document: this.name, revision: this.revision, anchor, head });
     }, wait);
+  }
+
+  _hurry() {
+    this.#state.hurry();
   }
 
   get _unsettled() {

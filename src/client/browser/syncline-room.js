@@ -24,6 +24,7 @@ export class Room extends Joined {
   #said = null; // presence as this connection has told it
   #repairing = false; // joins from the last proven position
   #early = true; // nobody has listened yet
+  #brought = 0; // messages, by the first join
 
   /** @internal */
   constructor(client, name, options) {
@@ -32,7 +33,7 @@ export class Room extends Joined {
     this.position = options.position ?? null;
     /**
      * What the first join brought, which `message` events tell, too, to who listens by then; and what has come until somebody listened.
-     * Oldest first; at most `earlyMessages`, or as many as were asked for: of more the newest.
+     * Oldest first; of what has come at most `earlyMessages`: of more the newest.
      */
     this.history = [];
     /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
@@ -101,15 +102,22 @@ export class Room extends Joined {
     if (this.position?.epoch === epoch && offset <= this.position.offset) return;
     this.position = { offset, epoch };
     const message = { ...publication, replayed };
-    if (this._heard("message")) this.#early = false;
-    if (this.#early || first) this.#keep(message);
+    if (this.#early || first) this.#keep(message, first);
     this._emit("message", message);
   }
 
-  #keep(message) {
-    const most = Math.max(this.#options.history ?? 0, this.client.options.earlyMessages);
-    this.history.push(message);
-    if (this.history.length > most) this.history.shift();
+  /** Who walks through it meanwhile sees what comes, too; but for what is beyond the bound: that is another list. */
+  #keep(message, first) {
+    if (first) this.#brought += 1;
+    const most = this.#brought + this.client.options.earlyMessages;
+    if (this.history.length < most) this.history.push(message);
+    else this.history = [...this.history, message].slice(this.history.length + 1 - most);
+  }
+
+  on(name, callback) {
+    const release = super.on(name, callback);
+    if (name === "message") this.#early = false;
+    return release;
   }
 
   _push(event, data, source) {

@@ -140,6 +140,11 @@ export class DocumentState {
     return this.queue.reduce((sum, { operation }) => sum + (operation ? weigh(operation) : REQUEST_WEIGHT), 0);
   }
 
+  /** Steps that wait become one: each costs a round trip, and there may not be time for many. */
+  hurry() {
+    this.#limitSteps(1);
+  }
+
   #limitSteps(most = MOST_STEPS) {
     this.queue = limitSteps(this.queue, most, compose, this.told);
   }

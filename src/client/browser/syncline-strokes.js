@@ -35,6 +35,27 @@ export function continues(last, operation) {
   return before.at === one.at || before.at === one.at + one.removed;
 }
 
+const STEP = 1000; // milliseconds: for the server later edits are another step
+const STEP_ANSWERS = 4; // times the last answer: on a slow link each takes long, and steps that wait for one each would pile up
+
+/** Whether what is in flight is not answered for long: what is done meanwhile goes on in steps then. */
+export class Patience {
+  #sentAt = 0;
+  #took = 0; // the last answer
+
+  sent() {
+    this.#sentAt = Date.now();
+  }
+
+  answered() {
+    this.#took = Date.now() - this.#sentAt;
+  }
+
+  get over() {
+    return Date.now() - this.#sentAt > Math.max(STEP, STEP_ANSWERS * this.#took);
+  }
+}
+
 /** Of more edits in a row than `most` the oldest become one. `compose` gives null where two are too large for one. */
 export function limitSteps(items, most, compose, from = 0) {
   const steps = [...items];

@@ -166,7 +166,11 @@ export function bindTextarea(handle, textarea) {
   const releases = [
     handle._on("_change", ({ operation, origin }) => {
       if (taking) return;
-      held = ot.compose(held, operation);
+      try {
+        held = ot.compose(held, operation);
+      } catch {
+        return void replaceAll(); // another textarea of this page told of its edit before this one was through
+      }
       settle(origin);
     }),
     handle.on("state", setAccess),

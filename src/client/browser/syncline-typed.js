@@ -11,12 +11,11 @@
  */
 
 import {
-  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, STEP, SynclineError,
-  worthHealing,
+  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
 } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
-import { continues, limitSteps } from "./syncline-strokes.js";
+import { continues, limitSteps, Patience } from "./syncline-strokes.js";
 
 /** What an operation of a rich text cannot do gets its code here: the algebra throws TypeError and RangeError. */
 function coded(call) {
@@ -47,7 +46,6 @@ export const TYPES = {
 };
 
 const MOST_STEPS = 64; // edits that wait as steps of their own
-const COMPOSED_BYTES = 16_384; // up to so many edits become one: with what is around them, any server takes that
 const MOST_REQUESTS = 1000; // that wait: a key held down is not to fill the memory
 const ENTRIES_IN_STATE = 1000; // a server that tells so many in a join may go on with pushes
 
@@ -71,7 +69,7 @@ export class TypedHandle extends Joined {
   #whole = null; // the next join asks for the content; this is why: "healed" or "rebased"
   #alarms = 0; // times in a row that the content was not the server's
   #scheduled = false;
-  #sentAt = 0; // of what is in flight
+  #patience = new Patience();
 
   /** @internal */
   constructor(client, name, { type, client: id } = {}) {
@@ -123,7 +121,7 @@ export class TypedHandle extends Joined {
     this.#measure(told);
     const last = this.#queue.at(-1)?.operation;
     // What is done while there is no session stays in steps, as it is to be undone.
-    const slow = this.#flight !== null && Date.now() - this.#sentAt > STEP;
+    const slow = this.#flight !== null && this.#patience.over;
     const joins = last && ((this.state === "joined" && !slow) || (this.type === TYPES["rich-text"] && continues(last, told)));
     const both = joins ? this.#composed(last, told) : null;
     const waiting = both ?? told;
@@ -162,11 +160,17 @@ export class TypedHandle extends Joined {
     this.#queue = limitSteps(this.#queue, most, compose);
   }
 
-  /** Two edits as one; null: it might be refused, by this server or the next one, where each of them is not. */
+  /** Two edits as one; null: it would be larger than may be sent, and be refused where each of them is not. */
   #composed(first, second) {
     const operation = this.type.compose(first, second);
-    const most = Math.min(COMPOSED_BYTES, this.client.maxMessage >> 1);
-    return this.#size * 3 > most && longer(JSON.stringify(operation), most) ? null : operation;
+    const { maxMessage } = this.client;
+    if (this.#size < maxMessage >> 2) return operation;
+    const envelope = { event: "document:operation", data: this.#submission(Number.MAX_SAFE_INTEGER, operation) };
+    return longer(JSON.stringify(envelope), maxMessage) ? null : operation;
+  }
+
+  #submission(seq, operation) {
+    return { document: this.name, seq, revision: this.revision, operation };
   }
 
   /** Submits the difference to `value`. Throws as `submit`, also when there is none. */
@@ -255,16 +259,16 @@ export class TypedHandle extends Joined {
       const flight = this.#flight;
       if (flight === null || flight.sent) return undefined;
       flight.sent = true;
-      this.#sentAt = Date.now();
+      this.#patience.sent();
       const { item, seq } = flight;
-      const data = { document: this.name, seq, revision: this.revision };
       if (item.operation) {
         try {
-          return this.client._send("document:operation", { ...data, operation: item.operation });
+          return this.client._send("document:operation", this.#submission(seq, item.operation));
         } catch (error) {
           return this.#refused(error); // larger than may be sent
         }
       }
+      const data = { document: this.name, seq, revision: this.revision };
       if (item.kind === "restore") data.to = item.to;
       const current = () => this.state === "joined" && this.#flight === flight;
       return this.client._ask(`document:${item.kind}`, data, (answer) => {
@@ -320,12 +324,13 @@ export class TypedHandle extends Joined {
       const joining = this._joining;
       this.#operations(answer.revision, answer.operations, answer.hash);
       if (this._joining !== joining) return; // a difference was found: another join is under way
+      const more = answer.more ?? answer.operations.length >= ENTRIES_IN_STATE;
       if (this.#flight && this.#flight.sender !== this.id) {
-        if (answer.operations.length) return void this._attach(); // it may be among those that are still to come
+        if (more) return void this._attach(); // it may be among those that are still to come
         Object.assign(this.#flight, { seq: (this.#seq += 1), sender: this.id }); // it did not get in under the old name
       } else if (this.#flight && this.#flight.seq <= answer.seq) {
         // It is committed. A long list goes on in pushes: then it is among those.
-        if (!(answer.more ?? answer.operations.length >= ENTRIES_IN_STATE)) return void this.#reload("an operation was committed unnoticed");
+        if (!more) return void this.#reload("an operation was committed unnoticed");
         this.#flight.sent = true;
       }
     }
@@ -437,6 +442,7 @@ export class TypedHandle extends Joined {
         if (own && item.kind !== kind) throw new SynclineError("diverged", `${item.kind ?? "edit"} ${seq} was committed as ${kind ?? "edit"}`);
         if (own) {
           this.#flight = null;
+          this.#patience.answered();
           this.#countStep(kind);
         }
         if (!item?.operation) this.#arrive(arrived, client === this.id && kind ? kind : "remote");
@@ -517,6 +523,10 @@ export class TypedHandle extends Joined {
 
   get #items() {
     return this.#flight ? [this.#flight.item, ...this.#queue] : this.#queue;
+  }
+
+  _hurry() {
+    this.#limitSteps(1);
   }
 
   get _unsettled() {

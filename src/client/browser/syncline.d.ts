@@ -387,8 +387,8 @@ export class Room implements Emitter<RoomEvents> {
   readonly ready: Promise<Room>;
   readonly position: Position | null;
   /**
-   * What the first join brought (`history` of the options), and what has come until somebody listens for `message`: oldest first, at most
-   * `earlyMessages`, or as many as were asked for. Who listens before it is joined, on the handle of `client.room`, hears it as events, too.
+   * What the first join brought (`history` of the options), and what has come until somebody listens for `message`: oldest first; of
+   * what has come at most `earlyMessages`. Who listens before it is joined, on the handle of `client.room`, hears it as events, too.
    */
   readonly history: readonly Message[];
   readonly role: RoomRole | null;

@@ -15,7 +15,7 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, checkName, checkOptions, deferred, Emitter, HOLDER, longer, named, report, RETRIED, SynclineError, unlessAborted, within } from "./syncline-base.js";
+import { call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, report, RETRIED, SynclineError, unlessAborted, within } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Room } from "./syncline-room.js";
@@ -59,6 +59,7 @@ const DEFAULTS = {
   random: Math.random,
 };
 
+const TIMES = ["backoffBase", "backoffMax", "connectTimeout", "requestTimeout", "heartbeat", "patience", "settle", "cursorInterval"];
 const ROOM_OPTIONS = ["password", "history", "position"];
 const SOON = 5000; // for an answer when there is a reason to doubt, in milliseconds
 const ENDING = new Set([1000, 1002, 1003, 1007, 1008, 1009, 1010]);
@@ -136,6 +137,7 @@ export class Client extends Emitter {
     super();
     this.url = String(url).replace(/^http/i, "ws");
     this.#options = { ...DEFAULTS, ...checkOptions(options, Object.keys(DEFAULTS)) };
+    for (const name of TIMES) this.#options[name] = Math.min(this.#options[name], LONGEST);
     this.state = "idle";
     /** Answer to `auth`: user, name, connection, guest, expires_at, ping_seconds, version. */
     this.identity = null;
@@ -227,6 +229,7 @@ export class Client extends Emitter {
       if (this.#closing === closing) this.#end(new SynclineError("closed", "the client was closed"), 1000, "");
       return unsettled;
     };
+    for (const entry of this.#entries()) entry._hurry();
     if (!this.settled && settle > 0) await Promise.all(this.#entries().map((entry) => entry._settle(settle)));
     return end();
   }
@@ -282,10 +285,8 @@ export class Client extends Emitter {
 
   /** The URL; with the token of this connection in place of one that it has, which ends some time. */
   #handshake({ token }) {
-    const url = new URL(this.url);
-    if (typeof this.#options.token !== "function" || !url.searchParams.has("access_token")) return this.url;
-    url.searchParams.set("access_token", token);
-    return url.href;
+    if (typeof this.#options.token !== "function") return this.url;
+    return this.url.replace(/([?&]access_token=)[^&#]*/g, (found, name) => name + encodeURIComponent(token));
   }
 
   async #credentials() {
@@ -382,7 +383,7 @@ export class Client extends Emitter {
   }
 
   #end(error, code, reason) {
-    const told = this.state === "closed";
+    if (this.state === "closed") return;
     this.state = "closed"; // first: callbacks of rooms and documents may ask for others, or to connect
     this._error = error;
     globalThis.removeEventListener?.("online", this.#wake);
@@ -392,7 +393,7 @@ export class Client extends Emitter {
     this.#opened.reject(error);
     this.#drop(error);
     for (const entry of this.#entries()) if (this._error === error) entry._ended(error);
-    if (this._error === error && !told) this.#set("closed", { code, reason, error });
+    if (this._error === error) this.#set("closed", { code, reason, error });
   }
 
   #drop(error) {
