@@ -12,7 +12,8 @@ class Bucket:
     def take(self, now: float, cost: float) -> float:
         """Takes ``cost`` and returns 0, or takes nothing and returns the seconds until it would be there.
 
-        A cost above ``burst`` counts as ``burst``: it passes when the bucket is full.
+        A cost above ``burst`` passes when the bucket is at least half full, and all of it is taken: what is not there is owed, so
+        that over time ``rate`` holds, whatever the sizes.
         """
     def give_back(self, cost: float) -> int:
         """For who took here and was refused elsewhere."""

@@ -18,20 +18,21 @@ cdef class Bucket:
     cpdef double take(self, double now, double cost) except? -1:
         """Takes ``cost`` and returns 0, or takes nothing and returns the seconds until it would be there.
 
-        A cost above ``burst`` counts as ``burst``: it passes when the bucket is full.
+        A cost above ``burst`` passes when the bucket is at least half full, and all of it is taken: what is not there is owed, so
+        that over time ``rate`` holds, whatever the sizes.
         """
+        cdef double needed = cost if cost <= self.burst else self.burst / 2
         if now > self._at:
             self._left = min(self.burst, self._left + (now - self._at) * self.rate)
             self._at = now
-        cost = min(cost, self.burst)
-        if cost > self._left:
-            return (cost - self._left) / self.rate
+        if needed > self._left:
+            return (needed - self._left) / self.rate
         self._left -= cost
         return 0.0
 
     cpdef int give_back(self, double cost) except -1:
         """For who took here and was refused elsewhere."""
-        self._left = min(self.burst, self._left + min(cost, self.burst))
+        self._left = min(self.burst, self._left + cost)
         return 0
 
     def full_at(self):

@@ -180,7 +180,12 @@ class LimitsConfig:
         0.0, "Bytes of requests of one connection.", unit="bytes", low=0, high=1e12, zero="no limit"
     )
     bytes_burst: int = setting(
-        4_194_304, "Bytes of requests of one connection at once.", unit="bytes", low=1024, high=1_073_741_824
+        4_194_304,
+        "Bytes of requests of one connection at once. A larger request passes when half of them are free; what follows waits until all "
+        "of it would have been allowed.",
+        unit="bytes",
+        low=1024,
+        high=1_073_741_824,
     )
     user_requests_per_second: float = setting(
         0.0, "Requests of one user over all connections.", low=0, high=1_000_000, zero="no limit"
@@ -190,7 +195,11 @@ class LimitsConfig:
         0.0, "Bytes of requests of one user.", unit="bytes", low=0, high=1e12, zero="no limit"
     )
     user_bytes_burst: int = setting(
-        8_388_608, "Bytes of requests of one user at once.", unit="bytes", low=1024, high=1_073_741_824
+        8_388_608,
+        "Bytes of requests of one user at once; as `bytes_burst`.",
+        unit="bytes",
+        low=1024,
+        high=1_073_741_824,
     )
     waiting_work: int = setting(
         256,

@@ -58,6 +58,20 @@ async def test_bytes_are_limited_too(serve: Serve) -> None:
         assert await ada.error("message:send", room="r", data="x" * 700) == "rate_limited"
 
 
+def test_a_request_larger_than_the_burst_passes_and_is_paid_for() -> None:
+    clock = Hand()
+    ada = Somebody(Rates(limits(bytes_per_second=1000, bytes_burst=2000), clock), "ada")
+    assert ada.take(1000) == 0.0
+    for _ in range(100):  # a little is taken each second: it never is full
+        assert ada.take(900) == 0.0
+        if ada.take(50_000) == 0.0:
+            break
+        clock.now += 1
+    else:
+        raise AssertionError("it never passed")
+    assert ada.take(1) > 48  # all of it counts
+
+
 def limits(**values: float) -> LimitsConfig:
     return LimitsConfig(**values)  # type: ignore[arg-type]
 
