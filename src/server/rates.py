@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..core.bucket import Bucket
 from ..core.errors import ErrorCode, SynclineError
 from .config import LimitsConfig
 from .seams import Clock
+
+
+class Limits(NamedTuple):
+    """Of a connection, or of a user: units a second, 0 is no limit, and units at once."""
+
+    requests: tuple[float, float]
+    bytes: tuple[float, float]
 
 
 class Allowance:
@@ -86,28 +93,36 @@ class Rates:
 
     def _read(self) -> None:
         limits = self._config
-        self._limits = (
-            (limits.requests_per_second, limits.requests_burst, limits.bytes_per_second, limits.bytes_burst),
-            (
-                limits.user_requests_per_second,
-                limits.user_requests_burst,
-                limits.user_bytes_per_second,
-                limits.user_bytes_burst,
-            ),
+        of_connection = Limits(
+            (limits.requests_per_second, max(limits.requests_burst, 1.0)),
+            (limits.bytes_per_second, max(limits.bytes_burst, limits.bytes_per_second)),
         )
+        of_user = Limits(
+            (limits.user_requests_per_second, max(limits.user_requests_burst, 1.0)),
+            (limits.user_bytes_per_second, max(limits.user_bytes_burst, limits.user_bytes_per_second)),
+        )
+        self._limits = (of_connection, of_user)
 
-    def _buckets(self, limits: tuple[float, float, float, float]) -> tuple[Bucket | None, Bucket | None]:
-        requests, requests_burst, size, size_burst = limits
+    def _buckets(self, limits: Limits) -> tuple[Bucket | None, Bucket | None]:
         now = self._clock.monotonic()
-        counted = Bucket(requests, max(requests_burst, 1.0), now) if requests else None
-        measured = Bucket(size, max(size_burst, size), now) if size else None
+        counted, measured = (Bucket(rate, burst, now) if rate else None for rate, burst in limits)
         return counted, measured
+
+    def told(self) -> dict[str, float]:
+        """What a client has to keep to, as `auth:accepted` names it: of the limits of a connection and of a user the smaller ones. Without
+        what is not limited."""
+        told: dict[str, float] = {}
+        for name, *limits in zip(Limits._fields, *self._limits, strict=True):
+            if limited := [(rate, burst) for rate, burst in limits if rate]:
+                told[f"{name}_per_second"] = min(rate for rate, _ in limited)
+                told[f"{name}_burst"] = min(burst for _, burst in limited)
+        return told
 
     def connection(self) -> Allowance | None:
         """For a new connection; None: nothing is limited."""
         of_connection, of_user = self._limits
         buckets = self._buckets(of_connection)
-        limited = buckets != (None, None) or of_user[0] or of_user[2]
+        limited = buckets != (None, None) or any(rate for rate, _ in of_user)
         return Allowance(self._clock, *buckets) if limited else None
 
     def opened(self, session: Limited) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from syncline.client import connect
 from syncline.server.config import LimitsConfig
 from syncline.server.rates import Rates
@@ -172,6 +174,34 @@ def test_changed_limits_hold_for_everybody_and_keep_the_account() -> None:
         rates.closed(one)
     assert {one.connections for one in rates._users.values()} == {0}
     assert rates._leaving.keys() == rates._users.keys() == {"ada", "bob"}
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({}, {}),
+        ({"requests_burst": 7}, {}),
+        ({"requests_per_second": 50, "requests_burst": 20}, {"requests_per_second": 50, "requests_burst": 20}),
+        ({"bytes_per_second": 30_000, "bytes_burst": 20_000}, {"bytes_per_second": 30_000, "bytes_burst": 30_000}),
+        (
+            {"user_bytes_per_second": 500, "user_bytes_burst": 2000},
+            {"bytes_per_second": 500, "bytes_burst": 2000},
+        ),
+        (
+            {
+                "requests_per_second": 5,
+                "requests_burst": 20,
+                "user_requests_per_second": 10,
+                "user_requests_burst": 15,
+            },
+            {"requests_per_second": 5, "requests_burst": 15},
+        ),
+    ],
+)
+async def test_what_is_limited_is_told(serve: Serve, config: dict[str, float], told: dict[str, float]) -> None:
+    async with serve(limits=config) as app, dial(app.url) as ada:
+        limits = (await ada.call("auth", name="Ada"))["limits"]
+        assert {name: limit for name, limit in limits.items() if name.startswith(("requests", "bytes"))} == told
 
 
 async def test_a_client_that_types_too_fast_loses_nothing(serve: Serve) -> None:

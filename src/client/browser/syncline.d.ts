@@ -194,7 +194,11 @@ export interface Identity {
   version: string;
   token?: string;
   /** Of this connection; the client keeps to them. Sizes in bytes. */
-  limits?: { message_bytes: number; batch_size: number; rooms: number; documents: number; idempotency_seconds: number };
+  limits?: {
+    message_bytes: number; batch_size: number; rooms: number; documents: number; idempotency_seconds: number;
+    /** Those of the rates are there where they are limited. */
+    requests_per_second?: number; requests_burst?: number; bytes_per_second?: number; bytes_burst?: number;
+  };
 }
 
 export interface ClientEvents {
