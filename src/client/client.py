@@ -302,12 +302,14 @@ class Client:
         self._documents.clear()
 
     # Called by rooms and documents -----------------------------------------------------------------------------------
-    def later(self, action: Callable[[], object], attempt: int = 1) -> None:
-        """``action`` after a jittered delay, on this link only: the next link joins everything anyway."""
+    def later(self, action: Callable[[], object], attempt: int = 1, error: ClientError | None = None) -> None:
+        """``action`` after a jittered delay, and after what the server said in ``error``; on this link only: the next link joins
+        everything anyway."""
+        least = error.retry_after or 0.0 if isinstance(error, RequestError) else 0.0
 
         async def wait() -> None:
             options = self.connection.options
-            await options.clock.sleep(options.backoff.delay(attempt - 1))
+            await options.clock.sleep(least + options.backoff.delay(attempt - 1))
             action()
 
         timer = asyncio.get_running_loop().create_task(wait())

@@ -614,7 +614,7 @@ class Connection:
                     None, ConnectionLost("not authenticated")
                 )  # as auth was refused: it is asked for again, or the end
             elif isinstance(error, dict):
-                answer(None, RequestError(str(error.get("code")), str(error.get("message", "")), event))
+                answer(None, RequestError.read(error, event))
             else:
                 raise ProtocolViolation("an error that is not an object")
 

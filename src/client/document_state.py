@@ -21,8 +21,9 @@ Invariants:
 
 * local = confirmed . in flight . queue, and view . held = local: ``text`` is a function of the others.
 * What is in flight keeps its (client, seq) until its fate is known. It is sent again only after ``attach`` (the answer
-  to document:join) has told that it is not committed, and then in its transformed form at the new revision. Only after
-  ``adopt`` (the answer had a text) it gets another number: the server had it in another form.
+  to document:join) has told that it is not committed, or a refusal that nothing was done for now (``resend``), and then in
+  its transformed form at the new revision. Only after ``adopt`` (the answer had a text) it gets another number: the
+  server had it in another form.
 * The confirmed text is kept, so an operation that is refused can be inverted exactly: an inverse carried along through
   transforms would bring back what others deleted meanwhile. And a text that comes without its history can be taken in
   as a difference to it, so that nothing that was typed is ever dropped.
@@ -340,6 +341,10 @@ class DocumentState:
         self._told = 0
         self._limit_steps()
         self._measure_pending()
+
+    def resend(self) -> None:
+        """What is in flight was not taken, and the server's session goes on: ``take`` gives it again, as it is now."""
+        self._sent = False
 
     # Joining ---------------------------------------------------------------------------------------------------------
     def detach(self) -> None:

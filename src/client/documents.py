@@ -406,7 +406,7 @@ class Document(Handle, Steps):
             self._rejoin(small=True)
         elif error.code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._client.later(self._rejoin, self._failures, error)
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
@@ -506,7 +506,7 @@ class Document(Handle, Steps):
         if event == "document:resync":
             self._rejoin()
         elif event == "error":
-            self._refused(data["seq"], data["code"], data.get("message", ""))
+            self._refused(data["seq"], RequestError.read(data, "document:operation"))
         elif not state.attached:
             pass  # older than the answer to the join, which will hold all of it
         elif event == "document:operation":
@@ -594,18 +594,21 @@ class Document(Handle, Steps):
         else:
             self._rejoin()
 
-    def _refused(self, seq: int, code: str, message: str) -> None:
-        state = self._state
+    def _refused(self, seq: int, error: RequestError) -> None:
+        state, code = self._state, error.code
         if not state.is_in_flight(state.client, seq):
+            return
+        if code == ErrorCode.RATE_LIMITED:
+            self._send_later(seq, error)
             return
         work = state.in_flight
         again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
         if isinstance(work, Request):
             if code not in UNDECIDED or again:
-                self._refuse_request(work, seq, RequestError(code, message, f"document:{work.kind}"))
+                self._refuse_request(work, seq, error)
                 return
         elif code in REFUSALS or again:
-            log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
+            log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
             changes = state.refuse(seq)
             self._changed(changes)
             assert work is not None
@@ -620,7 +623,7 @@ class Document(Handle, Steps):
         state.detach()
         if code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._client.later(self._rejoin, self._failures, error)
         else:
             self._rejoin()
 
@@ -658,7 +661,7 @@ class Document(Handle, Steps):
                     data["operation"] = work.components
                     connection.post("document:operation", data)
             except RequestError as error:  # larger than may be sent
-                self._refused(submission.seq, error.code, error.message)
+                self._refused(submission.seq, error)
         elif self._cursor_changed and state.attached and state.settled and not state.held:
             self._cursor_changed = False
             anchor, head = self._own_cursor or (None, None)

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
+#: Seconds. No server sends a client away for longer.
+LONGEST_WAIT = 600.0
+
 
 class ClientError(Exception):
     """The base of everything that this package raises by itself."""
 
 
 class RequestError(ClientError):
-    """The server answered with an error. ``code`` is stable; compare it with ``syncline.core.errors.ErrorCode``."""
+    """The server answered with an error. ``code`` is stable; compare it with ``syncline.core.errors.ErrorCode``.
+    ``retry_after``: seconds, when the server said so."""
 
-    def __init__(self, code: str, message: str = "", event: str = "") -> None:
+    def __init__(self, code: str, message: str = "", event: str = "", retry_after: float | None = None) -> None:
         super().__init__(code, message, event)
         self.code = code
         self.message = message or code.replace("_", " ")
         self.event = event
+        self.retry_after = retry_after
+
+    @classmethod
+    def read(cls, error: Mapping[str, Any], event: str) -> Self:
+        """What the server said of a request ``event``."""
+        wait = error.get("retry_after")
+        retry_after = min(float(wait), LONGEST_WAIT) if isinstance(wait, int | float) and wait >= 0 else None
+        return cls(str(error.get("code")), str(error.get("message", "")), event, retry_after)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}" + (f" ({self.event})" if self.event else "")

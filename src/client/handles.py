@@ -159,7 +159,9 @@ class Handle(Access):
 
         def answered(result: Any, error: ClientError | None) -> None:
             if isinstance(error, RequestError) and error.code in PASSING:
-                client.later(lambda: client._knows(self._kind, self.name) or self._say_left(None, attempt + 1), attempt)
+                client.later(
+                    lambda: client._knows(self._kind, self.name) or self._say_left(None, attempt + 1), attempt, error
+                )
             if told is not None:
                 told.set()
 

@@ -20,10 +20,7 @@ from urllib.parse import quote
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from ..core.errors import ErrorCode
-from .errors import ConnectFailed, ProtocolViolation, RequestError
-
-#: Seconds. No server sends a client away for longer.
-LONGEST_WAIT = 600.0
+from .errors import LONGEST_WAIT, ConnectFailed, ProtocolViolation, RequestError
 
 
 class Receiver(Protocol):

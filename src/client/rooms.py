@@ -431,7 +431,7 @@ class Room(Handle):
             self._joined(result)
         elif isinstance(error, Undecodable) or (isinstance(error, RequestError) and error.code in PASSING):
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._client.later(self._rejoin, self._failures, error)
         elif isinstance(error, RequestError):
             if error.code in SHUT:
                 self._removed(error.message, error)

@@ -19,7 +19,6 @@ UNDECIDED = frozenset(
     {
         ErrorCode.DOCUMENT_UNAVAILABLE.value,
         ErrorCode.UNAVAILABLE.value,
-        ErrorCode.RATE_LIMITED.value,
         ErrorCode.INTERNAL.value,
         ErrorCode.LIMIT_EXCEEDED.value,
         ErrorCode.NOT_JOINED.value,
@@ -59,6 +58,7 @@ class StepState(Protocol):
     in_flight: Any
     seq: int
     attached: bool
+    client: str
     revision: int
     undo_depth: int
     redo_depth: int
@@ -70,6 +70,8 @@ class StepState(Protocol):
     def can_redo(self) -> int: ...
     def request(self, kind: RequestKind, to: int = 0) -> Request: ...
     def refuse(self, seq: int) -> Any: ...
+    def is_in_flight(self, client: str, seq: int) -> bool: ...
+    def resend(self) -> None: ...
 
 
 class Steps:
@@ -80,7 +82,8 @@ class Steps:
     _check_edit: Callable[[], None]
     _schedule: Callable[[], None]
     _guarded: Callable[..., None]
-    _refused: Callable[[int, str, str], None]
+    _refused: Callable[[int, RequestError], None]
+    _joins: int
     _wake: Callable[[], None]
 
     def __init__(self, state: StepState) -> None:
@@ -88,6 +91,7 @@ class Steps:
         self._requests: dict[Request, asyncio.Future[bool]] = {}
         self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
         self._patience = Patience()
+        self._limited = (0, 0)  # the submission that was refused for now, by its number, and how often in a row
 
     def _now(self) -> float:
         return self._client.connection.options.clock.monotonic()
@@ -172,8 +176,23 @@ class Steps:
             else:
                 self._depths = (result["undo"], result["redo"])
         elif isinstance(error, RequestError):
-            self._refused(seq, error.code, error.message)
+            self._refused(seq, error)
             self._wake()
+
+    def _send_later(self, seq: int, error: RequestError) -> None:
+        """Too much was asked for: nothing of what is in flight was done, and this client's session in the document goes on. So it goes
+        out again, as it is by then, unless a join tells its fate before."""
+        if not self._steps.attached:
+            return
+        times = self._limited[1] + 1 if self._limited[0] == seq else 1
+        self._limited = (seq, times)
+        self._client.later(partial(self._send_again, seq, self._joins), times, error)
+
+    def _send_again(self, seq: int, joins: int) -> None:
+        state = self._steps
+        if joins == self._joins and state.attached and state.is_in_flight(state.client, seq):
+            state.resend()
+            self._schedule()
 
     def _unnoticed(self, seq: int) -> None:
         raise Diverged(f"operation {seq} was committed unnoticed")

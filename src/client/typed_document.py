@@ -220,7 +220,7 @@ class TypedDocument(Handle, Steps):
             return  # the link is gone: the next one joins again
         elif error.code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._client.later(self._rejoin, self._failures, error)
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
@@ -289,7 +289,7 @@ class TypedDocument(Handle, Steps):
         if event == "document:resync":
             self._rejoin()
         elif event == "error":
-            self._refused(data["seq"], data["code"], data.get("message", ""))
+            self._refused(data["seq"], RequestError.read(data, "document:operation"))
         elif not state.attached:
             pass  # older than the answer to the join, which will hold all of it
         elif event == "document:operation":
@@ -343,18 +343,21 @@ class TypedDocument(Handle, Steps):
         elif same is False:
             self._alarms += 1
 
-    def _refused(self, seq: int, code: str, message: str) -> None:
-        state = self._state
+    def _refused(self, seq: int, error: RequestError) -> None:
+        state, code = self._state, error.code
         if not state.is_in_flight(state.client, seq):
+            return
+        if code == ErrorCode.RATE_LIMITED:
+            self._send_later(seq, error)
             return
         work = state.in_flight
         again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
         if isinstance(work, Request):
             if code not in UNDECIDED or again:
-                self._refuse_request(work, seq, RequestError(code, message, f"document:{work.kind}"))
+                self._refuse_request(work, seq, error)
                 return
         elif code in REFUSALS or again:
-            log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, message)
+            log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
             operation = thawed(state.type.describe(work))
             self._changed(state.refuse(seq))
             self._on_refused.fire(operation, code)
@@ -366,7 +369,7 @@ class TypedDocument(Handle, Steps):
         state.detach()
         if code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._client.later(self._rejoin, self._failures, error)
         else:
             self._rejoin()
 
@@ -392,7 +395,7 @@ class TypedDocument(Handle, Steps):
                 else:
                     self._client.connection.post("document:operation", data | {"operation": work})
             except RequestError as error:  # larger than may be sent
-                self._refused(seq, error.code, error.message)
+                self._refused(seq, error)
         self._wake()
 
     def _changed(self, changes: list[TypedChange]) -> None:

@@ -201,6 +201,10 @@ class TypedState:
         work = self.in_flight
         return TypedSubmission(self.seq, self.revision, work if isinstance(work, Request) else self.type.describe(work))
 
+    def resend(self) -> None:
+        """What is in flight was not taken, and the server's session goes on: ``take`` gives it again, as it is now."""
+        self._sent = False
+
     # Joining ---------------------------------------------------------------------------------------------------------
     def detach(self) -> None:
         """The connection, or the server's session of this document, is gone. Local edits go on."""

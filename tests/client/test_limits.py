@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 import pytest
 
-from syncline.client import ConnectFailed, Options, RequestError, connect
+from syncline.client import ConnectFailed, Document, Options, RequestError, TypedDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
@@ -29,6 +30,12 @@ def take_least(app: App) -> None:
     """The server takes from new connections what every server takes, no more."""
     for limit in ("message_bytes", LEAST_MESSAGE_BYTES), ("batch_size", LEAST_BATCH_SIZE):
         object.__setattr__(app.node.config.limits, *limit)
+
+
+def ask_too_much(app: App, user: str) -> None:
+    """As another connection of that user would."""
+    while not app.node.rates._users[user].take(1):
+        pass
 
 
 def token(seconds: float = 60.0, user: str = "ada") -> str:
@@ -251,3 +258,78 @@ async def test_a_token_function_that_caches_gets_another_chance(tmp_path: Path) 
 
         with pytest.raises(RequestError, match="token_expired"):
             await connect(ws_url(app), get_token=never, backoff=QUICK)
+
+
+@pytest.mark.parametrize("type", ["text", "json", "rich-text"])
+async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
+    tmp_path: Path, codec: Any, type: Literal["text", "json", "rich-text"]
+) -> None:
+    """Edits, undo, redo and restore, of a user who has asked for too much elsewhere. Nobody joins again for it, and what is done meanwhile
+    goes behind it."""
+
+    limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+        await connect(ws_url(app), name="Bob", backoff=QUICK) as bob,
+    ):
+        if type == "text":
+            mine: Document | TypedDocument = await ada.document("d")
+            theirs: Document | TypedDocument = await bob.document("d")
+        else:
+            mine, theirs = await ada.document("d", type=type), await bob.document("d", type=type)
+
+        def write(document: Document | TypedDocument, word: str) -> None:
+            if isinstance(document, Document):
+                document.insert(0, word)
+            else:
+                document.submit([{"p": [0], "li": word}] if type == "json" else [{"insert": word}])
+
+        def shown(document: Document | TypedDocument) -> str:
+            return document.text if isinstance(document, Document) else str(document.content)
+
+        if isinstance(mine, TypedDocument) and type == "json":
+            mine.set_content([])
+        await mine.settled()
+        joins = app.node.counters.requests["document:join"]
+        refused: list[str] = []
+        mine.on_refused(lambda operation, code: refused.append(code))
+        ask_too_much(app, ada.user)
+        first = mine.revision
+        write(mine, "one ")
+        await until(lambda: app.node.counters.errors["rate_limited"] > 0)
+        write(mine, "two ")  # behind it
+        write(theirs, "three ")  # before it
+        await theirs.settled()
+        await mine.settled()
+        await until(lambda: shown(mine) == shown(theirs))
+        assert all(shown(mine).count(word) == 1 for word in ("one", "two", "three"))
+        assert theirs.revision - first in (3, 4)
+        for step in (mine.undo, mine.redo, partial(mine.restore, first)):
+            ask_too_much(app, ada.user)
+            before = app.node.counters.errors["rate_limited"]
+            assert await step() is not False
+            assert app.node.counters.errors["rate_limited"] > before
+        await until(lambda: theirs.revision == mine.revision)
+        assert shown(mine) == shown(theirs) and "three" not in shown(mine)
+        assert app.node.counters.requests["document:join"] == joins and not refused
+        assert ada.reconnects == 0 and mine.healed == 0
+
+
+async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection_is_lost(tmp_path: Path) -> None:
+    clock = GateClock()
+    limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", backoff=QUICK, clock=clock) as ada,
+    ):
+        document = await ada.document("d")
+        ask_too_much(app, ada.user)
+        clock.gate.clear()
+        document.insert(0, "x")
+        await until(lambda: clock.waiting > 0 and app.node.counters.errors["rate_limited"] == 1)
+        document.insert(1, "y")
+        cut(ada)
+        clock.gate.set()
+        await document.settled()
+        assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == "xy"
