@@ -348,7 +348,7 @@ class Peer:
             self.link.up.append((event, data, answer))
         return self.link is not None
 
-    def later(self, action: Callable[[], object], attempt: int = 1) -> None:
+    def later(self, action: Callable[[], object], attempt: int = 1, error: ClientError | None = None) -> None:
         self.delayed.append(action)
 
     def _forget(self, handle: Handle) -> None:
