@@ -351,8 +351,9 @@ export class Joined extends Emitter {
 
   /**
    * Leaves when the server has every edit and message, at the latest after `settle` ms (default: the client's option), unless somebody
-   * wants it again by then; what is left of that time it waits for the server's answer. Resolves with how many were not acknowledged: messages reject, an `error` event has the edits. With
-   * `resign` the stored membership of a room ends too; rejects when that fails (forbidden, of the owner): then nothing has changed.
+   * wants it again by then; what is left of that time it waits for the server's answer. Resolves with how many were not acknowledged:
+   * messages reject, an `error` event has the edits. With `resign` the stored membership of a room ends too, whatever time that takes;
+   * rejects when that fails (forbidden, of the owner): then nothing has changed here.
    */
   async leave(given = {}) {
     const { resign = false } = checkOptions(given, LEAVE_OPTIONS[this._kind]);

@@ -169,7 +169,8 @@ export function bindTextarea(handle, textarea) {
       try {
         held = ot.compose(held, operation);
       } catch {
-        return void replaceAll(); // another textarea of this page told of its edit before this one was through
+        replaceAll(); // another textarea of this page told of its edit before this one was through
+        return;
       }
       settle(origin);
     }),

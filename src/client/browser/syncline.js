@@ -15,7 +15,9 @@
  *   notes.on("change", ({ operation, origin }) => { ... });
  */
 
-import { call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, report, RETRIED, SynclineError, unlessAborted, within } from "./syncline-base.js";
+import {
+  call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, report, RETRIED, SynclineError, unlessAborted, within,
+} from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Room } from "./syncline-room.js";
@@ -461,7 +463,8 @@ export class Client extends Emitter {
       envelopes = JSON.parse(data);
     } catch (error) {
       this._emit("error", error);
-      return this.#socket === socket && this.#lose(1006, "not JSON");
+      if (this.#socket === socket) this.#lose(1006, "not JSON");
+      return undefined;
     }
     if (this.state === "online") this.#beat();
     const places = Array.isArray(envelopes) ? elements(data, 0) : [0];
@@ -517,7 +520,9 @@ export class Client extends Emitter {
     try {
       const fresh = token === undefined ? {} : { token: await this.#freshToken() };
       if (this.#socket !== socket) return;
-      if (fresh.token && fresh.token === this.#token) throw new SynclineError("token_expired", "the token function gave the token again that is about to end");
+      if (fresh.token && fresh.token === this.#token) {
+        throw new SynclineError("token_expired", "the token function gave the token again that is about to end");
+      }
       const answer = await this.request("auth:refresh", fresh);
       this.#token = fresh.token;
       this.#keepGuest({ guest: true, ...answer });
