@@ -17,6 +17,7 @@ PARTS: Final = (
     "syncline-proof.js",
     "syncline-room.js",
     "syncline-ot.js",
+    "syncline-pace.js",
     "syncline-strokes.js",
     "syncline-state.js",
     "syncline-document.js",

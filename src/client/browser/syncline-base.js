@@ -13,6 +13,11 @@ export class SynclineError extends Error {
   }
 }
 
+/** What the server said of a request `event`; `retryAfter` in seconds, where it said so. */
+export function refusal({ code, message, retry_after: retryAfter }, event) {
+  return new SynclineError(code, message, { event, ...(retryAfter >= 0 && { retryAfter }) });
+}
+
 /** A callback's fault must not stop the others: it surfaces as an uncaught error. */
 export function report(error) {
   if (typeof reportError === "function") reportError(error);
@@ -191,7 +196,7 @@ export const RETRIED = new Set([
 export const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 
 // What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set("document_unavailable unavailable limit_exceeded rate_limited timeout buffer_full".split(" "));
+const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout buffer_full".split(" "));
 // The join's answer tells; taken back when that happens again and again. Every other code: taken back.
 const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
 const DOUBTFUL = new Set([...DOUBTFUL_REQUEST, "revision_unknown"]);
@@ -299,7 +304,7 @@ export class Joined extends Emitter {
       }),
       current((error) => {
         if (this._mendJoin(error)) this._attach();
-        else if (RETRIED.has(error.code) && !(error.code === "limit_exceeded" && this.role === null)) this._again();
+        else if (RETRIED.has(error.code) && !(error.code === "limit_exceeded" && this.role === null)) this._again(error);
         else if (this.role !== null && SHUT.has(error.code)) this._takenOut(error);
         else if (error.code !== "disconnected") this._fail(error);
       }),
@@ -307,13 +312,31 @@ export class Joined extends Emitter {
   }
 
   /** Joins after a wait that grows while it fails. */
-  _again() {
+  _again(error) {
     this._detach();
     if (this._over) return; // left by who was told
-    const { backoffBase, backoffMax, random } = this.client.options;
-    const wait = (0.5 + random() / 2) * Math.min(backoffMax, backoffBase * 2 ** this.#failures);
+    this._later(() => this._attach(), this.#failures, error);
     this.#failures += 1;
-    this.#retry = setTimeout(() => this._attach(), wait);
+  }
+
+  /** `action` after what the server said in `error`, and a wait that grows with `tries`; unless it is detached, or joins, before. */
+  _later(action, tries, error) {
+    const { backoffBase, backoffMax, random } = this.client.options;
+    const wait = (0.5 + random() / 2) * Math.min(backoffMax, backoffBase * 2 ** tries) + 1000 * Math.min(error?.retryAfter ?? 0, 600);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(action, wait);
+  }
+
+  /**
+   * What is in flight ({sent, limited}) was refused for now, as too much was asked for: nothing was done, and the session goes on. The
+   * same is sent again, not sooner than the server said.
+   */
+  _limited(flight, error) {
+    flight.limited = (flight.limited ?? 0) + 1;
+    this._later(() => {
+      flight.sent = false;
+      this._flush();
+    }, flight.limited - 1, error);
   }
 
   _detach() {

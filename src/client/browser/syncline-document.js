@@ -1,7 +1,8 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
+  worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
@@ -133,7 +134,7 @@ export class DocumentHandle extends Joined {
     this._emit("collaborators", this.collaborators);
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
-    this.#flush();
+    this._flush();
     this.#cursorLater();
   }
 
@@ -203,7 +204,7 @@ export class DocumentHandle extends Joined {
     const settled = this.settled;
     this.#state.edit(parts, this.#state.flight !== null && this.#patience.over);
     if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts, "right"); // what is typed is before one's own
-    this.#flush();
+    this._flush();
     this.#tellChange({ operation: parts, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
@@ -264,7 +265,7 @@ export class DocumentHandle extends Joined {
     } catch (error) {
       return Promise.reject(error);
     }
-    this.#flush();
+    this._flush();
     if (settled) this._emit("settled", false);
     return request.promise;
   }
@@ -287,7 +288,7 @@ export class DocumentHandle extends Joined {
     return this._request("document:blame", { unit: "utf-16", start, end }, { signal });
   }
 
-  #flush() {
+  _flush() {
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => {
@@ -392,7 +393,7 @@ export class DocumentHandle extends Joined {
     const same = hash !== undefined ? this.#state.same(revision, hash) : null;
     if (same === false && worthHealing(this.#alarms)) return this.#reload("the local text was not the server's");
     this.#alarms = same ? 0 : this.#alarms + (same === false);
-    this.#flush();
+    this._flush();
     return this.#cursorLater();
   }
 
@@ -420,16 +421,17 @@ export class DocumentHandle extends Joined {
   }
 
   /** @internal An error push; returns whether it was this document's operation. */
-  _failed({ code, message, event, seq }) {
-    if (event !== "document:operation" || !this.#state.isInFlight(this.id, seq)) return event === "document:cursor";
-    this.#failed({ code, message });
+  _failed(error) {
+    if (error.event !== "document:operation" || !this.#state.isInFlight(this.id, error.seq)) return error.event === "document:cursor";
+    this.#failed(refusal(error, error.event));
     return true;
   }
 
   #failed(error) {
     const { code, message } = error;
     const { flight } = this.#state;
-    if (staysOpen(flight, code)) return this._again();
+    if (code === "rate_limited") return this._limited(flight, error);
+    if (staysOpen(flight, code)) return this._again(error);
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
     else if (item.kind) item.reject(error);
@@ -445,7 +447,7 @@ export class DocumentHandle extends Joined {
     if (item.operation) this._emit("refused", { code, message, operation: item.operation });
     this._emit("cursors", this.cursors);
     if (this.settled) this._emit("settled", true);
-    this.#flush();
+    this._flush();
     return this.#cursorLater();
   }
 

@@ -11,7 +11,8 @@
  */
 
 import {
-  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, SHARED_EVENTS, staysOpen, SynclineError, worthHealing,
+  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
+  worthHealing,
 } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { richText } from "./syncline-rich.js";
@@ -130,7 +131,7 @@ export class TypedHandle extends Joined {
     if (both) this.#queue.pop();
     if (!this.type.isIdentity(waiting)) this.#queue.push({ operation: waiting });
     this.#limitSteps();
-    this.#flush();
+    this._flush();
     this.#tellChange(told, "local");
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
@@ -205,7 +206,7 @@ export class TypedHandle extends Joined {
     const settled = this.settled;
     const request = { kind, to, ...deferred() };
     this.#queue.push(request);
-    this.#flush();
+    this._flush();
     if (settled) this._emit("settled", false);
     return request.promise;
   }
@@ -247,7 +248,7 @@ export class TypedHandle extends Joined {
     return { operation };
   }
 
-  #flush() {
+  _flush() {
     if (this.#scheduled) return;
     this.#scheduled = true;
     queueMicrotask(() => {
@@ -337,7 +338,7 @@ export class TypedHandle extends Joined {
     this.#setDepths({ undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
     this._emit("collaborators", this.collaborators);
     if (settled !== this.settled) this._emit("settled", this.settled);
-    this.#flush();
+    this._flush();
   }
 
   /** A whole content. One of the same history: what waits is carried over by the difference. False: it cannot be read. */
@@ -457,7 +458,7 @@ export class TypedHandle extends Joined {
     const same = hash !== undefined ? this.#same(revision, hash) : null;
     if (same === false && worthHealing(this.#alarms)) return this.#reload(`the content of revision ${revision} is not the server's`);
     this.#alarms = same ? 0 : this.#alarms + (same === false);
-    return this.#flush();
+    return this._flush();
   }
 
   /** Whether the content here is the server's at `revision`; null while that cannot be told. */
@@ -492,16 +493,17 @@ export class TypedHandle extends Joined {
   }
 
   /** @internal An error push; returns whether it was this document's operation. */
-  _failed({ code, message, event, seq }) {
-    if (event !== "document:operation" || !this.#isInFlight(this.id, seq)) return event === "document:cursor";
-    this.#refused({ code, message });
+  _failed(error) {
+    if (error.event !== "document:operation" || !this.#isInFlight(this.id, error.seq)) return error.event === "document:cursor";
+    this.#refused(refusal(error, error.event));
     return true;
   }
 
   #refused(error) {
     const { code, message } = error;
     const { item } = this.#flight;
-    if (staysOpen(this.#flight, code)) return this._again();
+    if (code === "rate_limited") return this._limited(this.#flight, error);
+    if (staysOpen(this.#flight, code)) return this._again(error);
     this.#flight = null;
     if (item.kind) {
       if (code !== `nothing_to_${item.kind}`) item.reject(error);
@@ -518,7 +520,7 @@ export class TypedHandle extends Joined {
     }
     if (this.settled) this._emit("settled", true);
     this.#tellSteps();
-    return this.#flush();
+    return this._flush();
   }
 
   get #items() {

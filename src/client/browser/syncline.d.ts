@@ -104,6 +104,8 @@ export class SynclineError extends Error {
   readonly code: ErrorCode;
   /** The request that failed. */
   readonly event?: string;
+  /** Seconds after which it may be tried again, when the server said so. */
+  readonly retryAfter?: number;
   /** The close code, when the server ended the connection for good. */
   readonly close?: number;
   /** Of "unsettled": how many operations or messages the server has not acknowledged. */

@@ -16,10 +16,12 @@
  */
 
 import {
-  call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, report, RETRIED, SynclineError, unlessAborted, within,
+  call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, refusal, report, RETRIED, SynclineError, unlessAborted,
+  within,
 } from "./syncline-base.js";
 import { DocumentHandle } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
+import { Pace } from "./syncline-pace.js";
 import { Room } from "./syncline-room.js";
 import { TypedHandle } from "./syncline-typed.js";
 import { ot } from "./syncline-ot.js";
@@ -125,6 +127,8 @@ export class Client extends Emitter {
   #refusals = 0;
   #presence = null;
   #limits = LEAST; // of the server
+  #pace = new Pace(); // of this connection
+  #pacing = 0; // a timer, while the outbox waits for that
   #refreshing = 0; // a timer, while a refresh waits or is under way
   #refreshedAt = -Infinity;
   #token; // that this connection was authenticated with
@@ -323,6 +327,7 @@ export class Client extends Emitter {
     clearTimeout(this.#timer);
     this.identity = identity;
     this.#limits = { ...LEAST, message_bytes: this.maxMessage, ...identity.limits };
+    this.#pace.told(identity.limits);
     this.#onlineSince = Date.now();
     this.#refusals = 0;
     this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
@@ -405,6 +410,9 @@ export class Client extends Emitter {
     clearTimeout(this.#refreshing);
     this.#refreshing = 0;
     this.#limits = LEAST;
+    this.#pace = new Pace();
+    clearTimeout(this.#pacing);
+    this.#pacing = 0;
     this._heartbeat.stop();
     const socket = this.#socket;
     this._joinable = false;
@@ -488,7 +496,7 @@ export class Client extends Emitter {
     this.#requests.delete(id);
     clearTimeout(request.timer);
     if (event !== "error") request.resolve(result, source);
-    else request.reject(new SynclineError(error?.code ?? "internal", error?.message, { event: request.event }));
+    else request.reject(refusal(error ?? { code: "internal" }, request.event));
   }
 
   #pushed(event, data, source) {
@@ -496,7 +504,7 @@ export class Client extends Emitter {
     else if (event === "error") {
       const document = this.documents.get(data.document);
       if (document?._failed(data)) return;
-      this._emit("error", new SynclineError(data.code, data.message, { event: data.event }));
+      this._emit("error", refusal(data, data.event));
     } else if (event === "event:custom" && data.room === null) this._emit("event", data);
     else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data);
     else this.rooms.get(data.room)?._push(event, data, source);
@@ -541,10 +549,13 @@ export class Client extends Emitter {
     // Half a surrogate pair is U+FFFD, but in the content of documents: there the server refuses it.
     if (!CONTENT.has(event)) text = text.replace(HALVES, (found) => (found.length === 6 ? "\\ufffd" : found));
     if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
-    if (this.#outbox.push({ text, event, id }) === 1) queueMicrotask(() => this.#flush());
+    const cursor = event === "document:cursor" ? data.document : null;
+    if (cursor !== null) this.#outbox = this.#outbox.filter((one) => one.cursor !== cursor); // only the newest has to go out
+    if (this.#outbox.push({ text, event, id, cursor }) === 1) queueMicrotask(() => this.#flush());
   }
 
   #flush() {
+    if (this.#pacing) return; // what may not go yet waits, in order
     const outbox = this.#outbox;
     this.#outbox = [];
     const socket = this.#socket;
@@ -560,6 +571,7 @@ export class Client extends Emitter {
       length = 0;
     };
     for (const [place, { text, event, id }] of outbox.entries()) {
+      if (id !== undefined && event !== "ping" && !this.#requests.has(id)) continue; // given up while it waited
       if (longer(text, message_bytes) && event !== "auth") {
         if (!this.online) {
           this.#outbox = outbox.slice(place); // until the server has told what it takes
@@ -569,7 +581,16 @@ export class Client extends Emitter {
         if (this.#socket !== socket) return;
         continue;
       }
-      if (batch.length >= most || length + text.length + 1 > room) send();
+      const wait = this.#pace.take(text);
+      if (wait) {
+        this.#outbox = [...outbox.slice(place), ...this.#outbox];
+        this.#pacing = setTimeout(() => {
+          this.#pacing = 0;
+          this.#flush();
+        }, wait);
+        break;
+      }
+      if (batch.length >= most || length + text.length + 1 > room || this.#pace.goesAlone(text)) send();
       batch.push(text);
       length += text.length + 1;
     }

@@ -1,0 +1,122 @@
+// What a server allows of requests and bytes a second: clients keep to it, and what is refused all the same is sent again.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { connect, only, rest, until } from "./driving.mjs";
+import { ReferenceServer, seeded, turn } from "./reference.mjs";
+
+/** As the server counts (src/core/bucket.pyx), frame by frame: what it would refuse. */
+function counted(server, { requests_per_second, requests_burst, bytes_per_second, bytes_burst }) {
+  server.limits = { ...server.limits, ...(requests_per_second && { requests_per_second, requests_burst }),
+    ...(bytes_per_second && { bytes_per_second, bytes_burst }) };
+  const bucket = (rate, burst) => {
+    let [left, at] = [burst, Date.now()];
+    return (cost) => {
+      const now = Date.now();
+      left = Math.min(burst, left + ((now - at) / 1000) * rate);
+      at = now;
+      if ((cost > burst ? burst / 2 : cost) > left) return false;
+      left -= cost;
+      return true;
+    };
+  };
+  const takes = new Map();
+  const refused = [];
+  const receive = server.receive.bind(server);
+  server.receive = (connection, text) => {
+    if (!takes.has(connection)) takes.set(connection, [bucket(requests_per_second, requests_burst), bucket(bytes_per_second, bytes_burst)]);
+    const [requests, bytes] = takes.get(connection);
+    const envelopes = [JSON.parse(text)].flat();
+    for (const { event } of envelopes) {
+      if (requests_per_second && !requests(1)) refused.push(event);
+      if (bytes_per_second && !bytes(Buffer.byteLength(text) / envelopes.length)) refused.push(event);
+    }
+    receive(connection, text);
+  };
+  return refused;
+}
+
+const sent = (server) => server.log.filter(({ event }) => event === "message:send").map(({ data }) => data.data);
+
+test("requests and bytes go out as fast as the server takes them, in order, and none is refused", async () => {
+  const cases = [
+    [{ requests_per_second: 1000, requests_burst: 20 }, (number) => number],
+    [{ bytes_per_second: 1_000_000, bytes_burst: 20_000 }, (number) => `${number}`.padStart(3000)],
+    [{ bytes_per_second: 1_000_000, bytes_burst: 20_000 }, (number) => `${number}`.padStart(number % 7 ? 10 : 19_000 + 300 * number)],
+    [{ requests_per_second: 2000, requests_burst: 10, bytes_per_second: 2_000_000, bytes_burst: 9000 }, (number) => `${number}`.padStart(99)],
+  ];
+  for (const [limits, data] of cases) {
+    const server = new ReferenceServer(seeded(100));
+    const refused = counted(server, limits);
+    const client = connect(server);
+    const room = client.room("team");
+    await until(server, () => room.joined);
+    const all = Array.from({ length: 60 }, (_, number) => data(number));
+    for (const one of all) room.send(one);
+    await until(server, () => room.settled);
+    assert.deepEqual([refused, sent(server)], [[], all]);
+    server.cut(only(server)); // a new connection has full buckets, and old timers are over
+    for (const one of all) room.send(one);
+    await until(server, () => room.joined && room.settled);
+    assert.deepEqual([refused, sent(server).length], [[], 120]);
+    client.close();
+  }
+});
+
+test("what is given up while it waits is not sent, and of cursors the newest is", async () => {
+  const server = new ReferenceServer(seeded(101));
+  counted(server, { requests_per_second: 5, requests_burst: 3 });
+  const client = connect(server, { cursorInterval: 0 });
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  server.log.length = 0;
+  const stop = new AbortController();
+  const wanted = client.request("ping").catch(() => {});
+  const given = client.request("room:members", { room: "x" }, { signal: stop.signal });
+  for (const place of [1, 2, 3]) client._send("document:cursor", { document: "notes", revision: 0, anchor: place, head: place });
+  await turn();
+  stop.abort();
+  await assert.rejects(given, { name: "AbortError" });
+  await until(server, () => server.log.some(({ event }) => event === "document:cursor"));
+  await wanted;
+  assert.deepEqual(server.log.map(({ event, data }) => [event, data?.anchor]), [["ping", undefined], ["document:cursor", 3]]);
+  client.close();
+});
+
+test("an operation, or undo, that is refused for now is sent again in the same session, and typing goes on", async () => {
+  const server = new ReferenceServer(seeded(102));
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const before = notes.text;
+  const tries = [];
+  server.intercept = (connection, { event, data, id }) => {
+    if (!["document:operation", "document:undo"].includes(event)) return false;
+    tries.push(data.seq);
+    const error = { code: "rate_limited", message: "try again", retry_after: 0.001 };
+    if (event === "document:undo") {
+      connection.toClient.push(JSON.stringify({ id, event: "error", error: tries.filter((seq) => seq === data.seq).length < 3 ? error
+        : { code: "nothing_to_undo", message: "" } }));
+      return true;
+    }
+    if (tries.filter((seq) => seq === data.seq).length > 2) return false;
+    server.push(connection, "error", { ...error, event, document: "notes", seq: data.seq });
+    return true;
+  };
+  server.log.length = 0;
+  notes.insert(0, "one ");
+  await turn();
+  notes.insert(4, "two ");
+  const undone = notes.undo();
+  await until(server, () => notes.settled);
+  assert.equal(await undone, false);
+  assert.deepEqual(tries, [1, 1, 1, 2, 2, 2, 3, 3, 3]);
+  assert.equal(server.log.some(({ event }) => event === "document:join"), false);
+  assert.deepEqual([notes.text, server.document("notes").text], [`one two ${before}`, `one two ${before}`]);
+  notes.insert(0, "lost ");
+  await until(server, () => tries.length === 10);
+  server.cut(only(server)); // while it waits
+  await until(server, () => notes.joined && notes.settled);
+  await rest(server);
+  assert.equal(server.document("notes").text, `lost one two ${before}`);
+  client.close();
+});
