@@ -41,6 +41,7 @@ from .errors import (
     Undecodable,
 )
 from .link import Link, open_link, with_token
+from .pace import Pace
 
 log = logging.getLogger("syncline.client")
 
@@ -57,6 +58,8 @@ REFRESH_SECONDS = 1.0
 FRAME_BYTES = 5
 #: What holds the content of documents: the server takes it as it is, or not at all.
 CONTENT = frozenset({"document:create", "document:join", "document:operation"})
+#: Of these only the newest of a document has to go out.
+NEWEST = frozenset({"document:cursor"})
 #: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
 ASK = 1.2
 
@@ -140,7 +143,11 @@ class Connection:
         self._next_id = 0
         self._answers: dict[int, tuple[str, Answer]] = {}  # with the event that was asked
         self._slots = asyncio.Semaphore(options.max_pending)
-        self._outbox: list[tuple[int, bytes]] = []  # id (0: none) and envelope
+        self._outbox: list[tuple[int, bytes, str]] = []  # id (0: none), envelope, and the document of one of NEWEST
+        self._pace = Pace(options.clock.monotonic)  # of this link
+        self._paced: asyncio.Task[None] | None = None  # until the outbox may go on
+        self._flowing = asyncio.Event()  # unless it waits for that
+        self._flowing.set()
         self._message_bytes = options.max_send_bytes  # of one request, as far as it is known what the server takes
         self._refusals = 0  # of tokens in a row
         self._refreshing: asyncio.Task[None] | None = None
@@ -378,6 +385,7 @@ class Connection:
         self._authenticated = True
         self._refusals = 0
         self._message_bytes = min(self.options.max_send_bytes, self._told("message_bytes", self.options.max_send_bytes))
+        self._pace.told(self._limit)
         self._flush()
         if result.get("token"):
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
@@ -466,11 +474,18 @@ class Connection:
                 await asyncio.sleep(0)
             else:
                 await link.writable.wait()
+                await self._flowing.wait()
 
     @property
     def is_writable(self) -> bool:
         link = self._link
-        return self.state == "open" and link is not None and not link.lost and link.writable.is_set()
+        return (
+            self.state == "open"
+            and link is not None
+            and not link.lost
+            and link.writable.is_set()
+            and self._flowing.is_set()
+        )
 
     def post(self, event: str, data: Any = None, answer: Answer | None = None) -> bool:
         """Writes at once or, without a link on which `auth` is on its way, not at all. For what heals by itself after a reconnect. Whether
@@ -533,9 +548,12 @@ class Connection:
             raise _too_large(event)
         if answer is not None:
             self._answers[self._next_id] = event, answer
+        newest = data["document"] if event in NEWEST else ""
+        if newest:
+            self._outbox = [one for one in self._outbox if one[2] != newest]
         if not self._outbox:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._outbox.append((0 if answer is None else self._next_id, encoded))
+        self._outbox.append((0 if answer is None else self._next_id, encoded, newest))
         return self._next_id
 
     def _encoded(self, envelope: dict[str, Any]) -> bytes:
@@ -551,7 +569,9 @@ class Connection:
 
     def _flush(self) -> None:
         """Everything of this turn of the loop in as few frames as the limits allow. Until the server has told its own they are what any
-        server takes: from the first larger request on, all waits."""
+        server takes: from the first larger request on, all waits. What may not go yet waits, in order, until it may."""
+        if self._paced is not None:
+            return
         outbox, self._outbox = self._outbox, []
         link = self._link
         if link is None or link.lost:
@@ -564,7 +584,9 @@ class Connection:
         room = min(self.options.batch_bytes, bound)
         batch: list[bytes] = []
         size = FRAME_BYTES
-        for place, (id, encoded) in enumerate(outbox):
+        for place, (id, encoded, _) in enumerate(outbox):
+            if id and id not in self._answers:
+                continue  # given up while it waited
             if len(encoded) > bound and id != self._auth_id:
                 if not self._authenticated:
                     self._outbox = outbox[place:]
@@ -573,7 +595,13 @@ class Connection:
                     event, answer = asked
                     answer(None, _too_large(event))
                 continue
-            if batch and (len(batch) >= most or size + len(encoded) + 1 > room):
+            if wait := self._pace.take(len(encoded)):
+                self._outbox = outbox[place:] + self._outbox
+                self._flowing.clear()
+                self._paced = self._spawn(self._go_on(wait))
+                break
+            alone = self._pace.goes_alone(len(encoded))
+            if batch and (alone or len(batch) >= most or size + len(encoded) + 1 > room):
                 link.send(self._codec.join(batch))
                 batch, size = [], FRAME_BYTES
             batch.append(encoded)
@@ -581,9 +609,21 @@ class Connection:
         if batch:
             link.send(self._codec.join(batch))
 
+    async def _go_on(self, wait: float) -> None:
+        await self.options.clock.sleep(wait)
+        self._paced = None
+        self._flush()
+        if self._paced is None:
+            self._flowing.set()
+
     def _fail_waiting(self, error: ClientError) -> None:
         answers, self._answers = self._answers, {}
         self._outbox = []
+        self._pace = Pace(self.options.clock.monotonic)
+        if self._paced is not None:
+            self._paced.cancel()
+            self._paced = None
+        self._flowing.set()
         for _, answer in answers.values():
             answer(None, error)
 

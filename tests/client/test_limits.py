@@ -333,3 +333,92 @@ async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection
         clock.gate.set()
         await document.settled()
         assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == "xy"
+
+
+async def test_what_is_sent_keeps_to_the_servers_rates(tmp_path: Path, codec: Any) -> None:
+    """A burst of messages, edits beside it, an undo, and all of it on a new connection."""
+    limits = {"requests_per_second": 50.0, "requests_burst": 20, "bytes_per_second": 60_000.0, "bytes_burst": 60_000}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        rooms = [await ada.join(f"r{number}") for number in range(25)]
+        document = await ada.document("d")
+        sent = await asyncio.gather(*(rooms[0].send("x" * 1000) for _ in range(100)))
+        assert [one.offset for one in sent] == list(range(1, 101))
+        document.insert(0, "x")
+        await document.undo()
+        cut(ada)  # the joins alone are more than the burst
+        sent = await asyncio.gather(*(room.send("back") for room in rooms))
+        assert [one.offset for one in sent] == [101] + [1] * 24
+        document.insert(0, "y")
+        await document.settled()
+        assert ada.reconnects == 1 and document.text == "y"
+
+
+@pytest.mark.parametrize("type", ["text", "rich-text"])
+async def test_an_edit_larger_than_the_burst_gets_through_a_lost_connection(
+    tmp_path: Path, codec: Any, type: Literal["text", "rich-text"]
+) -> None:
+    limits = {"bytes_per_second": 30_000.0, "bytes_burst": 20_000}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        size = 100_000 if type == "text" else 40_000
+        if type == "text":
+            text = await ada.document("d")
+            document: Document | TypedDocument = text
+            lose(ada)
+            text.insert(0, "x" * size)
+        else:
+            rich = await ada.document("d", type="rich-text")
+            document = rich
+            lose(ada)
+            rich.submit([{"insert": "x" * size}])
+        await until(lambda: document._state.in_flight is not None)
+        cut(ada)
+        await document.settled()
+        assert ada.reconnects == 1 and app.node.counters.errors["rate_limited"] == 0
+        live = app.node.documents.live["d"].core.content()
+        assert live == ("x" * size if type == "text" else [{"insert": "x" * size}])
+
+
+async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> None:
+    """Of cursors that wait the newest goes out, of requests what is still waited for; one timer waits, and ends with the link."""
+    clock = GateClock()
+    rates = {"requests_per_second": 10.0, "requests_burst": 2}
+    async with scripted() as server:
+        server.identity = {**IDENTITY, "limits": rates, "ping_seconds": 1e9}
+        server.script = lambda peer, envelope: peer.send({"id": envelope.get("id", 0), "event": "x", "result": 1})
+        async with await connect(server.url, clock=clock, backoff=QUICK) as ada:
+            clock.gate.clear()
+            clock.ahead += 1
+            await ada.request("first")  # the bucket of 1.8 has 0.8 left
+            others = clock.waiting  # the watchdog and the heartbeat
+            asked = [asyncio.ensure_future(ada.request("x", number)) for number in range(10)]
+            await until(lambda: ada.connection._paced is not None and clock.waiting > others)
+            for at in range(100):
+                ada.connection.post("document:cursor", {"document": f"d{at % 2}", "anchor": at})
+            asked[3].cancel()
+            later = asyncio.ensure_future(ada.request("later"))
+            await asyncio.sleep(0)
+            assert clock.waiting == others + 1 and len(ada.connection._outbox) <= 12
+            assert [one["event"] for one in server.requests] == ["auth", "first"]
+            while ada.connection._paced is not None:
+                clock.ahead += 0.2
+                clock.gate.set()
+                await asyncio.sleep(0)
+            assert await later == 1
+            assert [one["data"] for one in server.requests if one["event"] == "x"] == [0, 1, 2, *range(4, 10)]
+            cursors = [one["data"] for one in server.requests if one["event"] == "document:cursor"]
+            assert cursors == [{"document": "d0", "anchor": 98}, {"document": "d1", "anchor": 99}]
+            clock.gate.clear()
+            asked = [asyncio.ensure_future(ada.request("y", number)) for number in range(5)]
+            await until(lambda: ada.connection._paced is not None)
+            cut(ada)
+            await until(lambda: ada.connection._paced is None)
+            assert ada.connection._outbox == []
+            clock.gate.set()
+            for one in asked:
+                one.cancel()

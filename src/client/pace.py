@@ -1,0 +1,69 @@
+"""How fast requests go out: what the server allows of requests and bytes a second, less a tenth for clocks and the network. Sans-I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..core.bucket import Bucket
+
+SHARE = 0.9
+#: Each request is counted with its part of the frame around it.
+AROUND = 5
+
+
+class _Limit:
+    """One of the server's buckets, as this side keeps it."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.burst = burst  # of the server's
+        self.bucket = Bucket(rate * SHARE, burst * SHARE, now)
+
+    def take(self, now: float, cost: float) -> float:
+        """As ``Bucket.take``. For a cost between the two bursts the server's has to be full: so it is when this one is."""
+        if self.bucket.burst < cost <= self.burst and (wait := self.bucket.full_at() - now) > 0:
+            return wait
+        return self.bucket.take(now, cost)
+
+
+class Pace:
+    """Of one connection. Until ``told`` everything may go; it is counted."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._requests: _Limit | None = None
+        self._bytes: _Limit | None = None
+        self._count = self._size = 0  # gone before it was told
+
+    def told(self, limit: Callable[[str], float | None]) -> None:
+        """``limit``: what the server has said under that name; None or 0: no limit."""
+        now = self._monotonic()
+
+        def made(name: str, gone: float) -> _Limit | None:
+            rate, burst = limit(f"{name}_per_second"), limit(f"{name}_burst")
+            if not rate or not burst:
+                return None
+            made = _Limit(rate, burst, now)
+            made.bucket.take(now, gone)
+            return made
+
+        self._requests, self._bytes = made("requests", self._count), made("bytes", self._size)
+
+    def take(self, size: int) -> float:
+        """One request of ``size`` bytes goes out now: 0. Otherwise the seconds until it may, and nothing is taken."""
+        now, size = self._monotonic(), size + AROUND
+        if self._requests is None and self._bytes is None:
+            self._count += 1
+            self._size += size
+            return 0.0
+        if self._requests is not None and (wait := self._requests.take(now, 1.0)):
+            return wait
+        if self._bytes is not None and (wait := self._bytes.take(now, size)):
+            if self._requests is not None:
+                self._requests.bucket.give_back(1.0)
+            return wait
+        return 0.0
+
+    def goes_alone(self, size: int) -> bool:
+        """Whether it needs a frame of its own: the server counts a frame's bytes for its requests in equal parts, of which none but a
+        request that is larger than the burst may take more than there is."""
+        return self._bytes is not None and size + AROUND > self._bytes.bucket.burst
