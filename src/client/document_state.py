@@ -169,6 +169,7 @@ class DocumentState:
         self._hold_limit = hold_limit
         self._pending_limit = pending_limit
         self.operation_limit = operation_limit
+        self._taken_limit = operation_limit  # when what is in flight was made
         self._pending_size = 0
         self._told = 0  # how much of the queue the join that is under way tells of: it must stay as it is
         self._sent = False  # whether what is in flight went out since the last attach
@@ -298,6 +299,7 @@ class DocumentState:
             if not self.queue:
                 return None
             self.in_flight = self._piece(self.queue.pop(0))
+            self._taken_limit = self.operation_limit
             self._composites = False
             self.seq += 1
         elif self._sent or self.in_doubt:
@@ -305,7 +307,9 @@ class DocumentState:
         else:
             if self._sender != self.client:
                 self.seq = 1  # it did not get in under the old name
-            self.in_flight = self._piece(self.in_flight)  # this server may take less than the one before it did
+            if self.operation_limit < self._taken_limit:  # this server takes less than the one before it did
+                self.in_flight = self._piece(self.in_flight)
+                self._taken_limit = self.operation_limit
         self._measure_pending()
         self._sender = self.client
         self._sent = True

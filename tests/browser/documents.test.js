@@ -141,7 +141,7 @@ test("every character that was typed is there once, unless it was refused", asyn
     for (const handle of handles) assert.equal(handle.text.length, typed);
     end();
   }
-  assert.ok(refusals > 5, `${refusals} refusals`);
+  assert.ok(refusals > 2, `${refusals} refusals`);
 });
 
 test("an operation whose ack was lost is found in the history, not sent again", async () => {

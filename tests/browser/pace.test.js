@@ -19,18 +19,19 @@ function counted(server, { requests_per_second, requests_burst, bytes_per_second
       return true;
     };
   };
-  const takes = new Map();
   const refused = [];
-  const receive = server.receive.bind(server);
-  server.receive = (connection, text) => {
-    if (!takes.has(connection)) takes.set(connection, [bucket(requests_per_second, requests_burst), bucket(bytes_per_second, bytes_burst)]);
-    const [requests, bytes] = takes.get(connection);
+  const counting = new WeakMap();
+  // As they are sent: this network may hold frames up, and bring them in a bunch.
+  const { send } = server.WebSocket.prototype;
+  server.WebSocket.prototype.send = function (text) {
+    if (!counting.has(this)) counting.set(this, [bucket(requests_per_second, requests_burst), bucket(bytes_per_second, bytes_burst)]);
+    const [requests, bytes] = counting.get(this);
     const envelopes = [JSON.parse(text)].flat();
     for (const { event } of envelopes) {
       if (requests_per_second && !requests(1)) refused.push(event);
       if (bytes_per_second && !bytes(Buffer.byteLength(text) / envelopes.length)) refused.push(event);
     }
-    receive(connection, text);
+    send.call(this, text);
   };
   return refused;
 }
@@ -80,6 +81,22 @@ test("what is given up while it waits is not sent, and of cursors the newest is"
   await wanted;
   assert.deepEqual(server.log.map(({ event, data }) => [event, data?.anchor]), [["ping", undefined], ["document:cursor", 3]]);
   client.close();
+});
+
+test("a server that is asked whether it is there is asked at once, and what waits is bounded", async () => {
+  const server = new ReferenceServer(seeded(103));
+  counted(server, { requests_per_second: 0.001, requests_burst: 4 });
+  const client = connect(server, { heartbeat: 5, patience: 1000, maxBuffered: 5000 });
+  const room = client.room("team");
+  await until(server, () => room.joined);
+  const outcomes = [];
+  for (let number = 0; number < 10; number += 1) {
+    room.send("x".repeat(1000)).catch(({ code }) => outcomes.push(code));
+    await turn();
+  }
+  await until(server, () => server.log.filter(({ event }) => event === "ping").length > 3 && outcomes.length);
+  assert.deepEqual([client.online, client.stalled, new Set(outcomes)], [true, false, new Set(["buffer_full"])]);
+  client.close({ settle: 0 });
 });
 
 test("an operation, or undo, that is refused for now is sent again in the same session, and typing goes on", async () => {

@@ -51,6 +51,12 @@ export class Pace {
     this.#bytes = made("bytes");
   }
 
+  /** It goes out now, whether it may or not. */
+  count(text) {
+    if (this.#requests) this.#requests.left -= 1;
+    if (this.#bytes) this.#bytes.left -= sizeOf(text);
+  }
+
   /** A request goes out now: 0. Else the milliseconds until it may, and nothing is taken. */
   take(text) {
     if (!this.#told) {

@@ -57,7 +57,7 @@ export class DocumentState {
     this.text = "";
     this.confirmed = "";
     this.seq = 0; // the newest that was ever sent
-    this.flight = null; // {item, seq, sender, sent, composites, tries}
+    this.flight = null; // {item, weight, seq, sender, sent, composites, tries}
     this.queue = []; // {operation}, or a request: {kind, to, ...}
     this.finished = []; // [request, whether it was done]; the reader empties it
     this.undo = 0; // steps that the server has for this client, about
@@ -155,24 +155,27 @@ export class DocumentState {
     if (!this.flight) {
       if (!this.queue.length) return null;
       this.seq += 1;
-      const item = this.#piece(this.queue.shift());
-      this.flight = { item, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
+      const weight = this.operationWeight();
+      const item = this.#piece(this.queue.shift(), weight);
+      this.flight = { item, weight, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
     } else if (this.flight.sent || this.inDoubt) return null;
     else {
       if (this.flight.sender !== this.client) {
         this.seq += 1; // it did not get in under the old name
         Object.assign(this.flight, { seq: this.seq, sender: this.client });
       }
-      this.flight.item = this.#piece(this.flight.item); // this server may take less than the one before it did
+      const weight = this.operationWeight();
+      // This server takes less than the one before it did.
+      if (weight < this.flight.weight) Object.assign(this.flight, { item: this.#piece(this.flight.item, weight), weight });
     }
     this.flight.sent = true;
     return { seq: this.flight.seq, revision: this.revision, item: this.flight.item };
   }
 
   /** What of an item may be sent in one go; the rest waits. */
-  #piece(item) {
+  #piece(item, weight) {
     if (!item.operation) return item;
-    const [operation, rest] = split(item.operation, this.operationWeight());
+    const [operation, rest] = split(item.operation, weight);
     if (rest.length) this.queue.unshift({ operation: rest });
     return { operation };
   }

@@ -446,7 +446,10 @@ export class Client extends Emitter {
 
   /** Asks the server whether it is there; without an answer it is `stalled`, and lost after `limit` ms, or when asked before sooner. */
   #check(limit) {
-    this._send("ping", undefined, this.#nextId++);
+    // At once: behind what waits for its turn it would find a server dead that is there.
+    const ping = JSON.stringify({ event: "ping", id: this.#nextId++ });
+    if (this.#socket?.readyState === 1) this.#socket.send(ping);
+    this.#pace.count(ping);
     const deadline = Date.now() + limit;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
@@ -571,7 +574,7 @@ export class Client extends Emitter {
       length = 0;
     };
     for (const [place, { text, event, id }] of outbox.entries()) {
-      if (id !== undefined && event !== "ping" && !this.#requests.has(id)) continue; // given up while it waited
+      if (id !== undefined && !this.#requests.has(id)) continue; // given up while it waited
       if (longer(text, message_bytes) && event !== "auth") {
         if (!this.online) {
           this.#outbox = outbox.slice(place); // until the server has told what it takes
@@ -597,9 +600,10 @@ export class Client extends Emitter {
     send();
   }
 
-  /** Bytes that the network has not taken yet. */
+  /** Bytes that the network has not taken yet, and about those that the server does not allow yet. */
   get buffered() {
-    return this.#socket?.bufferedAmount ?? 0;
+    const held = this.#pacing ? this.#outbox.reduce((sum, { text }) => sum + text.length, 0) : 0;
+    return held + (this.#socket?.bufferedAmount ?? 0);
   }
 
   /**
