@@ -548,7 +548,7 @@ class Connection:
             raise _too_large(event)
         if answer is not None:
             self._answers[self._next_id] = event, answer
-        newest = data["document"] if event in NEWEST else ""
+        newest = data["document"] if event in NEWEST and answer is None else ""
         if newest:
             self._outbox = [one for one in self._outbox if one[2] != newest]
         if not self._outbox:

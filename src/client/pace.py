@@ -7,6 +7,8 @@ from collections.abc import Callable
 from ..core.bucket import Bucket
 
 SHARE = 0.9
+#: Seconds: what is less may be nothing to a clock.
+LEAST_WAIT = 0.001
 #: Each request is counted with its part of the frame around it.
 AROUND = 5
 
@@ -43,7 +45,7 @@ class Pace:
             if not rate or not burst:
                 return None
             made = _Limit(rate, burst, now)
-            made.bucket.take(now, gone)
+            made.bucket.take(now, min(gone, made.bucket.burst))  # what is more was refused, and not counted
             return made
 
         self._requests, self._bytes = made("requests", self._count), made("bytes", self._size)
@@ -56,11 +58,11 @@ class Pace:
             self._size += size
             return 0.0
         if self._requests is not None and (wait := self._requests.take(now, 1.0)):
-            return wait
+            return max(wait, LEAST_WAIT)
         if self._bytes is not None and (wait := self._bytes.take(now, size)):
             if self._requests is not None:
                 self._requests.bucket.give_back(1.0)
-            return wait
+            return max(wait, LEAST_WAIT)
         return 0.0
 
     def goes_alone(self, size: int) -> bool:

@@ -83,6 +83,33 @@ test("what is given up while it waits is not sent, and of cursors the newest is"
   client.close();
 });
 
+test("joins that are refused for now hold up nothing else; of cursors that are asked about each is answered", async () => {
+  const server = new ReferenceServer(seeded(104));
+  server.limits = { ...server.limits, requests_per_second: 0.001, requests_burst: 10 };
+  const client = connect(server);
+  for (let number = 0; number < 40; number += 1) client.document(`d${number}`);
+  let joins = 0;
+  server.intercept = (connection, { event, id }) => {
+    if (event !== "document:join" || (joins += 1) <= 5) return false;
+    connection.toClient.push(JSON.stringify({ id, event: "error", error: { code: "rate_limited", message: "", retry_after: 500 } }));
+    return true;
+  };
+  await until(server, () => client.online && joins === 40);
+  await rest(server);
+  client.close({ settle: 0 });
+  const other = connect(server);
+  server.intercept = (connection, { event, data, id }) => {
+    if (event === "document:cursor") connection.toClient.push(JSON.stringify({ id, event, result: {} }));
+    return event === "document:cursor";
+  };
+  await until(server, () => other.online);
+  const asked = [{ document: "d" }, { document: "d" }, undefined, null].map((data) => other.request("document:cursor", data));
+  await until(server, () => server.log.filter(({ event }) => event === "document:cursor").length === 4);
+  await rest(server);
+  await Promise.all(asked);
+  other.close();
+});
+
 test("a server that is asked whether it is there is asked at once, and what waits is bounded", async () => {
   const server = new ReferenceServer(seeded(103));
   counted(server, { requests_per_second: 0.001, requests_burst: 4 });

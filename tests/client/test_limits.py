@@ -14,6 +14,7 @@ import pytest
 from syncline.client import ConnectFailed, Document, Options, RequestError, TypedDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
+from syncline.client.pace import Pace
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from syncline.server.app import App
 from tests.serving import serving, ws_url
@@ -422,3 +423,43 @@ async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> Non
             clock.gate.set()
             for one in asked:
                 one.cancel()
+
+
+async def test_of_cursors_that_are_asked_about_each_is_answered(tmp_path: Path) -> None:
+    async with serving(tmp_path) as app, await connect(ws_url(app), name="Ada", backoff=QUICK) as ada:
+        document = await ada.document("d")
+        data = {"document": "d", "revision": document.revision, "anchor": 0, "head": 0}
+        asked = (data, data, {}, None)
+        answers = await asyncio.gather(*(ada.request("document:cursor", one) for one in asked), return_exceptions=True)
+        assert [getattr(answer, "code", "done") for answer in answers] == [
+            "done",
+            "done",
+            "invalid_data",
+            "invalid_data",
+        ]
+
+
+def test_what_went_out_before_the_limits_were_told_owes_nothing_beyond_the_burst() -> None:
+    """Of joins that are refused nothing is counted by the server."""
+    now = [1000.0]
+    pace = Pace(lambda: now[0])
+    for _ in range(60):
+        assert pace.take(100) == 0.0
+    pace.told({"requests_per_second": 3.0, "requests_burst": 10.0}.get)
+    wait = pace.take(100)
+    assert 0 < wait < 1
+    now[0] += wait + 0.001
+    assert pace.take(100) == 0.0
+
+
+def test_waits_that_a_clock_can_tell() -> None:
+    now = [1000.0]
+    pace = Pace(lambda: now[0])
+    pace.told({"bytes_per_second": 10, "bytes_burst": 100, "requests_per_second": 1, "requests_burst": 1}.get)
+    for _ in range(40):
+        for _ in range(10):
+            if not (wait := pace.take(50)):
+                break
+            now[0] += wait
+        else:
+            pytest.fail("it waits for ever")

@@ -332,6 +332,7 @@ export class Joined extends Emitter {
    * same is sent again, not sooner than the server said.
    */
   _limited(flight, error) {
+    if (this.state !== "joined") return; // the answer to the join tells
     flight.limited = (flight.limited ?? 0) + 1;
     this._later(() => {
       flight.sent = false;

@@ -43,7 +43,7 @@ export class Pace {
       const [rate, burst] = [limits[`${name}_per_second`], limits[`${name}_burst`]];
       if (!(rate > 0) || !(burst > 0)) return null;
       const bucket = new Bucket(rate, burst);
-      bucket.left -= this.#gone[name];
+      bucket.left = Math.max(0, bucket.left - this.#gone[name]); // what is more was refused, and not counted
       return bucket;
     };
     this.#told = true;

@@ -327,7 +327,7 @@ export class Client extends Emitter {
     clearTimeout(this.#timer);
     this.identity = identity;
     this.#limits = { ...LEAST, message_bytes: this.maxMessage, ...identity.limits };
-    this.#pace.told(identity.limits);
+    this.#pace.told(identity.limits ?? {});
     this.#onlineSince = Date.now();
     this.#refusals = 0;
     this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
@@ -552,7 +552,7 @@ export class Client extends Emitter {
     // Half a surrogate pair is U+FFFD, but in the content of documents: there the server refuses it.
     if (!CONTENT.has(event)) text = text.replace(HALVES, (found) => (found.length === 6 ? "\\ufffd" : found));
     if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
-    const cursor = event === "document:cursor" ? data.document : null;
+    const cursor = event === "document:cursor" && id === undefined ? data.document : null;
     if (cursor !== null) this.#outbox = this.#outbox.filter((one) => one.cursor !== cursor); // only the newest has to go out
     if (this.#outbox.push({ text, event, id, cursor }) === 1) queueMicrotask(() => this.#flush());
   }
@@ -590,7 +590,7 @@ export class Client extends Emitter {
         this.#pacing = setTimeout(() => {
           this.#pacing = 0;
           this.#flush();
-        }, wait);
+        }, Math.min(wait, LONGEST));
         break;
       }
       if (batch.length >= most || length + text.length + 1 > room || this.#pace.goesAlone(text)) send();
