@@ -7,13 +7,24 @@ coming back does not refill them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from ..core import wire
 from ..core.bucket import Bucket
 from ..core.errors import ErrorCode, SynclineError
 from .config import LimitsConfig
 from .seams import Clock
+
+
+def sizes(length: int, envelopes: Sequence[wire.Envelope]) -> list[int]:
+    """Bytes that each request of a message of ``length`` counts: its data, and an equal part of what is sent beside that, which costs, too.
+    O(requests)."""
+    if len(envelopes) == 1:
+        return [length]
+    data = [len(envelope.data) for envelope in envelopes]
+    beside = (length - sum(data)) // (len(data) or 1)
+    return [own + beside for own in data]
 
 
 class Limits(NamedTuple):

@@ -21,6 +21,7 @@ from ..core.errors import Disconnect, ErrorCode, SynclineError
 from . import eager, refusals
 from .addresses import subscriber
 from .events import explained
+from .rates import sizes
 from .requests import Handler, Request
 from .seams import Credentials, Timer, Unavailable
 
@@ -197,8 +198,7 @@ class Session:
             self.misbehaved()  # limits.batch_size was told; other limits may be the node's trouble, not the client's
             if self.state >= State.CLOSING:
                 return
-        size = len(message) // (len(envelopes) or 1)  # of each: what is sent beside its data costs, too
-        for envelope in envelopes:
+        for envelope, size in zip(envelopes, sizes(len(message), envelopes), strict=True):
             if self._waiting:
                 if self._inbox is None:
                     self._inbox = deque()

@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from syncline.client import connect
+from syncline.core import wire
 from syncline.server.config import LimitsConfig
-from syncline.server.rates import Rates
+from syncline.server.rates import Rates, sizes
 from tests.serving import Serve
 
 from .wsclient import dial
@@ -215,3 +217,25 @@ async def test_a_client_that_types_too_fast_loses_nothing(serve: Serve) -> None:
             assert document.text == "0 1 2 3 4 5 "
             assert app.node.documents.live["d"].core.content() == document.text
         assert app.node.counters.errors["rate_limited"] == 0
+
+
+def test_a_large_request_among_many_small_ones_counts_its_own_bytes() -> None:
+    """In equal parts it would cost next to nothing, and those that are refused for it nothing at all."""
+    clock = Hand()
+    rates = Rates(limits(bytes_per_second=20_000, bytes_burst=50_000), clock)
+    ada, accepted = Somebody(rates, "ada"), 0
+    envelopes = [wire.Envelope("message:send", Raw(b"x" * 900_000)), *[wire.Envelope("ping", Raw(b""))] * 60]
+    for _ in range(300):
+        clock.now += 0.2
+        for envelope, size in zip(envelopes, sizes(902_000, envelopes), strict=True):
+            if not ada.take(size):
+                accepted += len(envelope.data)
+    assert accepted <= 20_000 * 60 + 50_000 + 900_000
+
+
+def test_the_bytes_of_a_frame_are_counted_once() -> None:
+    for data in ([], [7], [1, 2, 3], [900_000, 2, 2]):
+        envelopes = [wire.Envelope("x", Raw(b"x" * size)) for size in data]
+        counted = sizes(sum(data) + 100, envelopes)
+        assert len(counted) == len(data) and all(one >= own for one, own in zip(counted, data, strict=True))
+        assert not data or 0 <= sum(data) + 100 - sum(counted) < len(data)
