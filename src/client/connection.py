@@ -600,8 +600,7 @@ class Connection:
                 self._flowing.clear()
                 self._paced = self._spawn(self._go_on(wait))
                 break
-            alone = self._pace.goes_alone(len(encoded))
-            if batch and (alone or len(batch) >= most or size + len(encoded) + 1 > room):
+            if batch and (len(batch) >= most or size + len(encoded) + 1 > room):
                 link.send(self._codec.join(batch))
                 batch, size = [], FRAME_BYTES
             batch.append(encoded)

@@ -64,8 +64,3 @@ class Pace:
                 self._requests.bucket.give_back(1.0)
             return max(wait, LEAST_WAIT)
         return 0.0
-
-    def goes_alone(self, size: int) -> bool:
-        """Whether it needs a frame of its own: the server counts a frame's bytes for its requests in equal parts, of which none but a
-        request that is larger than the burst may take more than there is."""
-        return self._bytes is not None and size + AROUND > self._bytes.bucket.burst

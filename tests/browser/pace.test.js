@@ -27,9 +27,11 @@ function counted(server, { requests_per_second, requests_burst, bytes_per_second
     if (!counting.has(this)) counting.set(this, [bucket(requests_per_second, requests_burst), bucket(bytes_per_second, bytes_burst)]);
     const [requests, bytes] = counting.get(this);
     const envelopes = [JSON.parse(text)].flat();
-    for (const { event } of envelopes) {
+    const own = envelopes.map(({ data }) => (data === undefined ? 0 : Buffer.byteLength(JSON.stringify(data))));
+    const beside = (Buffer.byteLength(text) - own.reduce((sum, size) => sum + size, 0)) / envelopes.length;
+    for (const [at, { event }] of envelopes.entries()) {
       if (requests_per_second && !requests(1)) refused.push(event);
-      if (bytes_per_second && !bytes(Buffer.byteLength(text) / envelopes.length)) refused.push(event);
+      if (bytes_per_second && !bytes(own[at] + beside)) refused.push(event);
     }
     send.call(this, text);
   };

@@ -70,12 +70,4 @@ export class Pace {
     if (longer && this.#requests) this.#requests.left += 1;
     return longer;
   }
-
-  /**
-   * Whether it needs a frame of its own: the server counts a frame's bytes for its requests in equal parts, of which none but a request
-   * that is larger than the burst may take more than there is.
-   */
-  goesAlone(text) {
-    return this.#bytes !== null && sizeOf(text) > this.#bytes.burst;
-  }
 }

@@ -593,7 +593,7 @@ export class Client extends Emitter {
         }, Math.min(wait, LONGEST));
         break;
       }
-      if (batch.length >= most || length + text.length + 1 > room || this.#pace.goesAlone(text)) send();
+      if (batch.length >= most || length + text.length + 1 > room) send();
       batch.push(text);
       length += text.length + 1;
     }
