@@ -52,11 +52,12 @@ class Pace:
 
     def take(self, size: int) -> float:
         """One request of ``size`` bytes goes out now: 0. Otherwise the seconds until it may, and nothing is taken."""
-        now, size = self._monotonic(), size + AROUND
+        size += AROUND
         if self._requests is None and self._bytes is None:
             self._count += 1
             self._size += size
             return 0.0
+        now = self._monotonic()
         if self._requests is not None and (wait := self._requests.take(now, 1.0)):
             return max(wait, LEAST_WAIT)
         if self._bytes is not None and (wait := self._bytes.take(now, size)):
