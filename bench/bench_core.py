@@ -16,6 +16,7 @@ from syncline.core.document import Document
 from syncline.core.ot import Operation
 from syncline.core.room import HistoryRing, Publication, Room
 from syncline.core.text import Text
+from syncline.core.text_type import TextType
 from syncline.server.connection import Connection
 from syncline.server.flusher import Flusher
 
@@ -41,7 +42,7 @@ def test_receive_an_operation_that_is_behind(benchmark: Any, behind: int) -> Non
     """One operation, transformed against ``behind`` others, applied and appended."""
 
     def prepare() -> tuple[tuple[Document], dict[str, Any]]:
-        document = Document("bench", "1")
+        document = TextType().open("bench", "1")
         document.receive("other", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
         for seq in range(2, behind + 2):
             document.receive("other", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
@@ -52,7 +53,7 @@ def test_receive_an_operation_that_is_behind(benchmark: Any, behind: int) -> Non
 
     (document,), _ = prepare()
     assert receive(document) == behind + 2
-    assert len(document.text()) == 1000 + behind
+    assert len(document.content()) == 1000 + behind
     benchmark.pedantic(receive, setup=prepare, rounds=200)
 
 

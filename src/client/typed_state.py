@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
 from ..core.text0 import units
-from ..core.typed_document import NO_LIMIT
+from ..core.value_engine import NO_LIMIT
 from .document_state import Kind, Request, RequestKind
 from .errors import BufferFull, Diverged
 from .strokes import continues, stroke_of

@@ -14,9 +14,17 @@ from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .document import Document
+from .engine import Engine
+from .errors import ErrorCode, SynclineError
 from .ot import Unit
 from .text0 import Side
-from .typed_document import NO_LIMIT, TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
+from .value_engine import (
+    NO_LIMIT,
+    ValueEngine,
+    decode_typed_entries,
+    encode_typed_entries,
+    first_snapshot,
+)
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
@@ -33,7 +41,7 @@ class DocumentType(ABC, Generic[C, O]):
     name: ClassVar[str]
     #: Units in which positions may be counted; the first one is meant when none is named.
     units: ClassVar[tuple[Unit, ...]] = ("utf-16",)
-    #: Whether a cursor is a pair of positions that operations move.
+    #: Whether there are cursors: pairs of positions that operations move.
     has_cursors: ClassVar[bool] = False
     #: Whether a returning client may be told many operations as one (rejoin.py).
     composes: ClassVar[bool] = False
@@ -165,11 +173,22 @@ class DocumentType(ABC, Generic[C, O]):
     def diff(self, before: C, after: C) -> O:
         """An operation from one content to another that keeps what is equal, as far as that is cheap to find."""
 
-    def move(self, operation: O, position: int) -> int:
+    def parse_position(self, value: object) -> Any:
+        """One end of a cursor, from outside; by default an offset. Raises SynclineError(invalid_data)."""
+        if type(value) is not int or value < 0:
+            raise SynclineError(ErrorCode.INVALID_DATA, "a position is an integer from 0")
+        return value
+
+    def check_position(self, content: C, position: Any) -> None:
+        """Raises SynclineError(invalid_data) for one that ``content`` does not have."""
+        if position > self.length(content):
+            raise SynclineError(ErrorCode.INVALID_DATA, "the cursor lies past the end of the content")
+
+    def move(self, operation: O, position: Any) -> Any:
         """Where a cursor goes; an insert exactly there leaves it (the tie rule)."""
         return position
 
-    def end(self, operation: O) -> int | None:
+    def end(self, operation: O) -> Any:
         """Where its author's cursor is afterwards; None: it says nothing about that."""
         return None
 
@@ -184,9 +203,16 @@ class DocumentType(ABC, Generic[C, O]):
 
     # Documents -----------------------------------------------------------------------------------------------
 
-    def open(self, id: str, generation: str, **bounds: int) -> Document | TypedDocument:
-        """An empty document: ``Document``'s interface. ``bounds``: as ``Document`` has them."""
-        return TypedDocument(self, id, generation, **bounds)
+    def engine(self, max_length: int, window_bytes: int, *, undone: bool) -> Engine:
+        """Of a new document: ``max_length`` bounds ``size``; ``undone``: whether anything can be undone."""
+        return ValueEngine(self, max_length=max_length, undone=undone)
+
+    def open(
+        self, id: str, generation: str, *, max_length: int = 16_777_216, window_bytes: int = 4_194_304, **bounds: int
+    ) -> Document:
+        """An empty document. ``bounds``: the others that ``Document`` has."""
+        engine = self.engine(max_length, window_bytes, undone=bounds.get("undo_depth", 1) > 0)
+        return Document(engine, id, generation, window_bytes=window_bytes, **bounds)
 
     def encode_entries(self, entries: Sequence[Any]) -> bytes:
         """The body of one turn in the store."""

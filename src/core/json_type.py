@@ -15,7 +15,7 @@ from .errors import ErrorCode, SynclineError
 from .json0 import Component, Op
 from .json_values import Value, check_value, json_decoder, same_value, size
 from .text0 import Side, units
-from .typed_document import NO_LIMIT
+from .value_engine import NO_LIMIT
 
 # Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
 _encoder = msgspec.msgpack.Encoder(order="sorted")

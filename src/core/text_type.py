@@ -1,4 +1,4 @@
-"""Plain text as a document type. Its documents have a class of their own, which is fast: document.pyx."""
+"""Plain text as a document type. Its documents have an engine of their own, which is fast: text_engine.pyx."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
-from .document import Document
 from .document_type import DocumentType
 from .entries import Entry, decode_entries, encode_entries, new_text_snapshot
 from .errors import ErrorCode, SynclineError
 from .ot import Operation, apply, compose, diff, invert, map_position, transform
 from .text0 import Side, units
+from .text_engine import TextEngine
 
 
 class TextType(DocumentType[str, Operation]):
-    """Content is a string here; ``Document`` keeps its own."""
+    """Content is a string here; ``TextEngine`` keeps its own."""
 
     name = "text"
     units = ("utf-16", "unicode")
@@ -92,8 +92,8 @@ class TextType(DocumentType[str, Operation]):
     def end(self, operation: Operation) -> int | None:
         return None if operation.is_identity else operation.end
 
-    def open(self, id: str, generation: str, **bounds: int) -> Document:
-        return Document(id, generation, **bounds)
+    def engine(self, max_length: int, window_bytes: int, *, undone: bool) -> TextEngine:
+        return TextEngine(max_length=max_length, ladder_bytes=window_bytes // 2, undone=undone)
 
     def encode_entries(self, entries: Sequence[Entry]) -> bytes:
         return encode_entries(list(entries))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..core.types import AnyDocument
+from ..core.document import Document
 from .session import Session
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Collaborator:
         self.sent_back = False  # it has to join again; what else it has sent counts on what was not taken
         self.behind = False  # still catching up: operations and cursors do not reach it yet
 
-    def describe(self, document: AnyDocument, unit: Unit) -> dict[str, Any]:
+    def describe(self, document: Document, unit: Unit) -> dict[str, Any]:
         cursor = document.cursor(self.client, unit)
         return {
             "client": self.client,

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.document import Document
 from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Operation, Unit
 from ..core.rejoin import SLICE, Composite, Missed, Pending
-from ..core.types import AnyDocument, AnyEntry
+from ..core.types import AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
 from .document_history import entry_size, history
@@ -115,7 +116,7 @@ class _Answer:
     pending: list[Operation] | None = None
     rebased: bool = False
 
-    def fields(self, core: AnyDocument, unit: Unit, at: int) -> dict[str, Any]:
+    def fields(self, core: Document, unit: Unit, at: int) -> dict[str, Any]:
         if self.steps is not None:
             told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
             content_hash = None if at < core.revision else core.quick_hash(HASHED)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
+from ..core.document import Document
 from ..core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
-from ..core.types import AnyDocument, AnyEntry, document_type
+from ..core.types import AnyEntry, document_type
 from .collaborator import Collaborator
 from .document_frames import broadcast, show_cursors
 from .document_hashes import Hashes
@@ -39,7 +40,7 @@ log = logging.getLogger("syncline.documents")
 class LiveDocument:
     """A loaded document: its core, its collaborators, and the pipeline."""
 
-    def __init__(self, node: Node, record: DocumentRecord, core: AnyDocument) -> None:
+    def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
         self.node = node
         self.id = record.id
         self.record = record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..core.types import AnyDocument
+from ..core.document import Document
 from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
 from .events import DocumentOperation, DocumentRestore, DocumentUndo
@@ -38,7 +38,7 @@ class Submission:
         self.receipt: Receipt | None = None
         self.laborious = False  # work was done for it beside the loop
 
-    def receive(self, core: AnyDocument, time: float) -> Receipt:
+    def receive(self, core: Document, time: float) -> Receipt:
         """Raises as the core does."""
         data, client, user = self.data, self.collaborator.client, self.collaborator.session.user
         if isinstance(data, DocumentOperation):

@@ -19,9 +19,10 @@ from syncline.client.callbacks import AsyncCalls
 from syncline.client.code_points import checksum
 from syncline.client.documents import Document as Handle
 from syncline.client.errors import ClientError, ConnectionLost, RequestError
-from syncline.core.document import Document, Entry
+from syncline.core.entries import Entry
 from syncline.core.errors import SynclineError
 from syncline.core.ot import Operation, compose, diff, invert, transform
+from syncline.core.text_type import TextType
 
 Answer = Callable[[Any, ClientError | None], None]
 
@@ -38,7 +39,7 @@ class Server:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.core = Document("doc", "g1")
+        self.core = TextType().open("doc", "g1")
         self.entries: list[Entry] = []
         self.sessions: list[Link] = []
         self.refuse = 0.0
@@ -62,7 +63,7 @@ class Server:
 
     def recreate(self, text: str) -> None:
         """Somebody deleted the document and made it anew."""
-        self.core = Document("doc", self.core.generation + "'")
+        self.core = TextType().open("doc", self.core.generation + "'")
         self.entries, self.texts, self.kinds, self.steps = [], [""], [], {}
         self.announced = 0
         if text:
@@ -77,7 +78,7 @@ class Server:
             return False
         self.entries.append(receipt.entry)
         self.kinds.append(kind)
-        before, after = self.texts[-1], self.core.text()
+        before, after = self.texts[-1], self.core.content()
         self.texts.append(after)
         inverse = Step(self.revision, invert(receipt.entry.in_unit("unicode"), before))
         steps = self.steps.setdefault(client, {"undo": [], "redo": []})
@@ -219,17 +220,17 @@ class Server:
         }
         result |= {which: len(found) for which, found in self.steps.get(client, {}).items()}
         if not returning:
-            result["text"] = self.core.text()
+            result["text"] = self.core.content()
             self.forget_ghosts(client)
         elif self.rng.random() < self.pruned and "pending" not in data:
             link.reply(answer, None, RequestError("history_trimmed"))
             return
         elif self.rng.random() < self.pruned:
-            result |= {"text": self.core.text(), "rebased": True}
+            result |= {"text": self.core.content(), "rebased": True}
             self.forget_ghosts(client)
             self.answers.append("rebased")
         elif self.rng.random() < self.whole_texts and data.get("pending"):
-            result |= {"text": self.core.text(), "pending": self.carried(data["revision"], client, data["pending"])}
+            result |= {"text": self.core.content(), "pending": self.carried(data["revision"], client, data["pending"])}
             self.forget_ghosts(client)
             self.answers.append("text")
         else:

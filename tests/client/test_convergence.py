@@ -130,7 +130,7 @@ class World:
 
     def check(self, refusals_are_final: bool = True) -> None:
         server = self.server
-        text = server.core.text()
+        text = server.core.content()
         for peer in self.peers:
             assert peer.handle.text == text
             assert peer.handle._state.confirmed == text
@@ -281,7 +281,7 @@ def test_a_document_that_is_made_anew(seed: int) -> None:
             world.server.recreate(world.token())
             await world.drain()
             for peer in world.peers:
-                assert peer.handle.text == peer.mirror == world.server.core.text()
+                assert peer.handle.text == peer.mirror == world.server.core.content()
                 more = len(peer.handle.lost_work) - handed_over[peer]
                 assert (peer in changed) <= more <= (peer in waiting)  # what cancels itself is not lost
                 if more:
@@ -365,11 +365,11 @@ def test_a_text_that_is_not_the_servers_is_healed(seed: int) -> None:
                 peer.handle._state._view = CodePoints(view[:at] + rng.choice(["#", ""]) + view[at + 1 :])
                 peer.mirror = peer.handle.text
         for _ in range(200):  # until the last of them meets a hash
-            if all(peer.handle.text == world.server.core.text() for peer in world.peers):
+            if all(peer.handle.text == world.server.core.content() for peer in world.peers):
                 break
             world.edit(world.peers[0])
             await world.drain()
-        text = world.server.core.text()
+        text = world.server.core.content()
         for peer in world.peers:
             assert peer.handle.text == peer.handle._state.confirmed == peer.mirror == text
             assert not peer.handle.lost_work

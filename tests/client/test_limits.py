@@ -58,7 +58,7 @@ async def test_what_is_sent_keeps_to_the_servers_limits(tmp_path: Path, codec: A
         paste = "\x01ä漢💃" * 15_000
         document.insert(0, paste)
         await document.settled()
-        assert ada.reconnects == 0 and app.node.documents.live["d"].core.text() == paste
+        assert ada.reconnects == 0 and app.node.documents.live["d"].core.content() == paste
         with pytest.raises(RequestError) as error:
             await room.send("x" * LEAST_MESSAGE_BYTES)
         assert error.value.code == "message_too_large"
@@ -66,7 +66,7 @@ async def test_what_is_sent_keeps_to_the_servers_limits(tmp_path: Path, codec: A
         document.insert(0, paste)
         await document.settled()
         await asyncio.gather(*(one.send("back") for one in rooms))
-        assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == paste * 2
+        assert ada.reconnects == 1 and app.node.documents.live["d"].core.content() == paste * 2
 
 
 async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
         take_least(app)
         await document.settled()
         assert ada.reconnects == 1 and ada.state == "open" and not refused
-        assert app.node.documents.live["d"].core.text() == "\x01" * 25_000 + "\x02" * 50_000 + "\x01" * 25_000
+        assert app.node.documents.live["d"].core.content() == "\x01" * 25_000 + "\x02" * 50_000 + "\x01" * 25_000
 
 
 async def test_until_a_server_has_told_its_limits_large_requests_wait() -> None:
@@ -333,7 +333,7 @@ async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection
         cut(ada)
         clock.gate.set()
         await document.settled()
-        assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == "xy"
+        assert ada.reconnects == 1 and app.node.documents.live["d"].core.content() == "xy"
 
 
 async def test_what_is_sent_keeps_to_the_servers_rates(tmp_path: Path, codec: Any) -> None:

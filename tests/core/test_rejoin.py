@@ -9,6 +9,7 @@ from syncline.core.document import Document
 from syncline.core.entries import Entry
 from syncline.core.ot import Operation, apply, transform
 from syncline.core.rejoin import Missed, Pending
+from syncline.core.text_type import TextType
 from tests.oracle.strategies import operations
 
 START = "the quick 😀 fox"
@@ -28,9 +29,9 @@ def missed(document: Document, revision: int, awaited: int | None = None, slices
 
 @given(st.data())
 def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("seed", "u", 1, 0, [START])
-    text = document.text()
+    text = document.content()
     first = some(data, text)
     middle = apply(text, first)
     second = some(data, middle)
@@ -40,12 +41,12 @@ def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
         if committed and number == when:
             document.receive("me", "u", 1, 1, first)
         author = data.draw(st.sampled_from(["a", "b"]))
-        document.receive(author, "u", number + 1, document.revision, some(data, document.text()))
+        document.receive(author, "u", number + 1, document.revision, some(data, document.content()))
 
     found = missed(document, 1, 1 if committed else None, data.draw(st.integers(1, 4)))
     carried = found.carry([Pending(first, 1), Pending(second, None)])
     assert len(carried) == (1 if committed else 2)
-    server = document.text()
+    server = document.content()
     for operation in carried:
         server = apply(server, operation)
 
@@ -70,7 +71,7 @@ def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
 
 def test_what_was_committed_unnoticed_needs_single_steps() -> None:
     """The composite of a deletion and an insert at its place is not what an operation inside was transformed over."""
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("a", "u", 1, 0, ["the"])
     document.receive("a", "u", 2, 1, [-1])
     document.receive("a", "u", 3, 2, ["a"])
@@ -83,15 +84,15 @@ def test_what_was_committed_unnoticed_needs_single_steps() -> None:
 
 @given(st.data())
 def test_without_own_entries_it_is_one_step(data: st.DataObject) -> None:
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("a", "u", 1, 0, [START])
     count = data.draw(st.integers(1, 12))
     for number in range(count):
-        document.receive("a", "u", number + 2, document.revision, some(data, document.text()))
+        document.receive("a", "u", number + 2, document.revision, some(data, document.content()))
     (step,) = missed(document, 1, slices=data.draw(st.integers(1, 5))).steps()
     assert not isinstance(step, Entry)
     assert step.count == count
-    assert apply(START, step.operation) == document.text()
+    assert apply(START, step.operation) == document.content()
 
 
 def test_an_undo_of_ones_own_is_somebody_elses_operation() -> None:

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import typed_undo
+from syncline.core import undo
+from syncline.core.document import Document
 from syncline.core.document_type import DocumentType
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 from syncline.core.json_values import exceeds
-from syncline.core.typed_document import TypedDocument
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from tests.oracle.edits import random_content, random_edit
 
@@ -378,10 +378,10 @@ def patiently(request: Callable[[], object]) -> int:
             return labours
 
 
-def grown(name: str, count: int) -> TypedDocument:
+def grown(name: str, count: int) -> Document:
     """A document to which three clients have added one by one what makes the work of a fourth one long."""
     document = open_document(name, "d", "g")
-    assert isinstance(document, TypedDocument)
+    assert isinstance(document, Document)
     first: Any = [{"p": [], "od": None, "oi": []}] if name == "json" else [{"insert": "begin"}]
     document.receive("z", "u", 1, 0, first)
     for number in range(count):
@@ -397,17 +397,17 @@ def test_what_is_moved_beside_the_loop_is_what_transforms_give(name: str, count:
     document, twin = grown(name, count), grown(name, count)
     edit: Any = [{"p": [0], "li": "x"}] * 20 if name == "json" else [{"insert": "x"}, {"retain": 5}, {"insert": "y"}]
     assert patiently(lambda: document.receive("x", "u", 1, 1, edit)) == 1
-    moved = twin.type.parse(edit)
+    moved = twin.engine.type.parse(edit)
     for entry in twin.since(1):
-        moved = twin.type.rebase(moved, entry.operation, "left")
-    twin.receive("x", "u", 1, twin.revision, twin.type.describe(moved))
+        moved = twin.engine.type.rebase(moved, entry.operation, "left")
+    twin.receive("x", "u", 1, twin.revision, twin.engine.type.describe(moved))
     assert document.content() == twin.content() and document.revision == twin.revision
 
 
 def test_an_undo_beside_the_loop_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = []
-    for quick in (typed_undo.QUICK, -1):
-        monkeypatch.setattr(typed_undo, "QUICK", quick)
+    for quick in (undo.QUICK, -1):
+        monkeypatch.setattr(undo, "QUICK", quick)
         document = grown("json", 30)
         labours = patiently(lambda document=document: document.undo("a", "u", 100, document.revision))  # type: ignore[misc]
         labours += patiently(lambda document=document: document.undo("a", "u", 101, document.revision, "redo"))  # type: ignore[misc]

@@ -13,8 +13,8 @@ import pytest
 from syncline.core import json0
 from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
-from syncline.core.typed_document import TypedEntry
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
+from syncline.core.value_engine import TypedEntry
 from syncline.server import document_hashes
 from syncline.server.app import App
 from syncline.server.seams import Turn, Unavailable
