@@ -10,7 +10,7 @@ type likes; it belongs to one document, and ``commit`` may change it in place. *
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .document import Document
@@ -25,6 +25,9 @@ from .value_engine import (
     encode_typed_entries,
     first_snapshot,
 )
+
+#: ``bulk`` of what ``compose_all`` makes, at most.
+MOST_COMPOSED = 262_144
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
@@ -41,10 +44,10 @@ class DocumentType(ABC, Generic[C, O]):
     name: ClassVar[str]
     #: Units in which positions may be counted; the first one is meant when none is named.
     units: ClassVar[tuple[Unit, ...]] = ("utf-16",)
+    #: Whether its history says who wrote what.
+    blames: ClassVar[bool] = False
     #: Whether there are cursors: pairs of positions that operations move.
     has_cursors: ClassVar[bool] = False
-    #: Whether a returning client may be told many operations as one (rejoin.py).
-    composes: ClassVar[bool] = False
 
     # Content -------------------------------------------------------------------------------------------------
 
@@ -95,6 +98,10 @@ class DocumentType(ABC, Generic[C, O]):
     @abstractmethod
     def parse(self, value: object) -> O:
         """From outside, checked in one pass. Raises SynclineError(operation_invalid)."""
+
+    def parse_in(self, unit: Unit, value: object) -> O:
+        """``parse`` of one whose positions count ``unit``."""
+        return self.parse(value)
 
     @abstractmethod
     def describe(self, operation: O) -> Any:
@@ -150,6 +157,10 @@ class DocumentType(ABC, Generic[C, O]):
         """About what ``cost`` is in all for an operation of this weight and ``count`` others, which weigh ``others`` together. O(1)."""
         return count
 
+    def bulk(self, operation: O) -> int:
+        """About how many characters it takes to tell it."""
+        return len(self.encode(operation))
+
     def split(self, operation: O) -> list[O]:
         """The same in pieces that may each be submitted, to be done one after the other; one where it may as it is."""
         return [operation]
@@ -157,6 +168,25 @@ class DocumentType(ABC, Generic[C, O]):
     @abstractmethod
     def compose(self, first: O, second: O) -> O:
         """What ``first`` and then ``second`` do. Raises SynclineError."""
+
+    def compose_all(self, operations: Sequence[O]) -> list[tuple[O, int]]:
+        """The same in few operations, and how many each stands for: neighbours are composed as long as the outcome may be submitted, and is
+        not large. O(size x log n)."""
+        few = [(operation, 1) for operation in operations]
+        while True:
+            merged: list[tuple[O, int]] = []
+            for at in range(0, len(few) - 1, 2):
+                (first, count), (second, others) = few[at], few[at + 1]
+                if self.bulk(first) + self.bulk(second) <= MOST_COMPOSED:
+                    both = self.compose(first, second)
+                    if len(self.split(both)) <= 1:
+                        merged.append((both, count + others))
+                        continue
+                merged += few[at : at + 2]
+            merged += few[len(few) // 2 * 2 :]
+            if len(merged) == len(few):
+                return few
+            few = merged
 
     @abstractmethod
     def invert(self, operation: O, content: C) -> O:
@@ -222,6 +252,22 @@ class DocumentType(ABC, Generic[C, O]):
         """The entries of one turn, or of several that were merged; from number ``skip`` (from 0) on at most ``count`` of
         them. Raises ValueError on a damaged body."""
         return decode_typed_entries(self, body, skip, count)
+
+    def replay(self, content: C, bodies: Iterable[tuple[bytes, int, int]]) -> Generator[None, None, tuple[C, int]]:
+        """The content after the operations of some bodies, each (body, how many to skip, how many at most), and how many those are; in
+        steps. Takes ``content`` over. Raises ValueError when they do not fit."""
+        count = 0
+        for body, skip, most in bodies:
+            entries = self.decode_entries(body, skip, most)
+            yield
+            try:
+                for entry in entries:
+                    content = self.apply(content, entry.operation)
+                    yield
+            except SynclineError as error:
+                raise ValueError(f"an operation does not fit the content: {error.message}") from error
+            count += len(entries)
+        return content, count
 
     def new_snapshot(self, value: object, limit: int) -> bytes:
         """The snapshot of revision 0 of a document that is created with a content.

@@ -37,6 +37,9 @@ class TypedEntry(Commit):
         """The operation as the protocol shows it."""
     def in_unit(self, unit: Unit = "utf-16") -> Any:
         """The operation; there is one unit."""
+    @property
+    def bulk(self) -> int:
+        """About how many characters it takes to tell it. O(1)."""
 
 @final
 class ValueEngine(Engine):

@@ -67,6 +67,11 @@ cdef class TypedEntry(Commit):
         """The operation; there is one unit."""
         return self.operation
 
+    @property
+    def bulk(self):
+        """About how many characters it takes to tell it. O(1)."""
+        return len(self.payload)
+
     cdef Py_ssize_t footprint(self) noexcept:  # reads fields
         return ENTRY_BYTES + VALUE_FACTOR * len(self.payload)
 

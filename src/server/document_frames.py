@@ -33,12 +33,14 @@ def describe(entries: Sequence[AnyEntry], unit: Unit) -> list[dict[str, Any]]:
     return described
 
 
-def describe_steps(steps: Sequence[AnyEntry | Composite], unit: Unit) -> list[dict[str, Any]]:
+def describe_steps(
+    type: DocumentType[Any, Any], steps: Sequence[AnyEntry | Composite], unit: Unit
+) -> list[dict[str, Any]]:
     """The same with runs of operations in one."""
     described = []
     for step in steps:
         if isinstance(step, Composite):
-            described.append({"operation": step.operation.components, "count": step.count})
+            described.append({"operation": type.describe(step.operation), "count": step.count})
         else:
             described += describe([step], unit)
     return described

@@ -218,10 +218,12 @@ class DocumentRestore(msgspec.Struct):
 
 
 class DocumentCursor(msgspec.Struct):
+    """``anchor`` and ``head`` are positions as the document's type has them; None: no cursor."""
+
     document: Name
     revision: Counter
-    anchor: Counter | None = None
-    head: Counter | None = None
+    anchor: Any = None
+    head: Any = None
 
 
 class DocumentOnly(msgspec.Struct):

@@ -86,6 +86,9 @@ async def restore(session: Session, data: DocumentRestore, request: Request) -> 
 @EVENTS.on("document:cursor", DocumentCursor)
 def cursor(session: Session, data: DocumentCursor, request: Request) -> dict[str, Any]:
     live, collaborator = joined(session, data.document)
+    for position in (data.anchor, data.head):
+        if position is not None:
+            live.type.parse_position(position)
     live.move_cursor(collaborator, data)
     return {"document": data.document}
 
