@@ -78,6 +78,12 @@ class Document(Window):
 
         Raises SynclineError as ``receive``, OutdatedRevision, Laborious. O(content).
         """
+    def initialize(self, client: str, user: str, seq: int, base: int, value: object, time: float = 0.0) -> Receipt:
+        """Makes ``value`` the content where there is none yet; committed as a restoration of nothing is.
+
+        Of several who do it at the same time the first one's stays. Raises SynclineError(document_exists) where there is content, and as
+        ``receive``, OutdatedRevision, Laborious. O(content).
+        """
     def undo_depth(self, client: str) -> tuple[int, int]:
         """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
     @property

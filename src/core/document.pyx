@@ -30,12 +30,14 @@ from syncline.core.window cimport (
     require_nameable,
 )
 
+from syncline.core.content_hash import content_hash
 from syncline.core.entries import decode_snapshot
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 
 # Requests without an operation have a digest too: it tells an undo from a redo under the same number.
 cdef uint64_t UNDO_DIGEST = 0x756E646F
 cdef uint64_t RESTORE_DIGEST = 0x726573746F726500ULL
+cdef uint64_t INITIAL_DIGEST = 0x696E697400000000ULL
 
 cdef Py_ssize_t live = 0
 
@@ -212,6 +214,26 @@ cdef class Document(Window):
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
+        operation = self.engine.replacing(value, (client, number, digest, start, self.revision))
+        return self.commit(client, user, number, operation, RESTORE, digest, time)
+
+    def initialize(self, str client not None, str user not None, seq, base, value, double time=0.0):
+        """Makes ``value`` the content where there is none yet; committed as a restoration of nothing is.
+
+        Of several who do it at the same time the first one's stays. Raises SynclineError(document_exists) where there is content, and as
+        ``receive``, OutdatedRevision, Laborious. O(content).
+        """
+        cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
+        cdef uint64_t digest
+        try:
+            digest = INITIAL_DIGEST ^ <uint64_t>content_hash(value)
+        except (TypeError, ValueError) as error:
+            raise SynclineError(ErrorCode.OPERATION_INVALID, str(error)) from error
+        receipt = self.admit(client, user, number, start, digest)
+        if receipt is not None:
+            return receipt
+        if not self.engine.is_empty():
+            raise SynclineError(ErrorCode.DOCUMENT_EXISTS, "the document has content already")
         operation = self.engine.replacing(value, (client, number, digest, start, self.revision))
         return self.commit(client, user, number, operation, RESTORE, digest, time)
 

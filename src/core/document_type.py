@@ -55,6 +55,10 @@ class DocumentType(ABC, Generic[C, O]):
     def empty(self) -> C:
         """The content of a new document."""
 
+    def is_empty(self, content: C) -> bool:
+        """Whether it is what a new document has."""
+        return bool(self.show(content) == self.show(self.empty()))
+
     @abstractmethod
     def parse_content(self, value: object, *, trusted: bool = False) -> C:
         """From outside, checked in one pass. ``trusted``: from a server, where a content may have grown past the bounds

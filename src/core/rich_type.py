@@ -26,6 +26,9 @@ class RichType(DocumentType[RichText, Delta]):
     def empty(self) -> RichText:
         return RichText()
 
+    def is_empty(self, content: RichText) -> bool:
+        return len(content) == 0
+
     def parse_content(self, value: object, *, trusted: bool = False) -> RichText:
         return document(Delta.parse([] if value is None else value, trusted=trusted))
 

@@ -120,9 +120,14 @@ cdef class TextEngine(Engine):
         """Whether an operation at the head that inserts ``text`` has the same numbers in both units."""
         return self.body.wide == 0 and not has_astral(text)
 
-    def replacing(self, str text not None, tuple key):
-        """An operation from the head to ``text``: one splice. O(text)."""
+    def replacing(self, text, tuple key):
+        """An operation from the head to ``text``: one splice. Raises SynclineError(operation_invalid). O(text)."""
+        if type(text) is not str:
+            raise invalid("a text is a string")
         return diff(str(self.body), text)
+
+    def is_empty(self):
+        return self.body.size() == 0
 
     # ------------------------------------------------------------------------------------------------- commits
 

@@ -167,6 +167,9 @@ cdef class ValueEngine(Engine):
             operation = self.take_prepared(key)
         return operation
 
+    def is_empty(self):
+        return self.type.is_empty(self.held)
+
     def _replacing(self, value, tuple key):
         content = self.type.parse_content(value)
         yield

@@ -210,6 +210,15 @@ class DocumentUndo(msgspec.Struct):
     revision: Counter
 
 
+class DocumentInitialize(msgspec.Struct):
+    """``content`` is checked by the document's type."""
+
+    document: Name
+    seq: Sequence
+    revision: Counter
+    content: Any
+
+
 class DocumentRestore(msgspec.Struct):
     document: Name
     seq: Sequence

@@ -1,4 +1,4 @@
-"""What a collaborator submits: an operation, or a request that the core makes one of (undo, redo, restore)."""
+"""What a collaborator submits: an operation, or a request that the core makes one of (undo, redo, restore, initialize)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from ..core.document import Document
 from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
-from .events import DocumentOperation, DocumentRestore, DocumentUndo
+from .events import DocumentInitialize, DocumentOperation, DocumentRestore, DocumentUndo
 from .requests import Request
 
 if TYPE_CHECKING:
     from .node import Node
 
-Submitted = DocumentOperation | DocumentUndo | DocumentRestore
+Submitted = DocumentOperation | DocumentUndo | DocumentRestore | DocumentInitialize
 
 
 class Submission:
@@ -43,6 +43,8 @@ class Submission:
         data, client, user = self.data, self.collaborator.client, self.collaborator.session.user
         if isinstance(data, DocumentOperation):
             return core.receive(client, user, data.seq, data.revision, data.operation, self.collaborator.unit, time)
+        if isinstance(data, DocumentInitialize):
+            return core.initialize(client, user, data.seq, data.revision, data.content, time)
         if isinstance(data, DocumentRestore):
             return core.restore_content(client, user, data.seq, data.revision, data.to, self.content, time)
         return core.undo(client, user, data.seq, data.revision, "redo" if self.kind == "redo" else "undo", time)

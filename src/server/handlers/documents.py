@@ -11,6 +11,7 @@ from ..events import (
     DocumentCreate,
     DocumentCursor,
     DocumentGrant,
+    DocumentInitialize,
     DocumentJoin,
     DocumentOnly,
     DocumentOperation,
@@ -81,6 +82,12 @@ async def restore(session: Session, data: DocumentRestore, request: Request) -> 
     content = await live.content_at(session, data.to)
     live, collaborator = joined(session, data.document)  # it may have been sent out meanwhile
     live.submit(collaborator, data, request, "restore", content)
+
+
+@EVENTS.on("document:initialize", DocumentInitialize, content=("content",))
+def initialize(session: Session, data: DocumentInitialize, request: Request) -> None:
+    live, collaborator = joined(session, data.document)
+    live.submit(collaborator, data, request, "restore")
 
 
 @EVENTS.on("document:cursor", DocumentCursor)
