@@ -12,9 +12,9 @@ original lets two ends drift apart, or trusts what it is told:
 
 * a path that leads nowhere, an index past the end, a key that is set although it exists (without ``od``) are refused;
 * what ``od`` and ``ld`` say was there is never believed: ``resolve`` puts in what is, and nothing is decided by it before;
-* ``na`` adds integers to integers: the sum of floats depends on the order of the summands;
+* ``na`` adds integers to integers, up to 2^53 - 1: the sum of floats depends on the order of the summands;
 * ``si``/``sd`` become ``t``/``o`` at once: the original does not transform one form against the other;
-* a number is an integer up to 2^53 or a finite float, so that every language reads the same; ``__proto__`` is no key.
+* a number is a finite double (json_values.py), so that every language reads the same; ``__proto__`` is no key.
 
 Values and operations are never changed once they are made: ``apply`` copies what lies on the path (each container once
 per operation) and shares the rest, so it is all or nothing. ``transform`` is O(components x other's components).
@@ -31,9 +31,9 @@ from .json_values import (
     MAX_DEPTH,
     MAX_INTEGER,
     Value,
+    check_claim,
     check_index,
     check_key,
-    check_number,
     check_value,
     same_value,
 )
@@ -75,6 +75,9 @@ def parse(value: object) -> Op:
     return result
 
 
+CHECKS = {"oi": check_value, "li": check_value, "od": check_claim, "ld": check_claim}
+
+
 def parse_component(value: object) -> Component:
     if type(value) is not dict or frozenset(value) not in FORMS:
         raise invalid("a component has a path p and na, lm, oi, od, li, ld, si, sd, or t and o")
@@ -84,9 +87,10 @@ def parse_component(value: object) -> Component:
             raise invalid("the only subtype is text0")
         return {"p": path, "t": "text0", "o": parse_edits(value["o"])}
     if "na" in value:
-        if type(check_number_in(value["na"])) is not int:
-            raise invalid("na adds an integer")
-        return {"p": path, "na": check_number(value["na"])}
+        number = check_value(value["na"])
+        if type(number) is not int:
+            raise invalid("na adds an integer of at most 2^53 - 1")
+        return {"p": path, "na": number}
     if "si" in value or "sd" in value:
         if not path:
             raise invalid("the path of si and sd ends with a position")
@@ -101,15 +105,10 @@ def parse_component(value: object) -> Component:
         raise invalid("the path of li, ld and lm ends with an index")
     depth = len(path)
     return {"p": path} | {
-        name: check_index(item) if name == "lm" else check_value(item, depth)
+        name: check_index(item) if name == "lm" else CHECKS[name](item, depth)
         for name, item in value.items()
         if name != "p"
     }
-
-
-def check_number_in(value: object) -> object:
-    """A number as ``check_number`` has it; anything else as it is."""
-    return check_number(value) if type(value) in (int, float) else value  # type: ignore[arg-type]
 
 
 def parse_path(value: object) -> list[str | int]:
@@ -163,7 +162,7 @@ def resolve_component(draft: Draft, component: Component) -> Component:
     if "na" in component:
         number = lookup(node, key)
         if type(number) is not int or abs(number + component["na"]) > MAX_INTEGER:
-            raise invalid("na where there is no integer, or beyond 2^53")
+            raise invalid("na where there is no integer, or beyond 2^53 - 1")
         node[key] = number + component["na"]
     elif "oi" in component or "od" in component:
         return resolve_key(node, key, component)

@@ -1,16 +1,19 @@
 """JSON values as documents hold them: checked where they enter, compared, measured.
 
-A value is None, bool, int, float, str, a list or a dict with string keys. Its numbers are canonical: integers up to 2^53 as
-int, other finite numbers as float, so that Python and JavaScript read and write the same. Depth and keys are bounded.
+A value is None, bool, int, float, str, a list or a dict with string keys. Every number is a double, as in JavaScript, in one
+form: integers up to 2^53 - 1 as int, other finite numbers as float. Depth and keys are bounded. docs/types.md, "Numbers", has
+the rule for all sides.
 """
 
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import msgspec
 
+from .errors import SynclineError
 from .text0 import invalid, units
 
 Value: TypeAlias = Any
@@ -18,8 +21,8 @@ Value: TypeAlias = Any
 #: Levels of a document: the length of a path and the depth of what is put there.
 MAX_DEPTH = 64
 MAX_KEY = 1024
-#: The largest integer up to which JavaScript has them all.
-MAX_INTEGER = 2**53
+#: The largest integer that is told from its neighbours in JavaScript (Number.MAX_SAFE_INTEGER): 2^53 + 1 reads as 2^53 there.
+MAX_INTEGER = 2**53 - 1
 #: Positions and indexes; no document comes near.
 MAX_INDEX = 2**31 - 1
 
@@ -61,7 +64,11 @@ def check_value(value: object, depth: int = 0) -> Value:
 
 
 def check_number(value: float) -> float:
-    """Integers up to 2^53 as int, other finite numbers as float: as JavaScript's JSON tells them apart."""
+    """Integers up to 2^53 - 1 as int, other finite numbers as float.
+
+    A larger integer is the double that it is, or that JavaScript writes so (``2 ** 63`` as 9223372036854776000: the fewest digits
+    that tell it from other doubles, then zeros). Any other would be rounded somewhere, and is refused: SynclineError(operation_invalid).
+    """
     if type(value) is float:
         if not math.isfinite(value):
             raise invalid("a number that is not finite")
@@ -71,11 +78,23 @@ def check_number(value: float) -> float:
     if abs(value) <= MAX_INTEGER:
         return value
     try:
-        if float(value) == value:
-            return float(value)
+        double = float(value)
     except OverflowError:
-        pass
-    raise invalid("an integer beyond 2^53 that a double does not hold")
+        raise invalid("a number beyond the doubles") from None
+    if double == value or Decimal(repr(double)) == value:
+        return double
+    raise invalid("an integer beyond 2^53 - 1 that is no double")
+
+
+def check_claim(value: object, depth: int) -> Value:
+    """What somebody says is there and is to be removed, as ``check_value``; None for what cannot be there. O(value).
+
+    It is never believed, so that nothing can be so odd that it cannot be taken away.
+    """
+    try:
+        return check_value(value, depth)
+    except SynclineError:
+        return None
 
 
 def check_key(key: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import sys
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from syncline.core import json0, text0
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.json_type import JsonType
-from syncline.core.json_values import MAX_DEPTH, check_value, same_value, size
+from syncline.core.json_values import MAX_DEPTH, check_number, check_value, same_value, size
 from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
 from tests.oracle.json0 import length, random_operation, random_value
 from tests.peers import Peers
@@ -263,11 +264,46 @@ def test_depth_counts_path_and_value() -> None:
 
 
 def test_numbers_are_those_of_javascript() -> None:
-    values = [1.0, -0.0, 0.5, 2**53, -(2**53), 1e300, 10**16, 2.0**60]
+    values = [1.0, -0.0, 0.5, 2**53 - 1, 1 - 2**53, 2**53, -(2**53), 1e300, 10**16, 2.0**60]
     checked = check_value(values)
     assert checked == values
-    assert [type(number) for number in checked] == [int, int, float, int, int, float, float, float]
+    assert [type(number) for number in checked] == [int, int, float, int, int, float, float, float, float, float]
     assert str(checked[1]) == "0"
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-2, 2))
+@example(2.0**63, 0)
+@example(1.2345678901234567e20, 0)
+@example(2.0**53, 1)
+def test_an_integer_is_a_double_or_what_javascript_writes_for_one(double: float, off: int) -> None:
+    """Nothing is rounded: what is no double is refused, and every double of a browser comes through."""
+    assert check_number(double) == double
+    if abs(double) < 1e21 and double.is_integer():
+        written = int(Decimal(repr(double)))  # JSON.stringify: the digits of repr, then zeros
+        assert check_number(written) == double
+        try:
+            assert check_number(written + off) in (double, written + off)
+        except SynclineError:
+            assert float(written + off) != written + off and abs(written) >= 2**53
+
+
+def test_what_is_removed_is_never_refused_for_its_value() -> None:
+    """A browser cannot say 2^53 + 1, and nobody need say the truth."""
+    content = {"o": {"n": 2.0**60}, "list": [1]}
+    for odd in (2**53 + 1, 10**400, float("nan"), "\ud800", nested(100), {"__proto__": 1}, "x" * 5):
+        operation = json0.parse([{"p": ["o"], "od": odd}, {"p": ["list", 0], "ld": [odd], "li": 2}])
+        after, told = json0.resolve(content, operation)
+        assert after == {"list": [2]}
+        assert told == [{"p": ["o"], "od": {"n": 2.0**60}}, {"p": ["list", 0], "ld": 1, "li": 2}]
+
+
+def test_a_sum_stays_within_the_integers() -> None:
+    most = 2**53 - 1
+    assert json0.apply(most - 1, json0.parse([{"p": [], "na": 1}])) == most
+    assert json0.apply(-most, json0.parse([{"p": [], "na": most}])) == 0
+    for start, change in ((most, 1), (1, most), (-most, -1), (2.0**53, -1), (2.0**53, 0)):
+        with pytest.raises(SynclineError):
+            json0.apply(start, json0.parse([{"p": [], "na": change}]))
 
 
 @pytest.mark.parametrize(("component", "why"), UNFIT, ids=lambda value: repr(value)[:60])
