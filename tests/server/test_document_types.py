@@ -15,7 +15,7 @@ from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.typed_document import TypedEntry
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
-from syncline.server import document_hashes
+from syncline.server import document_hashes, fair_thread
 from syncline.server.app import App
 from syncline.server.seams import Turn, Unavailable
 from tests.serving import Serve
@@ -603,6 +603,9 @@ async def test_a_client_that_goes_while_its_operation_is_moved(serve: Serve, mon
                     return rebase(*args)
 
                 monkeypatch.setattr(JsonType, "rebase", held)
+                monkeypatch.setattr(
+                    fair_thread, "SLICE_SECONDS", 0.0
+                )  # after each step it is asked whether he is there
                 await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(100)])
                 await submit(bob, "d", 2, 0, [{"p": [0], "li": "second"}])
                 await asyncio.to_thread(begun.wait, 30)

@@ -1,8 +1,8 @@
 /**
  * JSON documents: pure functions over plain values. A part of the Syncline client: import syncline.js.
  *
- * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.py and
- * text0.py, which say more about why): both must come to the same content. Values and operations are never changed once
+ * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.pyx and
+ * text0.pyx, which say more about why): both must come to the same content. Values and operations are never changed once
  * they are made; `apply` copies what lies on the path.
  */
 
