@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from histories import MADE_UP, history
 
-from syncline.core import ot, wire
+from syncline.core import json0, ot, wire
 from syncline.core.document import Document
 from syncline.core.ot import Operation
 from syncline.core.room import HistoryRing, Publication, Room
@@ -65,6 +65,35 @@ def test_transform_a_pair(benchmark: Any) -> None:
     right = ot.transform(second, first, "right")
     assert ot.apply(ot.apply(text, second), left) == ot.apply(ot.apply(text, first), right)
     benchmark(ot.transform, first, second, "left")
+
+
+#: For 500 components each: what they do, and the content that they are made on.
+JSON_PAIRS: dict[str, tuple[Any, Any, Any]] = {
+    "one list": (
+        [{"p": ["items", n % 7], "li": n} for n in range(500)],
+        [{"p": ["items", n % 5], "li": -n} for n in range(500)],
+        {"items": [0] * 10},
+    ),
+    "apart": (
+        [{"p": [f"mine {n}", 3], "li": n} for n in range(500)],
+        [{"p": [f"theirs {n}", 3], "li": -n} for n in range(500)],
+        {f"{whose} {n}": [0] * 5 for n in range(500) for whose in ("mine", "theirs")},
+    ),
+    "one string": (
+        [{"p": ["text"], "t": "text0", "o": [{"p": 3 * n, "i": "x"} for n in range(500)]}],
+        [{"p": ["text"], "t": "text0", "o": [{"p": 7 * n % 900, "i": "yz"} for n in range(500)]}],
+        {"text": "é" * 2000},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JSON_PAIRS)
+def test_transform_json_500_by_500(benchmark: Any, name: str) -> None:
+    first, second, content = JSON_PAIRS[name]
+    mine, theirs = json0.parse(first), json0.parse(second)
+    moved, back = json0.transform(mine, theirs, "left"), json0.transform(theirs, mine, "right")
+    assert json0.apply(json0.apply(content, theirs), moved) == json0.apply(json0.apply(content, mine), back)
+    benchmark(json0.transform, mine, theirs, "left")
 
 
 class NullSocket:

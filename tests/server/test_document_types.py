@@ -15,7 +15,7 @@ from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from syncline.core.value_engine import TypedEntry
-from syncline.server import document_hashes
+from syncline.server import document_hashes, fair_thread
 from syncline.server.app import App
 from syncline.server.seams import Turn, Unavailable
 from tests.serving import Serve
@@ -353,6 +353,20 @@ async def test_values_that_only_msgpack_has(app: App) -> None:
             assert (await bob.call("document:join", document="d"))["content"] == 2**60
 
 
+async def test_numbers_that_browsers_write_are_kept_and_can_be_removed(app: App) -> None:
+    """JSON.stringify(2 ** 63) is no double by itself; what a client says is there may be anything."""
+    written = 9223372036854776000
+    async with dial(app.url, name="Ada", codec="json") as ada:
+        await ada.call("document:create", document="d", type="json", content={"first": {"n": written}})
+        assert (await ada.call("document:join", document="d", client="a"))["content"] == {"first": {"n": 2.0**63}}
+        await submit(ada, "d", 1, 0, [{"p": ["second"], "oi": {"n": written}}])
+        [entry] = (await ada.push("document:operation"))["operations"]
+        assert entry["operation"] == [{"p": ["second"], "oi": {"n": 2.0**63}}]
+        await submit(ada, "d", 2, 1, [{"p": ["first"], "od": {"n": written}}, {"p": ["second"], "od": 2**53 + 1}])
+        [entry] = (await ada.push("document:operation"))["operations"]
+        assert entry["operation"] == [{"p": [key], "od": {"n": 2.0**63}} for key in ("first", "second")]
+
+
 async def test_nesting_is_an_error_and_not_the_end(app: App) -> None:
     async with dial(app.url, name="Ada") as ada:
         await ada.call("document:join", document="d", client="a", type="json")
@@ -637,6 +651,9 @@ async def test_a_client_that_goes_while_its_operation_is_moved(serve: Serve, mon
                     return rebase(*args)
 
                 monkeypatch.setattr(JsonType, "rebase", held)
+                monkeypatch.setattr(
+                    fair_thread, "SLICE_SECONDS", 0.0
+                )  # after each step it is asked whether he is there
                 await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(100)])
                 await submit(bob, "d", 2, 0, [{"p": [0], "li": "second"}])
                 await asyncio.to_thread(begun.wait, 30)

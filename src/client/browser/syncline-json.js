@@ -1,8 +1,8 @@
 /**
  * JSON documents: pure functions over plain values. A part of the Syncline client: import syncline.js.
  *
- * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.py and
- * text0.py, which say more about why): both must come to the same content. Values and operations are never changed once
+ * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.pyx and
+ * text0.pyx, which say more about why): both must come to the same content. Values and operations are never changed once
  * they are made; `apply` copies what lies on the path.
  */
 
@@ -53,6 +53,16 @@ function checkValue(value, depth = 0) {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [checkKey(key), checkValue(item, depth + 1)]));
 }
 
+/** What is said to be there and is to be removed: null for what cannot be there. It is never believed, and so never refused. */
+function checkClaim(value, depth) {
+  try {
+    return checkValue(value, depth);
+  } catch (error) {
+    if (error instanceof JsonError) return null;
+    throw error;
+  }
+}
+
 const checkIndex = (value) =>
   Number.isInteger(value) && value >= 0 && value < 2 ** 31 ? value : refuse("indexes and positions are integers from 0");
 
@@ -87,7 +97,8 @@ function parseComponent(given) {
   } else if (typeof last !== "number") refuse("the path of li, ld and lm ends with an index");
   const component = { p };
   for (const [name, value] of Object.entries(given)) {
-    if (name !== "p") component[name] = name === "lm" ? checkIndex(value) : checkValue(value, p.length);
+    if (name === "lm") component.lm = checkIndex(value);
+    else if (name !== "p") component[name] = (name === "od" || name === "ld" ? checkClaim : checkValue)(value, p.length);
   }
   return component;
 }
@@ -242,7 +253,7 @@ function resolveComponent(holder, fresh, component) {
   } else if (has(component, "na")) {
     const number = lookup(node, key);
     const sum = number + component.na;
-    if (!Number.isInteger(number) || Math.abs(number) > 2 ** 53 || Math.abs(sum) > 2 ** 53) refuse("na where there is no integer");
+    if (!Number.isSafeInteger(number) || !Number.isSafeInteger(sum)) refuse("na where there is no integer, or beyond 2^53 - 1");
     node[key] = sum;
   } else if (has(component, "oi") || has(component, "od")) {
     if (Array.isArray(node)) refuse("oi and od are for objects");
@@ -306,7 +317,7 @@ function append(operation, component) {
     for (const edit of component.o) addEdit(o, edit);
     operation.pop();
     if (o.length) operation.push({ ...component, o });
-  } else if (has(component, "na") && has(last, "na") && Math.abs(component.na + last.na) <= 2 ** 53) {
+  } else if (has(component, "na") && has(last, "na") && Number.isSafeInteger(component.na + last.na)) {
     operation[operation.length - 1] = { ...component, na: component.na + last.na };
   } else if (has(last, "li") && has(component, "ld") && !has(component, "li") && isScalar(last.li)) {
     operation.pop();

@@ -1,40 +1,23 @@
-"""JSON values as documents hold them: checked where they enter, compared, measured.
-
-A value is None, bool, int, float, str, a list or a dict with string keys. Its numbers are canonical: integers up to 2^53 as
-int, other finite numbers as float, so that Python and JavaScript read and write the same. Depth and keys are bounded.
-"""
+"""JSON values, slowly and obviously: what core/json_values.pyx does."""
 
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any, TypeAlias
 
-import msgspec
-
-from .text0 import invalid, units
+from syncline.core.errors import SynclineError
+from tests.oracle.text0 import invalid, units
 
 Value: TypeAlias = Any
 
 #: Levels of a document: the length of a path and the depth of what is put there.
 MAX_DEPTH = 64
 MAX_KEY = 1024
-#: The largest integer up to which JavaScript has them all.
-MAX_INTEGER = 2**53
+#: The largest integer that is told from its neighbours in JavaScript (Number.MAX_SAFE_INTEGER): 2^53 + 1 reads as 2^53 there.
+MAX_INTEGER = 2**53 - 1
 #: Positions and indexes; no document comes near.
 MAX_INDEX = 2**31 - 1
-
-
-def json_decoder(type: Any = Any) -> msgspec.json.Decoder[Any]:
-    """For JSON from outside: what a number costs has a bound. By itself msgspec takes 10 us for one near the ends of the doubles, and a
-    message full of them would stop a loop for seconds."""
-    return msgspec.json.Decoder(type, float_hook=_finite)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError("a number beyond the doubles")
-    return value
 
 
 def check_value(value: object, depth: int = 0) -> Value:
@@ -61,7 +44,11 @@ def check_value(value: object, depth: int = 0) -> Value:
 
 
 def check_number(value: float) -> float:
-    """Integers up to 2^53 as int, other finite numbers as float: as JavaScript's JSON tells them apart."""
+    """Integers up to 2^53 - 1 as int, other finite numbers as float.
+
+    A larger integer is the double that it is, or that JavaScript writes so (``2 ** 63`` as 9223372036854776000: the fewest digits
+    that tell it from other doubles, then zeros). Any other would be rounded somewhere, and is refused: SynclineError(operation_invalid).
+    """
     if type(value) is float:
         if not math.isfinite(value):
             raise invalid("a number that is not finite")
@@ -71,11 +58,23 @@ def check_number(value: float) -> float:
     if abs(value) <= MAX_INTEGER:
         return value
     try:
-        if float(value) == value:
-            return float(value)
+        double = float(value)
     except OverflowError:
-        pass
-    raise invalid("an integer beyond 2^53 that a double does not hold")
+        raise invalid("a number beyond the doubles") from None
+    if double == value or Decimal(repr(double)) == value:
+        return double
+    raise invalid("an integer beyond 2^53 - 1 that is no double")
+
+
+def check_claim(value: object, depth: int) -> Value:
+    """What somebody says is there and is to be removed, as ``check_value``; None for what cannot be there. O(value).
+
+    It is never believed, so that nothing can be so odd that it cannot be taken away.
+    """
+    try:
+        return check_value(value, depth)
+    except SynclineError:
+        return None
 
 
 def check_key(key: object) -> str:
@@ -103,28 +102,6 @@ def same_value(one: Value, two: Value) -> bool:
     if type(one) is list:
         return len(one) == len(two) and all(map(same_value, one, two))
     return bool(one == two)
-
-
-def exceeds(value: object, limit: int) -> bool:
-    """Whether its strings, keys and values are more than ``limit`` together. O(limit)."""
-    left, waiting = limit, [value]
-    while waiting:
-        one = waiting.pop()
-        left -= 1
-        if type(one) is str:
-            left -= len(one)
-        elif type(one) is list:
-            left -= len(one)
-            if left >= 0:
-                waiting += one
-        elif type(one) is dict:
-            left -= len(one)
-            if left >= 0:
-                waiting += one
-                waiting += one.values()
-        if left < 0:
-            return True
-    return False
 
 
 def size(value: Value) -> int:

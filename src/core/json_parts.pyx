@@ -1,0 +1,425 @@
+"""Components and operations of JSON documents: what json0.pyx computes with. Read from JSON, written to it, measured.
+
+A component is one of the five kinds of json_parts.pxd at a path; an operation is a list of them. Neither is ever changed once it is
+made, so they share paths, values and each other. What is removed (``old``) is what its author says; ``resolve`` puts in what is there.
+"""
+
+from cpython.dict cimport PyDict_GetItemWithError
+from cpython.list cimport PyList_GET_ITEM
+from cpython.long cimport PyLong_AsSsize_t
+from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND
+from libc.string cimport memcmp
+
+cimport cython
+
+from syncline.core.json_values cimport LEVELS, check_claim, check_index, check_key, check_value, same_value, size
+from syncline.core.parts cimport invalid
+from syncline.core.text0 cimport StringEdit, describe_edits, length_of, new_edit, same_edits
+
+import msgspec
+
+from syncline.core.entries import payload_digest
+
+# Components of one operation, edits of strings counted one by one.
+MAX_COMPONENTS = MOST
+
+cdef enum:
+    MOST = 1000
+
+# Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
+_encoder = msgspec.msgpack.Encoder(order="sorted")
+cdef object encode = _encoder.encode
+
+
+# ---------------------------------------------------------------------------------------------------------- components
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(512)
+@cython.auto_pickle(False)
+cdef class Component:
+    """One change at one place."""
+
+
+cdef Component new_component(Kind kind, tuple path):
+    cdef Component self = Component.__new__(Component)
+    self.kind = kind
+    self.path = path
+    return self
+
+
+cdef Component copy_of(Component self, tuple path):
+    """The same at another path."""
+    cdef Component other = Component.__new__(Component)
+    other.kind, other.removes, other.puts, other.number = self.kind, self.removes, self.puts, self.number
+    other.path, other.edits, other.old, other.new = path, self.edits, self.old, self.new
+    return other
+
+
+cdef Component with_old(Component self, object old):
+    """The same, which removes something else."""
+    cdef Component other
+    if self.old is old:
+        return self
+    other = copy_of(self, self.path)
+    other.old = old
+    return other
+
+
+cdef Component with_edits(Component self, list edits):
+    cdef Component other = copy_of(self, self.path)
+    other.edits = edits
+    return other
+
+
+cdef Component part_at(list parts, Py_ssize_t index):
+    """Without a look at bounds and type."""
+    return <Component>PyList_GET_ITEM(parts, index)
+
+
+cdef Py_ssize_t reach(Component self) noexcept:  # reads fields
+    """How many steps of paths lie above what it changes, and one: a text and a number are a step below their place."""
+    return PyTuple_GET_SIZE(self.path) + (self.kind == TEXT or self.kind == SUM)
+
+
+cdef Py_ssize_t index_at(tuple path, Py_ssize_t at) noexcept:  # steps are checked: int below 2^31, or str
+    """The index in a path; -1 where there is a key, or no step at all."""
+    if at < 0 or at >= PyTuple_GET_SIZE(path):
+        return -1
+    step = <object>PyTuple_GET_ITEM(path, at)
+    return PyLong_AsSsize_t(step) if type(step) is int else -1
+
+
+cdef object last_step(tuple path):
+    """Of a path that has one."""
+    return path[PyTuple_GET_SIZE(path) - 1]
+
+
+cdef bint same_step(object one, object two) noexcept:  # compares str and int, which raises nothing
+    cdef Py_ssize_t length
+    if one is two:
+        return True
+    if type(one) is not type(two):
+        return False
+    if type(one) is int:
+        return PyLong_AsSsize_t(one) == PyLong_AsSsize_t(two)
+    length = PyUnicode_GET_LENGTH(one)
+    return (
+        length == PyUnicode_GET_LENGTH(two)
+        and PyUnicode_KIND(one) == PyUnicode_KIND(two)
+        and memcmp(PyUnicode_DATA(one), PyUnicode_DATA(two), length * PyUnicode_KIND(one)) == 0
+    )
+
+
+cdef bint same_path(tuple one, tuple two) noexcept:  # as same_step
+    """From the end: there neighbours differ."""
+    cdef Py_ssize_t at = PyTuple_GET_SIZE(one)
+    if one is two:
+        return True
+    if at != PyTuple_GET_SIZE(two):
+        return False
+    while at:
+        at -= 1
+        if not same_step(<object>PyTuple_GET_ITEM(one, at), <object>PyTuple_GET_ITEM(two, at)):
+            return False
+    return True
+
+
+cdef bint same_component(Component a, Component b) except -1:
+    if (a.kind, a.removes, a.puts, a.number) != (b.kind, b.removes, b.puts, b.number) or not same_path(a.path, b.path):
+        return False
+    if a.kind == TEXT:
+        return same_edits(a.edits, b.edits)
+    return same_value(a.old, b.old) and same_value(a.new, b.new)
+
+
+cdef dict describe_component(Component self):
+    cdef list path = list(self.path)
+    cdef dict told
+    if self.kind == TEXT:
+        return {"p": path, "t": "text0", "o": describe_edits(self.edits)}
+    if self.kind == SUM:
+        return {"p": path, "na": self.number}
+    if self.kind == MOVE:
+        return {"p": path, "lm": self.number}
+    told = {"p": path}
+    if self.removes:
+        told["od" if self.kind == KEY else "ld"] = self.old
+    if self.puts:
+        told["oi" if self.kind == KEY else "li"] = self.new
+    return told
+
+
+# ----------------------------------------------------------------------------------------------------- from the outside
+
+
+cdef object item(dict value, str name):
+    """What it has under that name, which is there."""
+    cdef PyObject *found = PyDict_GetItemWithError(value, name)
+    if found == NULL:
+        raise wrong_form()
+    return <object>found
+
+
+cdef object wrong_form():
+    return invalid("a component has a path p and na, lm, oi, od, li, ld, si, sd, or t and o")
+
+
+cdef Component parse_component(object value):
+    """Raises SynclineError(operation_invalid)."""
+    cdef Component self
+    cdef tuple path
+    cdef dict given
+    cdef bint keyed
+    if type(value) is not dict or not 2 <= len(<dict>value) <= 3:
+        raise wrong_form()
+    given = <dict>value
+    path = parse_path(item(given, "p"))
+    if len(given) == 2:
+        if "na" in given:
+            return parse_sum(path, given["na"])
+        if "lm" in given:
+            require_step(path, False)
+            self = new_component(MOVE, path)
+            self.number = check_index(given["lm"])
+            return self
+        if "si" in given or "sd" in given:
+            if not path:
+                raise invalid("the path of si and sd ends with a position")
+            self = new_component(TEXT, path[:PyTuple_GET_SIZE(path) - 1])
+            self.edits = parse_edits([{"p": last_step(path), "i" if "si" in given else "d": given["si" if "si" in given else "sd"]}])
+            return self
+    elif "t" in given:
+        if item(given, "t") != "text0":
+            raise invalid("the only subtype is text0")
+        self = new_component(TEXT, path)
+        self.edits = parse_edits(item(given, "o"))
+        return self
+    keyed = "oi" in given or "od" in given
+    self = new_component(KEY if keyed else ITEM, path)
+    self.removes = ("od" if keyed else "ld") in given
+    self.puts = ("oi" if keyed else "li") in given
+    if 1 + self.removes + self.puts != len(given):
+        raise wrong_form()
+    if not keyed or path:
+        require_step(path, keyed)
+    elif not self.removes or not self.puts:
+        raise invalid("the root is replaced: od and oi")
+    if self.removes:
+        self.old = check_claim(given["od" if keyed else "ld"], PyTuple_GET_SIZE(path))
+    if self.puts:
+        self.new = check_value(given["oi" if keyed else "li"], PyTuple_GET_SIZE(path))
+    return self
+
+
+cdef int require_step(tuple path, bint keyed) except -1:
+    if not path or type(last_step(path)) is not (str if keyed else int):
+        raise invalid("the path of oi and od ends with a key, that of li, ld and lm with an index")
+    return 0
+
+
+cdef Component parse_sum(tuple path, object number):
+    cdef Component self = new_component(SUM, path)
+    number = check_value(number)
+    if type(number) is not int:
+        raise invalid("na adds an integer of at most 2^53 - 1")
+    self.number = number
+    return self
+
+
+cdef tuple parse_path(object value):
+    cdef list steps = []
+    if type(value) is not list:
+        raise invalid("a path is a list of keys and indexes")
+    if len(<list>value) > LEVELS:
+        raise invalid(f"a path of more than {LEVELS} steps")
+    for step in <list>value:
+        if type(step) is str:
+            check_key(step)
+        else:
+            check_index(step)
+        steps.append(step)
+    return tuple(steps)
+
+
+cdef list parse_edits(object value):
+    cdef list edits = []
+    cdef Py_ssize_t length
+    cdef bint deletes
+    if type(value) is not list:
+        raise invalid("o is a list of edits")
+    if len(<list>value) > MOST:
+        raise invalid(f"more than {MOST} components")
+    for edit in <list>value:
+        if type(edit) is not dict or len(<dict>edit) != 2 or "p" not in <dict>edit or ("i" in <dict>edit) == ("d" in <dict>edit):
+            raise invalid("an edit of a string has p and either i or d")
+        deletes = "d" in <dict>edit
+        text = (<dict>edit)["d" if deletes else "i"]
+        if type(text) is not str:
+            raise invalid("i and d are strings")
+        length = length_of(text)
+        if length:
+            edits.append(new_edit(check_index((<dict>edit)["p"]), deletes, text, length))
+    return edits
+
+
+cdef Op parse_op(object value):
+    """Raises SynclineError(operation_invalid)."""
+    cdef list parts = []
+    cdef Component component
+    cdef Py_ssize_t count = 0
+    if type(value) is Op:
+        return value
+    if type(value) is not list:
+        raise invalid("an operation is a list of components")
+    for one in <list>value:
+        component = parse_component(one)
+        count += len(component.edits) if component.kind == TEXT else 1
+        if count > MOST:
+            raise invalid(f"more than {MOST} components")
+        if component.kind != TEXT or component.edits:
+            parts.append(component)
+    return new_op(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------- operations
+
+
+cdef Op new_op(list parts):
+    """Takes the list over."""
+    cdef Op self = Op.__new__(Op)
+    self.parts = parts
+    return self
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+@cython.auto_pickle(False)
+cdef class Op:
+    """An immutable operation on a JSON document, checked and in canonical form. ``json0.parse`` makes it."""
+
+    def __cinit__(self):
+        self.parts = []
+
+    @property
+    def components(self):
+        """As JSON: new lists and objects at each call, but for the values."""
+        cdef Component one
+        return [describe_component(one) for one in self.parts]
+
+    @property
+    def count(self):
+        """Components, edits of strings counted one by one."""
+        cdef Component one
+        cdef Py_ssize_t total = 0
+        for one in self.parts:
+            total += len(one.edits) if one.kind == TEXT else 1
+        return total
+
+    @property
+    def weight(self):
+        """What it counts for in transforms: edits copy what they insert or remove."""
+        cdef Component one
+        cdef StringEdit edit
+        cdef int64_t total = 0
+        for one in self.parts:
+            if one.kind != TEXT:
+                total += 1
+                continue
+            for edit in one.edits:
+                total += 1 + edit.length // 8192
+        return total
+
+    def split(self, Py_ssize_t most):
+        """The same in pieces of at most so many components, edits counted one by one, to be done one after the other."""
+        cdef list parts = [], pieces = [parts]
+        cdef Component one
+        cdef Py_ssize_t room = most, weight
+        for one in self.parts:
+            weight = len(one.edits) if one.kind == TEXT else 1
+            room -= weight
+            if room < 0 and parts:
+                parts = []
+                pieces.append(parts)
+                room = most - weight
+            parts.append(one)
+        return [new_op(parts) for parts in pieces]
+
+    @property
+    def growth(self):
+        """By how much one that tells the truth changes the size of the content."""
+        cdef Component one
+        cdef StringEdit edit
+        cdef int64_t grown = 0
+        for one in self.parts:
+            if one.kind == TEXT:
+                for edit in one.edits:
+                    grown += -edit.length if edit.deletes else edit.length
+                continue
+            if one.kind == KEY and one.path and one.removes != one.puts:
+                grown += (length_of(last_step(one.path)) + 3) * (1 if one.puts else -1)
+            if one.puts:
+                grown += size(one.new)
+            if one.removes:
+                grown -= size(one.old)
+        return grown
+
+    cdef bytes encoding(self):
+        if self.encoded is None:
+            self.encoded = encode(self.components)
+        return self.encoded
+
+    def encode(self):
+        """For the log: its JSON as MessagePack, keys sorted."""
+        return self.encoding()
+
+    @property
+    def digest(self):
+        """64 bits of what it does: the same for the same operation sent again."""
+        if self.printed is None:
+            self.printed = payload_digest(self.encoding())
+        return self.printed
+
+    def is_same(self, Op other not None):
+        """Whether both do the same, whatever they say is removed."""
+        cdef Py_ssize_t index
+        cdef Component one
+        if len(self.parts) != len(other.parts):
+            return False
+        for index in range(len(self.parts)):
+            one = part_at(other.parts, index)
+            if not same_component(with_old(part_at(self.parts, index), one.old), one):
+                return False
+        return True
+
+    def __len__(self):
+        """Of components."""
+        return len(self.parts)
+
+    def __eq__(self, other):
+        cdef Py_ssize_t index
+        if type(other) is not Op:
+            return NotImplemented
+        if len(self.parts) != len((<Op>other).parts):
+            return False
+        for index in range(len(self.parts)):
+            if not same_component(part_at(self.parts, index), part_at((<Op>other).parts, index)):
+                return False
+        return True
+
+    def __hash__(self):
+        return hash(self.encoding())
+
+    def __repr__(self):
+        return f"Op({self.components!r})"
+
+    def __reduce__(self):
+        return parse_again, (self.components,)
+
+
+def parse_again(components):
+    return parse_op(components)  # pickle finds functions by name
