@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from . import json0
+from . import json0, json_positions
 from .content_hash import ContentHasher, content_hash
 from .document_type import DocumentType
 from .errors import ErrorCode, SynclineError
 from .json0 import Op
+from .json_positions import Place
 from .json_values import Value, check_value, json_decoder, size
 from .text0 import Side
 from .value_engine import NO_LIMIT
@@ -24,6 +25,7 @@ class JsonType(DocumentType[Value, Op]):
     """Content is shared between revisions and never changed in place."""
 
     name = "json"
+    has_cursors = True
 
     def empty(self) -> Value:
         return None
@@ -117,6 +119,18 @@ class JsonType(DocumentType[Value, Op]):
 
     def diff(self, before: Value, after: Value) -> Op:
         return json0.diff(before, after)
+
+    def parse_position(self, value: object) -> Place:
+        return json_positions.read(value)
+
+    def check_position(self, content: Value, position: Place) -> None:
+        json_positions.check(content, position)
+
+    def move(self, operation: Op, position: Place) -> Place:
+        return json_positions.move(operation, position)
+
+    def end(self, operation: Op) -> Place | None:
+        return json_positions.end(operation)
 
     def is_same(self, planned: Op, applied: Op) -> bool:
         """``commit`` says what is really removed."""

@@ -287,7 +287,25 @@ def test_bounds(name: str) -> None:
         document.since(1)
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(DOCUMENT_TYPES) if DOCUMENT_TYPES[name].has_cursors])
+def test_cursors_in_json_are_paths() -> None:
+    document = open_document("json", "d", "g")
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": {"items": ["hello", "you"]}}])
+    assert document.cursor("a") is None, "only who types in a string has a cursor by that"
+    document.set_cursor("b", 1, ["items", 0, 2], ["items", 1])
+    document.receive("a", "u", 2, 1, [{"p": ["items", 0, 1], "si": "XY"}])
+    assert document.cursor("a") == (("items", 0, 3), ("items", 0, 3))
+    assert document.cursor("b") == (("items", 0, 4), ("items", 1))
+    document.receive("a", "u", 3, 2, [{"p": ["items", 0], "li": 1}])
+    assert document.cursor("b") == (("items", 1, 4), ("items", 2))
+    document.set_cursor("c", 1, ["items", 0, 5], ["items", 0, 5])
+    assert document.cursor("c") == (("items", 1, 7), ("items", 1, 7))
+    with pytest.raises(SynclineError):
+        document.set_cursor("c", 3, ["items", 9], ["items", 9])
+    document.receive("a", "u", 4, 3, [{"p": ["items", 1], "ld": ""}])
+    assert document.cursor("c") == (("items", 1), ("items", 1))
+
+
+@pytest.mark.parametrize("name", ["rich-text", "text"])
 def test_cursors_follow_the_edits(name: str) -> None:
     document = open_document(name, "d", "g")
 

@@ -409,8 +409,14 @@ async def test_types_and_units_at_the_door(app: App) -> None:
             assert (await ada.call("document:join", document=document))["content"] == empty
         assert await ada.error("document:cursor", document="j", revision=0, anchor=0, head=0) == "not_joined"
         await ada.call("document:join", document="j")
-        await ada.call("document:cursor", document="j", revision=0, anchor=0, head=0)  # volatile: ignored
+        assert await ada.error("document:cursor", document="j", revision=0, anchor=0, head=0) == "invalid_data"
+        await ada.call("document:cursor", document="j", revision=0, anchor=["x"], head=["x"])  # not there: ignored
         assert not [one for one in await ada.flushed() if one["event"] == "document:cursor"]
+        async with dial(app.url, name="Bob") as bob:
+            await bob.call("document:join", document="h", client="b")
+            await ada.call("document:cursor", document="h", revision=0, anchor=[0], head=[])
+            push = await bob.push("document:cursor")
+            assert [(one["anchor"], one["head"]) for one in push["cursors"]] == [([0], [])]
 
 
 async def test_one_far_behind_is_transformed_over_history_from_the_store(serve: Serve) -> None:
