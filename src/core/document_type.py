@@ -226,7 +226,7 @@ class DocumentType(ABC, Generic[C, O]):
         """Where its author's cursor is afterwards; None: it says nothing about that."""
         return None
 
-    def stroke(self, operation: O) -> tuple[int, str] | None:
+    def stroke(self, operation: O) -> tuple[Any, str] | None:
         """(position, text) of an operation that inserts a text at one place and does nothing else: what is typed in a row is
         undone together. None: it is another one, or this type has no typing."""
         return None

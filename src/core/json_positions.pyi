@@ -19,5 +19,8 @@ def check(content: Value, place: Place) -> None:
 def move(op: Op, place: Place) -> Place:
     """Where it goes. O(components)."""
 
+def stroke(op: Op) -> tuple[Place, str] | None:
+    """(place, text) of one that inserts a text into one string and does nothing else; None: it is another one."""
+
 def end(op: Op) -> Place | None:
     """Behind the last edit of a string; None: the operation ends with something else."""

@@ -138,5 +138,18 @@ def end(Op op not None):
     return (*part.path, edit.position + (0 if edit.deletes else edit.length))
 
 
+def stroke(Op op not None):
+    """(place, text) of one that inserts a text into one string and does nothing else; None: it is another one."""
+    cdef Component part
+    cdef StringEdit edit
+    if len(op.parts) != 1:
+        return None
+    part = part_at(op.parts, 0)
+    if part.kind != TEXT or len(part.edits) != 1:
+        return None
+    edit = part.edits[0]
+    return None if edit.deletes else ((*part.path, edit.position), edit.text)
+
+
 cdef object invalid(str what):
     return SynclineError(ErrorCode.INVALID_DATA, what)

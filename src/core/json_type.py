@@ -132,6 +132,9 @@ class JsonType(DocumentType[Value, Op]):
     def end(self, operation: Op) -> Place | None:
         return json_positions.end(operation)
 
+    def stroke(self, operation: Op) -> tuple[Place, str] | None:
+        return json_positions.stroke(operation)
+
     def is_same(self, planned: Op, applied: Op) -> bool:
         """``commit`` says what is really removed."""
         return planned.is_same(applied)

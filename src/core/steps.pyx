@@ -149,9 +149,9 @@ cdef class Steps(UndoLog):
     cdef bint is_empty(self, Py_ssize_t start, Py_ssize_t end) except -1:
         return self.start_of(start) == self.start_of(end)
 
-    cdef int64_t move(self, int64_t position, Py_ssize_t start, Py_ssize_t end) except -1:
+    cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end):
         cdef Py_ssize_t index, step
-        cdef int64_t at, result
+        cdef int64_t at, result, position = caret[0]
         cdef Part part
         for step in range(start, end):
             at = 0
@@ -168,7 +168,8 @@ cdef class Steps(UndoLog):
                     result -= min(<int64_t>part.length, position - at)
                 at += part.length
             position = result
-        return position
+        caret[0] = position
+        return spot
 
     cdef Py_ssize_t footprint(self) noexcept:  # reads fields
         return self.used * sizeof(Part) + self.count * sizeof(Py_ssize_t)
@@ -201,21 +202,21 @@ cdef class Steps(UndoLog):
     cdef bint changes(self, object operation, object undoing) except -1:
         return (<Operation>operation).count > 0
 
-    cdef int stroke(self, object operation, object undoing, Stroke *stroke) except -1:
+    cdef object stroke(self, object operation, object undoing, Stroke *stroke):
         cdef Operation edit = <Operation>operation
         cdef str text
         stroke.kind = CLOSED
         if edit.count > 2 or edit.inserted > MAX_TYPED or edit.deleted > MAX_TYPED:
-            return 0
+            return None
         if (edit.inserted > 0) == (edit.deleted > 0):
-            return 0
+            return None
         text = edit.text if edit.inserted else <str>undoing
         stroke.kind = TYPING if edit.inserted else DELETING
         stroke.at = edit.retained
         stroke.length = edit.inserted + edit.deleted
         stroke.first_blank = Py_UNICODE_ISSPACE(text[0])
         stroke.last_blank = Py_UNICODE_ISSPACE(text[len(text) - 1])
-        return 0
+        return None
 
     cdef object inverse(self, object operation, object undoing):
         return inverse_of(<Operation>operation, <str>undoing)

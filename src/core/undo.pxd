@@ -22,7 +22,8 @@ cdef class _Stack:
     cdef Py_ssize_t groups     # in `undo`
     cdef int open              # what the newest group may go on with: TYPING, DELETING or CLOSED
     cdef int64_t time          # of its last edit, in milliseconds,
-    cdef int64_t caret         # where that left off,
+    cdef object spot           # where that left off: in which text,
+    cdef int64_t caret         # at which offset,
     cdef int64_t caret_at      # at which revision,
     cdef bint blank            # and whether it ended in a space
     cdef Py_ssize_t edits      # in the group
@@ -67,7 +68,7 @@ cdef class Undo:
         self, str client, str user, uint8_t mark, object operation, object undoing, Py_ssize_t size, double time
     ) except -1
     cdef int edit(self, _Stack stack, object operation, object undoing, bint may_join, int64_t time) except -1
-    cdef bint continues(self, _Stack stack, const Stroke *stroke, int64_t time) except -1
+    cdef bint continues(self, _Stack stack, object spot, const Stroke *stroke, int64_t time) except -1
     cdef int take(self, _Stack stack, uint8_t mark, object operation, object undoing) except -1
     cdef int push(self, list items, object operation, bint joins) except -1
     cdef int count(self, _Item item) except -1

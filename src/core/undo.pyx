@@ -284,11 +284,12 @@ cdef class Undo:
     cdef int edit(self, _Stack stack, object operation, object undoing, bint may_join, int64_t time) except -1:
         cdef Stroke stroke
         cdef bint joins = False, forward
+        cdef object spot = None
         cdef _Item top
         stroke.kind = CLOSED
         if may_join:
-            self.log.stroke(operation, undoing, &stroke)
-            joins = stroke.kind != CLOSED and stroke.kind == stack.open and self.continues(stack, &stroke, time)
+            spot = self.log.stroke(operation, undoing, &stroke)
+            joins = stroke.kind != CLOSED and stroke.kind == stack.open and self.continues(stack, spot, &stroke, time)
         forward = joins and stroke.at == stack.caret
         self.cut(stack.redo, 0, len(stack.redo))
         if joins:
@@ -311,16 +312,19 @@ cdef class Undo:
             # Deleting goes backwards unless it is known to go on at the same place.
             stack.blank = stroke.first_blank if stroke.kind == DELETING and not forward else stroke.last_blank
             stack.time = time
+            stack.spot = spot
             stack.caret = stroke.at + stroke.length if stroke.kind == TYPING else stroke.at
             stack.caret_at = self.revision + 1
         return 0
 
-    cdef bint continues(self, _Stack stack, const Stroke *stroke, int64_t time) except -1:
+    cdef bint continues(self, _Stack stack, object spot, const Stroke *stroke, int64_t time) except -1:
         """Whether an edit of the right kind belongs to the open group. Leaves the caret where it is at the head."""
         if stack.edits >= MAX_EDITS or self.group_ms == 0 or not 0 <= time - stack.time <= self.group_ms:
             return False
-        stack.caret = self.log.move(stack.caret, stack.caret_at - self.base, self.revision - self.base)
+        stack.spot = self.log.move(stack.spot, &stack.caret, stack.caret_at - self.base, self.revision - self.base)
         stack.caret_at = self.revision
+        if spot is not stack.spot and spot != stack.spot:
+            return False
         if stroke.at == stack.caret:
             return not (stack.blank and not stroke.first_blank)
         return (
@@ -458,6 +462,7 @@ cdef class Undo:
             write_number(out, stack.open)
             if stack.open != CLOSED:
                 write_number(out, stack.time)
+                self.log.write_spot(out, stack.spot)
                 write_number(out, stack.caret)
                 write_number(out, self.revision - stack.caret_at)
                 write_number(out, stack.blank)
@@ -500,6 +505,7 @@ cdef class Undo:
             stack.open = source.number(DELETING)
             if stack.open != CLOSED:
                 stack.time = source.number(MAX_COUNT)
+                stack.spot = self.log.read_spot(source)
                 stack.caret = source.number(MAX_LENGTH)
                 stack.caret_at = revision - source.number(self.log.count)
                 stack.blank = source.number(1)

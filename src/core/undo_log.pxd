@@ -26,7 +26,7 @@ cdef class UndoLog:
     cdef int extend(self, UndoLog other, Py_ssize_t start, Py_ssize_t end) except -1
     cdef int drop(self, Py_ssize_t count) except -1
     cdef bint is_empty(self, Py_ssize_t start, Py_ssize_t end) except -1
-    cdef int64_t move(self, int64_t position, Py_ssize_t start, Py_ssize_t end) except -1
+    cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end)
     cdef Py_ssize_t footprint(self) noexcept
     cdef object lift(self, object operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out)
     cdef object compose(self, object first, object second)
@@ -34,14 +34,16 @@ cdef class UndoLog:
     cdef bint is_same(self, object planned, object applied) except -1
     cdef int check(self, object operation) except -1
     cdef bint changes(self, object operation, object undoing) except -1
-    cdef int stroke(self, object operation, object undoing, Stroke *stroke) except -1
+    cdef object stroke(self, object operation, object undoing, Stroke *stroke)
     cdef object inverse(self, object operation, object undoing)
     cdef object grown(self, object operation, object undoing, object top)
     cdef Py_ssize_t weigh(self, object operation) except -1
     cdef int write(self, bytearray out) except -1
     cdef int write_operation(self, bytearray out, object operation) except -1
+    cdef int write_spot(self, bytearray out, object spot) except -1
     cdef UndoLog read(self, Source source, int64_t limit)
     cdef object read_operation(self, Source source)
+    cdef object read_spot(self, Source source)
 
 
 cdef int write_number(bytearray out, int64_t value) except -1

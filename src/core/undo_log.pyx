@@ -38,8 +38,9 @@ cdef class UndoLog:
         """Whether none of the range does anything."""
         raise NotImplementedError
 
-    cdef int64_t move(self, int64_t position, Py_ssize_t start, Py_ssize_t end) except -1:
-        """Where a caret goes that an insert just at it leaves where it is."""
+    cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end):
+        """Takes a caret past the steps of the range (an insert just at it leaves it where it is). ``spot``: which text it is in, of types that
+        have several; None: the one there is. Returns the spot after that, False where it is gone."""
         raise NotImplementedError
 
     cdef Py_ssize_t footprint(self) noexcept:  # reads fields
@@ -80,8 +81,8 @@ cdef class UndoLog:
         """Whether there is anything to undo."""
         raise NotImplementedError
 
-    cdef int stroke(self, object operation, object undoing, Stroke *stroke) except -1:
-        """Typing or deleting a few characters at one place, or CLOSED."""
+    cdef object stroke(self, object operation, object undoing, Stroke *stroke):
+        """Typing or deleting a few characters at one place, or CLOSED; returns the spot."""
         raise NotImplementedError
 
     cdef object inverse(self, object operation, object undoing):
@@ -105,12 +106,18 @@ cdef class UndoLog:
     cdef int write_operation(self, bytearray out, object operation) except -1:
         raise NotImplementedError
 
+    cdef int write_spot(self, bytearray out, object spot) except -1:
+        return 0
+
     cdef UndoLog read(self, Source source, int64_t limit):
         """Another one, of at most ``limit`` steps. Raises ValueError."""
         raise NotImplementedError
 
     cdef object read_operation(self, Source source):
         raise NotImplementedError
+
+    cdef object read_spot(self, Source source):
+        return None
 
 
 cdef int write_number(bytearray out, int64_t value) except -1:

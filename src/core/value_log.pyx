@@ -16,6 +16,8 @@ from syncline.core.undo_log cimport (
     write_number,
 )
 
+import msgspec
+
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.text0 import units
 
@@ -24,6 +26,9 @@ cdef Py_ssize_t ITEM_BYTES = 400
 cdef Py_ssize_t STEP_BYTES = 100
 cdef Py_ssize_t VALUE_FACTOR = 8
 cdef Py_ssize_t EMPTY_BYTES = 8
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
 
 
 @cython.final
@@ -73,12 +78,21 @@ cdef class ValueLog(UndoLog):
                 return False
         return True
 
-    cdef int64_t move(self, int64_t position, Py_ssize_t start, Py_ssize_t end) except -1:
-        cdef Py_ssize_t index
+    cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end):
+        cdef Py_ssize_t index, last
+        cdef tuple place
         for index in range(start, end):
-            if self.steps[index] is not None:
-                position = self.type.move(self.steps[index], position)
-        return position
+            if self.steps[index] is None:
+                continue
+            if spot is None:
+                caret[0] = self.type.move(self.steps[index], caret[0])
+                continue
+            place = self.type.move(self.steps[index], (*spot, caret[0]))
+            last = len(place) - 1
+            if last != len(spot):
+                return False
+            spot, caret[0] = place[:last], place[last]
+        return spot
 
     cdef Py_ssize_t footprint(self) noexcept:  # reads fields
         return self.weight
@@ -109,19 +123,25 @@ cdef class ValueLog(UndoLog):
     cdef bint changes(self, object operation, object undoing) except -1:
         return not self.type.is_identity(undoing)  # formats that were there already are no change
 
-    cdef int stroke(self, object operation, object undoing, Stroke *stroke) except -1:
+    cdef object stroke(self, object operation, object undoing, Stroke *stroke):
+        cdef Py_ssize_t last
         cdef str text
         stroke.kind = CLOSED
         for kind, one in ((TYPING, operation), (DELETING, undoing)):
             found = self.type.stroke(one)
             if found is not None and 0 < units(found[1]) <= MAX_TYPED:
+                at, text = found
+                spot = None
+                if type(at) is tuple:
+                    last = len(<tuple>at) - 1
+                    spot, at = (<tuple>at)[:last], (<tuple>at)[last]
                 stroke.kind = kind
-                stroke.at, text = found
+                stroke.at = at
                 stroke.length = units(text)
                 stroke.first_blank = text[0].isspace()
                 stroke.last_blank = text[len(text) - 1].isspace()
-                break
-        return 0
+                return spot
+        return None
 
     cdef object inverse(self, object operation, object undoing):
         return undoing
@@ -156,6 +176,12 @@ cdef class ValueLog(UndoLog):
         out += encoded
         return 0
 
+    cdef int write_spot(self, bytearray out, object spot) except -1:
+        cdef bytes encoded = _encode(spot)
+        write_number(out, len(encoded))
+        out += encoded
+        return 0
+
     cdef UndoLog read(self, Source source, int64_t limit):
         cdef int64_t left = source.number(limit), run
         cdef ValueLog result = ValueLog(self.type)
@@ -177,3 +203,9 @@ cdef class ValueLog(UndoLog):
 
     cdef object read_operation(self, Source source):
         return self.type.decode(source.chunk())
+
+    cdef object read_spot(self, Source source):
+        spot = _decode(source.chunk())
+        if spot is None or spot is False:
+            return spot
+        return self.type.parse_position(spot)

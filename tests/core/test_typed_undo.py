@@ -273,6 +273,31 @@ def test_bounds(type: DocumentType[Any, Any]) -> None:
     assert none.undo_depth("a") == (0, 0) and none.undo_bytes == 0
 
 
+def test_typing_in_a_string_of_json_is_undone_word_by_word() -> None:
+    """Also while another one types in another string, and moves this one."""
+    document = JsonType().open("d", "g")
+    document.receive("z", "z", 1, 0, [{"p": [], "od": None, "oi": ["", "other"]}])
+    at = 0
+    for number, character in enumerate("one two"):
+        document.receive("b", "b", 2 * number + 1, document.revision, [{"p": [0], "li": number}])
+        document.receive("b", "b", 2 * number + 2, document.revision, [{"p": [number + 2, 0], "si": "x"}])
+        operation = [{"p": [number + 1, at], "si": character}]
+        document.receive("a", "a", number + 1, document.revision, operation, time=1.0 + number / 100)
+        at += 1
+    assert document.undo_depth("a") == (2, 0)
+    again = JsonType().open("d", "g")
+    again.restore(document.revision, document.snapshot())
+    for one in (document, again):
+        assert one.content()[7] == "one two"
+        one.undo("a", "a", 20, one.revision)
+        assert one.content()[7] == "one " and one.content()[8] == "xxxxxxxother"
+        one.undo("a", "a", 21, one.revision)
+        assert one.content()[7] == ""
+    document.receive("a", "a", 22, document.revision, [{"p": [7, 0], "si": "a"}], time=5.0)
+    document.receive("a", "a", 23, document.revision, [{"p": [8, 1], "si": "b"}], time=5.0)
+    assert document.undo_depth("a") == (2, 0), "another string is another group"
+
+
 def test_too_much_since_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     from syncline.core import undo
 
