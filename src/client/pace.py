@@ -1,4 +1,5 @@
-"""How fast requests go out: what the server allows of requests and bytes a second, less a tenth for clocks and the network. Sans-I/O."""
+"""How fast requests go out: nine tenths of the server's rates, for clocks; and half of its bursts at once, so that what the network, or a busy
+server, holds up and lets go in a bunch is not refused: up to half a burst late. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from ..core.bucket import Bucket
 
 SHARE = 0.9
+AT_ONCE = 0.5
 #: Seconds: what is less may be nothing to a clock.
 LEAST_WAIT = 0.001
 #: Each request is counted with its part of the frame around it.
@@ -18,7 +20,7 @@ class _Limit:
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.burst = burst  # of the server's
-        self.bucket = Bucket(rate * SHARE, burst * SHARE, now)
+        self.bucket = Bucket(rate * SHARE, burst * AT_ONCE, now)
 
     def take(self, now: float, cost: float) -> float:
         """As ``Bucket.take``. For a cost between the two bursts the server's has to be full: so it is when this one is."""

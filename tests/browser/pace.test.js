@@ -4,6 +4,23 @@ import { test } from "node:test";
 import { connect, only, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
+/** Who counts and who sends read one clock in a turn of the loop: between two readings this machine may do something else. */
+function oneClock() {
+  if (Date.now !== clock.now) return;
+  let shown = null;
+  Date.now = () => {
+    if (shown === null) {
+      shown = clock.now.call(Date);
+      setImmediate(() => {
+        shown = null;
+      }).unref();
+    }
+    return shown;
+  };
+}
+
+const clock = { now: Date.now };
+
 /** As the server counts (src/core/bucket.pyx), frame by frame: what it would refuse. */
 function counted(server, { requests_per_second, requests_burst, bytes_per_second, bytes_burst }) {
   server.limits = { ...server.limits, ...(requests_per_second && { requests_per_second, requests_burst }),
@@ -21,6 +38,7 @@ function counted(server, { requests_per_second, requests_burst, bytes_per_second
   };
   const refused = [];
   const counting = new WeakMap();
+  oneClock();
   // As they are sent: this network may hold frames up, and bring them in a bunch.
   const { send } = server.WebSocket.prototype;
   server.WebSocket.prototype.send = function (text) {

@@ -1,9 +1,10 @@
 /**
- * How fast requests go out: as the server allows, less a tenth for clocks and the network. A part of the Syncline client: import
- * syncline.js. The same as src/client/pace.py.
+ * How fast requests go out: nine tenths of the server's rate, for clocks; and half of its burst at once, so that what the network, or a busy server,
+ * holds up and lets go in a bunch is not refused: up to half a burst late. A part of the Syncline client: import syncline.js. The same as src/client/pace.py.
  */
 
 const SHARE = 0.9;
+const AT_ONCE = 0.5;
 const AROUND = 5; // bytes: each request is counted with its part of the frame around it
 
 /** A token bucket (src/core/bucket.pyx): `rate` a second flow in, up to `burst`; it begins full. */
@@ -13,7 +14,7 @@ class Bucket {
   constructor(rate, burst) {
     this.all = burst; // the server's
     this.rate = rate * SHARE;
-    this.burst = this.left = burst * SHARE;
+    this.burst = this.left = burst * AT_ONCE;
   }
 
   /** Takes `cost`: 0; or takes nothing: the milliseconds until it may. What is more than the burst may when half of that is there. */
