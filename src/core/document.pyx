@@ -316,7 +316,7 @@ cdef class Document(Window):
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
-        return self.commit(client, user, number, diff(str(self.body), text), RESTORE, digest, time)
+        return self.commit(client, user, number, diff(str(self.body), text, thorough=False), RESTORE, digest, time)
 
     def undo_depth(self, str client not None):
         """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""

@@ -430,6 +430,28 @@ async def test_a_guest_that_is_another_one_now_goes_on(tmp_path: Path, name: Typ
         await bob.close()
 
 
+async def test_set_content_moves_what_another_edits(open_client: Open) -> None:
+    """By ``id`` and without: the edit is on the element that it was made on, and not on that which has its index now."""
+    ada, bob = await open_client(), await open_client()
+    before = {"tasks": [{"id": n, "title": f"task {n}"} for n in range(4)], "names": ["anna", "bert", "carl"]}
+    await ada.create_document("d", type="json", content=before)
+    mine, theirs = await ada.document("d", type="json"), await bob.document("d", type="json")
+    tasks = before["tasks"]
+    mine.set_content({"tasks": [tasks[3], tasks[0], tasks[2]], "names": ["carl", "anna", "bert"]})
+    theirs.submit([{"p": ["tasks", 3, "title", 0], "si": "EDITED "}, {"p": ["names", 2, 0], "si": "EDITED "}])
+    await settle(mine, theirs)
+    edited = {"id": 3, "title": "EDITED task 3"}
+    expected = {"tasks": [edited, tasks[0], tasks[2]], "names": ["EDITED carl", "anna", "bert"]}
+    assert mine.content == theirs.content == expected
+    # And within texts, by set_content of both.
+    mine.set_content({"text": "one two three four"})
+    await settle(mine, theirs)
+    mine.set_content({"text": "1 two three 4"})
+    theirs.set_content({"text": "one two, three four"})
+    await settle(mine, theirs)
+    assert mine.content == {"text": "1 two, three 4"}
+
+
 async def test_what_has_more_components_than_may_be_is_refused_and_told(
     open_client: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

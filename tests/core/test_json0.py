@@ -181,30 +181,6 @@ def test_a_document_believes_nobody_and_all_end_alike(seed: int) -> None:
     assert same(json0.apply(after_a, json0.transform(b, a, "right")), document.content())
 
 
-@given(randoms)
-def test_diff(random: Random) -> None:
-    before = random_value(random)
-    after = random.choice([random_value(random), random_operation(random, before, 3)[1]])
-    operation = json0.diff(before, after)
-    assert same(json0.apply(before, operation), after)
-    assert json0.parse(operation.components) == operation
-    assert json0.resolve(before, operation)[1] == operation
-    assert (len(operation) == 0) == same(before, after)
-
-
-def test_a_diff_keeps_what_is_equal() -> None:
-    before = {"title": "an old text", "items": [1, {"a": True}, 3], "gone": None}
-    after = {"title": "a new text", "items": [1, {"a": 1}, 2, 3]}
-    assert json0.diff(before, after).components == [
-        {"p": ["title"], "t": "text0", "o": [{"p": 1, "d": "n old"}, {"p": 1, "i": " new"}]},
-        {"p": ["items", 1, "a"], "od": True, "oi": 1},
-        {"p": ["items", 2], "li": 2},
-        {"p": ["gone"], "od": None},
-    ]
-    many = json0.diff([0] * 2000, [1] * 2000)
-    assert [component["p"] for component in many.components] == [[]]
-
-
 # ---------------------------------------------------------------------------------------------------------- the oracle
 
 
