@@ -184,7 +184,7 @@ class Document(Handle, Steps):
         self._edit(Operation(components, UNIT))
 
     def set_text(self, text: str) -> None:
-        """The smallest single replacement that gives ``text``. Raises as ``insert``."""
+        """The fewest edits that give ``text``, as far as they are easily found, as one operation. Raises as ``insert``."""
         self._check_edit()
         _require_str(text)
         operation = diff(self._state.text, text, UNIT)

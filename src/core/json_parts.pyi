@@ -21,8 +21,9 @@ class Op:
     @property
     def weight(self) -> int:
         """What it counts for in transforms: edits copy what they insert or remove."""
-    def split(self, most: int) -> list[Op]:
-        """The same in pieces of at most so many components, edits counted one by one, to be done one after the other."""
+    def split(self, limit: int) -> list[Op]:
+        """The same in pieces of at most MAX_COMPONENTS and about ``limit`` bytes of encoding, to be done one after the other: between
+        components, and between and inside of the edits of a string. What else is larger stays whole. O(operation)."""
     @property
     def growth(self) -> int:
         """By how much one that tells the truth changes the size of the content."""
@@ -39,3 +40,7 @@ class Op:
     def __hash__(self) -> int: ...
 
 def parse_again(components: list[dict[str, Any]]) -> Op: ...
+
+@final
+class Packer:
+    """Operations that are filled up one after the other."""

@@ -285,6 +285,82 @@ cdef Op parse_op(object value):
     return new_op(parts)
 
 
+# ----------------------------------------------------------------------------------------------------------- splitting
+
+
+# What an operation, and an edit beside its text, take at most in MessagePack.
+cdef enum:
+    HEAD_BYTES = 5
+    EDIT_BYTES = 16
+
+
+@cython.final
+@cython.auto_pickle(False)
+cdef class Packer:
+    """Operations that are filled up one after the other."""
+
+    cdef int64_t limit  # bytes
+    cdef list pieces    # of Op
+    cdef list parts     # of the one that is being filled
+    cdef list edits     # of its last part, where that can take more
+    cdef object whole   # the component whose edits they are
+    cdef int64_t bytes
+    cdef Py_ssize_t count
+
+    cdef int start(self) except -1:
+        self.pieces = [] if self.pieces is None else self.pieces
+        self.parts, self.edits, self.whole = [], None, None
+        self.bytes, self.count = HEAD_BYTES, 0
+        return 0
+
+    cdef int close(self) except -1:
+        if self.parts:
+            self.pieces.append(new_op(self.parts))
+        return self.start()
+
+    cdef int make_room(self, int64_t bytes) except -1:
+        """For one component or edit more."""
+        if self.count == MOST or self.bytes + bytes > self.limit:
+            self.close()
+        return 0
+
+    cdef int put(self, Component component, int64_t bytes) except -1:
+        self.parts.append(component)
+        self.bytes += bytes
+        self.count += 1
+        return 0
+
+    cdef int put_edit(self, Component whole, StringEdit edit, int64_t base) except -1:
+        cdef int64_t bytes = EDIT_BYTES + len((<str>edit.text).encode())
+        self.make_room(bytes + (0 if self.whole is whole else base))
+        if self.whole is not whole:
+            self.whole, self.edits = whole, []
+            self.parts.append(with_edits(whole, self.edits))
+            self.bytes += base
+        self.edits.append(edit)
+        self.bytes += bytes
+        self.count += 1
+        return 0
+
+
+cdef list cut_edit(StringEdit edit, int64_t room):
+    """The same in edits of at most so many bytes of text, of one character at least."""
+    cdef Py_ssize_t wide = 1 if edit.text.isascii() else 1 + PyUnicode_KIND(edit.text)
+    cdef Py_ssize_t position = edit.position, at = 0, step, length
+    cdef list pieces = []
+    cdef str text
+    if len(edit.text) <= room and (wide == 1 or len((<str>edit.text).encode()) <= room):
+        return [edit]
+    step = max(1, room // min(4, wide))
+    while at < PyUnicode_GET_LENGTH(edit.text):
+        text = edit.text[at:at + step]
+        length = length_of(text)
+        pieces.append(new_edit(position, edit.deletes, text, length))
+        position += 0 if edit.deletes else length
+        at += step
+    return pieces
+
+
 # ---------------------------------------------------------------------------------------------------------- operations
 
 
@@ -334,20 +410,30 @@ cdef class Op:
                 total += 1 + edit.length // 8192
         return total
 
-    def split(self, Py_ssize_t most):
-        """The same in pieces of at most so many components, edits counted one by one, to be done one after the other."""
-        cdef list parts = [], pieces = [parts]
+    def split(self, int64_t limit):
+        """The same in pieces of at most MAX_COMPONENTS and about ``limit`` bytes of encoding, to be done one after the other: between
+        components, and between and inside of the edits of a string. What else is larger stays whole. O(operation)."""
         cdef Component one
-        cdef Py_ssize_t room = most, weight
+        cdef StringEdit edit
+        cdef int64_t base, room
+        cdef Packer packer
+        if len(self.parts) == 0 or (self.count <= MOST and len(self.encoding()) <= limit):
+            return [self]
+        packer = Packer.__new__(Packer)
+        packer.limit = limit
+        packer.start()
         for one in self.parts:
-            weight = len(one.edits) if one.kind == TEXT else 1
-            room -= weight
-            if room < 0 and parts:
-                parts = []
-                pieces.append(parts)
-                room = most - weight
-            parts.append(one)
-        return [new_op(parts) for parts in pieces]
+            base = len(encode(describe_component(one if one.kind != TEXT else with_edits(one, []))))
+            if one.kind != TEXT:
+                packer.make_room(base)
+                packer.put(one, base)
+                continue
+            room = limit - HEAD_BYTES - base - EDIT_BYTES
+            for edit in one.edits:
+                for edit in cut_edit(edit, room):
+                    packer.put_edit(one, edit, base)
+        packer.close()
+        return packer.pieces
 
     @property
     def growth(self):

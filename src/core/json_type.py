@@ -83,7 +83,7 @@ class JsonType(DocumentType[Value, Op]):
         grown = told.growth
         if grown > 0 and size + grown > limit:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units of JSON")
-        if told.count > json0.MAX_COMPONENTS:
+        if limit < NO_LIMIT and told.count > json0.MAX_COMPONENTS:
             raise SynclineError(ErrorCode.OPERATION_INVALID, f"more than {json0.MAX_COMPONENTS} components")
         return after, size + grown, told
 
@@ -103,8 +103,13 @@ class JsonType(DocumentType[Value, Op]):
     def labour(self, weight: int, others: int, count: int) -> int:
         return 4 * weight * others
 
-    def split(self, operation: Op) -> list[Op]:
-        return operation.split(json0.MAX_COMPONENTS)
+    def bulk(self, operation: Op) -> int:
+        """About how many bytes it takes to tell it: what limits of sending count."""
+        return len(operation.encode())
+
+    def split(self, operation: Op, limit: int = NO_LIMIT) -> list[Op]:
+        """In pieces of at most about ``limit`` in ``bulk``; a value that is larger stays in one."""
+        return operation.split(limit)
 
     def compose(self, first: Op, second: Op) -> Op:
         return json0.compose(first, second)

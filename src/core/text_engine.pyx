@@ -124,7 +124,7 @@ cdef class TextEngine(Engine):
         """An operation from the head to ``text``: one splice. Raises SynclineError(operation_invalid). O(text)."""
         if type(text) is not str:
             raise invalid("a text is a string")
-        return diff(str(self.body), text)
+        return diff(str(self.body), text, thorough=False)
 
     def is_empty(self):
         return self.body.size() == 0

@@ -82,6 +82,19 @@ async def test_all_ways_to_edit(open_client: Open) -> None:
     assert origins == ["local"] * 5 + ["remote"]
 
 
+async def test_set_text_leaves_alone_what_it_does_not_change(open_client: Open) -> None:
+    ada, bob = await open_client(), await open_client()
+    document, other = await ada.document("notes"), await bob.document("notes")
+    document.insert(0, "first 🙂 line\nsecond line\nthird line")
+    await settle(document, other)
+    document.set_text("1st 🙂 line\nsecond line\n3rd line")
+    other.set_text("first 🙂 line\nsecond, longer line\nthird line")
+    assert await settle(document, other) == "1st 🙂 line\nsecond, longer line\n3rd line"
+    other.insert(0, "> ")
+    document.set_text(document.text.replace("longer", "shorter"))
+    assert await settle(document, other) == "> 1st 🙂 line\nsecond, shorter line\n3rd line"
+
+
 @pytest.mark.parametrize(("position", "length"), [(-1, 0), (0, -1), (4, 0), (2, 2), (0, 4)])
 async def test_edits_outside_of_the_text_change_nothing(open_client: Open, position: int, length: int) -> None:
     document = await (await open_client()).document("notes")

@@ -16,6 +16,7 @@ from syncline.client import BufferFull, Closed, Options, RequestError, TypedDocu
 from syncline.client.document_state import Request
 from syncline.client.typed_state import TypedState, Whole
 from syncline.core.errors import SynclineError, TooFarBehind
+from syncline.core.json_type import JsonType
 from syncline.core.json_values import same_value
 from syncline.core.types import document_type, open_document
 from syncline.server.submission import Submission
@@ -358,6 +359,30 @@ async def test_edits_that_fit_are_not_made_one_that_does_not(open_client: Open, 
     assert other.content == document.content and str(document.content).count("8" * 10_000) == 1
 
 
+@pytest.mark.parametrize("away", [False, True])
+async def test_many_edits_of_one_string_that_wait_together_all_arrive(open_client: Open, away: bool) -> None:
+    """More than one request may hold: they were refused, and all taken back."""
+    clock = GateClock()
+    ada, bob = await open_client(options=Options(clock=clock, backoff=QUICK)), await open_client()
+    await ada.create_document("d", type="json", content={"text": "-" * 1500})
+    document = await ada.document("d", type="json")
+    refused: list[Any] = []
+    document.on_refused(lambda operation, code: refused.append(code))
+    if away:
+        clock.gate.clear()
+        cut(ada)
+        await until(lambda: ada.state == "waiting")
+    for number in range(1500):
+        document.submit([{"p": ["text", 2 * number], "si": "x"}])
+    assert document.content["text"] == "x-" * 1500
+    clock.gate.set()
+    await document.settled()
+    assert not refused and document.content["text"] == "x-" * 1500
+    other = await bob.document("d", type="json")
+    await until(lambda: other.revision == document.revision)
+    assert other.content == {"text": "x-" * 1500}
+
+
 @pytest.mark.parametrize("name", ["text", *NAMES])
 async def test_a_guest_that_is_another_one_now_goes_on(tmp_path: Path, name: TypeName) -> None:
     """A server with another secret: its documents are there, its guests are not."""
@@ -403,6 +428,46 @@ async def test_a_guest_that_is_another_one_now_goes_on(tmp_path: Path, name: Typ
             assert other.content == document.content == (["x"] * 4 if name == "json" else [{"insert": "xxxx"}])
         await ada.close()
         await bob.close()
+
+
+async def test_set_content_moves_what_another_edits(open_client: Open) -> None:
+    """By ``id`` and without: the edit is on the element that it was made on, and not on that which has its index now."""
+    ada, bob = await open_client(), await open_client()
+    before = {"tasks": [{"id": n, "title": f"task {n}"} for n in range(4)], "names": ["anna", "bert", "carl"]}
+    await ada.create_document("d", type="json", content=before)
+    mine, theirs = await ada.document("d", type="json"), await bob.document("d", type="json")
+    tasks = before["tasks"]
+    mine.set_content({"tasks": [tasks[3], tasks[0], tasks[2]], "names": ["carl", "anna", "bert"]})
+    theirs.submit([{"p": ["tasks", 3, "title", 0], "si": "EDITED "}, {"p": ["names", 2, 0], "si": "EDITED "}])
+    await settle(mine, theirs)
+    edited = {"id": 3, "title": "EDITED task 3"}
+    expected = {"tasks": [edited, tasks[0], tasks[2]], "names": ["EDITED carl", "anna", "bert"]}
+    assert mine.content == theirs.content == expected
+    # And within texts, by set_content of both.
+    mine.set_content({"text": "one two three four"})
+    await settle(mine, theirs)
+    mine.set_content({"text": "1 two three 4"})
+    theirs.set_content({"text": "one two, three four"})
+    await settle(mine, theirs)
+    assert mine.content == {"text": "1 two, three 4"}
+
+
+async def test_what_has_more_components_than_may_be_is_refused_and_told(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that has fallen apart on its way past others: it was taken back, and nobody was told."""
+    monkeypatch.setattr(JsonType, "split", lambda self, operation: [operation])
+    ada = await open_client()
+    await ada.create_document("d", type="json", content={"text": "-" * 1500})
+    document = await ada.document("d", type="json")
+    refused: list[Any] = []
+    document.on_refused(lambda operation, code: refused.append((len(operation[0]["o"]), code)))
+    for number in range(1500):
+        document.submit([{"p": ["text", 2 * number], "si": "x"}])
+    await document.settled()
+    await until(lambda: refused)
+    assert refused == [(1500, "operation_invalid")] and document.content == {"text": "-" * 1500}
+    assert not document.healed and not document.lost_work
 
 
 async def test_callbacks_and_refusals(open_client: Open) -> None:

@@ -181,30 +181,6 @@ def test_a_document_believes_nobody_and_all_end_alike(seed: int) -> None:
     assert same(json0.apply(after_a, json0.transform(b, a, "right")), document.content())
 
 
-@given(randoms)
-def test_diff(random: Random) -> None:
-    before = random_value(random)
-    after = random.choice([random_value(random), random_operation(random, before, 3)[1]])
-    operation = json0.diff(before, after)
-    assert same(json0.apply(before, operation), after)
-    assert json0.parse(operation.components) == operation
-    assert json0.resolve(before, operation)[1] == operation
-    assert (len(operation) == 0) == same(before, after)
-
-
-def test_a_diff_keeps_what_is_equal() -> None:
-    before = {"title": "an old text", "items": [1, {"a": True}, 3], "gone": None}
-    after = {"title": "a new text", "items": [1, {"a": 1}, 2, 3]}
-    assert json0.diff(before, after).components == [
-        {"p": ["title"], "t": "text0", "o": [{"p": 1, "d": "n old"}, {"p": 1, "i": " new"}]},
-        {"p": ["items", 1, "a"], "od": True, "oi": 1},
-        {"p": ["items", 2], "li": 2},
-        {"p": ["gone"], "od": None},
-    ]
-    many = json0.diff([0] * 2000, [1] * 2000)
-    assert [component["p"] for component in many.components] == [[]]
-
-
 # ---------------------------------------------------------------------------------------------------------- the oracle
 
 
@@ -516,6 +492,76 @@ def test_a_deletion_in_many_pieces() -> None:
     two = json0.transform(on_text(inserts), on_text(deletion), "right")
     assert len(one.components[0]["o"]) == 300
     assert json0.apply(edited(text, inserts), one) == json0.apply("", two) == "y" * 299
+
+
+# ---------------------------------------------------------------------------------------------------------- splitting
+
+
+@given(randoms, st.integers(0, 300))
+def test_pieces_do_the_same(random: Random, limit: int) -> None:
+    """Each may be submitted, and is as small as was asked for where only texts make it large."""
+    kind = JsonType()
+    content = {"text": random_text(random, 400), "list": [random_text(random, 40), 1], "n": 1}
+    components: list[Any] = [
+        {"p": ["text"], "t": "text0", "o": random_edits(random, content["text"], 8)},
+        {"p": ["n"], "na": 1},
+        {"p": ["list", 0], "t": "text0", "o": [{"p": 0, "i": random.choice(["é", "💃", "x", "漢"]) * 300}]},
+        {"p": ["list", 1], "ld": 1, "li": "y" * random.randrange(100)},
+    ]
+    operation = json0.parse(components)
+    pieces = kind.split(operation, limit)
+    after = content
+    for piece in pieces:
+        assert json0.parse(piece.components) == piece
+        after = json0.apply(after, piece)
+    assert same(after, json0.apply(content, operation))
+    if limit >= 60:
+        for piece in pieces:
+            assert kind.bulk(piece) <= limit or ("li" in piece.components[0] and len(piece) == 1)
+    assert kind.split(operation, 10**6) == kind.split(operation) == [operation]
+    assert kind.split(json0.parse([]), limit) == [json0.parse([])]
+
+
+def test_many_edits_of_one_string_are_split() -> None:
+    """2,500 that wait together: no request takes more than 1,000."""
+    kind = JsonType()
+    waiting = on_text([])
+    for number in range(2500):
+        waiting = json0.compose(waiting, on_text([{"p": 2 * number, "i": "x"}]))
+    assert len(waiting) == 1 and waiting.count == 2500
+    pieces = kind.split(waiting)
+    assert [piece.count for piece in pieces] == [1000, 1000, 500]
+    text = "-" * 2500
+    after = text
+    for piece in pieces:
+        after = json0.apply(after, json0.parse(piece.components))
+    assert after == json0.apply(text, waiting) == "x-" * 2500
+    # Behind another component, and with others that fit beside it.
+    mixed = json0.parse(
+        [{"p": ["n"], "na": 1}] * 600
+        + [{"p": ["t"], "t": "text0", "o": [{"p": 0, "i": "a"}, {"p": 9, "i": "b"}] * 200}]
+    )
+    assert [piece.count for piece in kind.split(mixed)] == [1000]
+    mixed = json0.compose(
+        mixed, json0.parse([{"p": ["t"], "t": "text0", "o": [{"p": 5, "i": "c"}]}, {"p": ["n"], "na": 1}])
+    )
+    assert [piece.count for piece in kind.split(mixed)] == [1000, 2]
+
+
+def test_a_paste_is_split_by_bytes() -> None:
+    kind = JsonType()
+    for character in ("x", "é", "漢", "💃"):
+        paste = on_text([{"p": 3, "i": character * 100_000}, {"p": 0, "d": character * 100_000}])
+        pieces = kind.split(paste, 10_000)
+        assert max(map(kind.bulk, pieces)) <= 10_000 and len(pieces) <= 3 * kind.bulk(paste) // 10_000
+        after = "abc" + character * 10
+        start = character * 100_000 + after
+        back = start
+        for piece in kind.split(on_text([{"p": 0, "d": character * 100_000}]), 10_000):
+            back = json0.apply(back, piece)
+        assert back == after
+    value = json0.parse([{"p": [], "od": None, "oi": "x" * 100_000}])
+    assert kind.split(value, 10_000) == [value], "it cannot be told in pieces"
 
 
 def test_sizes() -> None:
