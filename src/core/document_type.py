@@ -14,6 +14,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .document import Document
+from .errors import ErrorCode, SynclineError
 from .ot import Unit
 from .text0 import Side
 from .typed_document import NO_LIMIT, TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
@@ -52,6 +53,10 @@ class DocumentType(ABC, Generic[C, O]):
     @abstractmethod
     def show(self, content: C) -> Any:
         """As a JSON value, for clients; ``parse_content`` takes it."""
+
+    def copy(self, content: C) -> C:
+        """One that shares nothing that ``commit`` changes in place. O(content)."""
+        return self.parse_content(self.show(content), trusted=True)
 
     @abstractmethod
     def dump(self, content: C) -> str:
@@ -119,7 +124,12 @@ class DocumentType(ABC, Generic[C, O]):
 
     def apply(self, content: C, operation: O) -> C:
         """``commit`` without limit."""
-        return self.commit(content, 0, operation, NO_LIMIT)[0]
+        return self.applied(content, operation)[0]
+
+    def applied(self, content: C, operation: O) -> tuple[C, O]:
+        """The same: the content after, and the operation as it is to be told."""
+        after, _, told = self.commit(content, 0, operation, NO_LIMIT)
+        return after, told
 
     @abstractmethod
     def transform(self, operation: O, other: O, side: Side) -> O:
@@ -142,8 +152,13 @@ class DocumentType(ABC, Generic[C, O]):
         """About what ``cost`` is in all for an operation of this weight and ``count`` others, which weigh ``others`` together. O(1)."""
         return count
 
-    def split(self, operation: O) -> list[O]:
-        """The same in pieces that may each be submitted, to be done one after the other; one where it may as it is."""
+    def bulk(self, operation: O) -> int:
+        """About how many characters or bytes it takes to tell it: what limits of sending and of waiting count."""
+        return len(self.encode(operation))
+
+    def split(self, operation: O, limit: int = NO_LIMIT) -> list[O]:
+        """The same in pieces, to be done one after the other: each is within what ``parse`` takes, and of ``bulk`` up to about ``limit``
+        where that is possible: what the type cannot cut (an embed, a value) stays one. [operation] where it may go as it is."""
         return [operation]
 
     @abstractmethod
@@ -165,13 +180,28 @@ class DocumentType(ABC, Generic[C, O]):
     def diff(self, before: C, after: C) -> O:
         """An operation from one content to another that keeps what is equal, as far as that is cheap to find."""
 
-    def move(self, operation: O, position: int) -> int:
-        """Where a cursor goes; an insert exactly there leaves it (the tie rule)."""
+    # Positions: where a cursor may be, as JSON; what they are is the type's own.
+
+    def move(self, operation: O, position: Any, stick: Side = "left") -> Any:
+        """Where a cursor goes. An insert exactly there leaves it (the tie rule), or pushes it on with "right"."""
         return position
 
-    def end(self, operation: O) -> int | None:
+    def end(self, operation: O) -> Any:
         """Where its author's cursor is afterwards; None: it says nothing about that."""
         return None
+
+    def parse_position(self, value: object) -> Any:
+        """From outside. Raises SynclineError(invalid_data)."""
+        if type(value) is not int or value < 0:
+            raise SynclineError(ErrorCode.INVALID_DATA, "a position is a number from 0 on")
+        return value
+
+    def check_position(self, content: C, position: Any) -> None:
+        """Raises SynclineError(invalid_data) for what is no position in ``content``."""
+        if not self.has_cursors:
+            raise SynclineError(ErrorCode.INVALID_DATA, f"documents of type {self.name} have no cursors")
+        if not 0 <= position <= self.length(content):
+            raise SynclineError(ErrorCode.INVALID_DATA, "a position outside of the content")
 
     def stroke(self, operation: O) -> tuple[int, str] | None:
         """(position, text) of an operation that inserts a text at one place and does nothing else: what is typed in a row is

@@ -84,7 +84,7 @@ class JsonType(DocumentType[Value, Op]):
         grown = sum(map(growth, told))
         if grown > 0 and size + grown > limit:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units of JSON")
-        if sum(map(weight, told)) > json0.MAX_COMPONENTS:
+        if limit < NO_LIMIT and sum(map(weight, told)) > json0.MAX_COMPONENTS:
             raise SynclineError(ErrorCode.OPERATION_INVALID, f"more than {json0.MAX_COMPONENTS} components")
         return after, size + grown, told
 
@@ -104,14 +104,15 @@ class JsonType(DocumentType[Value, Op]):
     def labour(self, weight: int, others: int, count: int) -> int:
         return 4 * weight * others
 
-    def split(self, operation: Op) -> list[Op]:
+    def split(self, operation: Op, limit: int = NO_LIMIT) -> list[Op]:
         pieces: list[Op] = [[]]
-        room = json0.MAX_COMPONENTS
-        for component in operation:
-            room -= weight(component)
-            if room < 0 and pieces[-1]:
+        room, left = json0.MAX_COMPONENTS, limit
+        for component in (part for whole in operation for part in parts(whole)):
+            size = len(_encoder.encode(component)) if limit < NO_LIMIT else 0
+            room, left = room - weight(component), left - size
+            if (room < 0 or left < 0) and pieces[-1]:
                 pieces.append([])
-                room = json0.MAX_COMPONENTS - weight(component)
+                room, left = json0.MAX_COMPONENTS - weight(component), limit - size
             pieces[-1].append(component)
         return pieces
 
@@ -140,6 +141,16 @@ def kept(component: Component) -> Component:
 
 
 REMOVED = {"od", "ld"}
+
+
+def parts(component: Component) -> list[Component]:
+    """The same with so many edits of a string at most as one operation may have."""
+    edits = component.get("o", [])
+    if len(edits) <= json0.MAX_COMPONENTS:
+        return [component]
+    return [
+        component | {"o": edits[at : at + json0.MAX_COMPONENTS]} for at in range(0, len(edits), json0.MAX_COMPONENTS)
+    ]
 
 
 def weight(component: Component) -> int:
