@@ -1,14 +1,14 @@
 """The asyncio client: ``async with await connect("ws://127.0.0.1:8000/ws", name="Ada") as client: ...``.
 
-``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``Document``, ``client.document(name, type="json")`` a
-``TypedDocument``; all are kept over reconnects.
+``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``TextDocument``, ``client.document(name, type="json")`` a
+``Document``; all are kept over reconnects.
 docs/python-client.md shows each with an example.
 """
 
 from .backoff import Backoff, Clock, SystemClock
 from .client import Client, connect
 from .connection import Options, State
-from .document_state import Committed, Kind, LostWork, Origin
+from .document_values import Committed, Kind, LostWork, Origin
 from .documents import Collaborator, Document, Rebased
 from .errors import (
     BufferFull,
@@ -28,8 +28,7 @@ from .errors import (
 from .history import Blame, BlameRange, History, HistoryEntry, Version
 from .proof import Position, Proof
 from .rooms import CustomEvent, Member, MessageStream, Occupancy, Publication, Room
-from .typed_document import TypedDocument
-from .typed_state import LostContent, TypedOrigin
+from .text_document import TextDocument
 
 __all__ = [
     "Backoff",
@@ -51,7 +50,6 @@ __all__ = [
     "History",
     "HistoryEntry",
     "Kind",
-    "LostContent",
     "LostWork",
     "Member",
     "MessageStream",
@@ -70,8 +68,7 @@ __all__ = [
     "Room",
     "State",
     "SystemClock",
-    "TypedDocument",
-    "TypedOrigin",
+    "TextDocument",
     "Undecodable",
     "Version",
     "connect",

@@ -1,5 +1,5 @@
-"""How fast requests go out: nine tenths of the server's rates, for clocks; and half of its bursts at once, so that what the network, or a busy
-server, holds up and lets go in a bunch is not refused: up to half a burst late. Sans-I/O."""
+"""How fast requests go out: nine tenths of the server's rates, for clocks; and half of its bursts at once, so that what the network, or a
+busy server, holds up and lets go in a bunch is not refused: up to half a burst late. Sans-I/O."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.errors import ErrorCode
-from .document_state import Request, RequestKind
+from .document_values import Request, RequestKind
 from .errors import ClientError, Diverged, RequestError
 
 if TYPE_CHECKING:

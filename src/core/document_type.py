@@ -68,6 +68,10 @@ class DocumentType(ABC, Generic[C, O]):
     def show(self, content: C) -> Any:
         """As a JSON value, for clients; ``parse_content`` takes it."""
 
+    def copy(self, content: C) -> C:
+        """One that shares nothing that ``commit`` changes in place. O(content)."""
+        return self.parse_content(self.show(content), trusted=True)
+
     @abstractmethod
     def dump(self, content: C) -> str:
         """For snapshots."""
@@ -138,7 +142,12 @@ class DocumentType(ABC, Generic[C, O]):
 
     def apply(self, content: C, operation: O) -> C:
         """``commit`` without limit."""
-        return self.commit(content, 0, operation, NO_LIMIT)[0]
+        return self.applied(content, operation)[0]
+
+    def applied(self, content: C, operation: O) -> tuple[C, O]:
+        """The same: the content after, and the operation as it is to be told."""
+        after, _, told = self.commit(content, 0, operation, NO_LIMIT)
+        return after, told
 
     @abstractmethod
     def transform(self, operation: O, other: O, side: Side) -> O:
@@ -162,11 +171,12 @@ class DocumentType(ABC, Generic[C, O]):
         return count
 
     def bulk(self, operation: O) -> int:
-        """About how many characters it takes to tell it."""
+        """About how many characters or bytes it takes to tell it: what limits of sending and of waiting count."""
         return len(self.encode(operation))
 
-    def split(self, operation: O) -> list[O]:
-        """The same in pieces that may each be submitted, to be done one after the other; one where it may as it is."""
+    def split(self, operation: O, limit: int = NO_LIMIT) -> list[O]:
+        """The same in pieces, to be done one after the other: each is within what ``parse`` takes, and of ``bulk`` up to about ``limit``
+        where that is possible: what the type cannot cut (an embed, a value) stays one. [operation] where it may go as it is."""
         return [operation]
 
     @abstractmethod
@@ -207,6 +217,8 @@ class DocumentType(ABC, Generic[C, O]):
     def diff(self, before: C, after: C) -> O:
         """An operation from one content to another that keeps what is equal, as far as that is cheap to find."""
 
+    # Positions: where a cursor may be, as JSON; what they are is the type's own.
+
     def parse_position(self, value: object) -> Any:
         """One end of a cursor, from outside; by default an offset. Raises SynclineError(invalid_data)."""
         if type(value) is not int or value < 0:
@@ -215,11 +227,13 @@ class DocumentType(ABC, Generic[C, O]):
 
     def check_position(self, content: C, position: Any) -> None:
         """Raises SynclineError(invalid_data) for one that ``content`` does not have."""
+        if not self.has_cursors:
+            raise SynclineError(ErrorCode.INVALID_DATA, f"documents of type {self.name} have no cursors")
         if position > self.length(content):
             raise SynclineError(ErrorCode.INVALID_DATA, "the cursor lies past the end of the content")
 
-    def move(self, operation: O, position: Any) -> Any:
-        """Where a cursor goes; an insert exactly there leaves it (the tie rule)."""
+    def move(self, operation: O, position: Any, stick: Side = "left") -> Any:
+        """Where a cursor goes. An insert exactly there leaves it (the tie rule), or pushes it on with "right"."""
         return position
 
     def end(self, operation: O) -> Any:

@@ -16,8 +16,8 @@ def read(value: object) -> Place:
 def check(content: Value, place: Place) -> None:
     """Raises SynclineError(invalid_data) for a place that ``content`` does not have. O(path)."""
 
-def move(op: Op, place: Place) -> Place:
-    """Where it goes. O(components)."""
+def move(op: Op, place: Place, pushed: bool = False) -> Place:
+    """Where it goes. ``pushed``: also on by what is inserted just at an offset. O(components)."""
 
 def stroke(op: Op) -> tuple[Place, str] | None:
     """(place, text) of one that inserts a text into one string and does nothing else; None: it is another one."""

@@ -56,22 +56,22 @@ def check(content, tuple place not None):
             raise invalid("the cursor lies outside of the content")
 
 
-def move(Op op not None, tuple place not None):
-    """Where it goes. O(components)."""
+def move(Op op not None, tuple place not None, bint pushed=False):
+    """Where it goes. ``pushed``: also on by what is inserted just at an offset. O(components)."""
     cdef Component part
     for part in op.parts:
-        place = past(part, place)
+        place = past(part, place, pushed)
     return place
 
 
-cdef tuple past(Component part, tuple place):
+cdef tuple past(Component part, tuple place, bint pushed):
     cdef tuple path = part.path
     cdef Py_ssize_t last = len(path) - 1, length = len(place), index, origin
     if part.kind == SUM:
         return place
     if part.kind == TEXT:
         if length == last + 2 and starts_with(place, path, last + 1) and type(place[length - 1]) is int:
-            return (*path, offset_after(part.edits, place[length - 1]))
+            return (*path, offset_after(part.edits, place[length - 1], pushed))
         return place
     if last < 0:  # the root
         return ()
@@ -114,10 +114,10 @@ cdef Py_ssize_t carried(Py_ssize_t index, Py_ssize_t origin, Py_ssize_t target) 
     return index - (index > origin) + (index > target or (index == target and origin > target))
 
 
-cdef Py_ssize_t offset_after(list edits, Py_ssize_t offset) except -1:
+cdef Py_ssize_t offset_after(list edits, Py_ssize_t offset, bint pushed) except -1:
     cdef StringEdit edit
     for edit in edits:
-        if edit.position < offset:
+        if edit.position < offset or (pushed and edit.position == offset):
             if edit.deletes:
                 offset -= min(edit.length, offset - edit.position)
             else:

@@ -131,8 +131,8 @@ class JsonType(DocumentType[Value, Op]):
     def check_position(self, content: Value, position: Place) -> None:
         json_positions.check(content, position)
 
-    def move(self, operation: Op, position: Place) -> Place:
-        return json_positions.move(operation, position)
+    def move(self, operation: Op, position: Place, stick: Side = "left") -> Place:
+        return json_positions.move(operation, position, stick == "right")
 
     def end(self, operation: Op) -> Place | None:
         return json_positions.end(operation)

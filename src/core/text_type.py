@@ -106,8 +106,8 @@ class TextType(DocumentType[str, Operation]):
     def diff(self, before: str, after: str) -> Operation:
         return diff(before, after)
 
-    def move(self, operation: Operation, position: int) -> int:
-        return map_position(position, operation, "left")
+    def move(self, operation: Operation, position: int, stick: Side = "left") -> int:
+        return map_position(position, operation, stick)
 
     def end(self, operation: Operation) -> int | None:
         return None if operation.is_identity else operation.end

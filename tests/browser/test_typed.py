@@ -56,7 +56,7 @@ async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) ->
         asyncio.timeout(60),
     ):
         document = await ada.document("page", type=type)
-        document.submit(first)
+        document.apply(first)
         await document.settled()
         process = await asyncio.create_subprocess_exec(
             *(node, "--no-warnings", "--experimental-websocket", "typed_client.mjs", ws_url(app), type),
@@ -76,7 +76,7 @@ async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) ->
             while "remote" not in done:  # what is written now meets what Node does next
                 await asyncio.sleep(0.001)
             into.write(json.dumps(theirs).encode() + b"\n")
-            document.submit(ours)
+            document.apply(ours)
             while True:
                 into.write(b"content\n")
                 seen = json.loads(await out.readline())

@@ -10,21 +10,25 @@ should give is the server's business, that everybody gets the same is the client
 from __future__ import annotations
 
 import random
+import zlib
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from syncline.client.callbacks import AsyncCalls
-from syncline.client.code_points import checksum
-from syncline.client.documents import Document as Handle
 from syncline.client.errors import ClientError, ConnectionLost, RequestError
+from syncline.client.text_document import TextDocument as Handle
 from syncline.core.entries import Entry
 from syncline.core.errors import SynclineError
 from syncline.core.ot import Operation, compose, diff, invert, transform
 from syncline.core.text_type import TextType
 
 Answer = Callable[[Any, ClientError | None], None]
+
+
+def checksum(text: str) -> int:
+    return zlib.crc32(text.encode("utf-16-le"))
 
 
 class Step(NamedTuple):

@@ -285,7 +285,7 @@ def test_a_document_that_is_made_anew(seed: int) -> None:
                 more = len(peer.handle.lost_work) - handed_over[peer]
                 assert (peer in changed) <= more <= (peer in waiting)  # what cancels itself is not lost
                 if more:
-                    assert peer.handle.lost_work[-1].text == waiting[peer]
+                    assert peer.handle.lost_work[-1].content == waiting[peer]
 
     asyncio.run(main())
 
@@ -362,7 +362,7 @@ def test_a_text_that_is_not_the_servers_is_healed(seed: int) -> None:
             if len(view) > 1:
                 damaged += 1
                 at = rng.randrange(len(view))
-                peer.handle._state._view = CodePoints(view[:at] + rng.choice(["#", ""]) + view[at + 1 :])
+                peer.handle._state.view = CodePoints(view[:at] + rng.choice(["#", ""]) + view[at + 1 :])
                 peer.mirror = peer.handle.text
         for _ in range(200):  # until the last of them meets a hash
             if all(peer.handle.text == world.server.core.content() for peer in world.peers):

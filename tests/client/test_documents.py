@@ -286,10 +286,9 @@ async def test_a_document_that_was_made_anew(tmp_path: Path) -> None:
         assert document.generation == other.generation != generation
         assert document.text == held[0] == "another text"
         assert lost == list(document.lost_work)
-        assert lost[0].text == "not yet known to the server"
+        assert lost[0].content == "not yet known to the server"
         assert lost[0].base == "known to the server"
-        assert lost[0].operation is not None
-        assert apply(lost[0].base, lost[0].operation) == lost[0].text
+        assert [apply(lost[0].base, operation) for operation in lost[0].operations] == [lost[0].content]
         document.insert(0, "yet ")
         assert await settle(document, other) == "yet another text"
         await ada.close()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jwt
 import pytest
 
-from syncline.client import ConnectFailed, Document, Options, RequestError, TypedDocument, connect
+from syncline.client import ConnectFailed, Document, Options, RequestError, TextDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.client.pace import Pace
@@ -275,21 +275,21 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         await connect(ws_url(app), name="Bob", backoff=QUICK) as bob,
     ):
         if type == "text":
-            mine: Document | TypedDocument = await ada.document("d")
-            theirs: Document | TypedDocument = await bob.document("d")
+            mine: Document = await ada.document("d")
+            theirs: Document = await bob.document("d")
         else:
             mine, theirs = await ada.document("d", type=type), await bob.document("d", type=type)
 
-        def write(document: Document | TypedDocument, word: str) -> None:
-            if isinstance(document, Document):
+        def write(document: Document, word: str) -> None:
+            if isinstance(document, TextDocument):
                 document.insert(0, word)
             else:
-                document.submit([{"p": [0], "li": word}] if type == "json" else [{"insert": word}])
+                document.apply([{"p": [0], "li": word}] if type == "json" else [{"insert": word}])
 
-        def shown(document: Document | TypedDocument) -> str:
-            return document.text if isinstance(document, Document) else str(document.content)
+        def shown(document: Document) -> str:
+            return document.text if isinstance(document, TextDocument) else str(document.content)
 
-        if isinstance(mine, TypedDocument) and type == "json":
+        if not isinstance(mine, TextDocument) and type == "json":
             mine.set_content([])
         await mine.settled()
         joins = app.node.counters.requests["document:join"]
@@ -369,14 +369,14 @@ async def test_an_edit_larger_than_the_burst_gets_through_a_lost_connection(
         size = 100_000 if type == "text" else 40_000
         if type == "text":
             text = await ada.document("d")
-            document: Document | TypedDocument = text
+            document: Document = text
             lose(ada)
             text.insert(0, "x" * size)
         else:
             rich = await ada.document("d", type="rich-text")
             document = rich
             lose(ada)
-            rich.submit([{"insert": "x" * size}])
+            rich.apply([{"insert": "x" * size}])
         await until(lambda: document._state.in_flight is not None)
         cut(ada)
         await document.settled()

@@ -277,13 +277,11 @@ def test_typing_in_a_string_of_json_is_undone_word_by_word() -> None:
     """Also while another one types in another string, and moves this one."""
     document = JsonType().open("d", "g")
     document.receive("z", "z", 1, 0, [{"p": [], "od": None, "oi": ["", "other"]}])
-    at = 0
     for number, character in enumerate("one two"):
         document.receive("b", "b", 2 * number + 1, document.revision, [{"p": [0], "li": number}])
         document.receive("b", "b", 2 * number + 2, document.revision, [{"p": [number + 2, 0], "si": "x"}])
-        operation = [{"p": [number + 1, at], "si": character}]
+        operation = [{"p": [number + 1, number], "si": character}]
         document.receive("a", "a", number + 1, document.revision, operation, time=1.0 + number / 100)
-        at += 1
     assert document.undo_depth("a") == (2, 0)
     again = JsonType().open("d", "g")
     again.restore(document.revision, document.snapshot())

@@ -66,6 +66,8 @@ def test_laws(name: str, random: Random) -> None:
     assert case.after(start, kind.diff(case.content(), case.content(with_b))) == with_b
     assert kind.is_identity(kind.diff(case.content(), case.content()))
     assert kind.cost(a, b) >= 0
+    assert case.after(start, *kind.split(a, random.randrange(1, 60))) == with_a
+    assert kind.split(a) == [a]
 
 
 @every_type
