@@ -47,7 +47,7 @@ def test_it_agrees_with_the_core(node: str) -> None:
             ("invert", a, content),
             ("apply", content, a),
             ("diff", content, after),
-            ("resolve", content, lie),
+            ("commit", content, lie),
             ("transform", lie, b, "left"),
             ("transform", b, lie, "right"),
             ("compose", lie, c),
