@@ -19,12 +19,12 @@ PARTS: Final = (
     "syncline-ot.js",
     "syncline-pace.js",
     "syncline-strokes.js",
-    "syncline-state.js",
-    "syncline-document.js",
     "syncline-hash.js",
     "syncline-json.js",
     "syncline-rich.js",
-    "syncline-typed.js",
+    "syncline-types.js",
+    "syncline-state.js",
+    "syncline-document.js",
     "syncline-textarea.js",
 )
 

@@ -110,7 +110,7 @@ test("a role in a document is taken and given, access is taken away", async (t) 
   for (const kind of ["text", "json"]) {
     const server = kind === "json" ? typedServer(4) : new ReferenceServer(seeded(4));
     const { client, handle, told } = await joined(t, server, kind);
-    const edit = () => (kind === "json" ? handle.submit([{ p: ["a"], oi: 1 }]) : handle.insert(0, "a"));
+    const edit = () => (kind === "json" ? handle.edit([{ p: ["a"], oi: 1 }]) : handle.insert(0, "a"));
     const role = (name, id = handle.id) => server.push(only(server), "document:role", { document: "x", client: id, user: "u", role: name });
     role("reader");
     await until(server, () => told.length === 1);

@@ -138,7 +138,7 @@ test("of a typed document, too; and of the state of a client", async () => {
   const board = client.document("board", { type: "json" });
   await until(server, () => board.joined);
   let mirror = [];
-  board.on("change", ({ origin }) => origin === "remote" && board.submit([{ p: [0], li: "mine" }]));
+  board.on("change", ({ origin }) => origin === "remote" && board.edit([{ p: [0], li: "mine" }]));
   board.on("change", ({ operation }) => (mirror = json.apply(mirror, operation)));
   const operations = [{ client: "x", seq: 1, operation: [{ p: [0], li: "theirs" }] }];
   server.push(only(server), "document:operation", { document: "board", revision: 1, operations });

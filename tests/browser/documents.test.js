@@ -195,8 +195,8 @@ test("a document that was created anew resets, and hands over what was not saved
   assert.equal(ada.text, "new");
   assert.equal(ada.generation, "another");
   assert.equal(view.resets.length, 1);
-  assert.equal(view.resets[0].unsent.text, "saved and not");
-  assert.deepEqual(view.resets[0].unsent.operation, [5, " and not"]);
+  assert.equal(view.resets[0].unsent.content, "saved and not");
+  assert.deepEqual(view.resets[0].unsent.operations, [[5, " and not"]]);
   assert.ok(ada.settled);
   ada.insert(3, "er");
   await settle(server, () => ada.settled);
@@ -221,7 +221,7 @@ test("a server that lost revisions: what was typed stays, and one is told", asyn
   await settle(server, () => ada.state === "joined" && ada.settled);
   assert.equal(ada.text, "three one ");
   assert.equal(document.text, "three one ");
-  assert.deepEqual(told, [{ before: "three two one ", text: "three one ", operation: ["three "] }]);
+  assert.deepEqual(told, [{ before: "three two one ", after: "three one ", operation: ["three "] }]);
   assert.deepEqual(view.resets, []);
   end();
 });
@@ -362,8 +362,8 @@ test("an edit just before leave() or close() is on the server; one that cannot b
   const [error] = view.errors;
   assert.equal(error.code, "unsettled");
   assert.equal(error.count, 1);
-  assert.equal(error.unsent.text, "lost second first and ");
-  assert.deepEqual(error.unsent.operation, ["lost "]);
+  assert.equal(error.unsent.content, "lost second first and ");
+  assert.deepEqual(error.unsent.operations, [["lost "]]);
   clients[0].close();
 });
 

@@ -32,7 +32,7 @@ test("it goes in steps of undo, as without a connection: word by word, edit by e
       notes.insert(notes.text.length, letter);
       await turn();
     }
-    board.submit([{ p: [number], li: number }]);
+    board.edit([{ p: [number], li: number }]);
     await turn();
   };
   for (const [number, word] of ["a ", "b c ", "d ", "e"].entries()) {

@@ -4,17 +4,22 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ot } from "../../src/client/browser/syncline.js";
 import { Diverged, DocumentState } from "../../src/client/browser/syncline-state.js";
+import { typeOf } from "../../src/client/browser/syncline-types.js";
+import { randomJson, randomRich } from "./random.mjs";
 import { randomOperation, seeded } from "./reference.mjs";
+
+const text = typeOf("text");
+const RANDOM = { text: randomOperation, "rich-text": randomRich, json: randomJson };
 
 /** The history, with plain stacks of inverses: what an undo should give is the server's business. */
 class Server {
-  constructor(random) {
-    Object.assign(this, { random, texts: [""], entries: [], steps: new Map(), answers: {}, healed: 0 });
+  constructor(random, type = text) {
+    Object.assign(this, { random, type, contents: [type.empty()], entries: [], steps: new Map(), answers: {}, healed: 0 });
     this.often = { refuse: 0, composites: 0, whole: 0, pruned: 0 };
   }
 
-  get text() {
-    return this.texts.at(-1);
+  get content() {
+    return this.contents.at(-1);
   }
 
   chance(name) {
@@ -22,12 +27,13 @@ class Server {
   }
 
   commit(client, seq, operation, kind) {
-    const inverse = { revision: this.entries.length + 1, operation: ot.invert(operation, this.text) };
+    const inverse = { revision: this.entries.length + 1, operation: this.type.invert(operation, this.content) };
+    const [content, told] = this.type.commit(this.content, operation);
     const steps = this.stepsOf(client);
     steps[kind === "undo" ? "redo" : "undo"].push(inverse);
     if (kind === "edit" || kind === "restore") steps.redo = [];
-    this.entries.push({ client, seq, operation, ...(kind !== "edit" && { kind }) });
-    this.texts.push(ot.apply(this.text, operation));
+    this.entries.push({ client, seq, operation: told, ...(kind !== "edit" && { kind }) });
+    this.contents.push(content);
   }
 
   stepsOf(client) {
@@ -36,7 +42,7 @@ class Server {
   }
 
   since(revision, operation) {
-    return this.entries.slice(revision).reduce((moved, entry) => ot.transform(moved, entry.operation, "left"), operation);
+    return this.entries.slice(revision).reduce((moved, entry) => this.type.transform(moved, entry.operation, "left"), operation);
   }
 
   /** Returns an error code or null. */
@@ -45,7 +51,7 @@ class Server {
     if (this.chance("refuse")) return "document_too_large";
     if (item.operation) this.commit(client, seq, this.since(revision, item.operation), "edit");
     else if (item.kind === "restore") {
-      this.commit(client, seq, ot.diff(this.text, this.texts[Math.min(item.to, this.texts.length - 1)]), "restore");
+      this.commit(client, seq, this.type.diff(this.content, this.contents[Math.min(item.to, this.contents.length - 1)]), "restore");
     } else {
       const step = this.stepsOf(client)[item.kind].pop();
       if (!step) return `nothing_to_${item.kind}`;
@@ -64,18 +70,18 @@ class Server {
     const answer = { seq, revision: this.entries.length };
     if (pending && this.chance("pruned")) {
       this.count("pruned");
-      return { ...answer, text: this.text, origin: "rebased" };
+      return { ...answer, content: this.content, origin: "rebased" };
     }
     if (pending?.length && this.chance("whole")) {
       this.count("whole");
-      return { ...answer, text: this.text, pending: this.carry(client, revision, pending) };
+      return { ...answer, content: this.content, pending: this.carry(client, revision, pending) };
     }
     const operations = [];
     const composed = pending && this.chance("composites");
     for (const entry of this.entries.slice(revision)) {
       const last = operations.at(-1);
       if (!composed || entry.client === client) operations.push(entry);
-      else if (last?.count) operations.push({ operation: ot.compose(operations.pop().operation, entry.operation), count: last.count + 1 });
+      else if (last?.count) operations.push({ operation: this.type.compose(operations.pop().operation, entry.operation), count: last.count + 1 });
       else operations.push({ operation: entry.operation, count: 1 });
       if (last?.count) this.count("composites");
     }
@@ -91,8 +97,8 @@ class Server {
       }
       let other = entry.operation;
       waiting = waiting.map(({ operation, seq }) => {
-        const moved = { operation: ot.transform(operation, other, "left"), seq };
-        other = ot.transform(other, operation, "right");
+        const moved = { operation: this.type.transform(operation, other, "left"), seq };
+        other = this.type.transform(other, operation, "right");
         return moved;
       });
     }
@@ -103,31 +109,33 @@ class Server {
 /** One client and its connection: what was sent and not read, how much of the history was sent to it. */
 class Peer {
   constructor(server, name) {
-    Object.assign(this, { server, name, state: new DocumentState(name, { operationWeight: () => 60 }), mirror: "", up: [], down: [], online: true });
+    Object.assign(this, { server, name, type: server.type, state: new DocumentState(server.type, name, { limit: () => 60 }), up: [], down: [], online: true });
     this.sent = 0;
-    this.tell(this.state.start("g", server.entries.length, server.text).changes);
+    this.mirror = this.state.content;
+    this.tell(this.state.start("g", server.entries.length, server.content).changes);
     this.sent = server.entries.length;
   }
 
   tell(changes) {
-    for (const { operation } of changes) this.mirror = ot.apply(this.mirror, operation);
-    assert.equal(this.mirror, this.state.text);
+    for (const { operation } of changes) this.mirror = this.type.apply(this.mirror, operation);
+    assert.deepEqual(this.mirror, this.state.content);
   }
 
   edit() {
-    const operation = randomOperation(this.state.text, this.server.random);
+    const operation = this.type.parse(RANDOM[this.type.name](this.state.content, this.server.random));
     if (!operation.length) return;
     this.state.edit(operation);
-    this.mirror = ot.apply(this.mirror, operation);
+    this.mirror = this.type.apply(this.mirror, operation);
   }
 
   /** Typed while an answer is on its way; returns whether it is still there. */
   mark() {
+    if (this.type !== text) return () => true;
     const mark = `<${(this.marks = (this.marks ?? 0) + 1)}${this.name}>`;
-    const operation = ot.normalize(this.server.random() < 0.5 ? [mark] : [this.state.text.length, mark]);
+    const operation = ot.normalize(this.server.random() < 0.5 ? [mark] : [this.state.content.length, mark]);
     this.state.edit(operation);
     this.mirror = ot.apply(this.mirror, operation);
-    return () => this.state.text.includes(mark);
+    return () => this.state.content.includes(mark);
   }
 
   stepUp() {
@@ -151,16 +159,16 @@ class Peer {
 
   receive(revision, entries) {
     this.state.receive(revision, entries, (change) => this.tell([change]));
-    assert.equal(this.mirror, this.state.text);
-    if (this.state.same(revision, ot.checksum(this.server.texts[revision])) === false) this.heal();
+    assert.deepEqual(this.mirror, this.state.content);
+    if (this.state.same(revision, this.type.hash(this.server.contents[revision])) === false) this.heal();
   }
 
   heal() {
     this.server.healed += 1;
     this.state.detach();
-    assert.notEqual(this.state.diverged().hash, ot.checksum(this.server.texts[this.state.revision]));
+    assert.notEqual(this.state.diverged().hash, this.type.hash(this.server.contents[this.state.revision]));
     const isThere = this.mark();
-    this.tell(this.state.adopt(this.server.entries.length, this.server.text, this.state.seq, null, "healed"));
+    this.tell(this.state.adopt(this.server.entries.length, this.server.content, this.state.seq, null, "healed"));
     assert.ok(isThere());
     this.down = [];
     this.sent = this.server.entries.length;
@@ -187,18 +195,18 @@ class Peer {
     const answer = server.join(this.name, state.revision, state.tellPending());
     const isThere = server.random() < 0.5 ? this.mark() : () => true;
     this.sent = answer.revision;
-    if (answer.text === undefined) {
+    if (answer.content === undefined) {
       state.attach(answer.seq, answer.operations.length);
       this.receive(answer.revision, answer.operations);
-    } else this.tell(state.adopt(answer.revision, answer.text, answer.seq, answer.pending ?? null, answer.origin));
+    } else this.tell(state.adopt(answer.revision, answer.content, answer.seq, answer.pending ?? null, answer.origin));
     assert.ok(isThere(), "what was typed meanwhile is gone");
   }
 }
 
 /** A schedule of `steps`; returns the server. Everybody must end with one text, every request answered. */
-function run(seed, kinds, often = {}, steps = 80) {
+function run(seed, kinds, often = {}, steps = 80, type = text) {
   const random = seeded(seed);
-  const server = new Server(random);
+  const server = new Server(random, type);
   Object.assign(server.often, often);
   const peers = ["a", "b", "c"].slice(0, 2 + (seed % 2)).map((name) => new Peer(server, name));
   const asked = [];
@@ -215,11 +223,11 @@ function run(seed, kinds, often = {}, steps = 80) {
     else if ("zyv".includes(kind)) {
       const to = Math.floor(random() * (peer.state.revision + 1));
       asked.push(peer.state.ask({ kind: { z: "undo", y: "redo", v: "restore" }[kind], to }));
-    } else if (kind === "k" && peer.state.settled && peer.state.text.length > 2) {
-      peer.state.text = `${peer.state.text.slice(0, 1)}#${peer.state.text.slice(2)}`;
-      if (!ot.keepsPairs([1], peer.state.text)) peer.state.text = ot.wellFormed(peer.state.text);
-      peer.state.text = ot.wellFormed(peer.state.text);
-      peer.mirror = peer.state.text;
+    } else if (kind === "k" && peer.state.settled && peer.state.content.length > 2) {
+      peer.state.content = `${peer.state.content.slice(0, 1)}#${peer.state.content.slice(2)}`;
+      if (!ot.keepsPairs([1], peer.state.content)) peer.state.content = ot.wellFormed(peer.state.content);
+      peer.state.content = ot.wellFormed(peer.state.content);
+      peer.mirror = peer.state.content;
     }
     collect(peer);
   }
@@ -236,8 +244,8 @@ function run(seed, kinds, often = {}, steps = 80) {
   }
   if (kinds.includes("k")) return server;
   for (const { state } of peers) {
-    assert.equal(state.text, server.text, `seed ${seed}`);
-    assert.equal(state.confirmed, server.text, `seed ${seed}`);
+    assert.deepEqual(state.content, server.content, `seed ${seed}`);
+    assert.deepEqual(state.confirmed, server.content, `seed ${seed}`);
     assert.equal(state.revision, server.entries.length);
   }
   assert.equal(server.healed, 0, `seed ${seed}: a hash differed though nothing was wrong`);
@@ -276,6 +284,18 @@ test("every answer to a join, undo among them", () => {
   for (const name of ["composites", "whole", "pruned"]) assert.ok(total[name] > SEEDS / 10, `${name}: ${total[name]}`);
 });
 
+for (const type of ["rich-text", "json"].map(typeOf)) {
+  test(`${type.name}: undo, refusals, lost connections and every answer to a join`, () => {
+    const total = {};
+    for (let seed = 0; seed < SEEDS / 2; seed += 1) {
+      run(seed, "eeeuuudddzzyvxcc", { refuse: 0.05 }, 80, type);
+      const { answers } = run(seed, "eeeeuuudddxczy", EVERY_WAY, 120, type);
+      for (const [name, count] of Object.entries(answers)) total[name] = (total[name] ?? 0) + count;
+    }
+    for (const name of ["composites", "whole", "pruned"]) assert.ok(total[name] > SEEDS / 20, `${name}: ${total[name]}`);
+  });
+}
+
 test("a text that was damaged is found by its hash and healed", () => {
   let healed = 0;
   for (let seed = 0; seed < SEEDS; seed += 1) {
@@ -286,7 +306,7 @@ test("a text that was damaged is found by its hash and healed", () => {
 });
 
 test("what does not fit is an error, and what was taken in before it is told", () => {
-  const state = new DocumentState("me");
+  const state = new DocumentState(text, "me");
   state.start("g", 0, "abc");
   const told = [];
   const entries = [{ client: "x", seq: 1, operation: ["!"] }, { client: "x", seq: 2, operation: [99, "y"] }];
@@ -300,14 +320,14 @@ test("what does not fit is an error, and what was taken in before it is told", (
 });
 
 test("work that has nowhere to go is handed back", () => {
-  const state = new DocumentState("me");
+  const state = new DocumentState(text, "me");
   state.start("g", 0, "abc");
   state.edit(["x"]);
   state.take();
   const request = state.ask({ kind: "undo" });
   state.edit([4, "y"]);
   const { changes, lost } = state.start("g2", 7, "other");
-  assert.deepEqual(lost, { text: "xabcy", base: "abc", operation: ["x", 3, "y"] });
+  assert.deepEqual(lost, { content: "xabcy", base: "abc", operations: [["x"], [4, "y"]] });
   assert.equal(ot.apply("xabcy", changes[0].operation), "other");
   assert.deepEqual(state.finished, [[request, false]]);
   assert.ok(state.settled);
@@ -320,15 +340,15 @@ test("the checksum is zlib's", () => {
 });
 
 test("what is typed without a session stays in steps, bounded; what is deleted again makes room", () => {
-  const state = new DocumentState("a");
+  const state = new DocumentState(text, "a");
   state.start("g", 0, "");
-  for (const word of ["one ", "two "]) for (const letter of word) state.edit([state.text.length, letter].filter(Boolean));
+  for (const word of ["one ", "two "]) for (const letter of word) state.edit([state.content.length, letter].filter(Boolean));
   assert.deepEqual(state.queue, [{ operation: ["one two "] }], "with a session it is one");
   state.take();
   state.detach();
-  for (const word of ["three ", "four"]) for (const letter of word) state.edit([state.text.length, letter]);
-  state.edit([state.text.length - 1, -1]);
-  state.edit([state.text.length - 1, -1]);
+  for (const word of ["three ", "four"]) for (const letter of word) state.edit([state.content.length, letter]);
+  state.edit([state.content.length - 1, -1]);
+  state.edit([state.content.length - 1, -1]);
   state.edit(["a paste that is longer than sixteen "]);
   state.edit([36, "x"]);
   assert.deepEqual(state.queue.map(({ operation }) => operation), [
@@ -343,11 +363,11 @@ test("what is typed without a session stays in steps, bounded; what is deleted a
 
   state.maxPending = 1000;
   for (let number = 0; number < 9; number += 1) state.edit(["y".repeat(80)]);
-  const { text } = state;
+  const { content } = state;
   assert.throws(() => { for (;;) state.edit(["z".repeat(80)]); }, { code: "buffer_full" });
   state.edit([-400]);
   state.edit(["x".repeat(300)]);
-  assert.ok(state.text.endsWith(text.slice(400)));
+  assert.ok(state.content.endsWith(content.slice(400)));
   const sent = ot.apply("", state.flight.item.operation);
-  assert.equal(state.queue.reduce((made, { operation }) => ot.apply(made, operation), sent), state.text);
+  assert.equal(state.queue.reduce((made, { operation }) => ot.apply(made, operation), sent), state.content);
 });

@@ -29,7 +29,7 @@ WORK = """async () => {
   const board = await client.document("board", { type: "json" }).ready;
   board.setContent({ items: [1] });
   const page = await client.document("page", { type: "rich-text" }).ready;
-  page.submit([{ insert: "rich", attributes: { bold: true } }]);
+  page.edit([{ insert: "rich", attributes: { bold: true } }]);
   const lost = await client.close();
   return [isSecureContext, typeof crypto.randomUUID, said.offset, lost, notes.text, board.content, page.content];
 }"""

@@ -49,7 +49,7 @@ def test_it_agrees_with_the_core(node: str) -> None:
             ("compose", a, c),
             ("invert", a, content),
             ("apply", content, a),
-            ("resolve", content, lie),
+            ("commit", content, lie),
             ("transform", lie, b, "left"),
             ("transform", b, lie, "right"),
             ("compose", lie, c),

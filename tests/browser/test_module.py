@@ -38,7 +38,7 @@ def test_it_exports_what_the_sources_do_and_imports_nothing(node: str, tmp_path:
     for name in (ENTRY, *PARTS):
         (tmp_path / name).write_text(read(name), encoding="utf-8")
     assert exported == surface(node, tmp_path / ENTRY)
-    assert isinstance(exported, dict) and {"Client", "DocumentHandle", "ot", "richText"} <= set(exported)
+    assert isinstance(exported, dict) and {"Client", "SynclineDocument", "ot", "richText"} <= set(exported)
 
 
 def test_every_source_file_is_a_part() -> None:

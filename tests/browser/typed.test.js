@@ -1,18 +1,18 @@
 // Documents of type json and rich-text: the handle against a reference server, through random interleavings, losses and refusals.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client, json, richText } from "../../src/client/browser/syncline.js";
+import { Client, json, registerType, richText } from "../../src/client/browser/syncline.js";
+import { typeOf } from "../../src/client/browser/syncline-types.js";
+import { randomJson, randomRich } from "./random.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000 };
-
-const TYPES = { json, "rich-text": { ...richText, resolve: (content, operation) => [richText.apply(content, operation), operation] } };
 
 /** The reference server with documents of one type. */
 class TypedServer extends ReferenceServer {
   constructor(random, type = "json") {
     super(random);
-    this.type = TYPES[type];
+    this.type = typeOf(type);
   }
 
   document(name) {
@@ -70,7 +70,7 @@ class TypedServer extends ReferenceServer {
 
   commit(name, { client, seq, kind }, operation) {
     const document = this.document(name);
-    const [content, told] = this.type.resolve(document.content, operation);
+    const [content, told] = this.type.commit(document.content, operation);
     const inverse = this.type.invert(told, document.content);
     document.content = content;
     document.history.push({ client, seq, kind, operation: told });
@@ -136,52 +136,6 @@ async function settle(server, handles) {
   throw new Error("it never came to rest");
 }
 
-/** A random operation on `content`. */
-function randomJson(content, random) {
-  const pick = (list) => list[Math.floor(random() * list.length)];
-  const value = () => pick([null, 1, 2, "x", "ab", [], [1, "y"], {}, { a: "z", b: [2] }]);
-  const path = [];
-  let here = content;
-  while (here !== null && typeof here === "object" && Object.keys(here).length && random() < 0.7) {
-    const key = pick(Object.keys(here));
-    path.push(Array.isArray(here) ? Number(key) : key);
-    here = here[key];
-  }
-  const last = path[path.length - 1];
-  if (typeof last === "number" && random() < 0.4) {
-    const list = path.slice(0, -1).reduce((node, step) => node[step], content);
-    return [{ p: path, lm: Math.floor(random() * list.length) }];
-  }
-  if (typeof here === "string" && random() < 0.8) {
-    const at = Math.floor(random() * (here.length + 1));
-    return [at < here.length && random() < 0.4 ? { p: [...path, at], sd: here.slice(at) } : { p: [...path, at], si: pick(["q", "rs"]) }];
-  }
-  if (Number.isInteger(here) && random() < 0.8) return [{ p: path, na: 3 }];
-  if (Array.isArray(here) && random() < 0.8) {
-    const at = Math.floor(random() * (here.length + 1));
-    return [at < here.length && random() < 0.4 ? { p: [...path, at], ld: here[at] } : { p: [...path, at], li: value() }];
-  }
-  if (here !== null && typeof here === "object" && !Array.isArray(here) && random() < 0.8) {
-    const key = pick(["a", "b", "c"]);
-    if (!Object.hasOwn(here, key)) return [{ p: [...path, key], oi: value() }];
-    return [{ p: [...path, key], od: here[key], ...(random() < 0.5 ? { oi: value() } : {}) }];
-  }
-  return [typeof last === "number" ? { p: path, ld: here, li: value() } : { p: path, od: here, oi: value() }];
-}
-
-/** The same of a rich text. */
-function randomRich(content, random) {
-  const pick = (list) => list[Math.floor(random() * list.length)];
-  const attributes = () => ({ [pick(["bold", "color"])]: pick([true, "red", null]) });
-  const insert = () => ({ insert: pick(["x", "yz", "\n", "é", { image: "i" }]), ...(random() < 0.5 ? { attributes: attributes() } : {}) });
-  const length = richText.length(content);
-  const at = Math.floor(random() * (length + 1));
-  const here = at > 0 ? [{ retain: at }] : [];
-  const rest = Math.min(1 + Math.floor(random() * 3), length - at);
-  if (rest === 0 || random() < 0.5) return [...here, insert()];
-  return [...here, ...(random() < 0.3 ? [insert()] : []), random() < 0.5 ? { delete: rest } : { retain: rest, attributes: attributes() }];
-}
-
 async function crowd(server, count, options = {}) {
   const clients = Array.from({ length: count }, (_, number) => {
     const name = `user${number}`;
@@ -205,9 +159,27 @@ async function crowd(server, count, options = {}) {
   return { clients, handles, views, end: () => clients.forEach((client) => client.close()) };
 }
 
+/** A fourth type: a number that is added to. What must be there is all that it has. */
+registerType("counter", {
+  empty: () => 0,
+  parseContent: (value) => (Number.isInteger(value) ? value : refuse("a counter is an integer")),
+  parse: (operation) => (Number.isInteger(operation?.add) ? { add: operation.add } : refuse("an operation adds an integer")),
+  apply: (content, { add }) => content + add,
+  transform: (operation) => operation,
+  compose: (first, second) => ({ add: first.add + second.add }),
+  invert: ({ add }) => ({ add: -add }),
+  diff: (before, after) => ({ add: after - before }),
+  isIdentity: ({ add }) => add === 0,
+  hash: (content) => content >>> 0,
+});
+const refuse = (message) => {
+  throw new TypeError(message);
+};
+const randomCounter = (content, random) => ({ add: Math.floor(random() * 9) - 3 });
+
 const TROUBLES = [["edits made at once", 0, 0], ["losses", 0.05, 0], ["refusals and losses", 0.03, 0.1]];
 
-for (const [type, randomOperation] of [["json", randomJson], ["rich-text", randomRich]]) for (const [title, cutting, refusing] of TROUBLES) {
+for (const [type, randomOperation] of [["json", randomJson], ["rich-text", randomRich], ["counter", randomCounter]]) for (const [title, cutting, refusing] of TROUBLES) {
   test(`${type}, ${title}: everybody comes to the same`, async () => {
     let [asked, answered, undone] = [0, 0, 0];
     for (let seed = 1; seed <= 15; seed += 1) {
@@ -217,7 +189,7 @@ for (const [type, randomOperation] of [["json", randomJson], ["rich-text", rando
       const { handles, views, end } = await crowd(server, 2 + (seed % 3));
       for (let round = 0; round < 80; round += 1) {
         const handle = handles[Math.floor(random() * handles.length)];
-        if (random() < 0.75) handle.submit(randomOperation(handle.content, random));
+        if (random() < 0.75) handle.edit(randomOperation(handle.content, random));
         else {
           asked += 1;
           handle[random() < 0.6 ? "undo" : "redo"]().then((done) => (answered += 1) && (undone += Number(done)));
@@ -285,7 +257,7 @@ for (const type of ["json", "rich-text"]) for (const edits of [false, true]) {
     const server = new TypedServer(seeded(8), type);
     const [start, damage, operations] = DAMAGES[type];
     const { handles: [ada, bob], views, end } = await crowd(server, 2);
-    ada.submit(start);
+    ada.edit(start);
     await settle(server, [ada, bob]);
     // The fault: a push that only Bob gets, of something that nobody has done.
     const [theirs] = [...server.connections].filter((one) => one.user === "user1");
@@ -299,14 +271,14 @@ for (const type of ["json", "rich-text"]) for (const edits of [false, true]) {
     const origins = [];
     bob.on("change", ({ origin }) => origins.push(origin));
     for (const operation of operations) {
-      ada.submit(operation);
+      ada.edit(operation);
       await settle(server, [ada, bob]);
     }
     const hash = server.type.hash(server.document("board").content);
     for (const one of [mine, theirs]) server.push(one, "document:operation", { document: "board", revision: 4, operations: [], hash });
     if (edits) {
       while (views[1].errors.length === 0) assert.ok(server.step());
-      bob.submit(operations[0]);
+      bob.edit(operations[0]);
     }
     await settle(server, [ada, bob]);
     const { content: ended } = server.document("board");
@@ -322,7 +294,7 @@ for (const type of ["json", "rich-text"]) for (const edits of [false, true]) {
 test("a hash that is wrong itself is believed ever less", async () => {
   const server = new TypedServer(seeded(9));
   const { handles: [ada], views, end } = await crowd(server, 1);
-  ada.submit(DAMAGES.json[0]);
+  ada.edit(DAMAGES.json[0]);
   await settle(server, [ada]);
   for (let round = 0; round < 9; round += 1) {
     const [mine] = [...server.connections];
@@ -337,13 +309,13 @@ test("a hash that is wrong itself is believed ever less", async () => {
 test("a history that is gone costs no edit", async () => {
   const server = new TypedServer(seeded(7));
   const { clients, handles: [ada, bob], views, end } = await crowd(server, 2);
-  ada.submit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
+  ada.edit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
   await settle(server, [ada, bob]);
   const [away] = [...server.connections].filter((one) => one.user === "user0");
   server.intercept = (connection) => connection === away;
   server.deaf = away;
-  ada.submit([{ p: ["items", 1], li: "mine" }]);
-  bob.submit([{ p: ["n"], na: 5 }]);
+  ada.edit([{ p: ["items", 1], li: "mine" }]);
+  bob.edit([{ p: ["n"], na: 5 }]);
   await settle(server, [bob]);
   server.document("board").forgotten = server.document("board").history.length;
   server.intercept = () => false;
@@ -359,14 +331,14 @@ test("a history that is gone costs no edit", async () => {
 test("what does not fit is refused at once, and what is large is sent in pieces", async () => {
   const server = new TypedServer(seeded(9));
   const { handles: [ada, bob], end } = await crowd(server, 2);
-  assert.throws(() => ada.submit([{ p: ["k"], oi: 1 }]), { code: "operation_invalid" });
-  assert.throws(() => ada.submit([{ p: ["__proto__"], oi: 1 }]), { code: "operation_invalid" });
-  assert.throws(() => ada.submit("x"), { code: "operation_invalid" });
+  assert.throws(() => ada.edit([{ p: ["k"], oi: 1 }]), { code: "operation_invalid" });
+  assert.throws(() => ada.edit([{ p: ["__proto__"], oi: 1 }]), { code: "operation_invalid" });
+  assert.throws(() => ada.edit("x"), { code: "operation_invalid" });
   assert.equal(ada.content, null);
   assert.equal({}.k, undefined);
-  ada.submit([{ p: [], od: null, oi: [] }]);
+  ada.edit([{ p: [], od: null, oi: [] }]);
   const many = Array.from({ length: 900 }, (_, li) => ({ p: [0], li }));
-  for (let count = 0; count < 3; count += 1) ada.submit(many);
+  for (let count = 0; count < 3; count += 1) ada.edit(many);
   await settle(server, [ada, bob]);
   assert.equal(bob.content.length, 2700);
   assert.ok(server.document("board").history.every(({ operation }) => operation.length <= 1000));
@@ -374,7 +346,7 @@ test("what does not fit is refused at once, and what is large is sent in pieces"
   await settle(server, [ada, bob]);
   assert.deepEqual(bob.content, { done: true });
   bob.leave().catch(() => {}); // its answer would have to be delivered
-  assert.throws(() => bob.submit([]), { code: "closed" });
+  assert.throws(() => bob.edit([]), { code: "closed" });
   end();
 });
 
@@ -382,11 +354,11 @@ test("a rich text refuses what does not fit, and takes whole contents", async ()
   const server = new TypedServer(seeded(11), "rich-text");
   const { handles: [ada, bob], end } = await crowd(server, 2);
   assert.deepEqual(ada.content, []);
-  assert.throws(() => ada.submit([{ retain: 1, attributes: { bold: true } }]), { code: "operation_out_of_range" });
-  assert.throws(() => ada.submit([{ insert: "" }]), { code: "operation_invalid" });
-  assert.throws(() => ada.submit("x"), { code: "operation_invalid" });
-  ada.submit([{ insert: "a😀b" }]);
-  assert.throws(() => ada.submit([{ retain: 2 }, { insert: "!" }]), { code: "operation_invalid" }); // half of a pair
+  assert.throws(() => ada.edit([{ retain: 1, attributes: { bold: true } }]), { code: "operation_out_of_range" });
+  assert.throws(() => ada.edit([{ insert: "" }]), { code: "operation_invalid" });
+  assert.throws(() => ada.edit("x"), { code: "operation_invalid" });
+  ada.edit([{ insert: "a😀b" }]);
+  assert.throws(() => ada.edit([{ retain: 2 }, { insert: "!" }]), { code: "operation_invalid" }); // half of a pair
   await settle(server, [ada, bob]);
   bob.setContent([{ insert: "a😀", attributes: { bold: true } }, { insert: "c" }, { insert: { image: "i" } }]);
   await settle(server, [ada, bob]);
@@ -401,16 +373,16 @@ test("undo and redo take their turn, and leave the others' work alone", async ()
   const [origins, steps] = [[], []];
   ada.on("change", ({ origin }) => origins.push(origin));
   ada.on("steps", (detail) => steps.push(detail));
-  ada.submit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
+  ada.edit([{ p: [], od: null, oi: { items: ["a"], n: 0 } }]);
   await settle(server, [ada, bob]);
-  ada.submit([{ p: ["items", 0], ld: "a" }]);
+  ada.edit([{ p: ["items", 0], ld: "a" }]);
   const first = ada.undo();
-  ada.submit([{ p: ["n"], na: 1 }]); // behind it
+  ada.edit([{ p: ["n"], na: 1 }]); // behind it
   assert.equal(ada.settled, false);
   await settle(server, [ada, bob]);
   assert.equal(await first, true);
   assert.deepEqual(bob.content, { items: ["a"], n: 1 });
-  bob.submit([{ p: ["items", 1], li: "b" }]);
+  bob.edit([{ p: ["items", 1], li: "b" }]);
   await settle(server, [ada, bob]);
   assert.equal(ada.canUndo, 1); // at least: it is never told too high
   const both = Promise.all([ada.undo(), ada.undo(), ada.undo(), ada.redo()]);
@@ -432,7 +404,7 @@ for (const [name, word, content] of [["json", [{ p: [], od: null, oi: "word" }],
     for (const end of ["leave", "close"]) {
       const server = new TypedServer(seeded(80), name);
       const { clients, handles: [ada] } = await crowd(server, 1);
-      ada.submit(word);
+      ada.edit(word);
       const ended = end === "leave" ? ada.leave() : clients[0].close();
       for (let round = 0; round < 200 && !["left", "closed"].includes(end === "leave" ? ada.state : clients[0].state); round += 1) {
         await turn();
@@ -450,11 +422,11 @@ for (const [name, word, content] of [["json", [{ p: [], od: null, oi: "word" }],
     const { clients, handles: [ada], views } = await crowd(server, 1);
     server.up = false;
     for (const one of server.connections) server.cut(one);
-    ada.submit(word);
+    ada.edit(word);
     assert.equal(await ada.leave({ settle: 1 }), 1);
     const error = views[0].errors.find(({ code }) => code === "unsettled");
     assert.equal(error.count, 1);
-    assert.deepEqual(error.unsent, [word]);
+    assert.deepEqual(error.unsent.operations, [word]);
     clients.forEach((client) => client.close());
   });
 }
@@ -476,8 +448,8 @@ for (const [name, content] of [["json", { items: ["a", { b: [1] }], n: 0 }], ["r
     for (const handle of [ada, bob]) assert.deepEqual(handle.content, content);
     const before = bob.content;
     assert.equal(bob.content, before);
-    if (name === "json") bob.submit([{ p: ["n"], na: 1 }]);
-    else bob.submit([{ insert: "y" }]);
+    if (name === "json") bob.edit([{ p: ["n"], na: 1 }]);
+    else bob.edit([{ insert: "y" }]);
     assert.deepEqual(before, content, "it stays as it was");
     if (name === "json") assert.equal(bob.content.items, before.items, "what has not changed is the same");
     assert.ok(frozenAll(bob.content));
@@ -497,7 +469,7 @@ test("what is done without a connection is undone in steps", async () => {
     const { handles: [ada], end } = await crowd(server, 1);
     server.up = false;
     for (const one of server.connections) server.cut(one);
-    for (const edit of edits) ada.submit(edit);
+    for (const edit of edits) ada.edit(edit);
     server.up = true;
     await settle(server, [ada]);
     for (const content of seen) {
@@ -512,23 +484,23 @@ test("what is done without a connection is undone in steps", async () => {
 
 for (const [name, first, more] of [
   ["json", [{ p: [], od: null, oi: [] }], (text) => [{ p: [0], li: text }]],
-  ["rich-text", [{ insert: "x" }], (text) => [{ insert: text }]],
+  ["rich-text", [{ insert: "x" }], (text) => [{ insert: { image: text } }]],
 ]) {
   test(`${name}: an edit larger than may be sent is refused and taken back; many that fit each are never one that does not`, async () => {
     const server = new TypedServer(seeded(96), name);
     const { handles: [ada], views: [view], end } = await crowd(server, 1, { maxMessage: 2000 });
-    ada.submit(first);
+    ada.edit(first);
     await settle(server, [ada]);
     const before = ada.content;
-    ada.submit(more("y".repeat(3000)));
+    ada.edit(more("y".repeat(3000)));
     await settle(server, [ada]);
     assert.deepEqual(view.refused, [{ code: "message_too_large", message: "message too large", operation: more("y".repeat(3000)) }]);
     assert.deepEqual([ada.content, server.document("board").content], [before, before]);
-    for (let number = 0; number < 20; number += 1) ada.submit(more(`${number}`.repeat(200))); // one is in flight
+    for (let number = 0; number < 20; number += 1) ada.edit(more(`${number}`.repeat(200))); // one is in flight
     await settle(server, [ada]);
     server.up = false;
     for (const one of server.connections) server.cut(one);
-    for (let number = 0; number < 80; number += 1) ada.submit(more(`${number}`.repeat(200))); // more than are kept as steps
+    for (let number = 0; number < 80; number += 1) ada.edit(more(`${number}`.repeat(200))); // more than are kept as steps
     server.up = true;
     await settle(server, [ada]);
     assert.equal(view.refused.length, 1);
@@ -552,10 +524,10 @@ for (const [name, word, later] of [
         connection.toClient.push(JSON.stringify({ id, event: "error", error: { code: "token_invalid", message: "" } }));
         return true;
       };
-      ada.submit(word);
+      ada.edit(word);
       await turn(); // in flight
       for (const one of server.connections) server.cut(one, { handled });
-      ada.submit(later);
+      ada.edit(later);
       await settle(server, [ada]);
       assert.notEqual(ada.id, before);
       assert.deepEqual(server.document("board").history.map(({ client }) => client), [handled ? before : ada.id, ada.id]);
@@ -580,3 +552,86 @@ for (const [name, word, later] of [
     }
   });
 }
+
+/** Cut off, edited by `work`, and back: with whatever waits then. */
+async function away(server, handle, work) {
+  server.up = false;
+  for (const one of server.connections) server.cut(one);
+  work();
+  server.up = true;
+  await settle(server, [handle]);
+}
+
+const onServer = (server) => server.document("board");
+const largest = (server) => Math.max(...server.log.map((envelope) => JSON.stringify(envelope).length));
+
+for (const connected of [true, false]) {
+  const how = connected ? "while one is in flight" : "without a connection";
+  const during = async (server, handle, work) => (connected ? (work(), settle(server, [handle])) : away(server, handle, work));
+
+  test(`rich text: pictures and pastes that are more than a message together go in pieces (${how})`, async () => {
+    const server = new TypedServer(seeded(101), "rich-text");
+    const { handles: [ada, bob], views: [view], end } = await crowd(server, 2);
+    const picture = (number) => [{ insert: { image: String(number).repeat(80_000) } }];
+    await during(server, ada, () => {
+      for (let number = 0; number < 14; number += 1) ada.edit(picture(number % 10));
+      ada.edit([{ insert: "漢😀\n".repeat(300_000), attributes: { bold: true } }]);
+    });
+    ada.edit([{ insert: "typed later" }]);
+    await settle(server, [ada, bob]);
+    assert.deepEqual([view.refused, view.errors], [[], []]);
+    assert.equal(richText.length(ada.content), 1_200_000 + 14 + 11);
+    assert.ok(largest(server) <= 1_048_576);
+    assert.deepEqual([bob.content, onServer(server).content], [ada.content, ada.content]);
+    end();
+  });
+
+  test(`json: a thousand and one edits of a string, and a long one, are all kept (${how})`, async () => {
+    const server = new TypedServer(seeded(102));
+    const { handles: [ada, bob], views: [view], end } = await crowd(server, 2);
+    ada.edit([{ p: [], od: null, oi: { text: "-".repeat(2002) } }]);
+    await settle(server, [ada]);
+    await during(server, ada, () => {
+      ada.edit([{ p: ["first"], oi: 0 }]); // in flight
+      for (let number = 0; number < 1001; number += 1) ada.edit([{ p: ["text", 3 * number + 1], si: "x" }]);
+      ada.edit([{ p: ["text", 0], si: "漢😀\n".repeat(300_000) }]);
+    });
+    await settle(server, [ada, bob]);
+    assert.deepEqual([view.refused, view.errors], [[], []]);
+    assert.equal(ada.content.text, "漢😀\n".repeat(300_000) + "-x-".repeat(1001));
+    assert.ok(largest(server) <= 1_048_576);
+    assert.deepEqual([bob.content, onServer(server).content], [ada.content, ada.content]);
+    await during(server, ada, () => ada.edit([{ p: ["text"], t: "text0", o: [{ p: 0, d: "漢😀\n".repeat(300_000) }] }]));
+    assert.equal(onServer(server).content.text, "-x-".repeat(1001));
+    assert.deepEqual([view.refused, view.errors], [[], []]);
+    end();
+  });
+
+  test(`json: a value that no message holds is refused, with what was typed, and the rest is kept (${how})`, async () => {
+    const server = new TypedServer(seeded(103));
+    const { handles: [ada], views: [view], end } = await crowd(server, 1);
+    ada.edit([{ p: [], od: null, oi: [] }]);
+    await settle(server, [ada]);
+    const large = { p: [1], li: "y".repeat(3_000_000) };
+    await during(server, ada, () => ada.edit([{ p: [0], li: "before" }, large, { p: [2], li: "after" }]));
+    ada.edit([{ p: [2], li: "later" }]);
+    await settle(server, [ada]);
+    assert.deepEqual(view.refused.map(({ code, operation }) => [code, operation]), [["message_too_large", [large]]]);
+    assert.deepEqual([ada.content, onServer(server).content], [["before", "after", "later"], ["before", "after", "later"]]);
+    end();
+  });
+}
+
+test("what cannot be sent for another reason is refused, too, and the handle goes on", async () => {
+  registerType("broken", { ...typeOf("counter"), describe: (operation) => (operation.add === 13 ? { add: 13n } : operation) });
+  const server = new TypedServer(seeded(104), "broken");
+  const { handles: [ada], views: [view], end } = await crowd(server, 1);
+  ada.edit({ add: 1 });
+  ada.edit({ add: 12 });
+  await settle(server, [ada]);
+  assert.deepEqual([ada.content, view.refused.length, view.refused[0].code], [0, 1, "invalid_data"]);
+  ada.edit({ add: 2 });
+  await settle(server, [ada]);
+  assert.deepEqual([ada.content, onServer(server).content], [2, 2]);
+  end();
+});

@@ -10,6 +10,6 @@ await document.ready;
 console.log("joined");
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "content") console.log(JSON.stringify({ settled: document.settled, content: document.content }));
-  else document.submit(JSON.parse(line));
+  else document.edit(JSON.parse(line));
 }
 client.close();

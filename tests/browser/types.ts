@@ -1,5 +1,5 @@
 // Compiled, never run: the types of syncline.js say what a program may do with it, and what not.
-import { bindTextarea, type TextareaLike, Client, DocumentHandle, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation, type Signal } from "../../src/client/browser/syncline.js";
+import { bindTextarea, type TextareaLike, Client, SynclineText, json, ot, richText, Room, SynclineError, shouldReconnect, type Delta, type Operation, type Signal } from "../../src/client/browser/syncline.js";
 
 const client = new Client("wss://example.org/ws", { name: "Ada", onGuestToken: (token) => token?.length });
 const release: () => void = client.on("state", ({ state, retryAt }) => {
@@ -20,7 +20,7 @@ export async function use(): Promise<void> {
   room.on("message", ({ offset, epoch, name, data, replayed }) => [offset + 1, epoch.length, name.length, data.text, replayed]);
   const { offset }: { offset: number } = await room.send({ text: "hi" });
   offset.toFixed();
-  const notes: DocumentHandle = await client.document("notes").ready;
+  const notes: SynclineText = await client.document("notes").ready;
   notes.on("change", ({ operation, origin }) => (origin === "remote" ? ot.baseLength(operation) : 0));
   const operation: Operation = [1, "x", -2];
   const mended: boolean = notes.edit(operation);
@@ -47,16 +47,16 @@ export async function use(): Promise<void> {
   const delta: Delta = richText.parse([{ retain: 1, attributes: { bold: true } }, { insert: { image: "x" } }]);
   richText.transform(delta, richText.compose(delta, richText.empty()), "left").map((op) => ("insert" in op ? op.insert : 0));
   const board = client.document("board", { type: "json" });
-  board.submit([{ p: ["items", 0], li: "milk" }, { p: ["n"], na: 1 }]);
+  board.edit([{ p: ["items", 0], li: "milk" }, { p: ["n"], na: 1 }]);
   board.setContent({ items: [null, true, "x"] });
   board.on("change", ({ operation, origin }) => origin === "reset" || json.apply(board.content, operation ?? []));
   const page = client.document("page", { type: "rich-text" });
-  page.submit([{ insert: "x", attributes: { bold: true } }]);
+  page.edit([{ insert: "x", attributes: { bold: true } }]);
   page.on("change", ({ operation }) => richText.apply(page.content, operation ?? []));
   // @ts-expect-error: an operation of another type
-  page.submit([{ p: [], oi: 1 }]);
+  page.edit([{ p: [], oi: 1 }]);
   // @ts-expect-error moves go to an index
-  board.submit([{ p: [0], lm: "first" }]);
+  board.edit([{ p: [0], lm: "first" }]);
   // @ts-expect-error a type that is not here
   client.document("board", { type: "spreadsheet" });
 
@@ -69,5 +69,5 @@ export async function use(): Promise<void> {
   // @ts-expect-error an operation holds numbers and strings
   notes.edit([{ retain: 1 }]);
   // @ts-expect-error made by client.document()
-  new DocumentHandle();
+  new SynclineText();
 }

@@ -176,6 +176,23 @@ export function within(promise, ms, error) {
 /** Whether a text takes more bytes than that as UTF-8. */
 export const longer = (text, limit) => text.length * 3 > limit && new TextEncoder().encode(text).length > limit;
 
+/** What a value takes as JSON, in bytes. */
+export const bytesOf = (value) => new TextEncoder().encode(JSON.stringify(value)).length;
+
+/** A text in pieces of at most `room` bytes as JSON (64 at least), none with half a surrogate pair. */
+export function cutText(text, room) {
+  const most = Math.max(64, room);
+  const pieces = [];
+  for (let at = 0; at < text.length; ) {
+    let count = Math.min(text.length - at, most);
+    for (let size; (size = bytesOf(text.slice(at, at + count))) > most; ) count = Math.floor((count * most) / size);
+    if (at + count < text.length && (text.charCodeAt(at + count) & 0xfc00) === 0xdc00) count -= 1;
+    pieces.push(text.slice(at, at + count));
+    at += count;
+  }
+  return pieces;
+}
+
 /** Events of rooms and documents alike. */
 export const SHARED_EVENTS = ["settled", "role", "removed", "state", "error"];
 

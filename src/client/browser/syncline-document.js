@@ -1,56 +1,64 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
+  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
   worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 import { Patience } from "./syncline-strokes.js";
+import { typeOf } from "./syncline-types.js";
 
-const { apply, diff, endOf, keepsPairs, mapPosition, normalize, wellFormed } = ot;
-
-const OPERATION_WEIGHT = 120_000; // of one submission: each character may take six bytes as JSON
+/** What a type throws of an application's operation or content gets a code, if it has none. */
+function coded(call) {
+  try {
+    return call();
+  } catch (error) {
+    throw error instanceof SynclineError ? error : new SynclineError(error.code ?? "operation_invalid", error.message);
+  }
+}
 
 /**
- * A shared text as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
+ * A shared document of any type as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
  *
  * Events: `change` ({operation, origin: local | remote | undo | redo | restore | refused | rebased | healed | reset,
  * clients}), `cursors`, `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}),
- * `rebased` ({before, text, operation}), `reset` ({reason, unsent}), `state`, `error`.
+ * `rebased` ({before, after, operation}), `reset` ({reason, unsent}), `state`, `error`.
  */
-export class DocumentHandle extends Joined {
+export class SynclineDocument extends Joined {
   static _events = [...SHARED_EVENTS, "change", "cursors", "collaborators", "refused", "steps", "rebased", "reset"];
   #state;
-  #whole = null; // the next join asks for the text; this is why: "healed" or "rebased"
+  #whole = null; // the next join asks for the content; this is why: "healed" or "rebased"
   #small = false; // the next join tells no edits: with them it was larger than may be sent
-  #alarms = 0; // times in a row that the text was not the server's
+  #alarms = 0; // times in a row that the content was not the server's
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
   #patience = new Patience();
-  #cursor = undefined; // own, in the local text; null: hidden, undefined: never said
+  #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
   #cursorAt = 0;
 
   /** @internal */
-  constructor(client, name, { client: id } = {}) {
+  constructor(client, name, { type = "text", client: id } = {}) {
     super(client, name, "document");
+    this.type = typeOf(type);
     const { maxPending } = client.options;
-    const operationWeight = () => Math.max(64, Math.min(OPERATION_WEIGHT, client.maxMessage >> 3));
-    this.#state = new DocumentState(id ?? randomId(), { operationWeight, maxPending });
+    const limit = () => Math.max(64, this.type.most(client.maxMessage));
+    this.#state = new DocumentState(this.type, id ?? randomId(), { limit, maxPending });
     /** The others: client -> {client, user, name, role}. */
     this.collaborators = new Map();
-    this.places = new Map(); // client -> {anchor, head} in the confirmed text
+    this.places = new Map(); // client -> {anchor, head} in the confirmed content
   }
 
   get id() {
     return this.#state.client;
   }
 
-  get text() {
-    return this.#state.text;
+  /** As it is here, own edits included. It is frozen: to change it is an error, and it stays as it is when the document changes. */
+  get content() {
+    return frozen(this.type.show(this.#state.content));
   }
 
   get revision() {
@@ -83,13 +91,13 @@ export class DocumentHandle extends Joined {
   // Joining --------------------------------------------------------------------------------------------------------
   _join(resolve, reject) {
     const state = this.#state;
-    const data = { document: this.name, type: "text", unit: "utf-16", client: this.id };
+    const data = { document: this.name, type: this.type.name, unit: "utf-16", client: this.id };
     state.detach();
     if (state.generation !== null) {
       if (this.#whole === null) {
         Object.assign(data, { revision: state.revision, generation: state.generation });
-        const pending = state.tellPending();
-        if (pending !== null) data.pending = this.#small ? [] : pending;
+        const pending = state.tellPending()?.map(({ operation, ...told }) => ({ ...told, operation: this.type.describe(operation) }));
+        if (pending) data.pending = this.#small ? [] : pending;
       } else if (this.#whole === "healed") data.diverged = state.diverged();
     }
     this.#told = null;
@@ -120,14 +128,16 @@ export class DocumentHandle extends Joined {
     }
     const state = this.#state;
     const settled = this.settled;
-    if (answer.text !== null && answer.text !== undefined) this.#load(answer);
-    else {
+    if (answer.operations === null) {
+      if (!this.#load(answer)) return;
+    } else {
       state.attach(answer.seq, answer.operations.length);
       const joining = this._joining;
       this.#operations(answer.revision, answer.operations, answer.hash);
       if (this._joining !== joining) return; // a difference was found: another join is under way
       if (state.inDoubt && answer.more) return void this._attach();
       if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
+      if (state.flight?.sent && !answer.more) return void this.#reload("an acknowledged operation was not in the history");
     }
     Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
     this.#tellSteps();
@@ -138,11 +148,19 @@ export class DocumentHandle extends Joined {
     this.#cursorLater();
   }
 
-  /** A whole text. One of the same history: what waits is carried over; else it has nowhere to go. */
-  #load({ text, revision, generation, seq, pending, rebased }) {
+  /** A whole content. One of the same history: what waits is carried over; else it has nowhere to go. False: it cannot be read. */
+  #load({ text = null, content: given = text, revision, generation, seq, pending = null, rebased }) {
     const state = this.#state;
+    let content;
+    try {
+      content = this.type.parseContent(given);
+    } catch (error) {
+      this._emit("error", new SynclineError("diverged", `the content cannot be read: ${error.message}`));
+      this._again();
+      return false;
+    }
     const first = state.generation === null;
-    const before = state.text;
+    const before = this.content;
     const whole = this.#whole;
     this.#whole = null;
     let changes = null;
@@ -150,10 +168,11 @@ export class DocumentHandle extends Joined {
     if (generation === state.generation) {
       const origin = rebased ? "rebased" : (whole ?? (pending ? "remote" : "rebased"));
       try {
-        changes = state.adopt(revision, text, seq, pending ?? null, origin);
+        changes = state.adopt(revision, content, seq, pending, origin);
         this.#tell(changes);
         if (origin === "rebased") {
-          this._emit("rebased", { before, text: state.text, operation: diff(text, state.text) });
+          const operation = this.type.describe(this.type.diff(content, state.content));
+          this._emit("rebased", { before, after: this.content, operation: frozen(operation) });
         }
       } catch (error) {
         if (!(error instanceof Diverged)) throw error;
@@ -161,12 +180,13 @@ export class DocumentHandle extends Joined {
       }
     }
     if (changes === null) {
-      ({ changes, lost } = state.start(generation, revision, text, seq));
-      if (first && !changes.length) this.#tellChange({ operation: [], origin: "reset", clients: [] });
+      ({ changes, lost } = state.start(generation, revision, content, seq));
+      if (first && !changes.length) changes = [{ operation: this.type.diff(content, content), origin: "reset", clients: [] }];
       this.#tell(changes);
     }
     this.#finish();
-    if (lost) this._emit("reset", { reason: "the document was created anew", unsent: lost });
+    if (lost) this._emit("reset", { reason: "the document was created anew", unsent: this.#lostWork(lost) });
+    return true;
   }
 
   _detach() {
@@ -185,56 +205,29 @@ export class DocumentHandle extends Joined {
   }
 
   // Local edits ----------------------------------------------------------------------------------------------------
-  /**
-   * Applies an edit here and sends it. Half characters become U+FFFD (one each, so the length stays); then `text`
-   * differs
-   * from what the operation says and true is returned: compare. Throws RangeError, TypeError, SynclineError.
-   */
+  /** Does an operation here and sends it. Throws an error with a `code`, and changes nothing, when it does not fit. */
   edit(operation) {
     if (!this.writable) throw this._refusal();
-    let parts = normalize(operation);
-    const wanted = apply(this.text, parts);
-    let mended = false;
-    if (!keepsPairs(parts, this.text)) {
-      const text = wellFormed(wanted);
-      mended = text !== wanted;
-      parts = diff(this.text, text);
-    }
-    if (!parts.length) return mended;
+    coded(() => this._edit(this.type.parse(operation)));
+  }
+
+  /** Edits by the difference to `value`. Throws as `edit`. */
+  setContent(value) {
+    if (!this.writable) throw this._refusal();
+    coded(() => this._edit(this.type.diff(this.#state.content, this.type.parseContent(value))));
+  }
+
+  /** @internal One that is parsed. Throws what the type throws. */
+  _edit(operation) {
+    if (this.type.isIdentity(operation)) return;
     const settled = this.settled;
-    this.#state.edit(parts, this.#state.flight !== null && this.#patience.over);
-    if (this.#cursor) this.#cursor = mapRange(this.#cursor, parts, "right"); // what is typed is before one's own
+    const told = this.#state.edit(operation, this.#state.flight !== null && this.#patience.over);
+    if (this.#cursor) this.#cursor = this.#moved(this.#cursor, told, "right"); // what is typed is before one's own
     this._flush();
-    this.#tellChange({ operation: parts, origin: "local", clients: [this.id] });
+    this.#tellChange({ operation: told, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
     this.#tellSteps();
-    return mended;
-  }
-
-  insert(position, text) {
-    return this.replace(position, 0, text);
-  }
-
-  delete(position, length) {
-    return this.replace(position, length, "");
-  }
-
-  /** As `edit`; RangeError also for a position or a length below 0: in an operation it would be a deletion. */
-  replace(position, length, text) {
-    if (!this.writable) throw this._refusal();
-    if (typeof text !== "string") throw new TypeError(`what is inserted is a string, not ${named(text)}`);
-    this.#checkPlace(position, length);
-    return this.edit([position, -length, text]);
-  }
-
-  #checkPlace(position, length = 0) {
-    for (const number of [position, length]) {
-      if (!Number.isSafeInteger(number)) throw new TypeError(`positions and lengths are integers, not ${named(number)}`);
-    }
-    if (position < 0 || length < 0 || position + length > this.text.length) {
-      throw new RangeError(`${position}+${length} of ${this.text.length}: outside of the text`);
-    }
   }
 
   // Undo and history -----------------------------------------------------------------------------------------------
@@ -250,7 +243,7 @@ export class DocumentHandle extends Joined {
     return this.#request("redo");
   }
 
-  /** Makes the text what it was at `revision`, by an operation that can be undone. */
+  /** Makes the content what it was at `revision`, by an operation that can be undone. */
   restore(revision) {
     return this.#request("restore", revision);
   }
@@ -276,16 +269,11 @@ export class DocumentHandle extends Joined {
     return this._request("document:history", { unit: "utf-16", since, limit }, { signal });
   }
 
-  /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
-  async textAt(revision, given = {}) {
+  /** The content as it was, with who made it so and when: {revision, content, user, client, time}. */
+  async contentAt(revision, given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
-    return this._request("document:at", { unit: "utf-16", revision }, { signal });
-  }
-
-  /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
-  async blame(given = {}) {
-    const { start, end, signal } = checkOptions(given, ["start", "end", "signal"]);
-    return this._request("document:blame", { unit: "utf-16", start, end }, { signal });
+    const { text, ...answer } = await this._request("document:at", { unit: "utf-16", revision }, { signal });
+    return text === undefined ? answer : { ...answer, content: text };
   }
 
   _flush() {
@@ -301,7 +289,7 @@ export class DocumentHandle extends Joined {
       const data = { document: this.name, seq, revision };
       if (item.operation) {
         try {
-          return this.client._send("document:operation", { ...data, operation: item.operation });
+          return this.client._send("document:operation", { ...data, operation: this.type.describe(item.operation) });
         } catch (error) {
           return this.#failed(error); // larger than may be sent
         }
@@ -376,29 +364,31 @@ export class DocumentHandle extends Joined {
     const settled = this.settled;
     const visit = (operation, author) => {
       this.#movePlaces(operation, author);
-      if (author === null) this.#told = caret(endOf(operation));
-      else if (this.#told) this.#told = mapRange(this.#told, operation);
+      const end = author === null ? this.type.end(operation) : null;
+      if (end !== null) this.#told = caret(end);
+      else if (this.#told) this.#told = this.#moved(this.#told, operation);
     };
     const { flight } = this.#state;
     try {
       this.#state.receive(revision, entries, (change) => this.#tell([change]), visit);
     } catch (error) {
       this._emit("error", error);
-      return this.#reload("the local text and the history did not fit together");
+      return this.#reload("what is here and the history did not fit together");
     }
     if (flight !== null && this.#state.flight !== flight) this.#patience.answered();
     this.#finish();
     this._emit("cursors", this.cursors);
     if (settled !== this.settled) this._emit("settled", this.settled);
     const same = hash !== undefined ? this.#state.same(revision, hash) : null;
-    if (same === false && worthHealing(this.#alarms)) return this.#reload("the local text was not the server's");
+    if (same === false && worthHealing(this.#alarms)) return this.#reload("the content was not the server's");
     this.#alarms = same ? 0 : this.#alarms + (same === false);
     this._flush();
     return this.#cursorLater();
   }
 
-  /** `_change` at once, while `text` is what it made: for who keeps in step with that. */
-  #tellChange(change) {
+  /** `_change` at once, while `content` is what it made: for who keeps in step with that. */
+  #tellChange({ operation, ...about }) {
+    const change = { operation: frozen(this.type.describe(operation)), ...about };
     this._happened("change", change); // first: in `_change` there may be others
     this._tellNow("_change", change);
     this._tellAll();
@@ -406,12 +396,12 @@ export class DocumentHandle extends Joined {
 
   #tell(changes) {
     for (const change of changes) {
-      if (this.#cursor) this.#cursor = mapRange(this.#cursor, change.operation);
+      if (this.#cursor) this.#cursor = this.#moved(this.#cursor, change.operation);
       this.#tellChange(change);
     }
   }
 
-  /** What is here is not what the server has: take its text. What was typed stays. */
+  /** What is here is not what the server has: take its content. What was done here stays. */
   #reload(reason) {
     this.#whole = "healed";
     this.#alarms += 1;
@@ -428,7 +418,7 @@ export class DocumentHandle extends Joined {
   }
 
   #failed(error) {
-    const { code, message } = error;
+    const { code = "invalid_data", message } = error; // without one it could not be sent
     const { flight } = this.#state;
     if (code === "rate_limited") return this._limited(flight, error);
     if (staysOpen(flight, code)) return this._again(error);
@@ -444,7 +434,7 @@ export class DocumentHandle extends Joined {
     }
     this.#tell(changes);
     this.#finish();
-    if (item.operation) this._emit("refused", { code, message, operation: item.operation });
+    if (item.operation) this._emit("refused", { code, message, operation: frozen(this.type.describe(item.operation)) });
     this._emit("cursors", this.cursors);
     if (this.settled) this._emit("settled", true);
     this._flush();
@@ -452,10 +442,10 @@ export class DocumentHandle extends Joined {
   }
 
   // Cursors --------------------------------------------------------------------------------------------------------
-  /** The others' cursors in the local text: client -> {client, user, name, role, anchor, head}. */
+  /** The others' cursors in `content`: client -> {client, user, name, role, anchor, head}. */
   get cursors() {
     const cursors = new Map();
-    const local = (offset) => this.#state.local(offset);
+    const local = (position) => this.#state.local(position);
     for (const [client, { anchor, head }] of this.places) {
       const who = this.collaborators.get(client);
       if (who) cursors.set(client, { ...who, anchor: local(anchor), head: local(head) });
@@ -463,10 +453,10 @@ export class DocumentHandle extends Joined {
     return cursors;
   }
 
-  /** Says where one's own cursor is in `text`; null hides it. Sent when no edit is on its way, and not too often. Throws as `insert`. */
+  /** Says where one's own cursor is in `content`; null hides it. Sent when no edit is on its way, and not too often. */
   setCursor(anchor, head = anchor) {
     if (this._error) throw this._error;
-    if (anchor !== null) for (const offset of [anchor, head]) this.#checkPlace(offset);
+    if (anchor !== null) for (const position of [anchor, head]) this.type.checkPosition(this.#state.content, position);
     this.#cursor = anchor === null ? null : { anchor, head };
     this.#cursorLater();
   }
@@ -478,8 +468,14 @@ export class DocumentHandle extends Joined {
 
   /** As the server does: every operation moves all cursors and puts its author's at its end. */
   #movePlaces(operation, author) {
-    for (const [client, place] of this.places) this.places.set(client, mapRange(place, operation));
-    if (this.collaborators.has(author)) this.places.set(author, caret(endOf(operation)));
+    for (const [client, place] of this.places) this.places.set(client, this.#moved(place, operation));
+    const end = this.collaborators.has(author) ? this.type.end(operation) : null;
+    if (end !== null) this.places.set(author, caret(end));
+  }
+
+  /** By the server's rule: what is inserted at a cursor leaves it where it is. */
+  #moved({ anchor, head }, operation, stick = "left") {
+    return { anchor: this.type.move(operation, anchor, stick), head: this.type.move(operation, head, stick) };
   }
 
   #cursorDue() {
@@ -509,7 +505,14 @@ export class DocumentHandle extends Joined {
   }
 
   get _unsent() {
-    return this.#state.lost();
+    return this.#lostWork(this.#state.lost());
+  }
+
+  /** As it is handed back: {content, base, operations}, or null. */
+  #lostWork(lost) {
+    if (!lost) return null;
+    const [content, base] = [lost.content, lost.base].map((one) => this.type.show(one));
+    return frozen({ content, base, operations: lost.operations.map((operation) => this.type.describe(operation)) });
   }
 
   _giveUp(error) {
@@ -519,10 +522,62 @@ export class DocumentHandle extends Joined {
   }
 }
 
-const caret = (offset) => ({ anchor: offset, head: offset });
-/** By the server's rule: what is inserted at a cursor leaves it where it is. */
-const mapRange = ({ anchor, head }, operation, stick = "left") => ({
-  anchor: mapPosition(anchor, operation, stick),
-  head: mapPosition(head, operation, stick),
-});
-const sameRange = (one, other) => one?.anchor === other?.anchor && one?.head === other?.head;
+/** A shared text: `content` is `text`, and there is more that can be done to it. */
+export class SynclineText extends SynclineDocument {
+  get text() {
+    return this.content;
+  }
+
+  /**
+   * Half characters become U+FFFD (one each, so the length stays); then `text` differs from what the operation says and true is
+   * returned: compare. Throws RangeError, TypeError, SynclineError.
+   */
+  edit(operation) {
+    if (!this.writable) throw this._refusal();
+    const parts = ot.normalize(operation);
+    const wanted = ot.keepsPairs(parts, this.text) ? null : ot.apply(this.text, parts);
+    this._edit(wanted === null ? parts : ot.diff(this.text, ot.wellFormed(wanted)));
+    return wanted !== null && wanted !== ot.wellFormed(wanted);
+  }
+
+  insert(position, text) {
+    return this.replace(position, 0, text);
+  }
+
+  delete(position, length) {
+    return this.replace(position, length, "");
+  }
+
+  /** As `edit`; RangeError also for a position or a length below 0: in an operation it would be a deletion. */
+  replace(position, length, text) {
+    if (!this.writable) throw this._refusal();
+    if (typeof text !== "string") throw new TypeError(`what is inserted is a string, not ${named(text)}`);
+    if (!Number.isSafeInteger(length)) throw new TypeError(`positions and lengths are integers, not ${named(length)}`);
+    this.type.checkPosition(this.text, position);
+    if (length < 0 || position + length > this.text.length) {
+      throw new RangeError(`${position}+${length} of ${this.text.length}: outside of the text`);
+    }
+    return this.edit([position, -length, text]);
+  }
+
+  /** Edits by the difference to `text`; returns as `edit`. */
+  setText(text) {
+    if (typeof text !== "string") throw new TypeError(`a text is a string, not ${named(text)}`);
+    return this.edit(ot.diff(this.text, text));
+  }
+
+  /** The text as it was, with who made it so and when: {revision, text, user, client, time}. */
+  async textAt(revision, options = {}) {
+    const { content, ...answer } = await this.contentAt(revision, options);
+    return { ...answer, text: content };
+  }
+
+  /** Who wrote what is there, of the server's text or a part of it: {revision, horizon, ranges}. */
+  async blame(given = {}) {
+    const { start, end, signal } = checkOptions(given, ["start", "end", "signal"]);
+    return this._request("document:blame", { unit: "utf-16", start, end }, { signal });
+  }
+}
+
+const caret = (position) => ({ anchor: position, head: position });
+const sameRange = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);

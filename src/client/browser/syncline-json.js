@@ -6,6 +6,7 @@
  * they are made; `apply` copies what lies on the path.
  */
 
+import { bytesOf, cutText, SynclineError } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
 
 const MOST_COMPONENTS = 1000;
@@ -13,16 +14,8 @@ const MOST_LEVELS = 64;
 const LONGEST_KEY = 1024;
 const FORMS = new Set(["na p", "lm p", "oi p", "od p", "od oi p", "li p", "ld p", "ld li p", "p si", "p sd", "o p t"]);
 
-/** An operation or a value that is not allowed, or does not fit the content. `code` is the protocol's. */
-class JsonError extends Error {
-  constructor(message, code = "operation_invalid") {
-    super(message);
-    this.code = code;
-  }
-}
-
-const refuse = (message) => {
-  throw new JsonError(message);
+const refuse = (message, code = "operation_invalid") => {
+  throw new SynclineError(code, message);
 };
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const has = (object, name) => Object.hasOwn(object, name);
@@ -58,7 +51,7 @@ function checkClaim(value, depth) {
   try {
     return checkValue(value, depth);
   } catch (error) {
-    if (error instanceof JsonError) return null;
+    if (error instanceof SynclineError) return null;
     throw error;
   }
 }
@@ -106,10 +99,10 @@ function parseComponent(given) {
 const weight = (component) => (component.o ? component.o.length : 1);
 
 /** The canonical form of an operation, checked; throws an error with `code` operation_invalid. */
-function parse(operation) {
+function parse(operation, trusted = false) {
   if (!Array.isArray(operation)) refuse("an operation is a list of components");
   const parsed = operation.map(parseComponent);
-  if (parsed.reduce((sum, component) => sum + weight(component), 0) > MOST_COMPONENTS) {
+  if (!trusted && parsed.reduce((sum, component) => sum + weight(component), 0) > MOST_COMPONENTS) {
     refuse(`more than ${MOST_COMPONENTS} components`);
   }
   return parsed.filter((component) => !component.o || component.o.length);
@@ -122,7 +115,7 @@ const inside = (text, at) => at > 0 && /^[\uD800-\uDBFF][\uDC00-\uDFFF]/.test(te
 function applyEdits(start, edits) {
   let text = start;
   for (const { p, i, d } of edits) {
-    if (p > text.length) throw new JsonError("an edit past the end of its string", "operation_out_of_range");
+    if (p > text.length) refuse("an edit past the end of its string", "operation_out_of_range");
     if (d !== undefined && text.slice(p, p + d.length) !== d) refuse("the text to delete is not what is there");
     if (inside(text, p) || inside(text, p + (d ?? "").length)) refuse("it splits a surrogate pair");
     text = text.slice(0, p) + (i ?? "") + text.slice(p + (d ?? "").length);
@@ -227,7 +220,7 @@ function cross(first, second, step, add) {
 function lookup(node, key) {
   if (Array.isArray(node)) {
     if (typeof key !== "number") refuse("the elements of a list have indexes");
-    if (key >= node.length) throw new JsonError("an index past the end of its list", "operation_out_of_range");
+    if (key >= node.length) refuse("an index past the end of its list", "operation_out_of_range");
   } else if (typeof key !== "string" || !has(node, key)) refuse("a path leads to a key that is not there");
   return node[key];
 }
@@ -275,21 +268,21 @@ function resolveComponent(holder, fresh, component) {
     return { ...component, ld };
   } else {
     if (typeof key !== "number") refuse("the elements of a list have indexes");
-    if (key > node.length) throw new JsonError("an index past the end of its list", "operation_out_of_range");
+    if (key > node.length) refuse("an index past the end of its list", "operation_out_of_range");
     node.splice(key, 0, component.li);
   }
   return component;
 }
 
 /** [the content after it, the operation with what is really there in `od` and `ld`]. Throws, and changes nothing. */
-function resolve(content, operation) {
+function commit(content, operation) {
   const holder = { "": content };
   const fresh = new Set();
   const told = operation.map((component) => resolveComponent(holder, fresh, component));
   return [holder[""], told];
 }
 
-const apply = (content, operation) => resolve(content, operation)[0];
+const apply = (content, operation) => commit(content, operation)[0];
 const INVERSE = { oi: "od", od: "oi", li: "ld", ld: "li" };
 
 function invertComponent(component) {
@@ -304,7 +297,7 @@ function invertComponent(component) {
 }
 
 /** What undoes `operation`, which applies to `content`. */
-const invert = (operation, content) => resolve(content, operation)[1].reverse().map(invertComponent);
+const invert = (operation, content) => commit(content, operation)[1].reverse().map(invertComponent);
 
 const samePath = (one, two) => one.length === two.length && one.every((step, index) => step === two[index]);
 const isScalar = (value) => typeof value !== "object" || value === null;
@@ -340,13 +333,44 @@ function compose(first, second) {
   return result;
 }
 
-/** [what may be submitted in one go, the rest or null]. */
-function split(operation) {
-  let room = MOST_COMPONENTS;
-  let count = 0;
-  while (count < operation.length && (room -= weight(operation[count])) >= 0) count += 1;
-  count = Math.max(count, 1);
-  return count < operation.length ? [operation.slice(0, count), operation.slice(count)] : [operation, null];
+/** An edit of a string in shorter ones, one after the other. */
+function cutEdit({ p, i, d }, limit) {
+  let at = p;
+  return cutText(i ?? d, limit).map((part) => {
+    const edit = i === undefined ? { p: at, d: part } : { p: at, i: part };
+    if (i !== undefined) at += part.length;
+    return edit;
+  });
+}
+
+/** Lists that one message takes, of pieces that weigh what `weigh` says; a piece that is too large by itself is alone. */
+function packed(pieces, weigh, limit) {
+  const lists = [];
+  let [room, bytes] = [0, 0];
+  for (const piece of pieces) {
+    const size = bytesOf(piece) + 1;
+    room -= weigh(piece);
+    bytes -= size;
+    if (room < 0 || bytes < 0) {
+      lists.push([]);
+      room = MOST_COMPONENTS - weigh(piece);
+      bytes = limit - size - 2;
+    }
+    lists.at(-1).push(piece);
+  }
+  return lists;
+}
+
+/** In pieces of at most MOST_COMPONENTS and `limit` bytes, cut between components and in edits of strings; a value stays whole. */
+function split(operation, limit = Infinity) {
+  const cut = (component) => {
+    const whole = component.o === undefined || (weight(component) <= MOST_COMPONENTS && bytesOf(component) <= limit);
+    if (whole) return [component];
+    const room = limit - bytesOf({ ...component, o: [] });
+    const edits = component.o.flatMap((edit) => cutEdit(edit, room - 32));
+    return packed(edits, () => 1, room).map((o) => ({ ...component, o }));
+  };
+  return packed(operation.flatMap(cut), weight, limit);
 }
 
 // Transform ------------------------------------------------------------------------------------------------------------
@@ -373,7 +397,7 @@ function withChangedVictim(component, other, within) {
   try {
     return { ...component, [name]: apply(component[name], [{ ...other, p: other.p.slice(component.p.length) }]) };
   } catch (error) {
-    if (error instanceof JsonError) return component;
+    if (error instanceof SynclineError) return component;
     throw error;
   }
 }
@@ -540,14 +564,18 @@ function diff(before, afterwards) {
   return total > MOST_COMPONENTS ? [{ p: [], od: before, oi: afterwards }] : result;
 }
 
-/** The type json of documents. Every function returns new values and changes none. */
+/** What an operation does: what it says of what was there is not believed, and may differ. */
+const claimless = ({ od, ld, ...rest }) => ({ ...rest, od: od !== undefined, ld: ld !== undefined });
+const intent = (operation) => JSON.stringify(operation.map(claimless));
+
+/** The type json of documents (syncline-types.js says what is in a type). Every function returns new values and changes none. */
 export const json = {
   name: "json",
   empty: () => null,
   parse,
   parseContent: (value) => checkValue(value),
   apply,
-  resolve,
+  commit,
   compose,
   transform,
   invert,
@@ -555,4 +583,5 @@ export const json = {
   hash: contentHash,
   split,
   isIdentity: (operation) => operation.length === 0,
+  isSame: (planned, applied) => intent(planned) === intent(applied),
 };

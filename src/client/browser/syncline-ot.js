@@ -6,6 +6,9 @@
  * its length too. The rules are the server's (src/core/ot.pyx): both must come to the same text.
  */
 
+import { named } from "./syncline-base.js";
+
+const MOST_WEIGHT = 120_000; // of one submission
 const SURROGATES = /[\uD800-\uDBFF][\uDC00-\uDFFF]|[\uD800-\uDFFF]/g;
 
 /** Every lone surrogate becomes U+FFFD; the length stays. */
@@ -280,9 +283,63 @@ function checksum(text) {
   return ~crc >>> 0;
 }
 
+const check = (holds, message) => {
+  if (!holds) throw new RangeError(message);
+};
+
+function pieces(operation, limit) {
+  const made = [];
+  for (let rest = operation; rest.length; ) {
+    const [first, after] = split(rest, limit);
+    made.push(first);
+    rest = after;
+  }
+  return made;
+}
+
+/** {at, text, removed} of an operation that does one thing at one place; else null. */
+function strokeOf(operation) {
+  if (operation.includes(null)) return null; // that of a rich text, part of which no text has
+  const at = typeof operation[0] === "number" && operation[0] > 0 ? operation[0] : 0;
+  const [part, ...more] = at ? operation.slice(1) : operation;
+  if (part === undefined || more.length) return null;
+  return typeof part === "string" ? { at, text: part, removed: 0 } : { at, text: "", removed: -part };
+}
+
 export const ot = Object.freeze({
   apply, baseLength, checksum, compose, composeAll, diff, endOf, invert, keepsPairs, mapPosition, normalize, split,
   transform, wellFormed,
 });
 
-export { checksum, ordered, weigh };
+/** The type of documents that are plain texts (syncline-types.js says what is in a type). */
+export const text = {
+  name: "text",
+  empty: () => "",
+  parseContent: (value) => {
+    if (typeof value !== "string") throw new TypeError("a text is a string");
+    return value;
+  },
+  parse: (operation, trusted = false) => (trusted ? operation : normalize(operation)),
+  apply,
+  invert: (operation, content) => {
+    check(baseLength(operation) <= content.length, "the operation reaches past the end of the text");
+    return invert(operation, content);
+  },
+  isIdentity: (operation) => operation.length === 0,
+  isSame: (planned, applied) => ordered(planned) === ordered(applied),
+  composeAll, compose, diff, transform,
+  move: (operation, position, stick = "left") => mapPosition(position, operation, stick),
+  end: endOf,
+  within: (content, position) => Math.min(position, content.length),
+  checkPosition: (content, position) => {
+    if (!Number.isSafeInteger(position)) throw new TypeError(`positions and lengths are integers, not ${named(position)}`);
+    check(position >= 0 && position <= content.length, `${position} of ${content.length}: outside of the text`);
+  },
+  hash: checksum,
+  bulk: weigh,
+  most: (bytes) => Math.min(MOST_WEIGHT, bytes >> 3), // each character may take six bytes as JSON
+  split: pieces,
+  stroke: strokeOf,
+};
+
+export { checksum };

@@ -10,8 +10,9 @@
  * The rules are those of quill-delta 5 and the server's (src/core/rich.pyx): all must come to the same ops.
  */
 
+import { bytesOf, cutText } from "./syncline-base.js";
 import { richHash } from "./syncline-hash.js";
-import { ot } from "./syncline-ot.js";
+import { ot, text } from "./syncline-ot.js";
 
 const MOST = 2 ** 31 - 1;
 const MOST_OPS = 100_000;
@@ -271,7 +272,7 @@ const plain = (document) => document.map((op) => (isText(op) ? op.insert : EMBED
 function requireDocument(operation, document) {
   if (!document.every(isInsert)) throw new TypeError("that is no document: it retains or deletes");
   if (baseLength(operation) > length(document)) {
-    throw new RangeError("the operation reaches past the end of the document");
+    throw Object.assign(new RangeError("the operation reaches past the end of the document"), { code: "operation_out_of_range" });
   }
 }
 
@@ -435,11 +436,51 @@ function mapPosition(position, operation, stick = "right") {
   return mapped;
 }
 
+/** Where the last insert, delete or format ends, in the document after it; null: it does nothing. */
+function endOf(operation) {
+  if (!operation.length) return null;
+  return operation.reduce((at, op) => at + (isDelete(op) ? 0 : size(op)), 0);
+}
+
+/** In pieces of at most `limit` bytes, cut between ops and in inserted texts; an embed stays whole. */
+function split(operation, limit) {
+  const pieces = [];
+  let covered = 0; // by the pieces before, in what they give
+  let [count, bytes] = [0, 0]; // of the piece under way
+  for (const op of operation) {
+    const whole = bytesOf(op) <= limit - 64 || !isText(op);
+    const room = limit - 64 - bytesOf(dressed({ insert: "" }, op.attributes));
+    for (const part of whole ? [op] : cutText(op.insert, room).map((insert) => ({ ...op, insert }))) {
+      const long = bytesOf(part) + 1;
+      if (!count || count >= MOST_OPS - 1 || bytes + long > limit) {
+        pieces.push([]);
+        push(pieces.at(-1), { retain: covered });
+        [count, bytes] = [1, 32];
+      }
+      push(pieces.at(-1), part);
+      count += 1;
+      bytes += long;
+      if (!isDelete(part)) covered += size(part);
+    }
+  }
+  return pieces.map(chop).filter((piece) => piece.length > 0);
+}
+
+/** As text operations have it; null: only rich text has it. */
+function plainPart(op) {
+  if (isDelete(op)) return -op.delete;
+  if (isRetain(op)) return op.attributes ? null : op.retain;
+  return isText(op) ? op.insert : null;
+}
+
+/** The type rich-text of documents (syncline-types.js says what is in a type). */
 export const richText = Object.freeze({
   name: "rich-text",
   /** A new document. */
   empty: () => [],
   isIdentity: (operation) => operation.length === 0,
   hash: (document) => richHash(document, plain(document)),
+  split,
+  stroke: (operation) => text.stroke(operation.map(plainPart)),
   apply, baseLength, compose, diff, invert, length, mapPosition, parse, parseContent, plain, transform,
 });

@@ -1,63 +1,45 @@
 /**
- * A shared text as one client holds it, without connection or clock. A part of the Syncline client: import syncline.js.
+ * A shared document as one client holds it, without connection or clock. A part of the Syncline client: import syncline.js.
  *
- *   confirmed --in flight--> . --queue--> text      (confirmed: the server's text at `revision`)
+ *   confirmed --in flight--> . --queue--> content      (confirmed: the server's content at `revision`)
  *
- * Wave's simplification of Jupiter: one thing is in flight, what is typed meanwhile is composed into the operation at
+ * Wave's simplification of Jupiter: one thing is in flight, what is done meanwhile is composed into the operation at
  * the end of the queue. The server puts an arriving operation to the left of its history, so here one's own win ties
  * against what comes in. The queue has more than that one operation where an undo, redo or restore waits: such a
- * request is sent after what was typed before it, what is typed after it goes behind it, and its operation, which the
- * server makes, arrives like a remote one. And what is typed while there is no session stays in steps, as it is to be undone.
+ * request is sent after what was done before it, what is done after it goes behind it, and its operation, which the
+ * server makes, arrives like a remote one. And what is done while there is no session stays in steps, as it is to be undone.
  *
  * What is in flight keeps its (client, seq) until its fate is known: only after `attach` (the answer to a join) has
- * told that it is not committed it is sent again, at the new revision. After `adopt` (the answer had a text) it gets
- * another number. Nothing that was typed is dropped but by `start`, which hands it back.
+ * told that it is not committed it is sent again, at the new revision. After `adopt` (the answer had a content) it gets
+ * another number. Nothing that was done is dropped but by `start`, which hands it back.
  *
- * The same algorithm as src/client/document_state.py, which says more about why.
+ * The same algorithm as src/client/document_state.py, which says more about why. What contents and operations are is
+ * the type's business (syncline-types.js).
  */
 
-import { checksum, ordered, ot, weigh } from "./syncline-ot.js";
 import { SynclineError } from "./syncline-base.js";
-import { continues, limitSteps } from "./syncline-strokes.js";
+import { continues } from "./syncline-strokes.js";
 
-const { apply, compose, composeAll, diff, invert, keepsPairs, split, transform } = ot;
-
-const REQUEST_WEIGHT = 16;
+const REQUEST_BULK = 4096; // of memory, that is: a key held down is not to fill it
 const MOST_TOLD = 16; // operations in one join
 const MOST_STEPS = MOST_TOLD - 1; // edits that wait as steps of their own; one more may be in flight
 
-/** One's own operation and another's, each as it applies after the other. */
-const pass = (own, other) => [transform(own, other, "left"), transform(other, own, "right")];
-
-/** The items as they apply after `operation`, and `operation` as it applies after them. */
-function over(items, operation) {
-  let other = operation;
-  const moved = items.map((item) => {
-    if (!item.operation) return item;
-    const [own, passed] = pass(item.operation, other);
-    other = passed;
-    return { operation: own };
-  });
-  return [moved, other];
-}
-
-const effective = (items) => items.filter((item) => item.kind || item.operation.length);
-const fit = (text, operation) => ot.baseLength(operation) <= text.length && keepsPairs(operation, text);
-
-/** The local text and the history do not fit together. */
+/** What is here and the history do not fit together. */
 export class Diverged extends Error {}
 
 export class DocumentState {
-  /** `operationWeight`: tells that of one submission, `maxPending`: of all that waits (see `weigh`). */
-  constructor(client, { operationWeight = () => 120_000, maxPending = 4_194_304 } = {}) {
-    Object.assign(this, { client, operationWeight, maxPending });
+  #size = 0; // bulk of the queue, at most
+
+  /** `limit`: tells the bulk of one submission, `maxPending`: of all that waits. */
+  constructor(type, client, { limit = () => 120_000, maxPending = 4_194_304 } = {}) {
+    Object.assign(this, { type, client, limit, maxPending });
     this.generation = null;
     this.revision = 0;
     this.attached = false;
-    this.text = "";
-    this.confirmed = "";
+    this.content = type.empty();
+    this.confirmed = this.content;
     this.seq = 0; // the newest that was ever sent
-    this.flight = null; // {item, weight, seq, sender, sent, composites, tries}
+    this.flight = null; // {item, limit, seq, sender, sent, composites, tries}
     this.queue = []; // {operation}, or a request: {kind, to, ...}
     this.finished = []; // [request, whether it was done]; the reader empties it
     this.undo = 0; // steps that the server has for this client, about
@@ -80,46 +62,51 @@ export class DocumentState {
     return this.flight ? [this.flight.item, ...this.queue] : this.queue;
   }
 
-  get editsWait() {
-    return this.#items.some((item) => item.operation);
+  /** The operations that the server is not known to have, in order. */
+  get edits() {
+    return this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
+  }
+
+  get #editsWait() {
+    return this.#items.some(({ operation }) => operation);
   }
 
   get canUndo() {
-    return this.undo + Number(this.editsWait);
+    return this.undo + Number(this.#editsWait);
   }
 
   get canRedo() {
-    return this.editsWait ? 0 : this.redo;
+    return this.#editsWait ? 0 : this.redo;
   }
 
-  /** An offset of the confirmed text in `text`. */
-  local(offset) {
-    let at = offset;
-    for (const { operation } of this.#items) if (operation) at = ot.mapPosition(at, operation, "left"); // as the server will
-    return Math.min(at, this.text.length);
+  /** A position of the confirmed content in `content`. */
+  local(position) {
+    const moved = this.edits.reduce((at, operation) => this.type.move(operation, at, "left"), position); // as the server will
+    return this.type.within(this.content, moved);
   }
 
   // Local edits --------------------------------------------------------------------------------------------------
   /**
-   * A canonical operation that fits. `slow`: what is in flight is not answered for long; steps of undo are kept then as they are without
-   * a session. Throws buffer_full; nothing is changed then.
+   * Does an operation; returns it with what was really there. `slow`: what is in flight is not answered for long; steps of undo are
+   * kept then as they are without a session. Throws what the type throws when it does not fit, and buffer_full; nothing is changed then.
    */
   edit(operation, slow = false) {
-    let joins = this.#joins(operation, this.attached && !slow);
-    if (!this.#hasRoom(operation, joins)) {
-      this.#limitSteps(1); // steps hold what was deleted again
-      joins = this.#joins(operation, true);
-      if (!this.#hasRoom(operation, joins)) throw new SynclineError("buffer_full", "too much is unsent");
-    }
-    const composed = joins ? compose(this.queue.pop().operation, operation) : operation;
-    this.text = apply(this.text, operation);
-    if (composed.length) this.queue.push({ operation: composed });
+    const [content, told] = this.type.commit(this.content, operation);
+    const joins = this.#makeRoom(told) || this.#joins(told, this.attached && !slow);
+    const composed = joins ? this.type.compose(this.queue.pop().operation, told) : told;
+    this.content = content;
+    if (!this.type.isIdentity(composed)) this.queue.push({ operation: composed });
     this.#limitSteps();
+    return told;
   }
 
-  /** Asks for an undo, redo or restore after what was typed so far: `request` is {kind, to}. Throws buffer_full. */
+  /** Asks for an undo, redo or restore after what was done so far: `request` is {kind, to}. Throws buffer_full. */
   ask(request) {
-    if (this.#weight + REQUEST_WEIGHT > this.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
+    const size = (this.queue.length ? this.#size : 0) + REQUEST_BULK;
+    if (size > this.maxPending && this.#bulkOf(this.queue) + REQUEST_BULK > this.maxPending) {
+      throw new SynclineError("buffer_full", "too much is unsent");
+    }
+    this.#size = size;
     this.queue.push(request);
     return request;
   }
@@ -127,17 +114,24 @@ export class DocumentState {
   /** Whether it is composed into the last edit; `always`: into any that no join is telling of. */
   #joins(operation, always) {
     const last = this.queue.length > this.told ? this.queue.at(-1).operation : undefined;
-    return last !== undefined && (always || continues(last, operation));
+    return last !== undefined && (always || continues(this.type.stroke(last), this.type.stroke(operation)));
   }
 
-  #hasRoom(operation, joins) {
-    const last = this.queue.at(-1)?.operation;
-    const added = joins ? weigh(compose(last, operation)) - weigh(last) : weigh(operation);
-    return this.#weight + added <= this.maxPending;
+  /** Added up, and measured where that is about to matter. True: it has room only if it is composed into the last edit. */
+  #makeRoom(operation) {
+    const added = this.type.bulk(operation);
+    this.#size = (this.queue.length ? this.#size : 0) + added;
+    if (this.#size <= this.maxPending) return false;
+    this.#limitSteps(1, Infinity); // steps hold what was taken away again
+    const joins = this.#joins(operation, true);
+    const last = joins ? this.type.bulk(this.type.compose(this.queue.at(-1).operation, operation)) : added;
+    this.#size = this.#bulkOf(this.queue.slice(0, joins ? -1 : undefined)) + last;
+    if (this.#size > this.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
+    return joins;
   }
 
-  get #weight() {
-    return this.queue.reduce((sum, { operation }) => sum + (operation ? weigh(operation) : REQUEST_WEIGHT), 0);
+  #bulkOf(items) {
+    return items.reduce((sum, { operation }) => sum + (operation ? this.type.bulk(operation) : REQUEST_BULK), 0);
   }
 
   /** Steps that wait become one: each costs a round trip, and there may not be time for many. */
@@ -145,8 +139,20 @@ export class DocumentState {
     this.#limitSteps(1);
   }
 
-  #limitSteps(most = MOST_STEPS) {
-    this.queue = limitSteps(this.queue, most, compose, this.told);
+  /** Of more edits in a row than `most` the oldest become one, unless that could not be sent in one go. */
+  #limitSteps(most = MOST_STEPS, bulk = null) {
+    if (this.queue.length - this.told <= most) return;
+    const limit = bulk ?? this.limit();
+    const steps = [...this.queue];
+    let count = steps.slice(this.told).filter(({ operation }) => operation).length;
+    for (let at = this.told; count > most && at < steps.length - 1; ) {
+      const [first, second] = [steps[at].operation, steps[at + 1].operation];
+      if (first && second && (limit === Infinity || this.#bulkOf(steps.slice(at, at + 2)) <= limit)) {
+        steps.splice(at, 2, { operation: this.type.compose(first, second) });
+        count -= 1;
+      } else at += 1;
+    }
+    this.queue = steps;
   }
 
   /** What to send now: {seq, revision, item}, or null. Nothing more until the fate of that is known. */
@@ -155,29 +161,28 @@ export class DocumentState {
     if (!this.flight) {
       if (!this.queue.length) return null;
       this.seq += 1;
-      const weight = this.operationWeight();
-      const item = this.#piece(this.queue.shift(), weight);
-      this.flight = { item, weight, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
+      const limit = this.limit();
+      const item = this.#piece(this.queue.shift(), limit);
+      this.flight = { item, limit, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
     } else if (this.flight.sent || this.inDoubt) return null;
     else {
       if (this.flight.sender !== this.client) {
         this.seq += 1; // it did not get in under the old name
         Object.assign(this.flight, { seq: this.seq, sender: this.client });
       }
-      const weight = this.operationWeight();
-      // This server takes less than the one before it did.
-      if (weight < this.flight.weight) Object.assign(this.flight, { item: this.#piece(this.flight.item, weight), weight });
+      const limit = this.limit(); // this server may take less than the one before it did
+      if (limit < this.flight.limit) Object.assign(this.flight, { item: this.#piece(this.flight.item, limit), limit });
     }
     this.flight.sent = true;
     return { seq: this.flight.seq, revision: this.revision, item: this.flight.item };
   }
 
   /** What of an item may be sent in one go; the rest waits. */
-  #piece(item, weight) {
+  #piece(item, limit) {
     if (!item.operation) return item;
-    const [operation, rest] = split(item.operation, weight);
-    if (rest.length) this.queue.unshift({ operation: rest });
-    return { operation };
+    const [first = item.operation, ...rest] = this.type.split(item.operation, limit);
+    this.queue = [...rest.map((operation) => ({ operation })), ...this.queue];
+    return { operation: first };
   }
 
   isInFlight(client, seq) {
@@ -193,9 +198,13 @@ export class DocumentState {
 
   /** No join is under way: what does nothing is left out. */
   #tidy() {
-    this.queue = effective(this.queue);
+    this.queue = this.#effective(this.queue);
     this.told = 0;
     this.#limitSteps();
+  }
+
+  #effective(items) {
+    return items.filter((item) => item.kind || !this.type.isIdentity(item.operation));
   }
 
   /**
@@ -209,8 +218,7 @@ export class DocumentState {
       if (this.flight.sender !== this.client) return null;
       told.unshift({ operation: this.flight.item.operation, seq: this.flight.seq });
     }
-    const weight = told.reduce((sum, { operation }) => sum + weigh(operation), 0);
-    if (told.length > MOST_TOLD || weight > this.operationWeight()) return [];
+    if (told.length > MOST_TOLD || this.#bulkOf(told) > this.limit()) return [];
     this.told = this.queue.length;
     return told;
   }
@@ -226,29 +234,33 @@ export class DocumentState {
 
   /** The edits that wait, as they are handed back when they have nowhere to go; null: there are none. */
   lost() {
-    const edits = this.#items.flatMap(({ operation }) => (operation ? [operation] : []));
-    return edits.length ? { text: this.text, base: this.confirmed, operation: composeAll(edits) } : null;
+    const operations = this.edits;
+    return operations.length ? { content: this.content, base: this.confirmed, operations } : null;
   }
 
-  /** A text that is the first one, or another document's. Returns {changes, lost}. */
-  start(generation, revision, text, seq = 0) {
+  /** A content that is the first one, or another document's. Returns {changes, lost}. */
+  start(generation, revision, content, seq = 0) {
     const lost = this.lost();
     for (const item of this.#items) if (item.kind) this.finished.push([item, false]);
-    const operation = diff(this.text, text);
+    const operation = this.type.diff(this.content, content);
     this.flight = null;
     this.queue = [];
-    this.#restart(generation, revision, text, seq);
-    this.text = text;
-    return { changes: operation.length ? [{ operation, origin: "reset", clients: [] }] : [], lost };
+    this.#restart(generation, revision, content, seq);
+    this.content = content;
+    return { changes: this.#changes({ operation, origin: "reset", clients: [] }), lost };
   }
 
-  #restart(generation, revision, text, seq) {
-    Object.assign(this, { generation, revision, attached: true, confirmed: text, inDoubt: false });
+  #changes(change) {
+    return this.type.isIdentity(change.operation) ? [] : [change];
+  }
+
+  #restart(generation, revision, content, seq) {
+    Object.assign(this, { generation, revision, attached: true, confirmed: content, inDoubt: false });
     this.seq = Math.max(this.seq, seq);
     this.#tidy();
   }
 
-  /** The answer to a join without a text: `receive` the `missing` operations next. `seq`: the last one committed. */
+  /** The answer to a join without a content: `receive` the `missing` operations next. `seq`: the last one committed. */
   attach(seq, missing) {
     this.#tidy();
     this.attached = true;
@@ -260,63 +272,82 @@ export class DocumentState {
   }
 
   /**
-   * A text of the generation that is here: what waits is carried over. `pending`: what `tellPending` told, as it
-   * applies to `text`; without it, by the smallest difference to the confirmed text. Returns the changes of `text`;
+   * A content of the generation that is here: what waits is carried over. `pending`: what `tellPending` told, as it
+   * applies to `content`; without it, by the smallest difference to the confirmed content. Returns the changes of `content`;
    * throws Diverged when nothing fits: `start` then.
    */
-  adopt(revision, text, seq, pending = null, origin = "remote") {
+  adopt(revision, content, seq, pending = null, origin = "remote") {
     const flight = this.flight;
     if (flight && flight.sender === this.client && seq >= flight.seq) {
       if (flight.item.kind) this.finished.push([flight.item, true]);
-      else {
-        if (!fit(this.confirmed, flight.item.operation)) throw new Diverged(`operation ${flight.seq} does not fit`);
-        this.confirmed = apply(this.confirmed, flight.item.operation);
-      }
+      else [this.confirmed] = this.#fitted(this.confirmed, flight.item.operation);
     } else if (flight) {
       this.queue.unshift(flight.item);
       this.told += 1;
     }
     this.flight = null;
-    const [items, operation] = this.#carryAsTold(text, pending) ?? over(this.queue, diff(this.confirmed, text));
-    let local = text;
-    for (const item of items) {
-      if (!item.operation) continue;
-      if (!fit(local, item.operation)) throw new Diverged("the edits do not fit their text");
-      local = apply(local, item.operation);
-    }
-    const leads = fit(this.text, operation) && apply(this.text, operation) === local;
-    const change = leads ? operation : diff(this.text, local);
+    const [items, operation] = this.#carryAsTold(content, pending) ?? this.#over(this.queue, this.type.diff(this.confirmed, content));
+    let local = content;
+    for (const item of items) if (item.operation) [local, item.operation] = this.#fitted(local, item.operation);
+    const change = this.#change(local, operation);
     this.queue = items;
-    this.#restart(this.generation, revision, text, seq);
-    this.text = local;
-    return change.length ? [{ operation: change, origin, clients: [] }] : [];
+    this.#restart(this.generation, revision, content, seq);
+    this.content = local;
+    return this.#changes({ operation: change, origin, clients: [] });
   }
 
-  #carryAsTold(text, pending) {
+  /** `commit`, of what may not fit. Throws Diverged. */
+  #fitted(content, operation) {
+    try {
+      return this.type.commit(content, operation);
+    } catch (error) {
+      throw new Diverged(`the edits do not fit: ${error.message}`, { cause: error });
+    }
+  }
+
+  /** What makes `wanted` of what is seen: `operation`, if it does. */
+  #change(wanted, operation) {
+    try {
+      const [seen, told] = this.type.commit(this.content, operation);
+      if (this.#equal(seen, wanted)) return told;
+    } catch {
+      // it is another way
+    }
+    return this.type.diff(this.content, wanted);
+  }
+
+  #equal(one, other) {
+    return one === other || this.type.isIdentity(this.type.diff(one, other));
+  }
+
+  #carryAsTold(content, pending) {
     const told = this.queue.slice(0, this.told);
     if (pending === null || told.filter((item) => item.operation).length !== pending.length) return null;
-    let [before, after, next] = [this.confirmed, text, 0];
-    for (const [place, { operation }] of told.entries()) {
-      if (!operation) continue;
-      const carried = pending[next++];
-      if (!fit(before, operation) || !fit(after, carried)) return null;
-      before = apply(before, operation);
-      after = apply(after, carried);
-      told[place] = { operation: carried };
+    let [before, after, next] = [this.confirmed, content, 0];
+    try {
+      for (const [place, { operation }] of told.entries()) {
+        if (!operation) continue;
+        const carried = this.type.parse(pending[next++], true);
+        [before] = this.type.commit(before, operation);
+        [after] = this.type.commit(after, carried);
+        told[place] = { operation: carried };
+      }
+    } catch {
+      return null;
     }
-    const [later, change] = over(this.queue.slice(this.told), diff(before, after));
+    const [later, change] = this.#over(this.queue.slice(this.told), this.type.diff(before, after));
     return [[...told, ...later], change];
   }
 
-  /** Whether the text here is the server's at `revision`; null while that cannot be told. */
+  /** Whether the content here is the server's at `revision`; null while that cannot be told. */
   same(revision, hash) {
-    return this.settled && revision === this.revision ? checksum(this.text) === hash : null;
+    return this.settled && revision === this.revision ? this.type.hash(this.content) === hash : null;
   }
 
-  /** What to tell the server then. `adopt` its text. */
+  /** What to tell the server then. `adopt` its content. */
   diverged() {
-    if (this.settled) this.confirmed = this.text; // what is healed is what the user sees
-    return { revision: this.revision, hash: checksum(this.confirmed) };
+    if (this.settled) this.confirmed = this.content; // what is healed is what the user sees
+    return { revision: this.revision, hash: this.type.hash(this.confirmed) };
   }
 
   /** Goes on under another client id: this one is another user's now. What was to be undone belongs to the old one. */
@@ -333,19 +364,19 @@ export class DocumentState {
   // What the server says -------------------------------------------------------------------------------------------
   /**
    * Committed operations, the last one making `revision`; what is known already is skipped. `tell(change)` is called
-   * when `text` has changed, `visit(operation, client)` for each of them, with null for the author when it is the ack
-   * of an edit. Throws Diverged, RangeError; what was taken in before is told.
+   * when `content` has changed, `visit(operation, client)` for each of them, with null for the author when it is the ack
+   * of an edit. Throws Diverged, and what the type throws; what was taken in before is told.
    */
   receive(revision, entries, tell, visit = () => {}) {
-    let run = []; // of others, still to be taken in: their operations are applied to the texts in one go
+    let run = []; // of others, still to be taken in: their operations are done in one go
     let clients = new Set();
     let start = this.revision; // before the run
     let change = null; // taken in and not told yet
     const note = ({ operation, origin, clients: by }) => {
-      if (!operation.length) return;
-      const first = change ? change.operation : [];
+      if (operation === null || this.type.isIdentity(operation)) return;
       const authors = new Set([...(change?.clients ?? []), ...by]);
-      change = { operation: compose(first, operation), origin, clients: [...authors] };
+      const both = change ? this.type.compose(change.operation, operation) : operation;
+      change = { operation: both, origin, clients: [...authors] };
     };
     const takeIn = (origin = "remote") => {
       if (run.length) note({ operation: this.#incoming(run), origin, clients: [...clients] });
@@ -358,10 +389,11 @@ export class DocumentState {
     };
     try {
       let at = revision - entries.reduce((sum, { count = 1 }) => sum + count, 0);
-      for (const { client = "", seq = 0, operation, kind = "edit", count = 1 } of entries) {
+      for (const { client = "", seq = 0, operation: given, kind = "edit", count = 1 } of entries) {
         at += count;
         if (at <= this.revision) continue;
         if (at !== this.revision + count) throw new Diverged(`revision ${at} came after ${this.revision}`);
+        const operation = this.type.parse(given, true);
         const acked = this.isInFlight(client, seq);
         const asked = kind !== "edit" && client === this.client;
         if (acked || asked) takeIn();
@@ -385,16 +417,19 @@ export class DocumentState {
     }
   }
 
-  /** Returns what changes for the text. */
+  /** Returns what changes for the content. */
   #acknowledge(client, operation, kind) {
     const { item, seq, composites } = this.flight;
     if (kind !== (item.kind ?? "edit")) throw new Diverged(`operation ${seq} was committed as ${kind}`);
-    const before = item.operation ? apply(this.confirmed, item.operation) : this.confirmed;
-    const after = apply(this.confirmed, operation);
+    const after = this.type.apply(this.confirmed, operation);
     // Transforming over operations that were composed is not the same as over one after another: then the server's
-    // form is the right one. Else another form with another text is a fault.
-    const another = item.operation && ordered(item.operation) !== ordered(operation) && before !== after;
-    if (another && !composites) throw new Diverged(`operation ${seq} was committed as another one`);
+    // form is the right one. Else another form with another content is a fault.
+    let correction = null;
+    if (item.operation && !this.type.isSame(item.operation, operation)) {
+      correction = this.type.diff(this.type.apply(this.confirmed, item.operation), after);
+      if (this.type.isIdentity(correction)) correction = null;
+      else if (!composites) throw new Diverged(`operation ${seq} was committed as another one`);
+    }
     this.confirmed = after;
     this.flight = null;
     this.inDoubt = false;
@@ -403,7 +438,7 @@ export class DocumentState {
       this.finished.push([item, true]);
       return { operation: this.#passQueue([operation]), origin: kind, clients: [client] };
     }
-    return { operation: another ? this.#passQueue([diff(before, after)]) : [], origin: "remote", clients: [] };
+    return { operation: this.#passQueue(correction ? [correction] : []), origin: "remote", clients: [] };
   }
 
   /** About right, until the server's next answer: it joins what is typed in one go into a step. */
@@ -415,31 +450,44 @@ export class DocumentState {
 
   /** Takes committed operations in, one after another, as the server did: composing first would not be the same. */
   #incoming(operations) {
-    this.confirmed = apply(this.confirmed, composeAll(operations));
+    this.confirmed = this.type.apply(this.confirmed, this.type.composeAll(operations));
     const item = this.flight?.item;
     if (!item?.operation) return this.#passQueue(operations);
     const passed = operations.map((operation) => {
-      const [own, other] = pass(item.operation, operation);
+      const [own, other] = this.type.cross(item.operation, operation);
       item.operation = own;
       return other;
     });
     return this.#passQueue(passed);
   }
 
-  /** Operations that apply after what is in flight: through the queue, one by one, into the text. */
+  /** Operations that apply after what is in flight: through the queue, one by one, into what is seen. Returns the change of that, or null. */
   #passQueue(operations) {
-    const shown = operations.map((operation) => {
-      const [moved, other] = over(this.queue, operation);
+    if (!operations.length) return null;
+    const passed = operations.map((operation) => {
+      const [moved, other] = this.#over(this.queue, operation);
       this.queue = moved;
       return other;
     });
-    if (!this.told) this.queue = effective(this.queue);
-    const shownAtOnce = composeAll(shown);
-    this.text = apply(this.text, shownAtOnce);
-    return shownAtOnce;
+    if (!this.told) this.queue = this.#effective(this.queue);
+    const [content, told] = this.type.commit(this.content, this.type.composeAll(passed));
+    this.content = content;
+    return told;
   }
 
-  /** What is in flight was refused: an operation is taken back exactly, what was typed meanwhile stays. */
+  /** The items as they apply after `operation`, and `operation` as it applies after them. */
+  #over(items, operation) {
+    let other = operation;
+    const moved = items.map((item) => {
+      if (!item.operation) return item;
+      const [own, passed] = this.type.cross(item.operation, other);
+      other = passed;
+      return { operation: own };
+    });
+    return [moved, other];
+  }
+
+  /** What is in flight was refused: an operation is taken back exactly, what was done meanwhile stays. */
   refuse(seq) {
     if (!this.isInFlight(this.client, seq)) return [];
     const { item } = this.flight;
@@ -448,8 +496,12 @@ export class DocumentState {
       this.finished.push([item, false]);
       return [];
     }
-    if (!fit(this.confirmed, item.operation)) throw new Diverged(`refused operation ${seq} does not fit the text here`);
-    const operation = this.#passQueue([invert(item.operation, this.confirmed)]);
-    return operation.length ? [{ operation, origin: "refused", clients: [] }] : [];
+    let inverse;
+    try {
+      inverse = this.type.invert(item.operation, this.confirmed);
+    } catch (error) {
+      throw new Diverged(`refused operation ${seq} does not fit: ${error.message}`, { cause: error });
+    }
+    return this.#changes({ operation: this.#passQueue([inverse]), origin: "refused", clients: [] });
   }
 }

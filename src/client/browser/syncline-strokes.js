@@ -5,28 +5,9 @@
 
 const MAX_TYPED = 16; // more at once is a paste
 
-/** As text operations have it; null: only rich text has it. */
-function plain(part) {
-  if (typeof part !== "object") return part;
-  if (part.delete !== undefined) return -part.delete;
-  if (part.retain !== undefined) return part.attributes ? null : part.retain;
-  return typeof part.insert === "string" ? part.insert : null;
-}
-
-/** {at, text, removed} of an operation of a text or a rich text that does one thing at one place; else null. */
-function strokeOf(operation) {
-  const parts = operation.map(plain);
-  const at = typeof parts[0] === "number" && parts[0] > 0 ? parts.shift() : 0;
-  if (parts.length !== 1 || parts[0] === null) return null;
-  const [part] = parts;
-  if (typeof part === "string") return { at, text: part, removed: 0 };
-  return part < 0 ? { at, text: "", removed: -part } : null;
-}
-
-/** Whether `operation`, made on what `last` gave, belongs to the same step. */
-export function continues(last, operation) {
-  const [before, one] = [strokeOf(last), strokeOf(operation)];
-  if (!before || !one) return false;
+/** Whether a stroke ({at, text, removed, where}), made on what `before` gave, belongs to the same step. */
+export function continues(before, one) {
+  if (!before || !one || before.where !== one.where) return false;
   if (before.text && one.text) {
     if (Math.max(before.text.length, one.text.length) > MAX_TYPED || one.at !== before.at + before.text.length) return false;
     return !/\s$/.test(before.text) || /^\s/.test(one.text);
@@ -54,18 +35,4 @@ export class Patience {
   get over() {
     return Date.now() - this.#sentAt > Math.max(STEP, STEP_ANSWERS * this.#took);
   }
-}
-
-/** Of more edits in a row than `most` the oldest become one. `compose` gives null where two are too large for one. */
-export function limitSteps(items, most, compose, from = 0) {
-  const steps = [...items];
-  let count = steps.slice(from).filter(({ operation }) => operation).length;
-  for (let at = from; count > most && at < steps.length - 1; ) {
-    const operation = steps[at].operation && steps[at + 1].operation && compose(steps[at].operation, steps[at + 1].operation);
-    if (operation) {
-      steps.splice(at, 2, { operation });
-      count -= 1;
-    } else at += 1;
-  }
-  return steps;
 }

@@ -47,7 +47,9 @@ function inDocument(parts, text) {
  * own steps. The caret is told to the others. It is read-only while the document cannot be written, and when it is bound no more.
  */
 export function bindTextarea(handle, textarea) {
-  if (typeof handle?.edit !== "function") throw new TypeError(`what a textarea is bound to is the handle of a text, not ${named(handle)}`);
+  if (typeof handle?.setText !== "function") {
+    throw new TypeError(`what a textarea is bound to is the handle of a text, not ${named(handle)}`);
+  }
   if (typeof textarea?.setRangeText !== "function") throw new TypeError(`what is bound is a textarea, not ${named(textarea)}`);
   const page = textarea.ownerDocument;
   let text = ""; // of the document, as far as the textarea shows it

@@ -33,24 +33,54 @@ export type JsonComponent = {
 };
 export type JsonOperation = JsonComponent[];
 
-/** Documents of type json. Nothing changes its arguments; errors have a `code` of the protocol. */
-export const json: {
-  readonly name: "json";
-  readonly empty: () => Json;
-  readonly parse: (operation: unknown) => JsonOperation;
-  readonly parseContent: (value: unknown) => Json;
-  readonly apply: (content: Json, operation: JsonOperation) => Json;
-  /** The content after it, and the operation with what is really there in `od` and `ld`. */
-  readonly resolve: (content: Json, operation: JsonOperation) => [content: Json, operation: JsonOperation];
-  readonly compose: (first: JsonOperation, second: JsonOperation) => JsonOperation;
-  readonly transform: (operation: JsonOperation, other: JsonOperation, side: Side) => JsonOperation;
-  readonly invert: (operation: JsonOperation, content: Json) => JsonOperation;
-  readonly diff: (before: Json, after: Json) => JsonOperation;
+/**
+ * What the client must know of a type of documents: the same functions for all (syncline-types.js says more). None changes its
+ * arguments. Those that are not needed have a default.
+ */
+export interface DocumentType<Content, Operation, Position = never> {
+  readonly name?: string;
+  /** Of a new document. */
+  empty(): Content;
+  /** As the server sends it, or as an application gives it. Throws. */
+  parseContent(value: unknown): Content;
+  /** Checked; `trusted`: the server has done that. Throws. */
+  parse(operation: unknown, trusted?: boolean): Operation;
+  apply(content: Content, operation: Operation): Content;
+  /** As it must be made after `other`; both were made on the same content, "left" wins ties. */
+  transform(operation: Operation, other: Operation, side: Side): Operation;
+  compose(first: Operation, second: Operation): Operation;
+  /** What undoes it. Throws when it does not fit `content`. */
+  invert(operation: Operation, content: Content): Operation;
+  diff(before: Content, after: Content): Operation;
+  isIdentity(operation: Operation): boolean;
   /** What the server's `hash` is compared with (docs/protocol.md, "Hash and healing"). */
-  readonly hash: (content: Json) => number;
-  /** What may be submitted in one go, and the rest. */
-  readonly split: (operation: JsonOperation) => [first: JsonOperation, rest: JsonOperation | null];
-  readonly isIdentity: (operation: JsonOperation) => boolean;
+  hash(content: Content): number;
+  /** As JSON values, for applications and for the wire. */
+  show?(content: Content): any;
+  describe?(operation: Operation): any;
+  /** The content after it, and the operation with what is really there. Throws when it does not fit. */
+  commit?(content: Content, operation: Operation): [content: Content, operation: Operation];
+  /** Both, each as it applies after the other; `own` wins ties. */
+  cross?(own: Operation, other: Operation): [own: Operation, other: Operation];
+  composeAll?(operations: Operation[]): Operation;
+  /** Whether `applied` is what becomes of `planned` when it is done; false: perhaps. */
+  isSame?(planned: Operation, applied: Operation): boolean;
+  move?(operation: Operation, position: Position, stick?: Side): Position;
+  end?(operation: Operation): Position | null;
+  within?(content: Content, position: Position): Position;
+  checkPosition?(content: Content, position: unknown): void;
+  bulk?(operation: Operation): number;
+  most?(bytes: number): number;
+  split?(operation: Operation, limit: number): Operation[];
+  stroke?(operation: Operation): { at: number; text: string; removed: number; where?: string } | null;
+}
+
+/** From now on documents of the type `name` can be opened; the server must know it. Declare it in `DocumentTypes`. */
+export function registerType<Content, Operation, Position>(name: string, type: DocumentType<Content, Operation, Position>): void;
+
+/** Documents of type json. Errors have a `code` of the protocol. */
+export const json: DocumentType<Json, JsonOperation> & {
+  commit(content: Json, operation: JsonOperation): [content: Json, operation: JsonOperation];
 };
 
 /** JSON. In `attributes`, null takes an attribute away. */
@@ -63,29 +93,18 @@ export type RichOp =
 /** Quill's Delta, canonical: as `richText.parse` makes it. A document is inserts only. */
 export type Delta = readonly RichOp[];
 
-/** Rich text, compatible with quill-delta 5. Nothing is changed in place. */
-export const richText: {
-  readonly name: "rich-text";
-  /** RangeError: past the end, or a surrogate pair would be split; so do `compose` and `invert`. */
-  readonly apply: (document: Delta, operation: Delta) => Delta;
-  readonly baseLength: (operation: Delta) => number;
-  readonly compose: (first: Delta, second: Delta) => Delta;
-  /** What makes `after` of `before`: one splice of the content, and formats. */
-  readonly diff: (before: Delta, after: Delta) => Delta;
-  readonly empty: () => Delta;
-  /** What the server's `hash` is compared with (docs/protocol.md, "Hash and healing"). */
-  readonly hash: (document: Delta) => number;
-  readonly invert: (operation: Delta, document: Delta) => Delta;
-  readonly isIdentity: (operation: Delta) => boolean;
-  readonly length: (document: Delta) => number;
-  readonly mapPosition: (position: number, operation: Delta, stick?: Side) => number;
-  /** A checked, canonical copy. TypeError for what the server would not take. `trusted`: it sent it; no bounds on size. */
-  readonly parse: (value: unknown, trusted?: boolean) => Delta;
-  /** Of a document as the server sent it. */
-  readonly parseContent: (value: unknown) => Delta;
+/**
+ * Rich text, compatible with quill-delta 5. `parse` makes a canonical copy, and throws TypeError for what the server would not take;
+ * `apply`, `compose` and `invert` throw RangeError: past the end, or a surrogate pair would be split.
+ */
+export const richText: DocumentType<Delta, Delta> & {
+  /** How much of a document it names. */
+  baseLength(operation: Delta): number;
+  /** Of a document; of an operation: what it retains, inserts and deletes. */
+  length(document: Delta): number;
+  mapPosition(position: number, operation: Delta, stick?: Side): number;
   /** The text, an embed as U+FFFC. */
-  readonly plain: (document: Delta) => string;
-  readonly transform: (operation: Delta, other: Delta, side: Side) => Delta;
+  plain(document: Delta): string;
 };
 
 /** Codes of docs/protocol.md, and those of this side. */
@@ -233,7 +252,7 @@ export class Client implements Emitter<ClientEvents> {
   /** Bytes that the network has not taken yet. */
   readonly buffered: number;
   readonly rooms: Map<string, Room>;
-  readonly documents: Map<string, DocumentHandle | TypedHandle | TypedHandle<"rich-text">>;
+  readonly documents: Map<string, SynclineDocument<any>>;
   on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): Unsubscribe;
   off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): void;
   /**
@@ -262,8 +281,8 @@ export class Client implements Emitter<ClientEvents> {
    * The handle, joined now and after each reconnect. `signal`: aborted before the first join, it is left. One that is open already as
    * another type or under another id stays: `ready` of what is returned rejects with invalid_data.
    */
-  document<Type extends keyof DocumentTypes>(name: string, options: { type: Type; client?: string } & Abortable): TypedHandle<Type>;
-  document(name: string, options?: DocumentOptions & { type?: "text" } & Abortable): DocumentHandle;
+  document(name: string, options?: DocumentOptions & { type?: "text" } & Abortable): SynclineText;
+  document<Type extends keyof DocumentTypes>(name: string, options: DocumentOptions & { type: Type } & Abortable): SynclineDocument<Type>;
   /** Whoever creates it is its owner. `defaultRole`: of those without a role of their own; null: they may not join. Default "member". */
   createRoom(name: string, options?: { password?: string; defaultRole?: "member" | "reader" | null }): Promise<void>;
   /** As `createRoom`; the default role is "editor". */
@@ -454,43 +473,57 @@ export interface Collaborator {
   role: DocumentRole;
 }
 
-export interface Range {
-  anchor: number;
-  head: number;
+/** What the content, the operations and the positions of cursors of a type are. */
+export interface DocumentTypes {
+  text: { type: DocumentType<string, Operation, number>; content: string; operation: Operation; position: number };
+  "rich-text": { type: typeof richText; content: Delta; operation: Delta; position: number };
+  json: { type: typeof json; content: Json; operation: JsonOperation; position: never };
 }
 
-export interface Cursor extends Collaborator, Range {}
+export interface Range<Position = number> {
+  anchor: Position;
+  head: Position;
+}
+
+export interface Cursor<Position = number> extends Collaborator, Range<Position> {}
 
 export type Origin =
   | "local" | "remote" | "undo" | "redo" | "restore" | "refused" | "rebased" | "healed" | "reset";
 
-export interface HistoryEntry {
+export interface HistoryEntry<Name extends keyof DocumentTypes = "text"> {
   revision: number;
   client: string;
   user: string;
   /** Unix seconds. */
   time: number;
   kind?: "undo" | "redo" | "restore";
-  operation: Operation;
+  operation: DocumentTypes[Name]["operation"];
 }
 
-export interface History {
+export interface History<Name extends keyof DocumentTypes = "text"> {
   /** The newest there is. */
   revision: number;
-  /** The oldest whose text can be had. */
+  /** The oldest whose content can be had. */
   horizon: number;
   /** Oldest first. */
-  operations: HistoryEntry[];
+  operations: HistoryEntry<Name>[];
 }
 
-export interface Version {
+export interface Author {
   revision: number;
-  text: string;
   /** Who made it so; null: nobody is known. */
   user: string | null;
   client: string | null;
   /** Unix seconds. */
   time: number | null;
+}
+
+export interface Version<Name extends keyof DocumentTypes> extends Author {
+  content: DocumentTypes[Name]["content"];
+}
+
+export interface TextVersion extends Author {
+  text: string;
 }
 
 export interface Blame {
@@ -500,24 +533,35 @@ export interface Blame {
   ranges: { length: number; revision: number; user: string | null; client: string | null; time: number | null }[];
 }
 
-export interface DocumentEvents {
-  /** `text` changed by `operation`. `clients`: who made it; empty when nobody in particular did. */
-  change: { operation: Operation; origin: Origin; clients: string[] };
-  cursors: Map<string, Cursor>;
+/** Edits that were not acknowledged: what the user saw, what it was made on, how. */
+export interface LostWork<Name extends keyof DocumentTypes = "text"> {
+  content: DocumentTypes[Name]["content"];
+  base: DocumentTypes[Name]["content"];
+  operations: DocumentTypes[Name]["operation"][];
+}
+
+export interface DocumentEvents<Name extends keyof DocumentTypes = "text"> {
+  /** `content` changed by `operation`. `clients`: who made it; empty when nobody in particular did. */
+  change: { operation: DocumentTypes[Name]["operation"]; origin: Origin; clients: string[] };
+  cursors: Map<string, Cursor<DocumentTypes[Name]["position"]>>;
   collaborators: Map<string, Collaborator>;
   /** Whether the server has every edit. */
   settled: boolean;
-  /** The server refused an operation; it was taken back. */
-  refused: { code: ErrorCode; message: string; operation: Operation };
+  /** The server refused an operation, or it could not be sent; it was taken back. */
+  refused: { code: ErrorCode; message: string; operation: DocumentTypes[Name]["operation"] };
   /** What there is to undo and redo, about. */
   steps: { undo: number; redo: number };
   /**
    * This client was away for longer than the history reaches back: its edits are kept, but where they belong was found
-   * out by comparing texts. `before`: what the user saw; `operation`: what the server does not have yet.
+   * out by comparing contents. `before`: what the user saw, `after`: sees now; `operation`: what the server does not have yet.
    */
-  rebased: { before: string; text: string; operation: Operation };
+  rebased: {
+    before: DocumentTypes[Name]["content"];
+    after: DocumentTypes[Name]["content"];
+    operation: DocumentTypes[Name]["operation"];
+  };
   /** The document is another one now; what was not acknowledged could not be carried over. */
-  reset: { reason: string; unsent: { text: string; base: string; operation: Operation } };
+  reset: { reason: string; unsent: LostWork<Name> };
   /** One's own role has changed. */
   role: { role: DocumentRole };
   removed: Removal;
@@ -525,86 +569,19 @@ export interface DocumentEvents {
   error: SynclineError;
 }
 
-/** What the content and the operations of a type are. */
-export type DocumentTypes = {
-  json: { type: typeof json; content: Json; operation: JsonOperation };
-  "rich-text": { type: typeof richText; content: Delta; operation: Delta };
-};
-
-export type TypedEvents<Name extends keyof DocumentTypes = "json"> = {
-  /** `operation` is null for `reset`: all of the content may be another. */
-  change: { operation: DocumentTypes[Name]["operation"] | null; origin: Origin };
-  collaborators: Map<string, Collaborator>;
-  /** Whether the server has every edit. */
-  settled: boolean;
-  /** The server refused an operation; it was taken back. */
-  refused: { code: ErrorCode; message: string; operation: DocumentTypes[Name]["operation"] };
-  /** What there is to undo and redo, about. */
-  steps: { undo: number; redo: number };
-  /** The document is another one now; `unsent` has nowhere to go. */
-  reset: { reason: string; unsent: DocumentTypes[Name]["operation"][] };
-  /** One's own role has changed. */
-  role: { role: DocumentRole };
-  removed: Removal;
-  state: { state: JoinState };
-  error: SynclineError;
-};
-
-/** A document of another type than text: `client.document(name, { type: "json" })`, or "rich-text". */
-export class TypedHandle<Name extends keyof DocumentTypes = "json"> implements Emitter<TypedEvents<Name>> {
-  private constructor();
+/** A document of any type: `client.document(name, { type: "json" })`, say. */
+export class SynclineDocument<Name extends keyof DocumentTypes = "text"> implements Emitter<DocumentEvents<Name>> {
+  protected constructor();
   readonly client: Client;
   readonly name: string;
-  readonly id: string;
   readonly type: DocumentTypes[Name]["type"];
-  readonly state: JoinState;
-  /** Resolves with the first join. */
-  readonly ready: Promise<TypedHandle<Name>>;
-  /** As it is here, own edits included. Frozen at any depth: it stays as it is when the document changes. */
-  readonly content: DocumentTypes[Name]["content"];
-  readonly revision: number;
-  readonly generation: string | null;
-  readonly role: DocumentRole | null;
-  readonly joined: boolean;
-  /** Why this user is not in it any more. */
-  readonly removed: SynclineError | null;
-  readonly writable: boolean;
-  readonly settled: boolean;
-  /** How many steps of this client's there are, about; 0: none that is known of. */
-  readonly canUndo: number;
-  readonly canRedo: number;
-  readonly collaborators: Map<string, Collaborator>;
-  on<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => unknown): Unsubscribe;
-  off<Event extends keyof TypedEvents<Name>>(name: Event, callback: (detail: TypedEvents<Name>[Event]) => unknown): void;
-  /** Throws an error with a `code`, and changes nothing, when it does not fit. */
-  submit(operation: DocumentTypes[Name]["operation"]): void;
-  /** Submits the difference to `value`. */
-  setContent(value: DocumentTypes[Name]["content"]): void;
-  /** Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused. */
-  undo(): Promise<boolean>;
-  redo(): Promise<boolean>;
-  /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
-  restore(revision: number): Promise<boolean>;
-  /** Sets a user's role; null removes it. Owner only. */
-  grant(user: string, role: DocumentRole | null): Promise<void>;
-  /**
-   * When the server has every edit, at the latest after `settle`. Resolves with how many operations it had not acknowledged; the
-   * `error` event ("unsettled") has them. Opened again meanwhile it is not left.
-   */
-  leave(options?: LeaveOptions): Promise<number>;
-}
-
-export class DocumentHandle implements Emitter<DocumentEvents> {
-  private constructor();
-  readonly client: Client;
-  readonly name: string;
   /** This client's id in the document. */
   readonly id: string;
   readonly state: JoinState;
-  /** Resolves with the first text. */
-  readonly ready: Promise<DocumentHandle>;
-  /** What the user sees: with one's own edits that the server does not have yet. */
-  readonly text: string;
+  /** Resolves with the first content. */
+  readonly ready: Promise<this>;
+  /** As it is here, with one's own edits that the server does not have yet. Frozen at any depth: it stays as it is when the document changes. */
+  readonly content: DocumentTypes[Name]["content"];
   /** The server's, as far as it is known here. */
   readonly revision: number;
   readonly generation: string | null;
@@ -619,33 +596,28 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
   readonly canRedo: number;
   /** The others. */
   readonly collaborators: Map<string, Collaborator>;
-  /** The others' cursors in `text`. */
-  readonly cursors: Map<string, Cursor>;
-  on<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => unknown): Unsubscribe;
-  off<Name extends keyof DocumentEvents>(name: Name, callback: (detail: DocumentEvents[Name]) => unknown): void;
+  /** The others' cursors in `content`. */
+  readonly cursors: Map<string, Cursor<DocumentTypes[Name]["position"]>>;
+  on<Event extends keyof DocumentEvents<Name>>(name: Event, callback: (detail: DocumentEvents<Name>[Event]) => unknown): Unsubscribe;
+  off<Event extends keyof DocumentEvents<Name>>(name: Event, callback: (detail: DocumentEvents<Name>[Event]) => unknown): void;
   /**
-   * Applies an edit here at once and sends it. True when half characters were replaced (by one U+FFFD each, so the
-   * length stays) and `text` is not what the operation says. Throws RangeError, TypeError, SynclineError.
+   * Does an edit here at once and sends it. Throws an error with a `code`, and changes nothing, when it does not fit; of a text
+   * RangeError, TypeError, SynclineError, and true is returned when half characters were replaced (by one U+FFFD each, so the length
+   * stays) and `text` is not what the operation says.
    */
-  edit(operation: Operation): boolean;
-  /** As `edit`. TypeError, RangeError: position and length are integers from 0 on, within `text`. So for `delete`, `replace`. */
-  insert(position: number, text: string): boolean;
-  delete(position: number, length: number): boolean;
-  replace(position: number, length: number, text: string): boolean;
-  /**
-   * Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused.
-   */
+  edit(operation: DocumentTypes[Name]["operation"]): Name extends "text" ? boolean : void;
+  /** Edits by the difference to `value`. */
+  setContent(value: DocumentTypes[Name]["content"]): void;
+  /** Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused. */
   undo(): Promise<boolean>;
   redo(): Promise<boolean>;
-  /** Makes the text what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
+  /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
   restore(revision: number): Promise<boolean>;
   /** Up to `limit` (100; 1,000 at most) operations after revision `since`. */
-  history(options?: { since?: number; limit?: number } & Abortable): Promise<History>;
-  textAt(revision: number, options?: Abortable): Promise<Version>;
-  /** Who wrote what is there, of the server's text or a part of it. */
-  blame(range?: { start?: number; end?: number } & Abortable): Promise<Blame>;
-  /** One's own cursor or selection in `text`; null hides it. Throws TypeError, RangeError, as `insert`. */
-  setCursor(anchor: number | null, head?: number): void;
+  history(options?: { since?: number; limit?: number } & Abortable): Promise<History<Name>>;
+  contentAt(revision: number, options?: Abortable): Promise<Version<Name>>;
+  /** One's own cursor or selection in `content`; null hides it. Throws for what is no position there. */
+  setCursor(anchor: DocumentTypes[Name]["position"] | null, head?: DocumentTypes[Name]["position"]): void;
   /** Sets a user's role; null removes it. Owner only. */
   grant(user: string, role: DocumentRole | null): Promise<void>;
   /**
@@ -653,6 +625,22 @@ export class DocumentHandle implements Emitter<DocumentEvents> {
    * `error` event ("unsettled") has them. Opened again meanwhile it is not left.
    */
   leave(options?: LeaveOptions): Promise<number>;
+}
+
+export class SynclineText extends SynclineDocument<"text"> {
+  private constructor();
+  /** As `content`. */
+  readonly text: string;
+  /** As `edit`. TypeError, RangeError: position and length are integers from 0 on, within `text`. So for `delete`, `replace`. */
+  insert(position: number, text: string): boolean;
+  delete(position: number, length: number): boolean;
+  replace(position: number, length: number, text: string): boolean;
+  /** Edits by the difference to `text`. */
+  setText(text: string): boolean;
+  /** As `contentAt`. */
+  textAt(revision: number, options?: Abortable): Promise<TextVersion>;
+  /** Who wrote what is there, of the server's text or a part of it. */
+  blame(range?: { start?: number; end?: number } & Abortable): Promise<Blame>;
 }
 
 /** What `bindTextarea` needs of an HTMLTextAreaElement. */
@@ -674,4 +662,4 @@ export interface TextareaLike {
  * Binds a textarea to a shared text, both ways, until the function that this returns is called. What others do moves neither
  * caret nor selection nor scrolling, and waits while an input method composes; the keys of undo and redo take back one's own steps.
  */
-export function bindTextarea(document: DocumentHandle, textarea: TextareaLike): Unsubscribe;
+export function bindTextarea(document: SynclineText, textarea: TextareaLike): Unsubscribe;

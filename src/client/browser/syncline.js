@@ -19,21 +19,20 @@ import {
   call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, refusal, report, RETRIED, SynclineError, unlessAborted,
   within,
 } from "./syncline-base.js";
-import { DocumentHandle } from "./syncline-document.js";
+import { SynclineDocument, SynclineText } from "./syncline-document.js";
 import { elements, Heartbeat } from "./syncline-proof.js";
 import { Pace } from "./syncline-pace.js";
 import { Room } from "./syncline-room.js";
-import { TypedHandle } from "./syncline-typed.js";
 import { ot } from "./syncline-ot.js";
 
 export { SynclineError } from "./syncline-base.js";
-export { DocumentHandle } from "./syncline-document.js";
+export { SynclineDocument, SynclineText } from "./syncline-document.js";
 export { json } from "./syncline-json.js";
 export { Room } from "./syncline-room.js";
-export { TypedHandle } from "./syncline-typed.js";
 export { ot } from "./syncline-ot.js";
 export { richText } from "./syncline-rich.js";
 export { bindTextarea } from "./syncline-textarea.js";
+export { registerType } from "./syncline-types.js";
 
 /** Whether a client should come back by itself after this close code (docs/protocol.md, Disconnect codes). */
 export function shouldReconnect(code) {
@@ -90,7 +89,7 @@ function nameOf(name, what) {
 
 /** How a document that is open is another one than what is asked for; null: it is that. */
 function otherThan(document, type, client) {
-  if ((document.type?.name ?? "text") !== type) return "as another type";
+  if (document.type.name !== type) return "as another type";
   return [undefined, document.id, document._asked].includes(client) ? null : "under another client id";
 }
 
@@ -137,7 +136,7 @@ export class Client extends Emitter {
   /** @internal Joins may be written: at least `auth` is on its way. */ _joinable = false;
   /** @internal */ _heartbeat = new Heartbeat(this);
   /** @type {Map<string, Room>} */ rooms = new Map();
-  /** @type {Map<string, DocumentHandle>} */ documents = new Map();
+  /** @type {Map<string, SynclineDocument>} */ documents = new Map();
 
   constructor(url = defaultUrl(), options = {}) {
     super();
@@ -717,8 +716,8 @@ export class Client extends Emitter {
 
   /**
    * The document's handle, joined now and after each reconnect; `await handle.ready`. Options: client (its id), type
-   * ("text", "json"), signal (an AbortSignal: aborted before it is joined, it is left). One that is open here already as another
-   * type, or under another id, stays: `ready` of what is returned rejects with invalid_data.
+   * ("text", "rich-text", "json", or one that was registered), signal (an AbortSignal: aborted before it is joined, it is left). One that
+   * is open here already as another type, or under another id, stays: `ready` of what is returned rejects with invalid_data.
    */
   document(name, options = {}) {
     const { type = "text", client, signal } = checkOptions(options, ["client", "type", "signal"]);
@@ -727,7 +726,7 @@ export class Client extends Emitter {
     let document = this.documents.get(name);
     const other = document && otherThan(document, type, client);
     if (!document || other) {
-      document = type === "text" ? new DocumentHandle(this, name, options) : new TypedHandle(this, name, options);
+      document = new (type === "text" ? SynclineText : SynclineDocument)(this, name, options);
       document._asked = client; // its id may become another one: client_taken
       if (other) {
         const error = new SynclineError("invalid_data", `${JSON.stringify(name)} is open ${other}`);

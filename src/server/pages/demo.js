@@ -164,7 +164,7 @@ function enter(name) {
     if (operation.length) notice("You were away for long. Your edits are kept; please look whether they are in place.");
   });
   shared.on("reset", ({ unsent }) => {
-    notice("The document on the server is a new one. What you had not saved is not in it.", unsent.text);
+    notice("The document on the server is a new one. What you had not saved is not in it.", unsent.content);
   });
   shared.on("error", (error) => {
     if (shared?.state === "failed") notice(`The document cannot be opened: ${error.message}.`);

@@ -1,0 +1,81 @@
+/**
+ * The types of documents: what everything else (state, handle) works with. A part of the Syncline client: import syncline.js.
+ *
+ * A type is one object. None of its functions changes its arguments. Needed are
+ *
+ *   empty() -> content                  of a new document
+ *   parseContent(value) -> content      as the server sent it, or as an application gives it; throws
+ *   parse(value, trusted) -> operation  checked; `trusted`: by the server already, which has bounds of its own; throws
+ *   apply(content, operation) -> content
+ *   transform(operation, other, side) -> operation  as it must be made after `other`; "left" wins ties
+ *   compose(first, second) -> operation
+ *   invert(operation, content) -> operation         what undoes it; throws when it does not fit `content`
+ *   diff(before, after) -> operation
+ *   isIdentity(operation) -> boolean
+ *   hash(content) -> number             as the server has it, 32 bits
+ *
+ * and of the rest what is not as in DEFAULTS. The same names as in src/core/document_type.py, which says more.
+ */
+
+import { bytesOf, SynclineError } from "./syncline-base.js";
+import { json } from "./syncline-json.js";
+import { text } from "./syncline-ot.js";
+import { richText } from "./syncline-rich.js";
+
+const DEFAULTS = {
+  /** As JSON values, for applications and for the wire. */
+  show: (content) => content,
+  describe: (operation) => operation,
+  /** [content after it, the operation with what is really there]. Throws when it does not fit. */
+  commit(content, operation) {
+    return [this.apply(content, operation), operation];
+  },
+  /** [own, other], each as it applies after the other; `own` wins ties. */
+  cross(own, other) {
+    return [this.transform(own, other, "left"), this.transform(other, own, "right")];
+  },
+  /** As a balanced tree: O(n log n) for n small operations. One at least. */
+  composeAll(operations, from = 0, to = operations.length) {
+    if (to - from === 1) return operations[from];
+    const middle = (from + to) >> 1;
+    return this.compose(this.composeAll(operations, from, middle), this.composeAll(operations, middle, to));
+  },
+  /** Whether `applied` is what becomes of `planned` when it is done. False: it may be, all the same. */
+  isSame: (planned, applied) => JSON.stringify(planned) === JSON.stringify(applied),
+  /** Where a position goes; what is inserted at it leaves it where it is, unless it sticks to the "right". */
+  move: (operation, position) => position,
+  /** Where its author's cursor is afterwards; null: it says nothing about that. */
+  end: () => null,
+  /** A position that has gone astray, as one of `content`. */
+  within: (content, position) => position,
+  /** Throws for what is no position of `content`. */
+  checkPosition() {
+    throw new SynclineError("invalid_data", "documents of this type have no cursors");
+  },
+  /** What it takes to tell it, about; what waits is bounded in that. */
+  bulk(operation) {
+    return bytesOf(this.describe(operation));
+  },
+  /** The bulk that is sure to fit into a message of so many bytes. */
+  most: (bytes) => Math.floor(bytes * 0.9),
+  /** In pieces to be done one after the other, each of at most `limit` where that is possible. */
+  split: (operation) => [operation],
+  /** {at, text, removed, where}: an operation that does one thing at one place, as typing does; else null. */
+  stroke: () => null,
+};
+
+const TYPES = new Map();
+
+/** From now on documents of the type `name` can be opened. */
+export function registerType(name, type) {
+  TYPES.set(name, Object.freeze({ ...DEFAULTS, ...type, name }));
+}
+
+/** Throws SynclineError (invalid_data). */
+export function typeOf(name) {
+  const type = TYPES.get(name);
+  if (!type) throw new SynclineError("invalid_data", `no document type ${name}`);
+  return type;
+}
+
+for (const type of [text, richText, json]) registerType(type.name, type);
