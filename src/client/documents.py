@@ -393,14 +393,14 @@ class Document(Handle, Steps):
             self._guarded(self._joined, result)
         elif isinstance(error, Undecodable):
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._rejoin_later(self._failures)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
         elif error.code == ErrorCode.MESSAGE_TOO_LARGE:
             self._rejoin(small=True)
         elif error.code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures, error)
+            self._rejoin_later(self._failures, error)
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
@@ -590,7 +590,7 @@ class Document(Handle, Steps):
         self._alarms += 1
         if self._alarms > MOST_ALARMS:  # it does not help: no faster than the server can bear
             self._state.detach()
-            self._client.later(self._rejoin, self._alarms - MOST_ALARMS)
+            self._rejoin_later(self._alarms - MOST_ALARMS)
         else:
             self._rejoin()
 
@@ -622,7 +622,7 @@ class Document(Handle, Steps):
         state.detach()
         if code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures, error)
+            self._rejoin_later(self._failures, error)
         else:
             self._rejoin()
 

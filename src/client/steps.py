@@ -85,6 +85,7 @@ class Steps:
     _refused: Callable[[int, RequestError], None]
     _joins: int
     _wake: Callable[[], None]
+    _rejoin: Callable[[], None]
 
     def __init__(self, state: StepState) -> None:
         self._steps = state
@@ -193,6 +194,14 @@ class Steps:
         if joins == self._joins and state.attached and state.is_in_flight(state.client, seq):
             state.resend()
             self._schedule()
+
+    def _rejoin_later(self, times: int, error: RequestError | None = None) -> None:
+        """Joins after a wait, unless it does so before: a second join would throw away what goes out after the first."""
+        self._client.later(partial(self._rejoin_after, self._joins), times, error)
+
+    def _rejoin_after(self, joins: int) -> None:
+        if joins == self._joins:
+            self._rejoin()
 
     def _unnoticed(self, seq: int) -> None:
         raise Diverged(f"operation {seq} was committed unnoticed")

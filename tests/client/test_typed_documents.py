@@ -19,6 +19,7 @@ from syncline.core.errors import SynclineError, TooFarBehind
 from syncline.core.json_type import JsonType
 from syncline.core.json_values import same_value
 from syncline.core.types import document_type, open_document
+from syncline.server.live_document import LiveDocument
 from syncline.server.submission import Submission
 from tests.oracle.edits import random_content, random_edit
 from tests.serving import serving, ws_url
@@ -661,6 +662,42 @@ async def test_an_edit_that_the_server_sends_back_is_not_lost(
                 theirs.apply(random_edit(name, rng, theirs.content))
             await settle(mine, theirs)
             assert sent_back == 3 and not mine.lost_work
+
+
+@pytest.mark.parametrize("name", ["text", "rich-text", "json"])
+async def test_what_is_sent_back_is_joined_for_once(
+    tmp_path: Path, name: Literal["text", "rich-text", "json"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal asks for a join after a wait, the push that comes with it for one at once. A second one, after the first, would take the
+    place of this client's own former self, and what that had sent would be refused once more."""
+    clock = GateClock()
+    async with serving(tmp_path) as app, await connect(ws_url(app), backoff=QUICK, clock=clock) as ada:
+        document = await ada.document("d", type=name)  # type: ignore[call-overload]
+        adding, receive = LiveDocument.add, Submission.receive
+        joins: list[str] = []
+        reasons = [TooFarBehind("for the test")]
+
+        def add(live: LiveDocument, collaborator: Any) -> None:
+            joins.append(collaborator.client)
+            adding(live, collaborator)
+
+        def far(submission: Submission, core: Any, time: float) -> Any:
+            if reasons:
+                raise reasons.pop()
+            return receive(submission, core, time)
+
+        monkeypatch.setattr(LiveDocument, "add", add)
+        monkeypatch.setattr(Submission, "receive", far)
+        clock.gate.clear()
+        if name == "text":
+            document.insert(0, "text")
+        else:
+            document.apply([{"insert": "text"}] if name == "rich-text" else [{"p": [], "od": None, "oi": 1}])
+        await document.settled()
+        clock.gate.set()
+        await until(lambda: not ada._timers)
+        await document.leave()  # the server has answered all that came before
+        assert joins == [document.client_id]
 
 
 @every_type
