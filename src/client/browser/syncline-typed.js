@@ -11,7 +11,7 @@
  */
 
 import {
-  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
+  deferred, frozen, Joined, longer, LOST_HISTORY, MOST_ALARMS, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
   worthHealing,
 } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
@@ -502,7 +502,7 @@ export class TypedHandle extends Joined {
   #refused(error) {
     const { code, message } = error;
     const { item } = this.#flight;
-    if (code === "rate_limited") return this._limited(this.#flight, error);
+    if (NOT_YET.has(code)) return this._limited(this.#flight, error);
     if (staysOpen(this.#flight, code)) return this._again(error);
     this.#flight = null;
     if (item.kind) {
