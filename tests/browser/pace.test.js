@@ -1,7 +1,7 @@
 // What a server allows of requests and bytes a second: clients keep to it, and what is refused all the same is sent again.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, only, rest, until } from "./driving.mjs";
+import { answer, connect, only, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 /** Who counts and who sends read one clock in a turn of the loop: between two readings this machine may do something else. */
@@ -183,4 +183,60 @@ test("an operation, or undo, that is refused for now is sent again in the same s
   await rest(server);
   assert.equal(server.document("notes").text, `lost one two ${before}`);
   client.close();
+});
+
+test("the time for an answer begins when a request goes out: what is held back is not given up as if it had been sent", async () => {
+  const server = new ReferenceServer(seeded(105));
+  const refused = counted(server, { bytes_per_second: 20_000, bytes_burst: 3000 });
+  const client = connect(server, { requestTimeout: 150 });
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const states = [];
+  notes.on("state", ({ state }) => states.push(state));
+  server.log.length = 0;
+  server.intercept = (connection, { event, id }) => {
+    if (event !== "document:undo") return false;
+    answer(connection, id, { code: "nothing_to_undo", message: "" });
+    return true;
+  };
+  notes.insert(0, "x".repeat(12_000)); // what goes next is owed for half a second
+  await until(server, () => notes.settled);
+  const undone = notes.undo();
+  const late = client.room("late");
+  const given = client.request("ping").then(() => "answered", ({ code }) => code);
+  let outcome;
+  given.then((code) => { outcome = code; });
+  await until(server, () => outcome);
+  assert.deepEqual([outcome, server.log.some(({ event }) => event === "ping")], ["timeout", false]);
+  server.push(only(server), "document:operation", { document: "notes", revision: notes.revision + 1,
+    operations: [{ client: "other", seq: 1, operation: ["seen "] }] });
+  await until(server, () => notes.text.startsWith("seen "));
+  await until(server, () => late.joined && notes.settled);
+  assert.equal(await undone, false);
+  assert.deepEqual([states, refused], [[], []]);
+  const asked = server.log.map(({ event }) => event).filter((event) => event !== "room:digest").sort();
+  assert.deepEqual(asked, ["document:operation", "document:undo", "room:join"]);
+  client.close({ settle: 0 });
+});
+
+test("an undo that finds the buffer full waits, in the same session", async () => {
+  const server = new ReferenceServer(seeded(106));
+  const client = connect(server, { maxRequests: 1 });
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  server.log.length = 0;
+  server.intercept = (connection, { event, id }) => {
+    if (event === "document:undo") answer(connection, id, { code: "nothing_to_undo", message: "" });
+    return event === "document:undo" || event === "ping";
+  };
+  const asked = client.request("ping").catch(({ code }) => code); // never answered
+  const undone = notes.undo();
+  await rest(server);
+  await turn();
+  assert.deepEqual(server.log.map(({ event }) => event), ["ping"]);
+  answer(only(server), 3, { code: "internal", message: "" });
+  await until(server, () => notes.settled);
+  assert.deepEqual([await asked, await undone], ["internal", false]);
+  assert.deepEqual(server.log.map(({ event }) => event), ["ping", "document:undo"]);
+  client.close({ settle: 0 });
 });

@@ -213,11 +213,14 @@ export const RETRIED = new Set([
 export const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 
 // What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout buffer_full".split(" "));
+const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout".split(" "));
 // The join's answer tells; taken back when that happens again and again. Every other code: taken back.
 const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
 const DOUBTFUL = new Set([...DOUBTFUL_REQUEST, "revision_unknown"]);
 const MOST_TRIES = 3;
+
+/** Nothing of it was done, or sent: it may be, later. */
+export const NOT_YET = new Set(["rate_limited", "buffer_full"]);
 
 /** Whether the fate of what is in flight ({item, tries}) is open after this refusal: to be joined again. Counts the tries. */
 export function staysOpen(flight, code) {
@@ -345,8 +348,8 @@ export class Joined extends Emitter {
   }
 
   /**
-   * What is in flight ({sent, limited}) was refused for now, as too much was asked for: nothing was done, and the session goes on. The
-   * same is sent again, not sooner than the server said.
+   * What is in flight ({sent, limited}) was refused for now (NOT_YET), as too much was asked for: nothing was done, and the session goes
+   * on. The same is sent again, not sooner than the server said.
    */
   _limited(flight, error) {
     if (this.state !== "joined") return; // the answer to the join tells

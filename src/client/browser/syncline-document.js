@@ -1,7 +1,7 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
+  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
   worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
@@ -420,7 +420,7 @@ export class SynclineDocument extends Joined {
   #failed(error) {
     const { code = "invalid_data", message } = error; // without one it could not be sent
     const { flight } = this.#state;
-    if (code === "rate_limited") return this._limited(flight, error);
+    if (NOT_YET.has(code)) return this._limited(flight, error);
     if (staysOpen(flight, code)) return this._again(error);
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;

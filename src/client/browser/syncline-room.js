@@ -236,7 +236,7 @@ export class Room extends Joined {
       return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
     }
     const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(this._reason(error)));
-    item.id = this.client._ask("message:send", item.message, item.resolve, refused);
+    item.id = this.client._ask("message:send", item.message, item.resolve, refused, true);
     return undefined;
   }
 
@@ -285,7 +285,7 @@ export class Room extends Joined {
     const wanted = this.client._presence;
     if (this.state !== "joined" || !wanted || this.#said === wanted) return;
     this.#said = wanted;
-    this.client.request("presence:update", { room: this.name, ...wanted }).catch((error) => {
+    this.client._ask("presence:update", { room: this.name, ...wanted }, () => {}, (error) => {
       if (error.code !== "disconnected") this._emit("error", error);
     });
   }

@@ -593,6 +593,7 @@ export class Client extends Emitter {
         break;
       }
       if (batch.length >= most || length + text.length + 1 > room) send();
+      if (id !== undefined) this.#expect(id, "no answer");
       batch.push(text);
       length += text.length + 1;
     }
@@ -616,7 +617,7 @@ export class Client extends Emitter {
     signal?.throwIfAborted();
     let id;
     const answer = new Promise((resolve, reject) => {
-      id = this._ask(event, data, resolve, reject);
+      id = this._ask(event, data, resolve, reject, true);
     });
     return unlessAborted(answer, signal, () => this._forget(id));
   }
@@ -652,25 +653,32 @@ export class Client extends Emitter {
     });
   }
 
+  /** A request is given up that has no answer after `requestTimeout` from now on. */
+  #expect(id, message) {
+    const request = this.#requests.get(id);
+    clearTimeout(request.timer);
+    request.timer = setTimeout(() => {
+      this.#requests.delete(id);
+      request.reject(new SynclineError("timeout", `${message} to ${request.event}`, { event: request.event }));
+    }, this.#options.requestTimeout);
+  }
+
   /**
-   * @internal A request whose answer is handed over at once: what follows it in the same frame finds it done.
+   * @internal A request whose answer is handed over at once: what follows it in the same frame finds it done. What may not go out yet
+   * waits until it may: its answer is waited for from then on. `impatient`: no longer than `requestTimeout` for that, too.
    */
-  _ask(event, data, resolve, reject) {
+  _ask(event, data, resolve, reject, impatient = false) {
     if (!this._joinable) return reject(this._offline());
     if (this.#requests.size >= this.#options.maxRequests || this.buffered > this.#options.maxBuffered) {
       return reject(new SynclineError("buffer_full", "too many requests wait for an answer"));
     }
     const id = this.#nextId++;
-    const timer = setTimeout(() => {
-      this.#requests.delete(id);
-      reject(new SynclineError("timeout", `no answer to ${event}`, { event }));
-    }, this.#options.requestTimeout);
-    this.#requests.set(id, { event, timer, resolve, reject });
+    this.#requests.set(id, { event, timer: 0, resolve, reject });
     try {
       this._send(event, data, id);
+      if (impatient) this.#expect(id, "held back by the rate limit, not sent: no answer");
     } catch (error) {
-      this.#requests.delete(id);
-      clearTimeout(timer);
+      this._forget(id);
       reject(error);
     }
     return id;
