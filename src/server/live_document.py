@@ -165,9 +165,7 @@ class LiveDocument:
             if submission not in self._inbox:
                 return  # its client has gone, or was sent out
             self._inbox.remove(submission)
-            if isinstance(error, SynclineError) and (
-                submission.kind != "edit" or error.code == ErrorCode.OPERATION_INVALID
-            ):
+            if isinstance(error, SynclineError) and (submission.kind != "edit" or error.code == "operation_invalid"):
                 submission.request.fail(error)
             else:
                 ours = not isinstance(error, TooFarBehind)

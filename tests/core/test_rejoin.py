@@ -17,9 +17,10 @@ from syncline.core.ot import Operation, apply, transform
 from syncline.core.rejoin import Composite, Missed, Pending
 from syncline.core.rich_type import RichType
 from syncline.core.text_type import TextType
-from tests.core.test_typed_undo import edit
 from tests.oracle.strategies import operations
 from tests.scale import seeds
+
+from .typed_edits import edit
 
 START = "the quick 😀 fox"
 
