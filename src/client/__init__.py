@@ -9,7 +9,7 @@ from .backoff import Backoff, Clock, SystemClock
 from .client import Client, connect
 from .connection import Options, State
 from .document_values import Committed, Kind, LostWork, Origin
-from .documents import Collaborator, Document, Rebased
+from .documents import Collaborator, Document, Rebased, Refused
 from .errors import (
     BufferFull,
     ClientError,
@@ -62,6 +62,7 @@ __all__ = [
     "ProtocolViolation",
     "Publication",
     "Rebased",
+    "Refused",
     "Removed",
     "RequestError",
     "RequestTimeout",

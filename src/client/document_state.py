@@ -101,6 +101,7 @@ class DocumentState:
         self.finished: list[
             tuple[Request, bool]
         ] = []  # answered: done, or there was nothing to do; the reader empties it
+        self.dropped: list[Operation] = []  # went with what was refused; the reader empties it
         self.undo_depth = 0  # steps that the server has for this client; at least that many
         self.redo_depth = 0
         self.cursors: dict[str, tuple[Any, Any]] = {}  # of the others, in the confirmed content
@@ -618,6 +619,9 @@ class DocumentState:
         """``operation`` applies after what is in flight: through the queue, then to the view or to the held ones."""
         if self.queue:
             self.queue, operation = self._over(self.queue, operation, keep=self._told > 0)
+        return self._reach_view(operation, origin, client, seq)
+
+    def _reach_view(self, operation: Operation, origin: Origin, client: str, seq: int) -> list[Change]:
         if not self.holding and not self.held:
             return self._show(operation, origin, client)
         self.held.append(Held(self.revision, client, seq, operation, origin))
@@ -654,7 +658,7 @@ class DocumentState:
 
     def refuse(self, seq: int) -> list[Change]:
         """What is in flight was refused, nothing of it is in the document: takes an operation back, ends a request.
-        Others are ignored."""
+        Others are ignored. Edits that wait and were made within what it had made are gone with it: they are in ``dropped`` then."""
         if not self.is_in_flight(self.client, seq):
             return []
         in_flight, self.in_flight = self.in_flight, None
@@ -663,7 +667,14 @@ class DocumentState:
             self.finished.append((in_flight, False))
             return []
         try:
-            return self._arrive(self.type.invert(in_flight, self._confirmed), "refused", "", seq)
+            queue, operation = self._over(self.queue, self.type.invert(in_flight, self._confirmed), keep=True)
+            for before, after in zip(self.queue, queue, strict=True):
+                if not isinstance(after, Request) and self.type.is_identity(after) > self.type.is_identity(before):
+                    self.dropped.append(before)
+            self.queue = queue
+            if not self._told:
+                self._tidy()
+            return self._reach_view(operation, "refused", "", seq)
         except UNFIT as error:
             raise Diverged(f"refused operation {seq} does not fit the content here: {error}") from error
 

@@ -44,6 +44,8 @@ REFUSALS = frozenset(
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the contents.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
+#: What an encoder raises for what has no form in it.
+UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 #: Of a message for each unit of an operation that it may hold: as JSON a character may take six.
 BYTES_A_UNIT = 8
 #: So often in a row what is here is found not to be the server's; then it is taken anew after waits that grow.
@@ -67,6 +69,15 @@ class Rebased(NamedTuple):
     operation: Operation | None
 
 
+class Refused(NamedTuple):
+    """An edit that the server will not have; it was taken back. ``code``: why. ``content`` is what the user saw until then, where more had
+    been done since, which may have been within it; None: nothing had."""
+
+    operation: Any
+    code: str
+    content: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Collaborator:
     """Another client in the document. Positions are in this client's content now; None: no cursor."""
@@ -84,7 +95,8 @@ class Document(Handle, Steps):
     the type; positions in strings count UTF-16 units.
 
     Edits change ``content`` at once and are sent, transformed, acknowledged and, after a reconnect, resubmitted by
-    themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over.
+    themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over, ``refused`` the
+    last that the server will not have.
     """
 
     _kind = "document"
@@ -94,6 +106,7 @@ class Document(Handle, Steps):
     ) -> None:
         Handle.__init__(self, client, name)
         self.lost_work: deque[LostWork] = deque(maxlen=16)
+        self.refused: deque[Refused] = deque(maxlen=16)
         self.healed = 0  # how often the content here turned out to be another one than the server's
         self._state = DocumentState(kind, client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
@@ -253,7 +266,8 @@ class Document(Handle, Steps):
         return self._on_cursors.add(callback)
 
     def on_refused(self, callback: Callable[[Any, str], object]) -> Callable[[], None]:
-        """``callback(operation, code)``: the server will not have this edit; it was taken back."""
+        """``callback(operation, code)``: the server will not have this edit, or it cannot be sent (message_too_large, invalid_data); it was
+        taken back, as was what had been done within it since, which is told after it. Also in ``refused``."""
         return self._on_refused.add(callback)
 
     def on_lost_work(self, callback: Callable[[LostWork], object]) -> Callable[[], None]:
@@ -381,7 +395,7 @@ class Document(Handle, Steps):
             data["pending"] = []
         try:
             self._client.connection.post("document:join", data, answer)
-        except RequestError:
+        except (RequestError, *UNSENDABLE):
             data["pending"] = []
             self._client.connection.post("document:join", data, answer)
 
@@ -602,22 +616,27 @@ class Document(Handle, Steps):
             self._send_later(seq, error)
             return
         work = state.in_flight
-        again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
+        doubtful = code not in PASSING and code != ErrorCode.NOT_JOINED
+        again = doubtful and self._doubted_seq == seq  # a join in between has not helped
         if isinstance(work, Request):
             if code not in UNDECIDED or again:
                 self._refuse_request(work, seq, error)
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
+            content = self.content if state.queue else None
             changes = state.refuse(seq)
+            dropped, state.dropped = state.dropped, []
             self._changed(changes)
-            self._on_refused.fire(self._told(work), code)
+            for one in (work, *dropped):
+                self.refused.append(Refused(self._told(one), code, content))
+                self._on_refused.fire(self._told(one), code)
             self._tell_healed(changes)
             self._schedule()
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
         # all; the answer to a join tells. The others: not joined, not stored, not now.
-        if code == ErrorCode.SEQUENCE_CONFLICT:
+        if doubtful:
             self._doubted_seq = seq
         state.detach()
         if code in PASSING:
@@ -662,7 +681,10 @@ class Document(Handle, Steps):
                     data["operation"] = state.type.describe(work)
                     connection.post("document:operation", data)
             except RequestError as error:  # larger than may be sent
-                self._refused(submission.seq, error)
+                self._guarded(self._refused, seq, error)
+            except UNSENDABLE as error:
+                why = RequestError(ErrorCode.INVALID_DATA.value, f"{error!r}, not sent", "document:operation")
+                self._guarded(self._refused, seq, why)
         elif self._cursor_changed and state.attached and state.settled and not state.held:
             self._cursor_changed = False
             anchor, head = self._own_cursor or (None, None)
