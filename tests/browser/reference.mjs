@@ -1,6 +1,7 @@
 // A small server of the protocol in one process: documents and rooms, no sockets, frames delivered one by one by hand.
 // It exists to drive the browser client through interleavings and failures that a real server shows only by chance.
 import { ot } from "../../src/client/browser/syncline.js";
+import { typeOf } from "../../src/client/browser/syncline-types.js";
 
 /** CRC-32 bit by bit: what the client's tables must agree with. */
 export function crc32(bytes) {
@@ -25,6 +26,7 @@ const digestOf = (publications) => publications.reduce((sum, one) => (sum + hash
 export class ReferenceServer {
   constructor(random = Math.random) {
     this.random = random;
+    this.type = typeOf("text");
     this.connections = new Set();
     this.documents = new Map();
     this.rooms = new Map();
@@ -195,14 +197,19 @@ export class ReferenceServer {
     if (returning && revision > document.history.length) return fail("revision_unknown");
     connection.documents.set(name, { client, place: null });
     const seq = document.history.reduce((last, entry) => (entry.client === client ? entry.seq : last), 0);
-    const others = [...this.connections].filter((one) => one !== connection && one.documents.has(name));
-    const collaborators = others.map((one) => this.who(one, name));
-    for (const other of others) this.push(other, "document:collaborator_joined", { document: name, ...this.who(connection, name) });
+    const collaborators = this.meet(connection, name);
     return reply("document:state", {
       document: name, generation: document.generation, revision: document.history.length, role: connection.role ?? "editor",
       unit: "utf-16", client, seq, text: returning ? null : document.text,
       operations: returning ? document.history.slice(revision) : null, collaborators,
     });
+  }
+
+  /** Tells the others who has joined; returns the others. */
+  meet(connection, name) {
+    const others = [...this.connections].filter((one) => one !== connection && one.documents.has(name));
+    for (const other of others) this.push(other, "document:collaborator_joined", { document: name, ...this.who(connection, name) });
+    return others.map((one) => this.who(one, name));
   }
 
   who(connection, name) {
@@ -243,29 +250,35 @@ export class ReferenceServer {
       this.push(other, "document:operation", {
         document: name, revision: document.history.length, operations: [{ client, seq, operation: arrived }],
       });
-      const end = ot.endOf(arrived);
-      if (there.client === client) there.place = { anchor: end, head: end };
-      else if (there.place) {
-        const { anchor, head } = there.place;
-        there.place = { anchor: ot.mapPosition(anchor, arrived, "left"), head: ot.mapPosition(head, arrived, "left") };
-      }
     }
+    this.movePlaces(name, client, arrived);
     return undefined;
+  }
+
+  movePlaces(name, author, operation) {
+    const end = this.type.end(operation);
+    for (const { documents } of this.connections) {
+      const there = documents.get(name);
+      if (there?.client === author && end !== null) there.place = { anchor: end, head: end };
+      else if (there?.place) there.place = this.moved(there.place, operation);
+    }
+  }
+
+  moved({ anchor, head }, operation) {
+    return { anchor: this.type.move(operation, anchor), head: this.type.move(operation, head) };
   }
 
   cursor(connection, { document: name, revision, anchor, head }) {
     const joined = connection.documents.get(name);
     if (!joined) return;
     const document = this.document(name);
-    for (const { operation } of document.history.slice(revision)) {
-      if (anchor === null) break;
-      anchor = ot.mapPosition(anchor, operation, "left");
-      head = ot.mapPosition(head, operation, "left");
-    }
     joined.place = anchor === null ? null : { anchor, head };
+    for (const { operation } of document.history.slice(revision)) {
+      if (joined.place) joined.place = this.moved(joined.place, operation);
+    }
     for (const other of this.connections) {
       if (other !== connection && other.documents.has(name)) {
-        const cursors = [{ client: joined.client, anchor, head }];
+        const cursors = [{ client: joined.client, anchor: null, head: null, ...joined.place }];
         this.push(other, "document:cursor", { document: name, revision: document.history.length, cursors });
       }
     }

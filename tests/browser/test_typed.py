@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,55 @@ CASES: dict[str, tuple[Any, list[Any], tuple[Any, Any], list[Any]]] = {
 }
 
 
+@asynccontextmanager
+async def a_client(node: str, url: str, type: str) -> AsyncIterator[Callable[[str], Awaitable[Any]]]:
+    """The browser client of a document, under Node: gives what says a line to it and has the answer, if it is a question."""
+    process = await asyncio.create_subprocess_exec(
+        *(node, "--no-warnings", "--experimental-websocket", "typed_client.mjs", url, type),
+        cwd=HERE,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, into = process.stdout, process.stdin
+    assert out is not None and into is not None and process.stderr is not None
+
+    async def say(line: str) -> Any:
+        into.write(line.encode() + b"\n")
+        return json.loads(await out.readline()) if line in ("content", "cursors", "past") else None
+
+    try:
+        assert await out.readline() == b"joined\n", (await process.stderr.read()).decode()
+        yield say
+    finally:
+        into.close()
+        assert await process.wait() == 0
+
+
+async def until(say: Callable[[str], Awaitable[Any]], question: str, wanted: Any) -> None:
+    while (answer := await say(question)) != wanted:
+        assert answer is not None
+        await asyncio.sleep(0.01)
+
+
+async def test_cursors_and_the_past_of_a_rich_text(tmp_path: Path, node: str) -> None:
+    async with (
+        asyncio.timeout(60),
+        serving(tmp_path) as app,
+        a_client(node, ws_url(app), "rich-text") as ada,
+        a_client(node, ws_url(app), "rich-text") as bob,
+    ):
+        first = [{"insert": "Hello "}, {"insert": {"image": "x"}}]
+        await ada(json.dumps(first))
+        await until(bob, "content", {"settled": True, "content": first})
+        await ada("cursor [6, 7]")
+        await until(bob, "cursors", [[6, 7]])
+        await bob(json.dumps([{"insert": "Oh! "}]))
+        await until(bob, "cursors", [[10, 11]])
+        await until(ada, "cursors", [[4, 4]])  # behind what he wrote
+        assert await ada("past") == [first, 2]
+
+
 @pytest.mark.parametrize("type", CASES)
 async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) -> None:
     first, own, (ours, theirs), ends = CASES[type]
@@ -58,31 +109,17 @@ async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) ->
         document = await ada.document("page", type=type)
         document.apply(first)
         await document.settled()
-        process = await asyncio.create_subprocess_exec(
-            *(node, "--no-warnings", "--experimental-websocket", "typed_client.mjs", ws_url(app), type),
-            cwd=HERE,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, into = process.stdout, process.stdin
-        assert out is not None and into is not None and process.stderr is not None
-        try:
-            assert await out.readline() == b"joined\n", (await process.stderr.read()).decode()
+        async with a_client(node, ws_url(app), type) as browser:
             done: list[str] = []
             document.on_change(lambda operation, origin: done.append(origin))
             for operation in own:
-                into.write(json.dumps(operation).encode() + b"\n")
+                await browser(json.dumps(operation))
             while "remote" not in done:  # what is written now meets what Node does next
                 await asyncio.sleep(0.001)
-            into.write(json.dumps(theirs).encode() + b"\n")
+            await browser(json.dumps(theirs))
             document.apply(ours)
             while True:
-                into.write(b"content\n")
-                seen = json.loads(await out.readline())
+                seen = await browser("content")
                 if seen["settled"] and seen["content"] == document.content and seen["content"] in ends:
                     break
                 await asyncio.sleep(0.01)
-        finally:
-            into.close()
-            assert await process.wait() == 0

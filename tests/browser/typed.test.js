@@ -31,12 +31,12 @@ class TypedServer extends ReferenceServer {
     document.owners.set(client, owner);
     const returning = generation === document.generation && revision !== undefined;
     if (returning && revision < document.forgotten) return fail("history_trimmed");
-    connection.documents.set(name, { client });
+    connection.documents.set(name, { client, place: null });
     const seq = document.history.reduce((last, entry) => (entry.client === client ? entry.seq : last), 0);
     return reply("document:state", {
       document: name, type, generation: document.generation, revision: document.history.length, role: "editor", client, seq,
       text: null, ...(returning ? {} : { content: document.content }),
-      operations: returning ? document.history.slice(revision) : null, collaborators: [], ...this.depths(document, client),
+      operations: returning ? document.history.slice(revision) : null, collaborators: this.meet(connection, name), ...this.depths(document, client),
     });
   }
 
@@ -86,6 +86,7 @@ class TypedServer extends ReferenceServer {
         this.push(other, "document:operation", { document: name, revision: document.history.length, operations });
       }
     }
+    this.movePlaces(name, client, told);
   }
 
   move(path, step) {
@@ -95,10 +96,6 @@ class TypedServer extends ReferenceServer {
       path[index] = this.type.transform(operation, passed, "left");
       passed = this.type.transform(passed, operation, "right");
     }
-  }
-
-  leave(connection, name) {
-    connection.documents.delete(name);
   }
 
   push(connection, event, data) {
@@ -635,3 +632,125 @@ test("what cannot be sent for another reason is refused, too, and the handle goe
   assert.deepEqual([ada.content, onServer(server).content], [2, 2]);
   end();
 });
+
+test("a position in JSON follows what it points at; where that is removed it stays where it was", () => {
+  for (const [operation, before, after] of [
+    [[{ p: ["l", 0], li: "x" }], ["l", 0], ["l", 1]],
+    [[{ p: ["l", 2], li: "x" }], ["l", 1, "k"], ["l", 1, "k"]],
+    [[{ p: ["l", 1], ld: 0 }], ["l", 1, "k", 3], ["l", 1]],
+    [[{ p: ["l", 0], ld: 0 }], ["l", 1, "k", 3], ["l", 0, "k", 3]],
+    [[{ p: ["l", 1], ld: 0, li: 1 }], ["l", 1, "k"], ["l", 1]],
+    [[{ p: ["l", 0], lm: 2 }], ["l", 0, "k"], ["l", 2, "k"]],
+    [[{ p: ["l", 0], lm: 2 }], ["l", 1], ["l", 0]],
+    [[{ p: ["l", 2], lm: 0 }], ["l", 1], ["l", 2]],
+    [[{ p: ["a"], od: 1 }], ["a", 4, "b"], []],
+    [[{ p: ["a", "b"], od: 1 }], ["a", "b"], ["a"]],
+    [[{ p: ["a"], od: 1, oi: 2 }], ["a", 4], ["a"]],
+    [[{ p: ["b"], od: 1, oi: 2 }], ["a", 4], ["a", 4]],
+    [[{ p: [], od: 1, oi: 2 }], ["a", 4], []],
+    [[{ p: ["n"], na: 2 }], ["n"], ["n"]],
+    [[{ p: ["s", 1], si: "ab" }], ["s", 1], ["s", 1]],
+    [[{ p: ["s", 0], si: "🤟" }], ["s", 1], ["s", 3]],
+    [[{ p: ["s", 0], sd: "abc" }], ["s", 2], ["s", 0]],
+    [[{ p: ["s", 0], sd: "a" }], ["t", 2], ["t", 2]],
+    [[{ p: ["l", 0], li: 1 }, { p: ["l", 1, 0], si: "x" }], ["l", 0, 4], ["l", 1, 5]],
+  ]) assert.deepEqual(json.move(json.parse(operation), before), after, JSON.stringify(operation));
+  assert.deepEqual(json.move(json.parse([{ p: ["s", 1], si: "ab" }]), ["s", 1], "right"), ["s", 3]);
+
+  const content = { l: ["ab", { k: null }] };
+  for (const place of [[], ["l"], ["l", 0], ["l", 0, 2], ["l", 2], ["l", 1, "k"]]) json.checkPosition(content, place);
+  for (const place of [["x"], ["l", 3], ["l", 0, 3], ["l", 1, "k", 0], ["l", "k"], [0], ["l", 2, 0], ["l", 0, 1, 1], ["l", -1], ["l", 0.5], 3]) {
+    assert.throws(() => json.checkPosition(content, place), JSON.stringify(place));
+  }
+});
+
+test("a position goes where the thing goes that it points at (random operations)", () => {
+  const random = seeded(21);
+  const under = (n) => Math.floor(random() * n);
+  for (let round = 0; round < 300; round += 1) {
+    let content = [0, 1, 2].map((row) => Array.from({ length: 1 + under(4) }, (_, name) => [`${row} ${name}`]));
+    for (let step = 0; step < 20; step += 1) {
+      const row = content.findIndex((items) => items.length && random() < 0.6);
+      if (row < 0) continue;
+      const at = under(content[row].length);
+      const [mark] = content[row][at];
+      const size = content[row].length;
+      const operation = json.parse([[
+        { p: [under(content.length + 1)], li: [["new"]] }, { p: [row, under(size + 1)], li: ["new"] }, { p: [row, under(size)], ld: 0 },
+        { p: [row, under(size)], lm: under(size) }, { p: [under(content.length)], lm: under(content.length) }, { p: [under(content.length)], ld: 0 },
+      ][under(6)]]);
+      content = json.apply(content, operation);
+      const place = json.move(operation, [row, at]);
+      json.checkPosition(content, place);
+      const found = content.flatMap((items, r) => items.flatMap(([one], c) => (one === mark && mark !== "new" ? [[r, c]] : [])));
+      if (found.length) assert.deepEqual(place, found[0], JSON.stringify(operation));
+    }
+  }
+});
+
+for (const [type, content, cursor, edits, wrong] of [
+  ["rich-text", [{ insert: "Hello " }, { insert: { image: "x" } }], [6, 7], [[{ insert: "Oh! " }], [{ retain: 4 }, { delete: 2 }], [{ retain: 9 }, { insert: "x" }]], 8],
+  ["json", { items: [{ title: "Hello" }] }, [["items", 0, "title", 2], ["items", 0, "title", 5]],
+    [[{ p: ["items", 0], li: "first" }], [{ p: ["items", 1, "title", 0], si: "Oh! " }], [{ p: ["items", 1], lm: 0 }]], ["items", 2]],
+]) {
+  test(`${type}: cursors are seen by the others and follow what they are at, here and on the server`, async () => {
+    const server = new TypedServer(seeded(31), type);
+    const { handles: [ada, bob], end } = await crowd(server, 2, { cursorInterval: 0 });
+    ada.setContent(content);
+    await settle(server, [ada, bob]);
+    ada.setCursor(...cursor);
+    assert.throws(() => ada.setCursor(wrong));
+    await settle(server, [ada, bob]);
+    const seen = () => [bob.cursors.get(ada.id)].map(({ anchor, head }) => [anchor, head])[0];
+    assert.deepEqual(seen(), cursor);
+    assert.equal(bob.cursors.get(ada.id).name, "user0");
+    let wanted = cursor;
+    for (const operation of edits) {
+      bob.edit(operation);
+      wanted = wanted.map((one) => server.type.move(server.type.parse(operation), one));
+      assert.deepEqual(seen(), wanted); // before the server has it
+    }
+    await settle(server, [ada, bob]);
+    assert.deepEqual(seen(), wanted);
+    const places = [...server.connections].map(({ user, documents }) => [user, documents.get("board").place]);
+    assert.deepEqual(new Map(places).get("user0"), { anchor: wanted[0], head: wanted[1] });
+    assert.notDeepEqual(wanted, cursor);
+    ada.setCursor(null);
+    await settle(server, [ada, bob]);
+    assert.equal(bob.cursors.has(ada.id), false);
+    ada.setCursor(type === "json" ? ["items", 0, "title", 0] : 0);
+    ada.edit(type === "json" ? [{ p: ["items", 0, "title", 0], si: "Ada" }] : [{ insert: "Ada" }]);
+    await settle(server, [ada, bob]);
+    assert.deepEqual(seen(), type === "json" ? [["items", 0, "title", 3], ["items", 0, "title", 3]] : [3, 3]); // behind what she typed
+    end();
+  });
+}
+
+test("documents without positions have no cursors", async () => {
+  const server = new TypedServer(seeded(32), "counter");
+  const { handles: [ada], end } = await crowd(server, 1);
+  assert.throws(() => ada.setCursor(1), { code: "invalid_data" });
+  end();
+});
+
+for (const [name, type, first, strokes, expected] of [
+  ["json", "json", [{ p: [], od: null, oi: { title: "" } }], (text) => [...text].map((letter, at) => [{ p: ["title", at], si: letter }]), ["one ", "two ", "three"]],
+  ["rich-text", "rich-text", [], (text) => [...text].map((letter, at) => (at ? [{ retain: at }, { insert: letter }] : [{ insert: letter }])), ["one ", "two ", "three"]],
+]) {
+  test(`${name}: what is typed without a connection is undone word by word`, async () => {
+    const server = new TypedServer(seeded(33), type);
+    const { handles: [ada], end } = await crowd(server, 1);
+    ada.edit(first);
+    await settle(server, [ada]);
+    await away(server, ada, () => strokes(expected.join("")).forEach((stroke) => ada.edit(stroke)));
+    const shown = () => (type === "json" ? ada.content.title : richText.plain(ada.content));
+    for (let count = expected.length; count > 0; count -= 1) {
+      assert.equal(shown(), expected.slice(0, count).join(""));
+      const undone = ada.undo();
+      await settle(server, [ada]);
+      assert.equal(await undone, true);
+    }
+    assert.equal(shown(), "");
+    end();
+  });
+}

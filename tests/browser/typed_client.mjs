@@ -10,6 +10,9 @@ await document.ready;
 console.log("joined");
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === "content") console.log(JSON.stringify({ settled: document.settled, content: document.content }));
+  else if (line === "cursors") console.log(JSON.stringify([...document.cursors.values()].map(({ anchor, head }) => [anchor, head])));
+  else if (line === "past") console.log(JSON.stringify([(await document.contentAt(1)).content, (await document.history()).operations.length]));
+  else if (line.startsWith("cursor ")) document.setCursor(...JSON.parse(line.slice(7)));
   else document.edit(JSON.parse(line));
 }
 client.close();

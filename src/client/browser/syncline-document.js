@@ -448,7 +448,7 @@ export class SynclineDocument extends Joined {
     const local = (position) => this.#state.local(position);
     for (const [client, { anchor, head }] of this.places) {
       const who = this.collaborators.get(client);
-      if (who) cursors.set(client, { ...who, anchor: local(anchor), head: local(head) });
+      if (who) cursors.set(client, { ...who, anchor: frozen(local(anchor)), head: frozen(local(head)) });
     }
     return cursors;
   }
@@ -457,7 +457,7 @@ export class SynclineDocument extends Joined {
   setCursor(anchor, head = anchor) {
     if (this._error) throw this._error;
     if (anchor !== null) for (const position of [anchor, head]) this.type.checkPosition(this.#state.content, position);
-    this.#cursor = anchor === null ? null : { anchor, head };
+    this.#cursor = anchor === null ? null : structuredClone({ anchor, head });
     this.#cursorLater();
   }
 

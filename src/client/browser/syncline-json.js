@@ -477,8 +477,7 @@ function pastMove(component, other, at, side) {
   if (same && has(component, "li") && !has(component, "ld")) {
     return atStep(component, at, index - after(index > from) + after(index > to));
   }
-  if (index === from) return atStep(component, at, to);
-  return atStep(component, at, index - after(index > from) + after(index > to || (index === to && from > to)));
+  return atStep(component, at, carried(index, from, to));
 }
 
 function movePastMove(component, other, at, side) {
@@ -509,6 +508,75 @@ function movePastMove(component, other, at, side) {
 function transform(operation, other, side) {
   if (side === "left") return cross(operation, other, componentPast, append)[0];
   return cross(other, operation, componentPast, append)[1];
+}
+
+// Positions: a path, the last step of which may be an offset in a string. The server's are src/core/json_positions.pyx ------------------------
+
+/** Throws for what is no position of `content`. */
+function checkPosition(content, position) {
+  if (!Array.isArray(position)) throw new TypeError("a position in JSON is a path: a list of keys and indexes");
+  let node = content;
+  for (const [at, step] of position.entries()) {
+    const last = at === position.length - 1;
+    const size = Array.isArray(node) || typeof node === "string" ? node.length : -1;
+    const behind = last && Number.isInteger(step) && step >= 0 && step <= size;
+    const inside = typeof step === "string" ? isObject(node) && has(node, step) : Array.isArray(node) && node[step] !== undefined;
+    if (!behind && !inside) refuse("the cursor lies outside of the content", "invalid_data");
+    node = node[step];
+  }
+}
+
+/** Where a position goes that points at something, which it follows; where that is removed it stays where it was. */
+function move(operation, position, stick = "left") {
+  return operation.reduce((at, component) => pastComponent(component, at, stick), position);
+}
+
+function pastComponent(component, position, stick) {
+  const { p } = component;
+  const last = p.length - 1;
+  const meets = (steps) => position.length >= steps && p.slice(0, steps).every((step, at) => step === position[at]);
+  if (component.o) {
+    const offset = position.at(-1);
+    if (position.length !== p.length + 1 || typeof offset !== "number" || !meets(p.length)) return position;
+    return [...p, component.o.reduce((at, edit) => moved(at, edit, stick === "right"), offset)];
+  }
+  if (component.na !== undefined) return position;
+  if (last < 0) return []; // the root is another one
+  if (position.length <= last || !meets(last)) return position;
+  const index = position[last];
+  const own = p[last];
+  if (has(component, "oi") || has(component, "od")) {
+    if (index !== own) return position;
+    return has(component, "oi") ? p : p.slice(0, last);
+  }
+  if (typeof index !== "number") return position;
+  const to = (step) => [...position.slice(0, last), step, ...position.slice(last + 1)];
+  if (has(component, "lm")) return to(carried(index, own, component.lm));
+  if (has(component, "ld")) {
+    if (index === own) return p;
+    return has(component, "li") ? position : to(index - after(own < index));
+  }
+  return to(index + after(own <= index));
+}
+
+/** Where an element is after one was moved. */
+function carried(index, from, to) {
+  if (index === from) return to;
+  return index - after(index > from) + after(index > to || (index === to && from > to));
+}
+
+/** Behind the last edit of a string; null: the operation ends with something else. */
+function end(operation) {
+  const { p, o } = operation.at(-1) ?? {};
+  const edit = o?.at(-1);
+  return edit ? [...p, edit.p + (edit.i ?? "").length] : null;
+}
+
+/** {at, text, removed, where} of one edit of one string; else null. */
+function stroke(operation) {
+  if (operation.length !== 1 || operation[0].o?.length !== 1) return null;
+  const [{ p: at, i = "", d = "" }] = operation[0].o;
+  return { at, text: i, removed: d.length, where: JSON.stringify(operation[0].p) };
 }
 
 // Diff -----------------------------------------------------------------------------------------------------------------
@@ -582,6 +650,10 @@ export const json = {
   diff,
   hash: contentHash,
   split,
+  move,
+  end,
+  checkPosition,
+  stroke,
   isIdentity: (operation) => operation.length === 0,
   isSame: (planned, applied) => intent(planned) === intent(applied),
 };

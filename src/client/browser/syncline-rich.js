@@ -481,6 +481,9 @@ export const richText = Object.freeze({
   isIdentity: (operation) => operation.length === 0,
   hash: (document) => richHash(document, plain(document)),
   split,
+  move: (operation, position, stick = "left") => mapPosition(position, operation, stick),
+  end: endOf,
+  checkPosition: (document, position) => text.checkPosition({ length: length(document) }, position),
   stroke: (operation) => text.stroke(operation.map(plainPart)),
   apply, baseLength, compose, diff, invert, length, mapPosition, parse, parseContent, plain, transform,
 });

@@ -32,6 +32,8 @@ export type JsonComponent = {
   t?: "text0"; o?: Array<{ p: number; i: string } | { p: number; d: string }>;
 };
 export type JsonOperation = JsonComponent[];
+/** Where a cursor is: keys and indexes from the root, at the end perhaps an offset in a string. */
+export type JsonPath = Array<string | number>;
 
 /**
  * What the client must know of a type of documents: the same functions for all (syncline-types.js says more). None changes its
@@ -79,7 +81,7 @@ export interface DocumentType<Content, Operation, Position = never> {
 export function registerType<Content, Operation, Position>(name: string, type: DocumentType<Content, Operation, Position>): void;
 
 /** Documents of type json. Errors have a `code` of the protocol. */
-export const json: DocumentType<Json, JsonOperation> & {
+export const json: DocumentType<Json, JsonOperation, JsonPath> & {
   commit(content: Json, operation: JsonOperation): [content: Json, operation: JsonOperation];
 };
 
@@ -97,7 +99,7 @@ export type Delta = readonly RichOp[];
  * Rich text, compatible with quill-delta 5. `parse` makes a canonical copy, and throws TypeError for what the server would not take;
  * `apply`, `compose` and `invert` throw RangeError: past the end, or a surrogate pair would be split.
  */
-export const richText: DocumentType<Delta, Delta> & {
+export const richText: DocumentType<Delta, Delta, number> & {
   /** How much of a document it names. */
   baseLength(operation: Delta): number;
   /** Of a document; of an operation: what it retains, inserts and deletes. */
@@ -477,7 +479,7 @@ export interface Collaborator {
 export interface DocumentTypes {
   text: { type: DocumentType<string, Operation, number>; content: string; operation: Operation; position: number };
   "rich-text": { type: typeof richText; content: Delta; operation: Delta; position: number };
-  json: { type: typeof json; content: Json; operation: JsonOperation; position: never };
+  json: { type: typeof json; content: Json; operation: JsonOperation; position: JsonPath };
 }
 
 export interface Range<Position = number> {
