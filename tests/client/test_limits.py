@@ -15,6 +15,7 @@ from syncline.client import ConnectFailed, Document, Options, RequestError, Text
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.client.pace import Pace
+from syncline.core.bucket import Bucket
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from syncline.server.app import App
 from tests.serving import serving, ws_url
@@ -450,6 +451,45 @@ def test_what_went_out_before_the_limits_were_told_owes_nothing_beyond_the_burst
     assert 0 < wait < 1
     now[0] += wait + 0.001
     assert pace.take(100) == 0.0
+
+
+def test_what_went_out_before_the_limits_were_told_is_owed_in_full_where_the_server_took_it() -> None:
+    """A long token, or a join with much that is pending: it is more than the burst, and the server takes it from a full bucket."""
+    for gone, spent in ((3000,), 3000), ((3000, 500), 3000), ((400, 3000), 3400), ((100, 100), 200):
+        now = [1000.0]
+        pace = Pace(partial(now.__getitem__, 0))
+        for size in gone:
+            assert pace.take(size) == 0.0
+        pace.told({"bytes_per_second": 100.0, "bytes_burst": 1000.0}.get)
+        wait = pace.take(50)
+        owed = spent + 50 - 900  # of a tenth less
+        assert wait == pytest.approx(max(0.0, owed / 90), abs=0.3)
+        now[0] += wait
+        assert pace.take(50) == 0.0 or wait == 0.0
+
+
+@pytest.mark.parametrize("less", [0, 5, 50])
+@pytest.mark.parametrize("size", [3600, 3690, 4090, 4092, 4096, 4097, 4101, 4140, 4200])
+def test_near_the_burst_the_servers_bucket_is_full(size: int, less: int) -> None:
+    """``less``: the server counts what a frame has beside its requests' data for all of them in equal parts."""
+    now = [1000.0]
+    pace, server = Pace(partial(now.__getitem__, 0)), Bucket(1000.0, 4096.0, now[0])
+    pace.told({"bytes_per_second": 1000.0, "bytes_burst": 4096.0}.get)
+    for asked in (1700, size, 100, size, 10):
+        while wait := pace.take(asked):
+            now[0] += wait
+        assert server.take(now[0], asked - less if asked == size else asked + 5) == 0.0
+
+
+async def test_a_token_larger_than_the_burst_is_paid_for(tmp_path: Path) -> None:
+    limits = {"bytes_per_second": 2048.0, "bytes_burst": 2048}
+    long = jwt.encode({"sub": "ada", "exp": time.time() + 60, "pad": "x" * 2400}, SECRET, algorithm="HS256")
+    async with (
+        serving(tmp_path, auth=JWT, limits=limits) as app,
+        await connect(ws_url(app), token=long, backoff=QUICK) as ada,
+    ):
+        await ada.request("ping")
+        assert app.node.counters.errors["rate_limited"] == 0
 
 
 def test_waits_that_a_clock_can_tell() -> None:

@@ -6,69 +6,85 @@
 const SHARE = 0.9;
 const AT_ONCE = 0.5;
 const AROUND = 5; // bytes: each request is counted with its part of the frame around it
+const NEAR = 64; // bytes that the server may count less: what a frame has beside its requests' data counts for all in equal parts
 
 /** A token bucket (src/core/bucket.pyx): `rate` a second flow in, up to `burst`; it begins full. */
 class Bucket {
   #at = Date.now();
 
   constructor(rate, burst) {
-    this.all = burst; // the server's
-    this.rate = rate * SHARE;
-    this.burst = this.left = burst * AT_ONCE;
+    this.rate = rate;
+    this.burst = this.left = burst;
   }
 
-  /** Takes `cost`: 0; or takes nothing: the milliseconds until it may. What is more than the burst may when half of that is there. */
-  take(cost) {
+  /** Takes `cost`: 0; or takes nothing: the milliseconds until `needed` is there. */
+  take(cost, needed = cost <= this.burst ? cost : this.burst / 2) {
     const now = Date.now();
     if (now > this.#at) this.left = Math.min(this.burst, this.left + ((now - this.#at) / 1000) * this.rate);
     this.#at = now;
-    let needed = Math.min(cost, this.burst); // between the two bursts the server's has to be full: it is when this one is
-    if (cost > this.all) needed = this.burst / 2;
     if (needed > this.left) return Math.ceil(((needed - this.left) / this.rate) * 1000);
     this.left -= cost;
     return 0;
   }
 }
 
+/** One of the server's buckets, as this side keeps it; `spent`: of what the server's had at most. */
+class Limit extends Bucket {
+  #all; // the server's burst
+
+  constructor(rate, burst, spent) {
+    super(rate * SHARE, burst * AT_ONCE);
+    this.#all = burst;
+    this.left = Math.min(this.burst, burst - spent);
+  }
+
+  /** For a cost between the two bursts the server's has to be full: so it is when this one is. */
+  take(cost) {
+    return cost > this.burst && cost <= this.#all + NEAR ? super.take(cost, this.burst) : super.take(cost);
+  }
+}
+
 const sizeOf = (text) => new TextEncoder().encode(text).length + AROUND;
+const costOf = (name, size) => (name === "requests" ? 1 : size);
+
+/** One request of `size` bytes from all of [name, bucket]: 0. Else the milliseconds until it may, and nothing is taken. */
+function take(limits, size) {
+  for (const [place, [name, limit]] of limits.entries()) {
+    const wait = limit.take(costOf(name, size));
+    if (!wait) continue;
+    for (const [other, taken] of limits.slice(0, place)) taken.left += costOf(other, size);
+    return wait;
+  }
+  return 0;
+}
 
 /** Of one connection. Until `told` everything may go; it is counted. */
 export class Pace {
-  #told = false;
-  #requests = null;
-  #bytes = null;
-  #gone = { requests: 0, bytes: 0 };
+  #limits = []; // [name, Limit]
+  #gone = []; // the sizes of what went before it was told: of `auth` and of what is joined; null: it was
 
   told(limits = {}) {
-    const made = (name) => {
+    const rates = [];
+    for (const name of ["requests", "bytes"]) {
       const [rate, burst] = [limits[`${name}_per_second`], limits[`${name}_burst`]];
-      if (!(rate > 0) || !(burst > 0)) return null;
-      const bucket = new Bucket(rate, burst);
-      bucket.left = Math.max(0, bucket.left - this.#gone[name]); // what is more was refused, and not counted
-      return bucket;
-    };
-    this.#told = true;
-    this.#requests = made("requests");
-    this.#bytes = made("bytes");
+      if (rate > 0 && burst > 0) rates.push([name, rate, burst]);
+    }
+    const servers = rates.map(([name, rate, burst]) => [name, new Bucket(rate, burst)]);
+    // What is larger than the burst is owed, what is refused costs nothing: as there.
+    for (const size of this.#gone ?? []) take(servers, size);
+    this.#gone = null;
+    this.#limits = rates.map(([name, rate, burst], place) => [name, new Limit(rate, burst, burst - servers[place][1].left)]);
   }
 
   /** It goes out now, whether it may or not. */
   count(text) {
-    if (this.#requests) this.#requests.left -= 1;
-    if (this.#bytes) this.#bytes.left -= sizeOf(text);
+    for (const [name, limit] of this.#limits) limit.left -= costOf(name, sizeOf(text));
   }
 
   /** A request goes out now: 0. Else the milliseconds until it may, and nothing is taken. */
   take(text) {
-    if (!this.#told) {
-      this.#gone.requests += 1;
-      this.#gone.bytes += sizeOf(text);
-      return 0;
-    }
-    const wait = this.#requests?.take(1) ?? 0;
-    if (wait || !this.#bytes) return wait;
-    const longer = this.#bytes.take(sizeOf(text));
-    if (longer && this.#requests) this.#requests.left += 1;
-    return longer;
+    if (this.#gone === null) return this.#limits.length ? take(this.#limits, sizeOf(text)) : 0;
+    this.#gone.push(sizeOf(text));
+    return 0;
   }
 }
