@@ -29,7 +29,9 @@ class _Limit:
     def __init__(self, rate: float, burst: float, spent: float, now: float) -> None:
         self._burst = burst  # of the server's
         self._bucket = Bucket(rate * SHARE, burst * AT_ONCE, now)
-        self._bucket.take(now, max(0.0, spent - burst * (1 - AT_ONCE)))  # it is full: whatever is taken is there, or owed
+        self._bucket.take(
+            now, max(0.0, spent - burst * (1 - AT_ONCE))
+        )  # it is full: whatever is taken is there, or owed
         self.give_back = self._bucket.give_back
 
     def take(self, now: float, cost: float) -> float:
