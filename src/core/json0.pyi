@@ -6,6 +6,7 @@ from .text0 import Side
 
 MAX_COMPONENTS: int
 MAX_SHIFTED: int
+MAX_FOLLOWED: int
 
 def parse(value: object) -> Op:
     """An operation from outside, checked in one pass and in canonical form; one that is that already. O(operation).
@@ -41,6 +42,6 @@ def transform(op: Op, other: Op, side: Side, victims: bool = True) -> Op:
     """``op`` as it must be made after ``other``; both were made on the same content. "left" wins ties.
 
     Without ``victims``, what ``op`` removes (``od``, ``ld``) stays as it says: ``resolve`` puts in what is there, and nothing is
-    decided by it. With them what ``other`` changes in there is followed, as far as that copies no more than MAX_SHIFTED.
-    Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components).
+    decided by it. With them what ``other`` changes in there is followed, as far as that is no more work than MAX_FOLLOWED.
+    Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components): see ``Op.cost``.
     """

@@ -31,16 +31,17 @@ from syncline.core.json_parts cimport (
     same_step, with_edits, with_old,
 )
 from syncline.core.json_values cimport LARGEST
-from syncline.core.text0 cimport compose_edits, invert_edits, transform_edits
+from syncline.core.text0 cimport compose_edits, cross_edits, invert_edits
 
 from syncline.core.errors import SynclineError
 from syncline.core.json_diff import diff as diff_components
 from syncline.core.json_parts import MAX_COMPONENTS, Op
 
-# Elements that one operation may copy and move along in lists, and characters that it may copy in strings: some ten milliseconds. A
-# transform follows what is removed so far.
+# Elements that one operation may move along in lists, and bytes that it may copy in strings (json_draft.pyx): some fifty milliseconds.
 MAX_SHIFTED = 50_000_000
-cdef int64_t VICTIM_ROOM = MAX_SHIFTED
+# The same, for what a transform may follow of changes in what is removed.
+MAX_FOLLOWED = 10_000_000
+cdef int64_t VICTIM_ROOM = MAX_FOLLOWED
 cdef int64_t NO_END = 2**62
 
 
@@ -177,8 +178,8 @@ def transform(Op_ op not None, Op_ other not None, side, bint victims=True):
     """``op`` as it must be made after ``other``; both were made on the same content. "left" wins ties.
 
     Without ``victims``, what ``op`` removes (``od``, ``ld``) stays as it says: ``resolve`` puts in what is there, and nothing is decided
-    by it. With them what ``other`` changes in there is followed, as far as that copies no more than MAX_SHIFTED.
-    Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components): see ``json_type.cost``.
+    by it. With them what ``other`` changes in there is followed, as far as that is no more work than MAX_FOLLOWED.
+    Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components): see ``Op.cost``.
     """
     if side != "left" and side != "right":
         raise ValueError(f"side must be 'left' or 'right', not {side!r}")
@@ -199,7 +200,7 @@ def transform(Op_ op not None, Op_ other not None, side, bint victims=True):
 cdef tuple cross(list left, list right, bint left_victims, bint right_victims):
     """Both lists past each other: each component of ``right`` walks through all of ``left``. None falls into pieces. The victims are
     followed of the one that is asked for."""
-    cdef list passed = [], walked
+    cdef list passed = [], walked, first, second
     cdef Component walker, one, after
     cdef Py_ssize_t index
     cdef int64_t room = VICTIM_ROOM
@@ -207,16 +208,24 @@ cdef tuple cross(list left, list right, bint left_victims, bint right_victims):
         walked = []
         for index in range(PyList_GET_SIZE(left)):
             one = part_at(left, index)
-            after = one
-            if left_victims and one.removes:
-                after = with_changed_victim(one, walker, &room)
-            after = past(after, walker, True)
-            if after is not None:
-                append(walked, after)
-            after = walker
-            if right_victims and walker.removes:
-                after = with_changed_victim(walker, one, &room)
-            walker = past(after, one, False)
+            if one.kind == TEXT and walker.kind == TEXT:
+                if same_path(one.path, walker.path):
+                    first, second = cross_edits(one.edits, walker.edits)
+                    one = with_edits(one, first)
+                    walker = with_edits(walker, second) if second else None
+                if one.edits:
+                    append(walked, one)
+            else:
+                after = one
+                if left_victims and one.removes:
+                    after = with_changed_victim(one, walker, &room)
+                after = past(after, walker, True)
+                if after is not None:
+                    append(walked, after)
+                after = walker
+                if right_victims and walker.removes:
+                    after = with_changed_victim(walker, one, &room)
+                walker = past(after, one, False)
             if walker is None:
                 for one in left[index + 1:]:
                     append(walked, one)
@@ -254,17 +263,11 @@ cdef bint meets(Component one, Component other, Py_ssize_t at) noexcept:  # as o
 
 
 cdef Component past(Component component, Component other, bint left):
-    """``component`` after ``other``, with what it removes as it says; None: nothing is left of it."""
+    """``component`` after ``other``, with what it removes as it says; None: nothing is left of it. Not of two edits of strings."""
     cdef Py_ssize_t at = operand(other, component)
     cdef bint same
-    cdef list edits
-    if at == APART or other.kind == SUM:
+    if at == APART or other.kind == SUM or other.kind == TEXT:
         return component
-    if other.kind == TEXT:
-        if component.kind != TEXT:
-            return component
-        edits = transform_edits(component.edits, other.edits, left)
-        return with_edits(component, edits) if edits else None
     same = reach(component) == reach(other)
     if other.kind == KEY:
         return past_key(component, other, at, same, left)

@@ -1,5 +1,6 @@
 """A JSON document while an operation is made on it: what lies on a path is copied once, the rest is shared."""
 
+from cpython.unicode cimport PyUnicode_KIND
 from libc.stdint cimport int64_t
 
 cimport cython
@@ -9,6 +10,10 @@ from syncline.core.json_values cimport LARGEST
 from syncline.core.parts cimport invalid, out_of_range
 from syncline.core.text cimport Text
 from syncline.core.text0 cimport apply_edits, edit_text, is_long
+
+# To copy an element counts as much as to move so many along.
+cdef enum:
+    COPYING = 8
 
 
 cdef object lookup(object node, object key):
@@ -25,7 +30,7 @@ cdef object lookup(object node, object key):
 
 
 cdef Draft new_draft(object content, int64_t room):
-    """``room``: how many elements, and characters of strings that are edited, may be copied and moved along."""
+    """``room``: how many elements may be moved along in lists, and bytes of strings copied that are edited: about a nanosecond each."""
     cdef Draft self = Draft.__new__(Draft)
     self.holder = {"": content}
     self.fresh = {}
@@ -112,7 +117,7 @@ cdef class Draft:
             if type(child) is not dict and type(child) is not list:
                 raise invalid("a path leads through what is no container")
             if <size_t><void *>child not in self.fresh:
-                self.use(len(child))
+                self.use(COPYING * len(child))
                 child = child.copy()
                 self.fresh[<size_t><void *>child] = child
                 node[key] = child
@@ -131,7 +136,7 @@ cdef class Draft:
         if type(there) is not str:
             raise invalid("text is edited where there is none")
         text = there
-        self.use(len(text))
+        self.use(len(text) * PyUnicode_KIND(text))
         if not is_long(text, component.edits):
             self.node[self.key] = apply_edits(text, component.edits)
             return 0

@@ -25,8 +25,13 @@ cdef class Op:
     cdef list parts      # of Component
     cdef bytes encoded   # once it was asked for
     cdef object printed  # its digest, likewise
+    cdef int64_t load    # what `measure` finds: components and edits, more for long paths,
+    cdef int64_t cuts    # by how many its deletions in strings may be more when they are cut by inserts,
+    cdef int64_t inserts # into strings,
+    cdef int64_t copied  # and how much text may be copied at each step
 
     cdef bytes encoding(self)
+    cdef int measure(self) except -1
 
 cdef Component new_component(Kind kind, tuple path)
 cdef Component copy_of(Component self, tuple path)

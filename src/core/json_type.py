@@ -95,13 +95,13 @@ class JsonType(DocumentType[Value, Op]):
         return json0.transform(operation, other, side, victims=False)
 
     def cost(self, operation: Op, other: Op) -> int:
-        return 4 * self.weight(operation) * self.weight(other)
+        return operation.cost(other)
 
     def weight(self, operation: Op) -> int:
         return operation.weight
 
     def labour(self, weight: int, others: int, count: int) -> int:
-        return 4 * weight * others
+        return count + weight * others // 3
 
     def bulk(self, operation: Op) -> int:
         """About how many bytes it takes to tell it: what limits of sending count."""

@@ -19,4 +19,4 @@ cdef str apply_edits(str text, list edits)
 cdef int edit_text(Text whole, list edits) except -1
 cdef list compose_edits(list first, list second)
 cdef list invert_edits(list edits)
-cdef list transform_edits(list edits, list other, bint left)
+cdef tuple cross_edits(list left, list right)

@@ -5,7 +5,7 @@ the string as the edits before it have left it. As JSON ``{"p": position, "i": t
 and lengths are UTF-16 code units, as in JavaScript. The rules, ties included, are those of npm ``ot-json0`` 1.1 (text0.js,
 bootstrapTransform.js), so that clients of that package may take part.
 
-Edits and lists of them are never changed once they are made. O(edits) for all but ``transform_edits``.
+Edits and lists of them are never changed once they are made. O(edits) for all but ``cross_edits``.
 """
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
@@ -43,9 +43,17 @@ cdef str cut(str text, Py_ssize_t start, Py_ssize_t end):
     return PyUnicode_Substring(text, first, first + length)
 
 
-cdef str spliced(str text, Py_ssize_t start, Py_ssize_t end, Py_ssize_t length, str inserted):
-    """``inserted`` in the place of what lies between. ``length``: of ``text``. Raises as ``cut``."""
-    return cut(text, 0, start) + inserted + cut(text, end, length)
+cdef str rest(str text, Py_ssize_t start):
+    """The code units from ``start`` on, which lies within. Raises as ``cut``."""
+    cdef Py_ssize_t first = count_points(text, 0, start)
+    if first < 0:
+        raise invalid("it splits a surrogate pair")
+    return PyUnicode_Substring(text, first, PyUnicode_GET_LENGTH(text))
+
+
+cdef str spliced(str text, Py_ssize_t start, Py_ssize_t end, str inserted):
+    """``inserted`` in the place of what lies between. Raises as ``cut``."""
+    return cut(text, 0, start) + inserted + rest(text, end)
 
 
 @cython.final
@@ -120,10 +128,10 @@ cdef str apply_edits(str text, list edits):
             end = edit.position + edit.length
             if end > length or cut(text, edit.position, end) != edit.text:
                 raise invalid("the text to delete is not what is there")
-            text = spliced(text, edit.position, end, length, "")
+            text = spliced(text, edit.position, end, "")
             length -= edit.length
         else:
-            text = spliced(text, edit.position, edit.position, length, edit.text)
+            text = spliced(text, edit.position, edit.position, edit.text)
             length += edit.length
     return text
 
@@ -153,12 +161,12 @@ cdef int append_edit(list edits, StringEdit edit) except -1:
         if last.deletes == edit.deletes:
             if not edit.deletes and last.position <= edit.position <= last.position + last.length:
                 offset = edit.position - last.position
-                text = spliced(last.text, offset, offset, last.length, edit.text)
+                text = spliced(last.text, offset, offset, edit.text)
                 edits[last_index] = new_edit(last.position, False, text, last.length + edit.length)
                 return 0
             if edit.deletes and edit.position <= last.position <= edit.position + edit.length:
                 offset = last.position - edit.position
-                text = spliced(edit.text, offset, offset, edit.length, last.text)
+                text = spliced(edit.text, offset, offset, last.text)
                 edits[last_index] = new_edit(edit.position, True, text, last.length + edit.length)
                 return 0
     edits.append(edit)
@@ -197,7 +205,7 @@ cdef int split_past(list result, StringEdit edit, StringEdit other) except -1:
     cdef Py_ssize_t head = other.position - edit.position
     append_edit(result, new_edit(edit.position, True, cut(edit.text, 0, head), head))
     append_edit(
-        result, new_edit(edit.position + other.length, True, cut(edit.text, head, edit.length), edit.length - head)
+        result, new_edit(edit.position + other.length, True, rest(edit.text, head), edit.length - head)
     )
     return 0
 
@@ -224,22 +232,14 @@ cdef StringEdit edit_past(StringEdit edit, StringEdit other, bint left):
         raise invalid("the text to delete is not what is there")
     if low == position and high == end:
         return None
-    kept = spliced(edit.text, low - position, high - position, edit.length, "")
+    kept = spliced(edit.text, low - position, high - position, "")
     return new_edit(min(position, at), True, kept, edit.length - (high - low))
 
 
-cdef list transform_edits(list edits, list other, bint left):
-    """``edits`` as they must be made after ``other``. ``left``: they insert before what other inserts at the same place.
-
-    O(a x b), where a and b are the edits of each, and as many more as the other one may cut its deletions into.
-    """
-    return cross_edits(edits, other)[0] if left else cross_edits(other, edits)[1]
-
-
 cdef tuple cross_edits(list left, list right):
-    """Both lists past each other.
+    """Both lists as they must be made after each other: what ``left`` inserts stands before what ``right`` inserts at the same place.
 
-    Each edit of ``right`` walks through all of ``left``. Where it falls apart, its pieces have the rest of ``left`` before them;
+    O(a x b), where a and b are the edits of each, and as many more as the other one may cut its deletions into. Each edit of ``right`` walks through all of ``left``. Where it falls apart, its pieces have the rest of ``left`` before them;
     upstream recurses there, here a stack keeps what lies behind, so that no length of input can exhaust any other.
     """
     cdef list passed = [], behind = [], waiting = right, walked, rest, pieces

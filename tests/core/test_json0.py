@@ -494,6 +494,72 @@ def test_a_deletion_in_many_pieces() -> None:
     assert json0.apply(edited(text, inserts), one) == json0.apply("", two) == "y" * 299
 
 
+# ------------------------------------------------------------------------------------------------------------- bounds
+
+
+@given(randoms, st.integers(1, 12))
+def test_the_steps_of_a_transform_are_known_before(random: Random, most: int) -> None:
+    """Three a microsecond, of as many as the oracle does; deletions that inserts cut make more of them."""
+    steps = dict.fromkeys(("edits", "components"), 0)
+
+    def counting(what: str, step: Any) -> Any:
+        def counted(*arguments: Any) -> None:
+            steps[what] += 1
+            step(*arguments)
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text0, "transform_edit", counting("edits", text0.transform_edit))
+        patch.setattr(slow, "transform_component", counting("components", slow.transform_component))
+        text = random_text(random, 40)
+        content = random_value(random)
+        for a, b in (
+            (on_text(random_edits(random, text, most)), on_text(random_edits(random, text, most))),
+            (on_text([{"p": 0, "d": text}] if text else []), on_text(random_edits(random, text, 3 * most))),
+            [json0.parse(random_operation(random, content, most)[0]) for _ in range(2)],
+        ):
+            for one, two in ((a, b), (b, a)):
+                steps.update(edits=0, components=0)
+                slow.transform(one.components, two.components, "left")
+                # The oracle does each for both sides, and strings for both sides of their components.
+                assert max(steps["edits"] / 4, steps["components"] / 2) <= 3 * JsonType().cost(one, two)
+                assert JsonType().cost(one, two) == JsonType().cost(two, one)
+
+
+def test_what_weighs_much_in_a_transform() -> None:
+    kind = JsonType()
+    small = on_text([{"p": 1, "i": "x"}])
+
+    def cost(*components: Any) -> int:
+        return kind.cost(json0.parse(list(components)), small)
+
+    insert, deletion = {"p": 0, "i": "y" * 1_000_000}, {"p": 0, "d": "y" * 1_000_000}
+    assert cost({"p": [], "t": "text0", "o": [insert]}) <= 2, "it is not looked into"
+    assert cost({"p": [], "t": "text0", "o": [deletion]}) > 500, "an insert cuts it"
+    assert cost({"p": [], "t": "text0", "o": [insert, {"p": 9, "i": "z"}]}) > 500, "they become one"
+    wide = cost({"p": [], "t": "text0", "o": [{"p": 0, "d": "💃" * 1_000_000}]})
+    assert wide > 3 * cost({"p": [], "t": "text0", "o": [deletion]})
+    assert cost({"p": ["k" * 1000] * 64, "oi": 1}) > cost({"p": ["k"], "oi": 1})
+    # What adds them up is no less where it decides whether the loop may do it.
+    for edits in ([deletion], [{"p": 0, "d": "y" * 60}], [{"p": 2 * n, "i": "x"} for n in range(100)]):
+        operation = on_text(edits)
+        for other in (small, on_text([{"p": 3 * n, "i": "ab"} for n in range(20)])):
+            assert kind.labour(kind.weight(operation), kind.weight(other), 1) + 1 >= kind.cost(operation, other) // 2
+
+
+def test_what_is_removed_is_followed_within_a_bound() -> None:
+    change = json0.parse([{"p": ["list", 0], "na": 1}])
+    for count, followed in ((1000, True), (json0.MAX_FOLLOWED // 8 + 1, False)):
+        removal = json0.parse([{"p": ["list"], "od": [0] * count}])
+        moved = json0.transform(removal, change, "left").components[0]["od"]
+        assert moved[0] == followed and len(moved) == count
+        # ``resolve`` tells the truth in any case.
+        assert json0.resolve({"list": [1, 2]}, json0.transform(removal, change, "left"))[1].components == [
+            {"p": ["list"], "od": [1, 2]}
+        ]
+
+
 # ---------------------------------------------------------------------------------------------------------- splitting
 
 

@@ -415,7 +415,7 @@ def grown(name: str, count: int) -> Document:
 @pytest.mark.parametrize(("name", "count"), [("json", 200), ("rich-text", 2500)])
 def test_what_is_moved_beside_the_loop_is_what_transforms_give(name: str, count: int) -> None:
     document, twin = grown(name, count), grown(name, count)
-    edit: Any = [{"p": [0], "li": "x"}] * 20 if name == "json" else [{"insert": "x"}, {"retain": 5}, {"insert": "y"}]
+    edit: Any = [{"p": [0], "li": "x"}] * 100 if name == "json" else [{"insert": "x"}, {"retain": 5}, {"insert": "y"}]
     assert patiently(lambda: document.receive("x", "u", 1, 1, edit)) == 1
     moved = twin.engine.type.parse(edit)
     for entry in twin.since(1):

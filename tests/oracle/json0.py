@@ -431,7 +431,8 @@ def transform_place(result: Op, component: Component, other: Component, side: Si
         return
     moved: Component | None
     if "o" in other or "na" in other:
-        moved = transform_text(component, other, side) if "o" in other and "o" in component else component
+        both = "o" in other and "o" in component and other["p"] == component["p"]  # else not made on one content
+        moved = transform_text(component, other, side) if both else component
     elif "oi" in other or "od" in other:
         moved = past_key(component, other, at, side)
     elif "lm" in other:

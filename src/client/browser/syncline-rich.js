@@ -21,7 +21,6 @@ const MOST_NAME = 255;
 const MOST_ATTRIBUTES = 16_384;
 const MOST_EMBED = 1_048_576;
 const DEPTH = 16;
-const EXPONENT = 1e21; // from here on JSON writes integers as 1e+21, which the server takes
 const EMBED = "\uFFFC";
 
 const own = (map, name) => map !== undefined && Object.hasOwn(map, name);
@@ -73,9 +72,6 @@ function readValue(value, depth, room) {
   }
   if (typeof value === "number") {
     if (!Number.isFinite(value)) refuse("a number must be finite");
-    if (room.left !== Infinity && Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < EXPONENT) {
-      refuse("an integer that JavaScript cannot hold exactly");
-    }
     room.left -= 4;
     return value;
   }
