@@ -114,7 +114,7 @@ class Document(Handle, Steps):
         self.healed = 0  # how often the content here turned out to be another one than the server's
         self._state = DocumentState(kind, client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
-        Steps.__init__(self, self._state)
+        Steps.__init__(self)
         self._people: dict[str, dict[str, Any]] = {}
         self._late_cursors: dict[str, tuple[int, Any, Any]] = {}  # at a revision that is still to come
         self._own_cursor: tuple[Any, Any] | None = None
