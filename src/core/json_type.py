@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from . import json0
+from . import json0, json_position
 from .content_hash import ContentHasher, content_hash
 from .document_type import DocumentType
 from .entries import payload_digest
@@ -129,6 +129,20 @@ class JsonType(DocumentType[Value, Op]):
 
     def diff(self, before: Value, after: Value) -> Op:
         return json0.diff(before, after)
+
+    def move(self, operation: Op, position: json_position.Path, stick: Side = "left") -> json_position.Path:
+        return json_position.move(self.describe(operation), position, stick)
+
+    def end(self, operation: Op) -> json_position.Path | None:
+        return json_position.end(self.describe(operation))
+
+    def parse_position(self, value: object) -> json_position.Path:
+        return json_position.parse(value)
+
+    def check_position(self, content: Value, position: json_position.Path) -> None:
+        if not self.has_cursors:  # the server's part of it counts
+            raise SynclineError(ErrorCode.INVALID_DATA, "JSON documents have no cursors yet")
+        json_position.check(content, position)
 
     def is_same(self, planned: Op, applied: Op) -> bool:
         """``commit`` says what is really removed."""
