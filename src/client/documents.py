@@ -44,6 +44,10 @@ REFUSALS = frozenset(
 )
 # The way from what is here to what is there is not known: edits are carried over by comparing the contents.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
+#: What the server says is taken in for so many seconds at a time; then others of the loop have their turn.
+SLICE_SECONDS = 0.005
+#: Pushes that wait behind what is being taken in; with more of them all is taken in at once.
+MOST_IN_LINE = 1000
 #: What an encoder raises for what has no form in it.
 UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 #: Of a message for each unit of an operation that it may hold: as JSON a character may take six.
@@ -110,12 +114,19 @@ class Document(Handle, Steps):
         self.healed = 0  # how often the content here turned out to be another one than the server's
         self._state = DocumentState(kind, client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
-        Steps.__init__(self, self._state)
+        Steps.__init__(self)
         self._people: dict[str, dict[str, Any]] = {}
         self._late_cursors: dict[str, tuple[int, Any, Any]] = {}  # at a revision that is still to come
         self._own_cursor: tuple[Any, Any] | None = None
         self._cursor_changed = False
         self._flushing = False
+        self._line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = (
+            deque()
+        )  # what the server said, to be taken in, in order
+        self._taking_in = False
+        self._until = 0.0  # when the slice that is under way is over
+        self._slice_is_due = False
+        self._catching_up = False  # what a join has told is not taken in yet
         self._whole: Origin | None = None  # a join has to ask for the content; this is why
         self._alarms = 0  # times in a row that the content was not the server's
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
@@ -357,6 +368,7 @@ class Document(Handle, Steps):
         if self.error is not None:
             return
         self.error = error
+        self._line.clear()
         self._state.detach()
         self._conditions.end(self.error)
         self._end_requests(self.error)
@@ -404,7 +416,7 @@ class Document(Handle, Steps):
             return  # only the newest join counts: what an older one says is overtaken
         if error is None:
             self._failures = 0
-            self._guarded(self._joined, result)
+            self._guarded(self._joined, result, number)
         elif isinstance(error, Undecodable):
             self._failures += 1
             self._rejoin_later(self._failures)
@@ -428,9 +440,9 @@ class Document(Handle, Steps):
         else:
             self._over(error)
 
-    def _joined(self, result: Any) -> Self:
+    def _joined(self, result: Any, number: int = 0) -> Self:
         state = self._state
-        if self.error is not None:  # given up meanwhile
+        if self.error is not None or number != self._joins:  # given up, or overtaken, meanwhile
             return self
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
@@ -438,18 +450,27 @@ class Document(Handle, Steps):
         self._role_is(result["role"])
         if result["operations"] is None:
             self._load(result)
+            self._caught_up(result)
         else:
             state.attach(result["seq"], len(result["operations"]))
-            self._receive(result["revision"], result["operations"], result.get("hash"))
-            if not state.attached:
-                return self  # a difference was found: another join is under way
-            if state.in_doubt and result.get("more"):
-                self._rejoin()
-                return self
-            if state.in_doubt:
-                state.attach(result["seq"], 0)  # all of it is here now
-            if state.is_in_flight(state.client, state.seq) and state.seq <= result["seq"] and not result.get("more"):
-                self._unnoticed(state.seq)
+            self._catching_up = True
+            self._line.appendleft((self._caught_up, (result,)))
+            self._line.appendleft((self._receive, (result["revision"], result["operations"], result.get("hash"))))
+        return self
+
+    def _caught_up(self, result: Any) -> None:
+        """All that the answer to a join has told is here."""
+        state = self._state
+        self._catching_up = False
+        if not state.attached:
+            return  # a difference was found: another join is under way
+        if state.in_doubt and result.get("more"):
+            self._rejoin()
+            return
+        if state.in_doubt:
+            state.attach(result["seq"], 0)
+        if state.is_in_flight(state.client, state.seq) and state.seq <= result["seq"] and not result.get("more"):
+            self._unnoticed(state.seq)
         state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
         state.cursors.clear()
         for entry in self._people.values():
@@ -457,7 +478,6 @@ class Document(Handle, Steps):
         self._cursor_changed = self._own_cursor is not None
         self._on_cursors.fire()
         self._schedule()
-        return self
 
     def _load(self, result: dict[str, Any]) -> None:
         """A content: of this history, then everything that waits is carried over; or of another document."""
@@ -503,13 +523,38 @@ class Document(Handle, Steps):
         self._guarded(self._take_push, event, data)
 
     def _guarded(self, action: Callable[..., object], *args: Any) -> None:
+        """Done when all that came before it has been taken in."""
+        self._line.append((action, args))
+        if not self._taking_in and (not self._slice_is_due or len(self._line) > MOST_IN_LINE):
+            self._take_in(SLICE_SECONDS if len(self._line) <= MOST_IN_LINE else float("inf"))
+
+    def _take_in(self, seconds: float) -> None:
+        """Raises ProtocolViolation."""
+        self._taking_in, self._until = True, self._now() + seconds
         try:
-            action(*args)
-        except Diverged as error:
-            self._diverged(error)
-        except (KeyError, TypeError, SynclineError) as error:
-            raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+            while self._line:
+                action, args = self._line.popleft()
+                try:
+                    action(*args)
+                except Diverged as error:
+                    self._diverged(error)
+                except (KeyError, TypeError, SynclineError) as error:
+                    raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+                if self._line and self._now() > self._until:
+                    break
+        finally:
+            self._taking_in = False
+            if self._line and not self._slice_is_due:
+                self._slice_is_due = True
+                asyncio.get_running_loop().call_soon(self._next_slice)
         self._wake()
+
+    def _next_slice(self) -> None:
+        self._slice_is_due = False
+        try:
+            self._take_in(SLICE_SECONDS)
+        except ProtocolViolation as error:  # the frame that it came in is long gone
+            self._diverged(Diverged(str(error)))
 
     def _take_push(self, event: str, data: dict[str, Any]) -> None:
         state = self._state
@@ -521,7 +566,6 @@ class Document(Handle, Steps):
             pass  # older than the answer to the join, which will hold all of it
         elif event == "document:operation":
             self._receive(data["revision"], data["operations"], data.get("hash"))
-            self._schedule()
         elif event == "document:ack":
             # Its entry has come or will come with the history; if it is below the revision it was missed: never.
             if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
@@ -552,13 +596,17 @@ class Document(Handle, Steps):
         elif data["client"] in self._people:
             self._people[data["client"]] = {**self._people[data["client"]], "role": data["role"]}
 
-    def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
-        """Entry by entry, each with its changes told before the next, so that a callback may edit."""
+    def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None, done: int = 0) -> None:
+        """Entry by entry, each with its changes told before the next, so that a callback may edit. ``done``: taken in already."""
         state = self._state
-        number = revision - sum(entry.get("count", 1) for entry in entries)
-        for entry in entries:
+        number = revision - sum(entry.get("count", 1) for entry in entries[done:])
+        for at in range(done, len(entries)):
             if not state.attached:
                 return
+            if at > done and self._now() > self._until:
+                self._line.appendleft((self._receive, (revision, entries, hash, at)))
+                return
+            entry = entries[at]
             client, seq, span = entry.get("client", ""), entry.get("seq", 0), entry.get("count", 1)
             number += span
             if number <= state.known:
@@ -588,6 +636,7 @@ class Document(Handle, Steps):
             self._heal()
         elif same is False:
             self._alarms += 1
+        self._schedule()
 
     def _diverged(self, error: Diverged) -> None:
         log.error("document %r is loaded anew: %s", self.name, error)
@@ -665,7 +714,7 @@ class Document(Handle, Steps):
 
     def _flush(self) -> None:
         self._flushing = False
-        if self.error is not None:
+        if self.error is not None or self._catching_up:
             return
         state, connection = self._state, self._client.connection
         state.operation_limit = min(self._operation_limit, connection.message_bytes // BYTES_A_UNIT)

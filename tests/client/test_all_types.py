@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Committed, Document, Rebased, RequestError, connect
+from syncline.client import Committed, Document, Rebased, RequestError, connect, documents
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.ot import Operation
 from syncline.server import document_join
@@ -163,3 +163,57 @@ async def test_what_arrives_can_be_held_back(open_client: Open, kind: str) -> No
     mine.release()
     assert mine.content == EDITED[kind]
     await asyncio.gather(mine.settled(), theirs.settled())
+
+
+class SlowClock(GateClock):
+    """A second passes whenever somebody looks: whatever is done in slices is done in the smallest."""
+
+    def monotonic(self) -> float:
+        self.ahead += 1.0
+        return super().monotonic()
+
+
+@every_type
+@pytest.mark.parametrize("most", [1000, 0])
+async def test_a_long_absence_is_taken_in_while_others_run(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, kind: str, most: int
+) -> None:
+    """In slices, in order, also with what comes meanwhile, and with callbacks that edit; unless too much waits behind it."""
+    monkeypatch.setattr(documents, "MOST_IN_LINE", most)
+    clock = SlowClock()
+    mine, theirs = await two(open_client, kind, clock=clock)
+    clock.gate.clear()
+    cut(mine._client)
+    await until(lambda: mine._client.state == "waiting")
+    mine.apply(EDIT[kind])
+    for _ in range(40):
+        theirs.apply(EDIT[kind])
+        await theirs.settled()
+    turns, done, seen, told = 0, False, list[int](), list[int]()
+
+    async def another() -> None:
+        nonlocal turns
+        while not done:
+            turns += 1
+            await asyncio.sleep(0)
+
+    def heard(operation: Any, origin: str) -> None:
+        seen.append(turns)
+        if len(seen) == 5:
+            mine.apply(EDIT[kind])
+            theirs.apply(EDIT[kind])
+
+    mine.on_change(heard)
+    mine.on_committed(lambda one: told.append(one.revision))
+    task = asyncio.create_task(another())
+    clock.gate.set()
+    await mine.settled()
+    await theirs.settled()
+    head = max(mine.revision, theirs.revision)
+    for document in (mine, theirs):
+        await document.wait_for(lambda document=document: document.revision >= head)  # type: ignore[misc]
+    done = True
+    await task
+    assert mine.content == theirs.content and str(mine.content).count("x") == 43
+    assert told == [*range(1, head + 1)] and len(seen) == 42
+    assert len({*seen}) >= 40 if most else len({*seen}) <= 5

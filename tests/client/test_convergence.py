@@ -131,7 +131,10 @@ class World:
                 self.deliver_ghost()
             self.server.commit()
             await asyncio.sleep(0)
-            if all(peer.handle._state.settled and not peer.link.up and not peer.link.down for peer in self.peers):  # type: ignore[union-attr]
+            if all(peer.handle._state.settled and not peer.handle._line for peer in self.peers) and not any(
+                peer.link.up or peer.link.down  # type: ignore[union-attr]
+                for peer in self.peers
+            ):
                 return
         pytest.fail("it never comes to rest")
 
