@@ -318,6 +318,31 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         assert ada.reconnects == 0 and mine.healed == 0
 
 
+async def test_a_first_join_that_is_refused_for_now_waits(tmp_path: Path, codec: Any) -> None:
+    limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
+            ask_too_much(app, ada.user)
+            before = app.node.counters.errors["rate_limited"]
+            handle = await join()
+            assert handle.joined and app.node.counters.errors["rate_limited"] > before
+
+
+async def test_a_first_join_waits_no_longer_than_a_request_may() -> None:
+    async with scripted() as server:
+        error = {"code": "rate_limited", "message": "not now", "retry_after": 100.0}
+        server.script = lambda peer, envelope: peer.send({"id": envelope.get("id"), "event": "error", "error": error})
+        async with await connect(server.url, options=Options(request_timeout=0.1), backoff=QUICK) as ada:
+            for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
+                with pytest.raises(RequestError, match="rate_limited") as raised:
+                    await join()
+                assert raised.value.retry_after == 100.0
+            assert sum(one["event"].endswith(":join") for one in server.requests) == 3
+
+
 async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection_is_lost(tmp_path: Path) -> None:
     clock = GateClock()
     limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
