@@ -314,18 +314,21 @@ class Client:
 
     # Called by rooms and documents -----------------------------------------------------------------------------------
     def later(self, action: Callable[[], object], attempt: int = 1, error: ClientError | None = None) -> None:
-        """``action`` after a jittered delay, and after what the server said in ``error``; on this link only: the next link joins
-        everything anyway."""
-        least = error.retry_after or 0.0 if isinstance(error, RequestError) else 0.0
+        """``action`` after a ``_pause``; on this link only: the next link joins everything anyway."""
 
         async def wait() -> None:
-            options = self.connection.options
-            await options.clock.sleep(least + options.backoff.delay(attempt - 1))
+            await self._pause(attempt, error)
             action()
 
         timer = asyncio.get_running_loop().create_task(wait())
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
+
+    async def _pause(self, attempt: int, error: ClientError | None) -> None:
+        """A jittered delay, after what the server said in ``error``."""
+        least = error.retry_after or 0.0 if isinstance(error, RequestError) else 0.0
+        options = self.connection.options
+        await options.clock.sleep(least + options.backoff.delay(attempt - 1))
 
     async def _settle(
         self,

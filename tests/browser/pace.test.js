@@ -133,12 +133,13 @@ test("joins that are refused for now hold up nothing else; of cursors that are a
 test("a server that is asked whether it is there is asked at once, and what waits is bounded", async () => {
   const server = new ReferenceServer(seeded(103));
   counted(server, { requests_per_second: 0.001, requests_burst: 4 });
-  const client = connect(server, { heartbeat: 5, patience: 1000, maxBuffered: 5000 });
+  const client = connect(server, { patience: 1000, maxBuffered: 5000 });
   const room = client.room("team");
   await until(server, () => room.joined);
   const outcomes = [];
   for (let number = 0; number < 10; number += 1) {
     room.send("x".repeat(1000)).catch(({ code }) => outcomes.push(code));
+    client.reconnect(); // while it is online: asks
     await turn();
   }
   await until(server, () => server.log.filter(({ event }) => event === "ping").length > 3 && outcomes.length);
@@ -207,7 +208,7 @@ test("the time for an answer begins when a request goes out: what is held back i
   let outcome;
   given.then((code) => { outcome = code; });
   await until(server, () => outcome);
-  assert.deepEqual([outcome, server.log.some(({ event }) => event === "ping")], ["timeout", false]);
+  assert.deepEqual([outcome, server.log.some(({ event }) => event === "ping")], ["not_sent", false]);
   server.push(only(server), "document:operation", { document: "notes", revision: notes.revision + 1,
     operations: [{ client: "other", seq: 1, operation: ["seen "] }] });
   await until(server, () => notes.text.startsWith("seen "));
@@ -251,4 +252,28 @@ test("what was more than the burst before the limits were told is owed: a long t
   await until(server, () => answered);
   assert.deepEqual(refused, []);
   client.close();
+});
+
+test("where hardly anything is allowed, asking whether the server is there leaves enough for a join", async () => {
+  const server = new ReferenceServer(seeded(108));
+  const [rate, burst] = [5, 1];
+  server.limits = { ...server.limits, requests_per_second: rate, requests_burst: burst };
+  let [left, at] = [burst, Date.now()];
+  server.intercept = (connection, { event, id }) => {
+    const now = Date.now();
+    left = Math.min(burst, left + ((now - at) / 1000) * rate);
+    at = now;
+    if (left < 1 && event !== "auth") answer(connection, id, { code: "rate_limited", message: "", retry_after: (1 - left) / rate });
+    if (left < 1 && event !== "auth") return true;
+    left -= 1;
+    return false;
+  };
+  const client = connect(server, { heartbeat: 30, patience: 5000 });
+  await until(server, () => client.online);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  notes.insert(0, "x");
+  await until(server, () => notes.settled);
+  assert.equal(server.log.filter(({ event }) => event === "document:join").length, 1);
+  client.close({ settle: 0 });
 });

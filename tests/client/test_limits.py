@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jwt
 import pytest
 
-from syncline.client import ConnectFailed, Document, Options, RequestError, TextDocument, connect
+from syncline.client import ConnectFailed, Document, NotSent, Options, RequestError, TextDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.client.pace import Pace
@@ -318,6 +318,31 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         assert ada.reconnects == 0 and mine.healed == 0
 
 
+async def test_a_first_join_that_is_refused_for_now_waits(tmp_path: Path, codec: Any) -> None:
+    limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
+            ask_too_much(app, ada.user)
+            before = app.node.counters.errors["rate_limited"]
+            handle = await join()
+            assert handle.joined and app.node.counters.errors["rate_limited"] > before
+
+
+async def test_a_first_join_waits_no_longer_than_a_request_may() -> None:
+    async with scripted() as server:
+        error = {"code": "rate_limited", "message": "not now", "retry_after": 100.0}
+        server.script = lambda peer, envelope: peer.send({"id": envelope.get("id"), "event": "error", "error": error})
+        async with await connect(server.url, options=Options(request_timeout=0.1), backoff=QUICK) as ada:
+            for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
+                with pytest.raises(RequestError, match="rate_limited") as raised:
+                    await join()
+                assert raised.value.retry_after == 100.0
+            assert sum(one["event"].endswith(":join") for one in server.requests) == 3
+
+
 async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection_is_lost(tmp_path: Path) -> None:
     clock = GateClock()
     limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
@@ -424,6 +449,40 @@ async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> Non
             clock.gate.set()
             for one in asked:
                 one.cancel()
+
+
+async def test_what_was_not_let_out_says_so(tmp_path: Path, codec: Any) -> None:
+    limits, clock = {"requests_per_second": 0.5, "requests_burst": 4}, GateClock()
+    options = Options(codec=codec, request_timeout=0.3, clock=clock, backoff=QUICK)
+    async with serving(tmp_path, limits=limits) as app, await connect(ws_url(app), name="Ada", options=options) as ada:
+        room = await ada.join("r")
+        first, *others = await asyncio.gather(
+            ada.request("ping"), ada.request("ping"), room.send("x"), ada.document("d"), return_exceptions=True
+        )
+        assert first is not None and [type(one) for one in others] == [NotSent] * 3
+        assert all("held back by the rate limit" in str(one) for one in others)
+        counted = app.node.counters.requests
+        assert (counted["ping"], counted["message:send"], counted["document:join"]) == (1, 0, 0)
+        clock.gate.clear()
+        cut(ada)
+        await until(lambda: ada.state == "waiting")
+        with pytest.raises(NotSent, match="no connection"):
+            await ada.request("ping")
+
+
+async def test_what_had_not_left_goes_out_on_the_next_connection(tmp_path: Path, codec: Any) -> None:
+    limits = {"requests_per_second": 0.5, "requests_burst": 6}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        room = await ada.join("r")
+        await asyncio.gather(*(ada.request("ping") for _ in range(3)))
+        asked = [asyncio.ensure_future(one) for one in (ada.request("ping"), room.send("x", retry=False))]
+        await until(lambda: ada.connection._paced is not None)
+        cut(ada)
+        await asyncio.gather(*asked)
+        assert app.node.counters.requests["ping"] == 4 and ada.reconnects == 1
 
 
 async def test_of_cursors_that_are_asked_about_each_is_answered(tmp_path: Path) -> None:

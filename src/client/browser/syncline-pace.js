@@ -76,9 +76,20 @@ export class Pace {
     this.#limits = rates.map(([name, rate, burst], place) => [name, new Limit(rate, burst, burst - servers[place][1].left)]);
   }
 
-  /** It goes out now, whether it may or not. */
+  /** It goes out now, whether it may or not. Returns what takes that back: for what was refused, which costs nothing. */
   count(text) {
-    for (const [name, limit] of this.#limits) limit.left -= costOf(name, sizeOf(text));
+    const size = sizeOf(text);
+    const counted = this.#limits;
+    for (const [name, limit] of counted) limit.left -= costOf(name, size);
+    return () => {
+      if (counted !== this.#limits) return;
+      for (const [name, limit] of counted) limit.left = Math.min(limit.burst, limit.left + costOf(name, size));
+    };
+  }
+
+  /** The milliseconds in which so much is allowed. */
+  period(text) {
+    return Math.max(0, ...this.#limits.map(([name, { rate }]) => (costOf(name, sizeOf(text)) / rate) * 1000));
   }
 
   /** A request goes out now: 0. Else the milliseconds until it may, and nothing is taken. */

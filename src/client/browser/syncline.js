@@ -70,6 +70,7 @@ const BATCH = 64; // envelopes in one frame, where the server takes so many
 const BATCH_BYTES = 393_216;
 // What any server takes, until it has told its own limits (docs/protocol.md, Limits).
 const LEAST = { batch_size: 16, message_bytes: 32_768 };
+const PING = "ping";
 const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
 const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
 // What a WebSocket class throws where it can never work: a page that may not, say.
@@ -439,16 +440,20 @@ export class Client extends Emitter {
     this.#deadline = Infinity;
     const period = (this.identity?.ping_seconds ?? 25) * 1000;
     const hidden = globalThis.document?.visibilityState === "hidden";
-    this.#pulse = setTimeout(() => this.#check(period), hidden ? period : Math.min(this.#options.heartbeat, period));
+    const wait = hidden ? period : Math.min(this.#options.heartbeat, period);
+    // Of few requests that are allowed half are left for others.
+    this.#pulse = setTimeout(() => this.#check(period), Math.min(LONGEST, Math.max(wait, 2 * this.#pace.period(PING))));
     this.#setStalled(false);
   }
 
   /** Asks the server whether it is there; without an answer it is `stalled`, and lost after `limit` ms, or when asked before sooner. */
   #check(limit) {
     // At once: behind what waits for its turn it would find a server dead that is there.
-    const ping = JSON.stringify({ event: "ping", id: this.#nextId++ });
+    const id = this.#nextId++;
+    const ping = JSON.stringify({ event: PING, id });
     if (this.#socket?.readyState === 1) this.#socket.send(ping);
-    this.#pace.count(ping);
+    const giveBack = this.#pace.count(ping);
+    this.#requests.set(id, { event: PING, timer: 0, resolve() {}, reject: ({ code }) => code === "rate_limited" && giveBack() });
     const deadline = Date.now() + limit;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
@@ -494,7 +499,7 @@ export class Client extends Emitter {
   /** `source`: the frame, and where the envelope begins in it. */
   #answered({ id, event, result, error }, source) {
     const request = this.#requests.get(id);
-    if (!request) return; // a ping's, or one that came too late
+    if (!request) return; // it came too late
     this.#requests.delete(id);
     clearTimeout(request.timer);
     if (event !== "error") request.resolve(result, source);
@@ -593,7 +598,7 @@ export class Client extends Emitter {
         break;
       }
       if (batch.length >= most || length + text.length + 1 > room) send();
-      if (id !== undefined) this.#expect(id, "no answer");
+      if (id !== undefined) this.#expect(id, "timeout", "no answer to");
       batch.push(text);
       length += text.length + 1;
     }
@@ -653,13 +658,13 @@ export class Client extends Emitter {
     });
   }
 
-  /** A request is given up that has no answer after `requestTimeout` from now on. */
-  #expect(id, message) {
+  /** A request is given up that has no answer after `requestTimeout` from now on, with `code`. */
+  #expect(id, code, message) {
     const request = this.#requests.get(id);
     clearTimeout(request.timer);
     request.timer = setTimeout(() => {
       this.#requests.delete(id);
-      request.reject(new SynclineError("timeout", `${message} to ${request.event}`, { event: request.event }));
+      request.reject(new SynclineError(code, `${message} ${request.event}`, { event: request.event }));
     }, this.#options.requestTimeout);
   }
 
@@ -676,7 +681,7 @@ export class Client extends Emitter {
     this.#requests.set(id, { event, timer: 0, resolve, reject });
     try {
       this._send(event, data, id);
-      if (impatient) this.#expect(id, "held back by the rate limit, not sent: no answer");
+      if (impatient) this.#expect(id, "not_sent", "held back by the rate limit, not sent:");
     } catch (error) {
       this._forget(id);
       reject(error);
