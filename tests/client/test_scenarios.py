@@ -111,7 +111,8 @@ class Machine:
         self.heard += self.state.release()
 
     def cursor(self, place: dict[str, Any]) -> None:
-        self.state.place_cursor(place["client"], place["anchor"], place["head"])
+        read = self.state.type.parse_position
+        self.state.place_cursor(place["client"], read(place["anchor"]), read(place["head"]))
 
     def limit(self, bulk: int) -> None:
         self.state.operation_limit = bulk
@@ -177,7 +178,8 @@ class Machine:
         assert (gone.content, gone.base) == (wanted["content"], wanted["base"])
 
     def cursor_at(self, place: dict[str, Any]) -> None:
-        assert self.state.cursor(place["client"]) == (place["anchor"], place["head"])
+        read = self.state.type.parse_position
+        assert self.state.cursor(place["client"]) == (read(place["anchor"]), read(place["head"]))
 
 
 @each("machine")
