@@ -16,7 +16,7 @@ import pytest
 from comparison import ROWS, Row, keystrokes, median_ms, optional, ours_ms, peers
 from histories import read, recorded
 
-from syncline.core import document as documents
+from syncline.core import entries as documents
 from syncline.core import ot
 from syncline.core.document import Document
 from syncline.core.entries import Entry, decode_snapshot, merge_bodies
@@ -346,8 +346,8 @@ def test_text_at_any_revision(benchmark: Any) -> None:
 
 MEMORY = """
 import sys
-from syncline.core.document import Document
 from syncline.core.entries import new_text_snapshot
+from syncline.core.text_type import TextType
 
 def resident():
     with open("/proc/self/statm") as file:

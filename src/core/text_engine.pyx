@@ -43,14 +43,16 @@ cdef class TextCaret(Caret):
 cdef class TextEngine(Engine):
     """Operations count UTF-16 code units or code points, as who sends them says."""
 
-    units = ("utf-16", "unicode")
-
     def __init__(self, *, int64_t max_length=16_777_216, Py_ssize_t ladder_bytes=2_097_152, bint undone=True):
         """``undone``: whether anything can be undone."""
         self.max_length = min(max_length, MAX_LENGTH)
         self.body = Text()
         self.ladder = Ladder(ladder_bytes)
         self.undone = undone
+
+    @property
+    def units(self):
+        return ("utf-16", "unicode")
 
     def undo_log(self):
         """An empty one."""
@@ -120,11 +122,11 @@ cdef class TextEngine(Engine):
         """Whether an operation at the head that inserts ``text`` has the same numbers in both units."""
         return self.body.wide == 0 and not has_astral(text)
 
-    def replacing(self, text, tuple key):
-        """An operation from the head to ``text``: one splice. Raises SynclineError(operation_invalid). O(text)."""
-        if type(text) is not str:
+    def replacing(self, value, tuple key):
+        """An operation from the head to that text: one splice. Raises SynclineError(operation_invalid). O(text)."""
+        if type(value) is not str:
             raise invalid("a text is a string")
-        return diff(str(self.body), text, thorough=False)
+        return diff(str(self.body), value, thorough=False)
 
     def is_empty(self):
         return self.body.size() == 0

@@ -16,7 +16,8 @@ from syncline.core.entries import decode_payloads, encode_payloads, new_text_sna
 from syncline.core.errors import ErrorCode, Laborious, SynclineError, TooFarBehind
 from syncline.core.json_values import exceeds
 from syncline.core.value_log import ValueLog
-from syncline.core.window import KINDS, Cursor
+from syncline.core.window import KINDS as _KINDS
+from syncline.core.window import Cursor
 
 # What a TypedEntry occupies beside its operation; and how much larger values are in memory than as bytes.
 cdef Py_ssize_t ENTRY_BYTES = 400
@@ -182,7 +183,7 @@ cdef class ValueEngine(Engine):
     ):
         cdef TypedEntry entry
         self.apply(operation, self.max_length)
-        entry = TypedEntry(self.type, client, user, seq, self.applied, time, digest, KINDS[mark])
+        entry = TypedEntry(self.type, client, user, seq, self.applied, time, digest, _KINDS[mark])
         self.applied_bytes = len(entry.payload)
         return entry
 
