@@ -169,6 +169,7 @@ class Client:
         document: str,
         *,
         type: Literal["text"] = "text",
+        content: str | None = None,
         client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
@@ -181,6 +182,7 @@ class Client:
         document: str,
         *,
         type: Literal["rich-text", "json"],
+        content: Any = None,
         client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
@@ -188,13 +190,16 @@ class Client:
     ) -> Document: ...
 
     @overload
-    async def document(self, document: str, *, type: str, client: str | None = None) -> Document: ...
+    async def document(
+        self, document: str, *, type: str, content: Any = None, client: str | None = None
+    ) -> Document: ...
 
     async def document(
         self,
         document: str,
         *,
         type: str = "text",
+        content: Any = None,
         client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
@@ -205,7 +210,8 @@ class Client:
         ``client``: the ``client_id`` of an earlier handle of the same user, whose steps can then be undone; two handles
         at a time must not have the same. Default: a random one.
 
-        ``type``: what the document is, and what it becomes when this creates it; a text has a ``TextDocument``.
+        ``type``: what the document is, and what it becomes when this creates it; a text has a ``TextDocument``. ``content``: its first
+        one, if it has none by now (``Document.initialize``; who may only read leaves it as it is).
 
         Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...
         """
@@ -221,6 +227,8 @@ class Client:
         elif type != handle.type:
             raise RequestError("invalid_data", f"{document!r} is open as another type", "document:join")
         await handle._open()
+        if content is not None and handle.role != "reader" and handle._state.type.is_empty(handle._state.view):
+            await handle.initialize(content)
         return handle
 
     async def create_document(

@@ -62,7 +62,6 @@ from .strokes import continues
 #: What does not fit, or meets a content that something else has damaged.
 UNFIT = (SynclineError, TypeError, ValueError, LookupError, RecursionError)
 _NO_EDIT = (Request, type(None))
-_REQUEST_SIZE = 16
 _MOST_TOLD = 16  # operations in one join
 _MOST_STEPS = _MOST_TOLD - 1  # edits that wait as steps of their own; one more may be in flight
 
@@ -211,12 +210,15 @@ class DocumentState:
         self._pending_size = self._pending_size + size if self.queue else 0
         return change
 
-    def request(self, kind: RequestKind, to: int = 0) -> Request:
-        """Asks for an undo, redo or restore, after what was typed so far. Raises BufferFull; nothing is changed then."""
-        self._make_room(_REQUEST_SIZE)
+    def request(self, kind: RequestKind, to: int = 0, content: Any = None) -> Request:
+        """Asks for an undo, redo, restore or initialize, after what was typed so far. Raises BufferFull, and
+        SynclineError(operation_invalid) for what is no content; nothing is changed then."""
         request = Request(kind, to)
+        if kind == "initialize":
+            request = Request(kind, to, content, 16 + len(self.type.dump(self.type.parse_content(content))))
+        self._make_room(request.bulk)
         self.queue.append(request)
-        self._pending_size += _REQUEST_SIZE
+        self._pending_size += request.bulk
         return request
 
     def _make_room(self, size: int) -> None:
@@ -232,7 +234,7 @@ class DocumentState:
         return self._pending_size
 
     def _size(self, item: Operation | Request) -> int:
-        return _REQUEST_SIZE if isinstance(item, Request) else self.type.bulk(item)
+        return item.bulk if isinstance(item, Request) else self.type.bulk(item)
 
     def take(self) -> Submission | None:
         """What to send now, or None. Called again it gives nothing until the fate of the last one is known."""
@@ -561,7 +563,7 @@ class DocumentState:
 
     def _acknowledge(self, entry: Arrived) -> list[Change]:
         in_flight, operation = self.in_flight, entry.operation
-        kind = in_flight.kind if isinstance(in_flight, Request) else "edit"
+        kind = in_flight.committed_as if isinstance(in_flight, Request) else "edit"
         if entry.kind != kind:
             raise Diverged(f"{kind} {self.seq} was committed as {entry.kind}")
         news: Operation | None = None  # what changes for who has ``in_flight`` already

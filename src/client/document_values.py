@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Operation: TypeAlias = Any  # of the document's type
-RequestKind = Literal["undo", "redo", "restore"]
+RequestKind = Literal["undo", "redo", "restore", "initialize"]
 Kind = Literal["edit", "undo", "redo", "restore"]
 Origin = Literal["local", "remote", "refused", "reset", "undo", "redo", "restore", "healed", "rebased"]
 
@@ -22,14 +22,21 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """An undo, redo or restore on its way. ``to``: the revision to restore."""
+    """An undo, redo, restore or initialize on its way. ``to``: the revision to restore; ``content``: the first one. ``bulk``: about how
+    many characters it takes to tell it."""
 
     kind: RequestKind
     to: int = 0
+    content: Any = None
+    bulk: int = 16
+
+    @property
+    def committed_as(self) -> Kind:
+        return "restore" if self.kind == "initialize" else self.kind
 
 
 class Submission(NamedTuple):
-    """What goes out as document:operation, or as document:undo, document:redo, document:restore."""
+    """What goes out as document:operation, or as document:undo, document:redo, document:restore, document:initialize."""
 
     seq: int
     revision: int

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ErrorCode
 from .document_values import Request, RequestKind
 from .errors import ClientError, Diverged, RequestError
+from .frozen import thawed
 
 if TYPE_CHECKING:
     from .client import Client
@@ -110,9 +111,17 @@ class Steps:
         if not await self._ask_for("restore", revision):
             raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
 
-    async def _ask_for(self, kind: RequestKind, to: int = 0) -> bool:
+    async def initialize(self, content: Any) -> bool:
+        """Gives a document that has no content yet its first one. False: it has one; of several that do this at the same time, or one
+        of which was offline, the first one's stays, and nothing else changes.
+
+        Raises SynclineError (operation_invalid), RequestError (forbidden, document_too_large, ...), BufferFull, and what ended the handle.
+        """
+        return await self._ask_for("initialize", content=content)
+
+    async def _ask_for(self, kind: RequestKind, to: int = 0, content: Any = None) -> bool:
         self._check_edit()
-        request = self._state.request(kind, to)
+        request = self._state.request(kind, to, thawed(content))
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._requests[request] = future
         self._schedule()
@@ -125,6 +134,8 @@ class Steps:
         """Sends it. Raises RequestError."""
         if request.kind == "restore":
             data["to"] = request.to
+        elif request.kind == "initialize":
+            data["content"] = request.content
         self._client.connection.post(f"document:{request.kind}", data, partial(self._answered, request, seq))
 
     def _end_requests(self, error: ClientError) -> None:
@@ -193,6 +204,8 @@ class Steps:
                 state.undo_depth = 0
             else:
                 state.redo_depth = 0
+        elif request.kind == "initialize" and error.code == ErrorCode.DOCUMENT_EXISTS:
+            pass  # somebody else's is there
         elif future is not None and not future.done():
             future.set_exception(error)
         state.refuse(seq)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -168,3 +169,27 @@ async def test_what_a_server_never_takes_is_told_in_the_end(
     await one.come()
     assert [code for _, code in one.refused] == ["revision_unknown"] and tries == 2
     assert on_server(app) == one.document.content
+
+
+@pytest.mark.parametrize(
+    ("type", "one", "other"),
+    [
+        ("text", "one", "two"),
+        ("rich-text", [{"insert": "one"}], [{"insert": "two"}]),
+        ("json", {"items": []}, {"items": [], "title": ""}),
+    ],
+)
+async def test_of_two_first_contents_the_first_one_stays(open_client: Open, type: str, one: Any, other: Any) -> None:
+    ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
+    mine, theirs = await ada.document("d", type=type), await bob.document("d", type=type)
+    done = await asyncio.gather(mine.initialize(one), theirs.initialize(other))
+    assert sorted(done) == [False, True]
+    await until(lambda: mine.content == theirs.content and mine.content in (one, other))
+    assert await mine.initialize(one) is False
+    again = await bob.document("d", type=type, content=other)
+    assert again is theirs and theirs.content == (one if done[0] else other)
+    assert (await bob.document("new", type=type, content=other)).content == other
+    if type != "text":
+        with pytest.raises(SynclineError, match="operation_invalid"):
+            await mine.initialize({1: 2})
+    assert mine.error is None and theirs.error is None
