@@ -64,7 +64,7 @@ async def a_client(node: str, url: str, type: str) -> AsyncIterator[Callable[[st
 
     async def say(line: str) -> Any:
         into.write(line.encode() + b"\n")
-        return json.loads(await out.readline()) if line in ("content", "cursors", "past") else None
+        return json.loads(await out.readline()) if line.split()[0] in ("content", "cursors", "past", "first") else None
 
     try:
         assert await out.readline() == b"joined\n", (await process.stderr.read()).decode()
@@ -96,6 +96,29 @@ async def test_cursors_and_the_past_of_a_rich_text(tmp_path: Path, node: str) ->
         await until(bob, "cursors", [[10, 11]])
         await until(ada, "cursors", [[4, 4]])  # behind what he wrote
         assert await ada("past") == [first, 2]
+
+
+@pytest.mark.parametrize(
+    ("type", "one", "other"),
+    [
+        ("text", "one", "two"),
+        ("rich-text", [{"insert": "one"}], [{"insert": "two"}]),
+        ("json", {"items": []}, {"items": [], "title": ""}),
+    ],
+)
+async def test_of_two_first_contents_the_first_one_stays(
+    tmp_path: Path, node: str, type: str, one: Any, other: Any
+) -> None:
+    async with (
+        asyncio.timeout(60),
+        serving(tmp_path) as app,
+        a_client(node, ws_url(app), type) as ada,
+        a_client(node, ws_url(app), type) as bob,
+    ):
+        assert await ada(f"first {json.dumps(one)}") is True
+        assert await bob(f"first {json.dumps(other)}") is False
+        for client in (ada, bob):
+            await until(client, "content", {"settled": True, "content": one})
 
 
 @pytest.mark.parametrize("type", CASES)

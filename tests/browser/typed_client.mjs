@@ -13,6 +13,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   else if (line === "cursors") console.log(JSON.stringify([...document.cursors.values()].map(({ anchor, head }) => [anchor, head])));
   else if (line === "past") console.log(JSON.stringify([(await document.contentAt(1)).content, (await document.history()).operations.length]));
   else if (line.startsWith("cursor ")) document.setCursor(...JSON.parse(line.slice(7)));
+  else if (line.startsWith("first ")) console.log(await document.initialize(JSON.parse(line.slice(6))));
   else document.edit(JSON.parse(line));
 }
 client.close();

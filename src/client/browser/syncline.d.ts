@@ -615,6 +615,8 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   redo(): Promise<boolean>;
   /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
   restore(revision: number): Promise<boolean>;
+  /** Gives a document without content its first one; false: it has one, which stays. Rejects when it is refused. */
+  initialize(content: DocumentTypes[Name]["content"]): Promise<boolean>;
   /** Up to `limit` (100; 1,000 at most) operations after revision `since`. */
   history(options?: { since?: number; limit?: number } & Abortable): Promise<History<Name>>;
   contentAt(revision: number, options?: Abortable): Promise<Version<Name>>;
