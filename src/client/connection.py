@@ -20,7 +20,7 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Raw
 
@@ -35,6 +35,7 @@ from .errors import (
     ConnectionLost,
     Disconnected,
     NoToken,
+    NotSent,
     ProtocolViolation,
     RequestError,
     RequestTimeout,
@@ -86,6 +87,21 @@ class Options:
     ping_seconds: float = 25.0  # until the server has said its own
     headers: Mapping[str, str] = field(default_factory=dict)
     ssl_context: ssl.SSLContext | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """A place among the requests under way. ``sent``: a try of it has left, so that the server may have done what it asks for."""
+
+    sent: bool = False
+
+
+class Asked(NamedTuple):
+    """A request without an answer."""
+
+    event: str
+    answer: Answer
+    turn: Turn | None
 
 
 class Owner(Protocol):
@@ -141,7 +157,7 @@ class Connection:
         self._opened = asyncio.Event()  # set while open, and for good when closed
         self._lost: asyncio.Future[Disconnect] | None = None
         self._next_id = 0
-        self._answers: dict[int, tuple[str, Answer]] = {}  # with the event that was asked
+        self._answers: dict[int, Asked] = {}
         self._slots = asyncio.Semaphore(options.max_pending)
         self._outbox: list[tuple[int, bytes, str]] = []  # id (0: none), envelope, and the document of one of NEWEST
         self._pace = Pace(options.clock.monotonic)  # of this link
@@ -442,28 +458,44 @@ class Connection:
         """The result of one request. Waits for a connection and for its turn, up to ``request_timeout`` altogether.
 
         ``accept`` is called with the result before anything that came after it is looked at; what it returns is
-        returned. Raises RequestError (with the code), ConnectionLost, RequestTimeout, Disconnected, Closed, and
+        returned. Raises RequestError (with the code), ConnectionLost, RequestTimeout (NotSent), Disconnected, Closed, and
         ValueError or TypeError for data that cannot be sent.
         """
-        async with self.turn(event):
-            return await self.attempt(event, data, accept)
+        async with self.turn(event) as turn:
+            return await self.attempt(turn, event, data, accept)
 
     @contextlib.asynccontextmanager
-    async def turn(self, event: str) -> AsyncIterator[None]:
-        """A place among the ``max_pending`` requests under way, in order of arrival. Raises RequestTimeout.
+    async def turn(self, event: str) -> AsyncIterator[Turn]:
+        """A place among the ``max_pending`` requests under way, in order of arrival. Raises RequestTimeout, NotSent.
 
         Who tries again keeps it over all ``attempt``s: else who came later would go before.
         """
+        turn = Turn()
         try:
             async with asyncio.timeout(self.options.request_timeout), self._slots:
-                yield
+                yield turn
         except TimeoutError as error:
-            raise RequestTimeout(f"{event} was not answered in time") from error
+            if turn.sent:
+                raise RequestTimeout(f"{event} was not answered in time") from error
+            if self.state != "open":
+                why = "there was no connection"
+            elif self._paced is not None:
+                why = "held back by the rate limit"
+            else:
+                why = "too much waits before it"
+            raise NotSent(f"{event} was not sent in time: {why}") from error
 
-    async def attempt(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
-        """One try of a ``request``, within a ``turn``."""
-        await self.writable()
-        return await self.ask(event, data, accept)
+    async def attempt(
+        self, turn: Turn, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """One try of a ``request``, within its ``turn``. What had not left when the connection ended goes out on the next one."""
+        while True:
+            await self.writable()
+            try:
+                return await self.ask(event, data, accept, turn=turn)
+            except ConnectionLost:
+                if turn.sent:
+                    raise
 
     async def writable(self) -> None:
         """Returns while there is a link that takes more. Raises what ended the connection."""
@@ -505,6 +537,7 @@ class Connection:
         data: Any,
         accept: Callable[[Any], Any] | None = None,
         written: Callable[[], object] | None = None,
+        turn: Turn | None = None,
     ) -> Any:
         """Writes at once, whatever waits elsewhere, and calls ``written`` then; the result. Raises ConnectionLost, RequestError."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -523,7 +556,7 @@ class Connection:
 
         if self._link is None or self._link.lost:  # since the caller looked: who fails what waits has been here already
             raise ConnectionLost("the connection ended before it was asked")
-        id = self._write(event, data, answer)
+        id = self._write(event, data, answer, turn)
         if written is not None:
             written()
         try:
@@ -533,7 +566,7 @@ class Connection:
                 self._answers.pop(id, None)
             raise
 
-    def _write(self, event: str, data: Any, answer: Answer | None) -> int:
+    def _write(self, event: str, data: Any, answer: Answer | None, turn: Turn | None = None) -> int:
         envelope: dict[str, Any] = {"event": event}
         if data is not None:
             envelope["data"] = data
@@ -547,7 +580,7 @@ class Connection:
         if len(encoded) > self._message_bytes:
             raise _too_large(event)
         if answer is not None:
-            self._answers[self._next_id] = event, answer
+            self._answers[self._next_id] = Asked(event, answer, turn)
         newest = data["document"] if event in NEWEST and answer is None else ""
         if newest:
             self._outbox = [one for one in self._outbox if one[2] != newest]
@@ -592,8 +625,7 @@ class Connection:
                     self._outbox = outbox[place:]
                     break
                 if asked := self._answers.pop(id, None):  # the server takes less than the one before it did
-                    event, answer = asked
-                    answer(None, _too_large(event))
+                    asked.answer(None, _too_large(asked.event))
                 continue
             if wait := self._pace.take(len(encoded)):
                 self._outbox = outbox[place:] + self._outbox
@@ -603,6 +635,8 @@ class Connection:
             if batch and (len(batch) >= most or size + len(encoded) + 1 > room):
                 link.send(self._codec.join(batch))
                 batch, size = [], FRAME_BYTES
+            if id and (turn := self._answers[id].turn) is not None:
+                turn.sent = True
             batch.append(encoded)
             size += len(encoded) + 1
         if batch:
@@ -623,8 +657,8 @@ class Connection:
             self._paced.cancel()
             self._paced = None
         self._flowing.set()
-        for _, answer in answers.values():
-            answer(None, error)
+        for asked in answers.values():
+            asked.answer(None, error)
 
     # What the link hears ---------------------------------------------------------------------------------------------
     def on_message(self, link: Link, message: bytes | memoryview) -> None:
@@ -637,7 +671,7 @@ class Connection:
             asked = self._answers.pop(envelope.id, None)
             if asked is None:
                 continue  # timed out or cancelled
-            event, answer = asked
+            answer = asked.answer
             try:
                 error = self._codec.value(envelope.error)
                 result = self._codec.result(envelope) if error is None else None
@@ -653,7 +687,7 @@ class Connection:
                     None, ConnectionLost("not authenticated")
                 )  # as auth was refused: it is asked for again, or the end
             elif isinstance(error, dict):
-                answer(None, RequestError.read(error, event))
+                answer(None, RequestError.read(error, asked.event))
             else:
                 raise ProtocolViolation("an error that is not an object")
 

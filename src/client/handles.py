@@ -92,15 +92,16 @@ class Handle(Access):
         refused: RequestError | None = None
         attempts = 0
         try:
-            async with connection.turn(event):
+            async with connection.turn(event) as turn:
                 while True:
                     try:
                         refused = None
-                        return await connection.attempt(event, self._join_data(), self._joined)
+                        return await connection.attempt(turn, event, self._join_data(), self._joined)
                     except RequestError as error:
                         if error.code != ErrorCode.RATE_LIMITED:
                             raise
                         refused, attempts = error, attempts + 1
+                        turn.sent = False  # nothing of it was done
                     await self._client._pause(attempts, refused)
         except RequestTimeout as error:
             raise refused or error from None  # nothing of what was refused was done

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import jwt
 import pytest
 
-from syncline.client import ConnectFailed, Document, Options, RequestError, TypedDocument, connect
+from syncline.client import ConnectFailed, Document, NotSent, Options, RequestError, TypedDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.client.pace import Pace
@@ -449,6 +449,40 @@ async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> Non
             clock.gate.set()
             for one in asked:
                 one.cancel()
+
+
+async def test_what_was_not_let_out_says_so(tmp_path: Path, codec: Any) -> None:
+    limits, clock = {"requests_per_second": 0.5, "requests_burst": 4}, GateClock()
+    options = Options(codec=codec, request_timeout=0.3, clock=clock, backoff=QUICK)
+    async with serving(tmp_path, limits=limits) as app, await connect(ws_url(app), name="Ada", options=options) as ada:
+        room = await ada.join("r")
+        first, *others = await asyncio.gather(
+            ada.request("ping"), ada.request("ping"), room.send("x"), ada.document("d"), return_exceptions=True
+        )
+        assert first is not None and [type(one) for one in others] == [NotSent] * 3
+        assert all("held back by the rate limit" in str(one) for one in others)
+        counted = app.node.counters.requests
+        assert (counted["ping"], counted["message:send"], counted["document:join"]) == (1, 0, 0)
+        clock.gate.clear()
+        cut(ada)
+        await until(lambda: ada.state == "waiting")
+        with pytest.raises(NotSent, match="no connection"):
+            await ada.request("ping")
+
+
+async def test_what_had_not_left_goes_out_on_the_next_connection(tmp_path: Path, codec: Any) -> None:
+    limits = {"requests_per_second": 0.5, "requests_burst": 6}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        room = await ada.join("r")
+        await asyncio.gather(*(ada.request("ping") for _ in range(3)))
+        asked = [asyncio.ensure_future(one) for one in (ada.request("ping"), room.send("x", retry=False))]
+        await until(lambda: ada.connection._paced is not None)
+        cut(ada)
+        await asyncio.gather(*asked)
+        assert app.node.counters.requests["ping"] == 4 and ada.reconnects == 1
 
 
 async def test_of_cursors_that_are_asked_about_each_is_answered(tmp_path: Path) -> None:

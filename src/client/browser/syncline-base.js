@@ -2,7 +2,7 @@
 
 /**
  * A request that failed. `code` is one of docs/protocol.md, or this side's: disconnected, timeout, closed,
- * buffer_full, unsettled.
+ * buffer_full, not_sent, unsettled.
  */
 export class SynclineError extends Error {
   constructor(code, message, detail = {}) {

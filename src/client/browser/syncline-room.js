@@ -248,7 +248,8 @@ export class Room extends Joined {
     } else if (this.#unsent.size >= maxRequests) {
       item.reject(new SynclineError("buffer_full", "too many messages wait for the connection"));
     } else {
-      const late = () => this.#unsent.delete(item) && item.reject(new SynclineError("timeout", "the room was not joined in time"));
+      const code = item.first === undefined ? "not_sent" : "timeout"; // what was lost with a connection may have been published
+      const late = () => this.#unsent.delete(item) && item.reject(new SynclineError(code, "the room was not joined in time"));
       item.timer = setTimeout(late, requestTimeout);
       this.#unsent.add(item);
     }

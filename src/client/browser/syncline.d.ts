@@ -90,7 +90,7 @@ export const richText: {
 
 /** Codes of docs/protocol.md, and those of this side. */
 export type ErrorCode =
-  | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged" | "unsettled"
+  | "disconnected" | "timeout" | "closed" | "buffer_full" | "not_sent" | "diverged" | "unsettled"
   | "malformed_frame" | "unknown_event" | "invalid_data" | "unauthenticated" | "already_authenticated"
   | "token_invalid" | "token_expired" | "forbidden" | "room_not_found" | "room_exists" | "not_a_member"
   | "password_required" | "password_wrong" | "document_not_found" | "document_exists" | "not_joined" | "client_taken"

@@ -599,7 +599,7 @@ export class Client extends Emitter {
         break;
       }
       if (batch.length >= most || length + text.length + 1 > room) send();
-      if (id !== undefined) this.#expect(id, "no answer");
+      if (id !== undefined) this.#expect(id, "timeout", "no answer to");
       batch.push(text);
       length += text.length + 1;
     }
@@ -659,13 +659,13 @@ export class Client extends Emitter {
     });
   }
 
-  /** A request is given up that has no answer after `requestTimeout` from now on. */
-  #expect(id, message) {
+  /** A request is given up that has no answer after `requestTimeout` from now on, with `code`. */
+  #expect(id, code, message) {
     const request = this.#requests.get(id);
     clearTimeout(request.timer);
     request.timer = setTimeout(() => {
       this.#requests.delete(id);
-      request.reject(new SynclineError("timeout", `${message} to ${request.event}`, { event: request.event }));
+      request.reject(new SynclineError(code, `${message} ${request.event}`, { event: request.event }));
     }, this.#options.requestTimeout);
   }
 
@@ -682,7 +682,7 @@ export class Client extends Emitter {
     this.#requests.set(id, { event, timer: 0, resolve, reject });
     try {
       this._send(event, data, id);
-      if (impatient) this.#expect(id, "held back by the rate limit, not sent: no answer");
+      if (impatient) this.#expect(id, "not_sent", "held back by the rate limit, not sent:");
     } catch (error) {
       this._forget(id);
       reject(error);
