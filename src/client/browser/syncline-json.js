@@ -6,6 +6,7 @@
  * they are made; `apply` copies what lies on the path.
  */
 
+import { isObject } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
 
 const MOST_COMPONENTS = 1000;
@@ -24,7 +25,6 @@ class JsonError extends Error {
 const refuse = (message) => {
   throw new JsonError(message);
 };
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const has = (object, name) => Object.hasOwn(object, name);
 const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
 

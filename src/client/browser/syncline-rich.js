@@ -10,6 +10,7 @@
  * The rules are those of quill-delta 5 and the server's (src/core/rich.pyx): all must come to the same ops.
  */
 
+import { isObject } from "./syncline-base.js";
 import { richHash } from "./syncline-hash.js";
 import { ot } from "./syncline-ot.js";
 
@@ -24,7 +25,6 @@ const EXPONENT = 1e21; // from here on JSON writes integers as 1e+21, which the 
 const EMBED = "\uFFFC";
 
 const own = (map, name) => map !== undefined && Object.hasOwn(map, name);
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (op) => typeof op.insert === "string";
 const isEmbed = (op) => isObject(op.insert);
 const isRetain = (op) => op.retain !== undefined;
@@ -78,7 +78,7 @@ function readValue(value, depth, room) {
     room.left -= 4;
     return value;
   }
-  if (typeof value !== "object") refuse("attributes and embeds must be JSON");
+  if (!isObject(value) && !Array.isArray(value)) refuse("attributes and embeds must be JSON");
   if (depth === 0) refuse(`attributes and embeds may be nested ${DEPTH} deep`);
   if (Array.isArray(value)) return Array.from(value, (inner) => readValue(inner, depth - 1, room));
   const copy = {};
@@ -143,7 +143,7 @@ function readOp(value, trusted) {
  * bound on its size holds, since formats add up. Throws TypeError.
  */
 function parse(value, trusted = false) {
-  const given = isObject(value) ? value.ops : value;
+  const given = Array.isArray(value) ? value : value?.ops; // Quill's Delta is of a class
   if (!Array.isArray(given)) refuse("a delta is a list of ops");
   if (!trusted && given.length > MOST_OPS) refuse(`more than ${MOST_OPS} ops`);
   const ops = [];
