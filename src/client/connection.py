@@ -403,7 +403,7 @@ class Connection:
         self._authenticated = True
         self._refusals = 0
         self._message_bytes = min(self.options.max_send_bytes, self._told("message_bytes", self.options.max_send_bytes))
-        self._pace.told(self._limit)
+        self._pace.told(self._limits)
         self._flush()
         if result.get("token"):
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
@@ -413,9 +413,13 @@ class Connection:
         told = self._limit(limit)
         return otherwise if told is None else int(told) or otherwise
 
-    def _limit(self, name: str) -> float | None:
+    @property
+    def _limits(self) -> dict[str, Any]:
         limits = self.identity.get("limits")
-        told = limits.get(name) if isinstance(limits, dict) else None
+        return limits if isinstance(limits, dict) else {}
+
+    def _limit(self, name: str) -> float | None:
+        told = self._limits.get(name)
         return told if isinstance(told, int | float) and told >= 0 else None
 
     @property
