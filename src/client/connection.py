@@ -27,7 +27,7 @@ from msgspec import Raw
 from ..core.errors import Disconnect, ErrorCode
 from ..core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from .backoff import Backoff, Clock, SystemClock
-from .codec import Codec, CodecName, Incoming, NotFinite, Received
+from .codec import Codec, CodecName, Incoming, NotJson, Received, check_value
 from .errors import (
     ClientError,
     Closed,
@@ -59,6 +59,8 @@ REFRESH_SECONDS = 1.0
 FRAME_BYTES = 5
 #: What holds the content of documents: the server takes it as it is, or not at all.
 CONTENT = frozenset({"document:create", "document:join", "document:operation"})
+#: What documents have checked already.
+CHECKED = frozenset({"document:join", "document:operation"})
 #: Of these only the newest of a document has to go out.
 NEWEST = frozenset({"document:cursor"})
 #: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
@@ -401,7 +403,7 @@ class Connection:
         self._authenticated = True
         self._refusals = 0
         self._message_bytes = min(self.options.max_send_bytes, self._told("message_bytes", self.options.max_send_bytes))
-        self._pace.told(self._limit)
+        self._pace.told(self._limits)
         self._flush()
         if result.get("token"):
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
@@ -411,9 +413,13 @@ class Connection:
         told = self._limit(limit)
         return otherwise if told is None else int(told) or otherwise
 
-    def _limit(self, name: str) -> float | None:
+    @property
+    def _limits(self) -> dict[str, Any]:
         limits = self.identity.get("limits")
-        told = limits.get(name) if isinstance(limits, dict) else None
+        return limits if isinstance(limits, dict) else {}
+
+    def _limit(self, name: str) -> float | None:
+        told = self._limits.get(name)
         return told if isinstance(told, int | float) and told >= 0 else None
 
     @property
@@ -575,7 +581,7 @@ class Connection:
             envelope["id"] = self._next_id
         try:
             encoded = self._encoded(envelope)
-        except NotFinite as error:
+        except NotJson as error:
             raise RequestError(ErrorCode.INVALID_DATA.value, f"{error}, not sent", event) from error
         if len(encoded) > self._message_bytes:
             raise _too_large(event)
@@ -590,8 +596,10 @@ class Connection:
         return self._next_id
 
     def _encoded(self, envelope: dict[str, Any]) -> bytes:
-        """Raises NotFinite, RequestError(operation_invalid), TypeError."""
+        """Raises NotJson, RequestError(operation_invalid), TypeError."""
         event: str = envelope["event"]
+        if event not in CHECKED:
+            check_value(envelope)
         try:
             return self._codec.encode(envelope)
         except UnicodeEncodeError as error:

@@ -3,8 +3,9 @@ busy server, holds up and lets go in a bunch is not refused: up to half a burst 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from ..core.bucket import Bucket
 
@@ -16,6 +17,8 @@ LEAST_WAIT = 0.001
 AROUND = 5
 #: Bytes that the server may count less, as what a frame has beside its requests' data counts for all of them in equal parts.
 NEAR = 64
+#: Of the connection, and of its user over all connections.
+NAMES = ("requests", "bytes", "user_requests", "user_bytes")
 
 
 class _Taken(Protocol):
@@ -41,14 +44,23 @@ class _Limit:
         return self._bucket.take(now, cost)
 
 
+def _cost(name: str, size: float) -> float:
+    return 1.0 if name.endswith("requests") else size
+
+
 def _take(limits: Sequence[tuple[str, _Taken]], now: float, size: float) -> float:
     """One request of ``size`` bytes from all of them: 0. Otherwise the seconds until it may, and nothing is taken."""
     for place, (name, limit) in enumerate(limits):
-        if wait := limit.take(now, 1.0 if name == "requests" else size):
+        if wait := limit.take(now, _cost(name, size)):
             for other, taken in limits[:place]:
-                taken.give_back(1.0 if other == "requests" else size)
+                taken.give_back(_cost(other, size))
             return wait
     return 0.0
+
+
+def _number(limits: Mapping[str, Any], name: str, otherwise: float = 0.0) -> float:
+    value = limits.get(name)
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else otherwise
 
 
 class Pace:
@@ -57,23 +69,28 @@ class Pace:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._limits: list[tuple[str, _Limit]] = []
-        self._gone: list[int] | None = []  # the sizes of what went before it was told: of `auth` and of what is joined
+        self._gone: (
+            list[int] | None
+        ) = []  # the sizes of what went before it was told: of `auth`, and of what is joined with it
 
-    def told(self, limit: Callable[[str], float | None]) -> None:
-        """``limit``: what the server has said under that name; None or 0: no limit."""
+    def told(self, limits: Mapping[str, Any]) -> None:
+        """``limits``: as the server has said them, and what was left of each when it answered `auth`."""
         now = self._monotonic()
         gone, self._gone = self._gone or [], None
-        rates: list[tuple[str, float, float]] = []
-        for name in ("requests", "bytes"):
-            rate, burst = limit(f"{name}_per_second"), limit(f"{name}_burst")
-            if rate and burst:
-                rates.append((name, rate, burst))
-        servers = [(name, Bucket(rate, burst, now)) for name, rate, burst in rates]
+        servers: list[tuple[str, Bucket]] = []
+        for name in NAMES:
+            rate, burst = _number(limits, f"{name}_per_second"), _number(limits, f"{name}_burst")
+            if rate > 0 and burst > 0:
+                bucket = Bucket(rate, burst, now)
+                bucket.take(now, max(0.0, burst - _number(limits, f"{name}_left", burst)))
+                servers.append((name, bucket))
+        if any(f"{name}_left" in limits for name in NAMES):
+            gone = gone[1:]  # without `auth`
         for size in gone:
             _take(servers, now, size)  # what is larger than the burst is owed, what is refused costs nothing: as there
         self._limits = [
-            (name, _Limit(rate, burst, (bucket.full_at() - now) * rate, now))
-            for (name, rate, burst), (_, bucket) in zip(rates, servers, strict=True)
+            (name, _Limit(bucket.rate, bucket.burst, (bucket.full_at() - now) * bucket.rate, now))
+            for name, bucket in servers
         ]
 
     def take(self, size: int) -> float:

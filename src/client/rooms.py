@@ -182,7 +182,7 @@ class Room(Handle):
 
     # Out -------------------------------------------------------------------------------------------------------------
     async def send(self, data: Any, *, key: str | None = None, echo: bool = True, retry: bool = True) -> Position:
-        """Returns when the server has it on disk and sent it to everyone. ``data``: any JSON or MessagePack value.
+        """Returns when the server has it on disk and sent it to everyone. ``data``: a JSON value; what is none is refused (invalid_data).
         ``key``: in a room of the class latest, what this is the newest of; by default oneself. ``echo`` False: not to
         this client itself (but it may come with what is recovered after a lost connection).
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { answer, connect, only, rest, until } from "./driving.mjs";
+import { Pace } from "../../src/client/browser/syncline-pace.js";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 /** Who counts and who sends read one clock in a turn of the loop: between two readings this machine may do something else. */
@@ -276,4 +277,19 @@ test("where hardly anything is allowed, asking whether the server is there leave
   await until(server, () => notes.settled);
   assert.equal(server.log.filter(({ event }) => event === "document:join").length, 1);
   client.close({ settle: 0 });
+});
+
+test("the limits of connection and user are kept to each, from what was left when they were told", () => {
+  const goes = (pace, text) => pace.take(text) === 0;
+  const left = new Pace();
+  left.take("x".repeat(1000)); // `auth`: it is in what is left
+  left.take("a");
+  left.told({ user_requests_per_second: 1, user_requests_burst: 10, user_requests_left: 4 });
+  assert.deepEqual([goes(left, "b"), goes(left, "c"), goes(left, "d")], [true, true, false]); // 9 - 6 - 1
+  const owed = new Pace();
+  owed.told({ bytes_per_second: 100, bytes_burst: 1000, bytes_left: -500 });
+  assert.ok(owed.take("x".repeat(95)) > 7700);
+  const both = new Pace();
+  both.told({ bytes_per_second: 1, bytes_burst: 4096, bytes_left: 4096, user_bytes_per_second: 1, user_bytes_burst: 8192, user_bytes_left: 8000 });
+  assert.deepEqual([goes(both, "x".repeat(7900)), goes(both, "x".repeat(2000))], [false, true]);
 });

@@ -451,6 +451,37 @@ async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> Non
                 one.cancel()
 
 
+async def test_what_a_user_has_left_is_known_after_a_reconnect(tmp_path: Path, codec: Any) -> None:
+    limits = {"user_requests_per_second": 5.0, "user_requests_burst": 10}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        room = await ada.join("r")
+        for _ in range(2):
+            await asyncio.gather(*(room.send(number) for number in range(9)))
+            cut(ada)
+        await room.send("back")
+        assert app.node.counters.errors["rate_limited"] == 0 and ada.reconnects == 2
+
+
+async def test_the_limits_of_connection_and_user_are_kept_to_each(tmp_path: Path, codec: Any) -> None:
+    """Larger than the burst of one, and not than that of the other."""
+    limits = {
+        "bytes_per_second": 4096.0,
+        "bytes_burst": 4096,
+        "user_bytes_per_second": 8000.0,
+        "user_bytes_burst": 8192,
+    }
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        for size in 1500, 7900:
+            await ada.request("ping", {"x": "x" * size})
+        assert app.node.counters.errors["rate_limited"] == 0
+
+
 async def test_what_was_not_let_out_says_so(tmp_path: Path, codec: Any) -> None:
     limits, clock = {"requests_per_second": 0.5, "requests_burst": 4}, GateClock()
     options = Options(codec=codec, request_timeout=0.3, clock=clock, backoff=QUICK)
@@ -505,7 +536,7 @@ def test_what_went_out_before_the_limits_were_told_owes_nothing_beyond_the_burst
     pace = Pace(lambda: now[0])
     for _ in range(60):
         assert pace.take(100) == 0.0
-    pace.told({"requests_per_second": 3.0, "requests_burst": 10.0}.get)
+    pace.told({"requests_per_second": 3.0, "requests_burst": 10.0})
     wait = pace.take(100)
     assert 0 < wait < 1
     now[0] += wait + 0.001
@@ -519,7 +550,7 @@ def test_what_went_out_before_the_limits_were_told_is_owed_in_full_where_the_ser
         pace = Pace(partial(now.__getitem__, 0))
         for size in gone:
             assert pace.take(size) == 0.0
-        pace.told({"bytes_per_second": 100.0, "bytes_burst": 1000.0}.get)
+        pace.told({"bytes_per_second": 100.0, "bytes_burst": 1000.0})
         wait = pace.take(50)
         owed = max(0, spent - 500) + 50 - 500  # half of the burst at once
         assert wait == pytest.approx(max(0.0, owed / 90), abs=0.3)
@@ -533,7 +564,7 @@ def test_near_the_burst_the_servers_bucket_is_full(size: int, less: int) -> None
     """``less``: the server counts what a frame has beside its requests' data for all of them in equal parts."""
     now = [1000.0]
     pace, server = Pace(partial(now.__getitem__, 0)), Bucket(1000.0, 4096.0, now[0])
-    pace.told({"bytes_per_second": 1000.0, "bytes_burst": 4096.0}.get)
+    pace.told({"bytes_per_second": 1000.0, "bytes_burst": 4096.0})
     for asked in (1700, size, 100, size, 10):
         while wait := pace.take(asked):
             now[0] += wait
@@ -554,7 +585,7 @@ async def test_a_token_larger_than_the_burst_is_paid_for(tmp_path: Path) -> None
 def test_waits_that_a_clock_can_tell() -> None:
     now = [1000.0]
     pace = Pace(lambda: now[0])
-    pace.told({"bytes_per_second": 10, "bytes_burst": 100, "requests_per_second": 1, "requests_burst": 1}.get)
+    pace.told({"bytes_per_second": 10, "bytes_burst": 100, "requests_per_second": 1, "requests_burst": 1})
     for _ in range(40):
         for _ in range(10):
             if not (wait := pace.take(50)):

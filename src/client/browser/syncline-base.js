@@ -49,6 +49,24 @@ export function checkOptions(given, names) {
   return given;
 }
 
+/** Whether it is an object as JSON has them: no array, and of no class (Date, Map, ...). Another window's are, too. */
+export function isObject(value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Throws invalid_data for what JSON does not have: written, it would be another value, unsaid. A field that is undefined is left out. */
+export function checkJson(value) {
+  if (value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)) return;
+  if (Array.isArray(value)) for (const item of value) checkJson(item);
+  else if (isObject(value)) for (const item of Object.values(value)) item === undefined || checkJson(item);
+  else {
+    const what = typeof value === "object" ? `an object of the class ${value.constructor?.name}` : String(value);
+    throw new SynclineError("invalid_data", `${what} is no ${typeof value === "number" ? "number" : "value"} of JSON`);
+  }
+}
+
 /** Of what callbacks make happen in one go, before it is taken for something that has no end. */
 const MOST_UNTOLD = 10_000;
 

@@ -6,7 +6,7 @@
  * they are made; `apply` copies what lies on the path.
  */
 
-import { bytesOf, cutText, SynclineError } from "./syncline-base.js";
+import { bytesOf, cutText, isObject, SynclineError } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
 
 const MOST_COMPONENTS = 1000;
@@ -17,7 +17,6 @@ const FORMS = new Set(["na p", "lm p", "oi p", "od p", "od oi p", "li p", "ld p"
 const refuse = (message, code = "operation_invalid") => {
   throw new SynclineError(code, message);
 };
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const has = (object, name) => Object.hasOwn(object, name);
 const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
 

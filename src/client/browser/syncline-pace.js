@@ -44,8 +44,11 @@ class Limit extends Bucket {
   }
 }
 
+// Of the connection, and of its user over all connections.
+const NAMES = ["requests", "bytes", "user_requests", "user_bytes"];
+
 const sizeOf = (text) => new TextEncoder().encode(text).length + AROUND;
-const costOf = (name, size) => (name === "requests" ? 1 : size);
+const costOf = (name, size) => (name.endsWith("requests") ? 1 : size);
 
 /** One request of `size` bytes from all of [name, bucket]: 0. Else the milliseconds until it may, and nothing is taken. */
 function take(limits, size) {
@@ -61,19 +64,20 @@ function take(limits, size) {
 /** Of one connection. Until `told` everything may go; it is counted. */
 export class Pace {
   #limits = []; // [name, Limit]
-  #gone = []; // the sizes of what went before it was told: of `auth` and of what is joined; null: it was
+  #gone = []; // the sizes of what went before it was told: of `auth`, and of what is joined with it; null: it was
 
+  /** `limits`: as the server has said them, and what was left of each when it answered `auth`. */
   told(limits = {}) {
-    const rates = [];
-    for (const name of ["requests", "bytes"]) {
-      const [rate, burst] = [limits[`${name}_per_second`], limits[`${name}_burst`]];
-      if (rate > 0 && burst > 0) rates.push([name, rate, burst]);
+    const servers = [];
+    for (const name of NAMES) {
+      const { [`${name}_per_second`]: rate, [`${name}_burst`]: burst, [`${name}_left`]: left = burst } = limits;
+      if (rate > 0 && burst > 0) servers.push([name, Object.assign(new Bucket(rate, burst), { left })]);
     }
-    const servers = rates.map(([name, rate, burst]) => [name, new Bucket(rate, burst)]);
+    const gone = NAMES.some((name) => limits[`${name}_left`] !== undefined) ? this.#gone?.slice(1) : this.#gone; // without `auth`
     // What is larger than the burst is owed, what is refused costs nothing: as there.
-    for (const size of this.#gone ?? []) take(servers, size);
+    for (const size of gone ?? []) take(servers, size);
     this.#gone = null;
-    this.#limits = rates.map(([name, rate, burst], place) => [name, new Limit(rate, burst, burst - servers[place][1].left)]);
+    this.#limits = servers.map(([name, { rate, burst, left }]) => [name, new Limit(rate, burst, burst - left)]);
   }
 
   /** It goes out now, whether it may or not. Returns what takes that back: for what was refused, which costs nothing. */

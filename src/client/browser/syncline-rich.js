@@ -10,7 +10,7 @@
  * The rules are those of quill-delta 5 and the server's (src/core/rich.pyx): all must come to the same ops.
  */
 
-import { bytesOf, cutText } from "./syncline-base.js";
+import { bytesOf, cutText, isObject } from "./syncline-base.js";
 import { richHash } from "./syncline-hash.js";
 import { ot, text } from "./syncline-ot.js";
 
@@ -24,7 +24,6 @@ const DEPTH = 16;
 const EMBED = "\uFFFC";
 
 const own = (map, name) => map !== undefined && Object.hasOwn(map, name);
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (op) => typeof op.insert === "string";
 const isEmbed = (op) => isObject(op.insert);
 const isRetain = (op) => op.retain !== undefined;
@@ -75,7 +74,7 @@ function readValue(value, depth, room) {
     room.left -= 4;
     return value;
   }
-  if (typeof value !== "object") refuse("attributes and embeds must be JSON");
+  if (!isObject(value) && !Array.isArray(value)) refuse("attributes and embeds must be JSON");
   if (depth === 0) refuse(`attributes and embeds may be nested ${DEPTH} deep`);
   if (Array.isArray(value)) return Array.from(value, (inner) => readValue(inner, depth - 1, room));
   const copy = {};
@@ -140,7 +139,7 @@ function readOp(value, trusted) {
  * bound on its size holds, since formats add up. Throws TypeError.
  */
 function parse(value, trusted = false) {
-  const given = isObject(value) ? value.ops : value;
+  const given = Array.isArray(value) ? value : value?.ops; // Quill's Delta is of a class
   if (!Array.isArray(given)) refuse("a delta is a list of ops");
   if (!trusted && given.length > MOST_OPS) refuse(`more than ${MOST_OPS} ops`);
   const ops = [];

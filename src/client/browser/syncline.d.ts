@@ -219,8 +219,11 @@ export interface Identity {
   /** Of this connection; the client keeps to them. Sizes in bytes. */
   limits?: {
     message_bytes: number; batch_size: number; rooms: number; documents: number; idempotency_seconds: number;
-    /** Those of the rates are there where they are limited. */
+    /** Those of the rates are there where they are limited: of this connection, and of its user over all connections. */
     requests_per_second?: number; requests_burst?: number; bytes_per_second?: number; bytes_burst?: number;
+    user_requests_per_second?: number; user_requests_burst?: number; user_bytes_per_second?: number; user_bytes_burst?: number;
+    /** What was left of each when it was told; below 0: it was owed. */
+    requests_left?: number; bytes_left?: number; user_requests_left?: number; user_bytes_left?: number;
   };
 }
 

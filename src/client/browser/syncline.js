@@ -16,7 +16,7 @@
  */
 
 import {
-  call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, refusal, report, RETRIED, SynclineError, unlessAborted,
+  call, checkJson, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, refusal, report, RETRIED, SynclineError, unlessAborted,
   within,
 } from "./syncline-base.js";
 import { SynclineDocument, SynclineText } from "./syncline-document.js";
@@ -76,12 +76,6 @@ const CONTENT = new Set(["document:create", "document:join", "document:operation
 // What a WebSocket class throws where it can never work: a page that may not, say.
 const VAIN = new Set(["SecurityError", "SyntaxError", "TypeError"]);
 const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
-
-/** In JSON, NaN and Infinity would become null, unsaid. */
-function finite(key, value) {
-  if (typeof value === "number" && !Number.isFinite(value)) throw new SynclineError("invalid_data", `${value} is no number of JSON`);
-  return value;
-}
 
 function nameOf(name, what) {
   if (typeof name !== "string") throw new TypeError(`the name of a ${what} is a string, not ${named(name)}`);
@@ -551,8 +545,8 @@ export class Client extends Emitter {
     const envelope = { event };
     if (data !== undefined) envelope.data = data;
     if (id !== undefined) envelope.id = id;
-    let text = JSON.stringify(envelope);
-    if (text.includes("null")) JSON.stringify(envelope, finite); // one in the value may be what is no number
+    let text = JSON.stringify(envelope); // first: of what refers to itself there is no end
+    checkJson(envelope);
     // Half a surrogate pair is U+FFFD, but in the content of documents: there the server refuses it.
     if (!CONTENT.has(event)) text = text.replace(HALVES, (found) => (found.length === 6 ? "\\ufffd" : found));
     if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
@@ -770,9 +764,10 @@ export class Client extends Emitter {
     await this.request("document:create", data);
   }
 
-  /** One's own status ("online", "away", "busy"; TypeError for another) in all rooms, said again after each reconnect. */
+  /** One's own status ("online", "away", "busy"; TypeError for another; `metadata`: JSON, invalid_data for what is none) in all rooms, said again after each reconnect. */
   setPresence(status, metadata = null) {
     checkName(status, ["online", "away", "busy"], "status");
+    checkJson(metadata);
     this.#presence = { status, metadata };
     for (const room of this.rooms.values()) room._tellPresence();
   }
