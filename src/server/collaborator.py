@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 class Collaborator:
     """One connection in one document."""
 
-    __slots__ = ("behind", "client", "kind", "role", "sent_back", "session", "unit")
+    __slots__ = ("behind", "client", "kind", "role", "sent_back", "session", "since", "unit")
 
-    def __init__(self, session: Session, client: str, role: str, unit: Unit) -> None:
+    def __init__(self, session: Session, client: str, role: str, unit: Unit, since: int) -> None:
+        """``since``: the revision that it was told when it joined."""
         self.session = session
+        self.since = since
         self.client = client
         self.role = role
         self.unit = unit

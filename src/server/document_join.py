@@ -69,12 +69,12 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             if old.session.user != session.user:
                 raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
             live.remove(old)
-    collaborator = Collaborator(session, client, role, data.unit)
+    at = core.revision if answer.at is None else answer.at
+    collaborator = Collaborator(session, client, role, data.unit, at)
     known = [other.describe(core, data.unit) for other in live.collaborators.values()]
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
     undo, redo = core.undo_depth(client)
-    at = core.revision if answer.at is None else answer.at
     request.reply(
         {
             "document": live.id,

@@ -194,8 +194,9 @@ class LiveDocument:
         request, collaborator = submission.request, submission.collaborator
         collaborator.sent_back = True  # what it sent behind this one counts on it
         request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
-        if not ours and not collaborator.behind:  # who is still catching up cannot know better
-            collaborator.session.misbehaved()  # no work here either, but for a client that only pretends it would be free
+        if not ours and submission.data.revision < collaborator.since:
+            # Made before the join: for who only pretends to move it, it would be free. Who is overtaken on the way cannot know better.
+            collaborator.session.misbehaved()
         self.remove(collaborator)
         collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
 

@@ -530,9 +530,9 @@ async def test_what_would_cost_too_much_is_sent_back_before_any_work(
 
             monkeypatch.setattr(JsonType, "rebase", counted)
             heavy = [{"p": [0], "li": "x" * 10} for _ in range(1000)]
-            for seq in range(1, 7):
+            for seq in range(1, 8):
                 await submit(bob, "d", seq, 0, heavy)
-                if seq == 6:  # it is not free for the sender
+                if seq == 7:  # he joins again, and does not move what he made before
                     assert await bob.closed() == (4502, "misbehaving")
                     break
                 await bob.push("document:resync", document="d")
@@ -540,6 +540,27 @@ async def test_what_would_cost_too_much_is_sent_back_before_any_work(
             assert calls == 0 and app.node.counters.operations_refused == 0
             # Nobody else was held up or sent out.
             await ada.call("document:operation", document="d", seq=201, revision=200, operation=[{"p": [0], "na": 0}])
+
+
+async def test_a_client_that_is_overtaken_each_time_is_not_sent_out(serve: Serve) -> None:
+    """It does all that it is told: joins again, and submits at the revision that it was told; others are quicker, again and again."""
+    async with serve(limits={"bad_requests_per_minute": 3}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await behind(ada, bob, 0)
+            state = await state_of(app, "d")
+            theirs = [{"p": [0], "li": "a"} for _ in range(126)]
+            own = [{"p": [0], "li": "b"} for _ in range(500)]
+            for revision in range(6):
+                await ada.call(
+                    "document:operation", document="d", seq=revision + 1, revision=revision, operation=theirs
+                )
+                await submit(bob, "d", 1, revision, own)
+                await bob.push("document:resync", document="d")
+                known = {"revision": revision, "generation": state["generation"]}
+                told = await bob.call("document:join", document="d", client="b", **known)
+                assert told["revision"] == revision + 1
+            await submit(bob, "d", 1, 6, own)
+            await bob.push("document:operation", revision=7)
 
 
 async def test_what_costs_much_is_done_beside_the_loop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
