@@ -194,8 +194,7 @@ class LiveDocument:
         collaborator.sent_back = True  # what it sent behind this one counts on it
         request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
         if not ours and submission.data.revision < collaborator.since:
-            # It has not moved what was made before it joined: no work here, but for a client that only pretends it would be free. Who is
-            # overtaken by others before its operation arrives cannot know better.
+            # Made before the join: for who only pretends to move it, it would be free. Who is overtaken on the way cannot know better.
             collaborator.session.misbehaved()
         self.remove(collaborator)
         collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
