@@ -452,7 +452,7 @@ async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> Non
 
 
 async def test_what_a_user_has_left_is_known_after_a_reconnect(tmp_path: Path, codec: Any) -> None:
-    limits = {"user_requests_per_second": 5.0, "user_requests_burst": 10}
+    limits = {"user_requests_per_second": 5.0, "user_requests_burst": 20}
     async with (
         serving(tmp_path, limits=limits) as app,
         await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,

@@ -84,7 +84,7 @@ function editRich(document) {
     const insert = { insert: chance < 0.5 ? { image: marker } : marker + tail() };
     operation = [{ retain: choice(places) }, color ? { ...insert, attributes: { color } } : insert];
   }
-  document.submit(operation.filter(({ retain }) => retain !== 0));
+  document.edit(operation.filter(({ retain }) => retain !== 0));
 }
 
 function stringEdit(path, text) {
@@ -119,7 +119,7 @@ function editJson(document) {
     component = { p: ["number"], na: below(13) - 3 };
     added += component.na;
   } else component = { p: ["list", below(list.length + 1)], li: { marker: mark("json"), text: "" } };
-  document.submit([component]);
+  document.edit([component]);
 }
 
 const EDITS = { text: editText, "rich-text": editRich, json: editJson };

@@ -167,7 +167,7 @@ class Writer:
             marker, colour = self._mark("rich-text"), rng.choice(COLOURS)
             insert = {"insert": {"image": marker} if chance < 0.5 else marker + self._tail()}
             operation = [{"retain": rng.choice(places)}, insert | ({"attributes": {"color": colour}} if colour else {})]
-        document.submit([part for part in operation if part.get("retain") != 0])
+        document.apply([part for part in operation if part.get("retain") != 0])
 
     def _json(self) -> None:
         document, rng = self._documents["json"], self._rng
@@ -203,7 +203,7 @@ class Writer:
         else:
             item = {"marker": self._mark("json"), "text": ""}
             component = {"p": ["list", rng.randint(0, len(items))], "li": item}
-        document.submit([component])
+        document.apply([component])
 
     def _string(self, path: list[Any], text: str) -> dict[str, Any]:
         places, noise = places_in(text)
