@@ -31,17 +31,25 @@ class _Limit:
 
     def __init__(self, rate: float, burst: float, spent: float, now: float) -> None:
         self._burst = burst  # of the server's
-        self._bucket = Bucket(rate * SHARE, burst * AT_ONCE, now)
-        self._bucket.take(
-            now, max(0.0, spent - burst * (1 - AT_ONCE))
-        )  # it is full: whatever is taken is there, or owed
-        self.give_back = self._bucket.give_back
+        self._bucket = Bucket(rate * SHARE, burst * SHARE, now)
+        self._bucket.take(now, spent)  # it is full: whatever is taken is there, or owed
+        self._even = Bucket(rate * SHARE, burst * AT_ONCE, now)
 
     def take(self, now: float, cost: float) -> float:
         """As ``Bucket.take``. For a cost between the two bursts the server's has to be full: so it is when this one is."""
-        if self._bucket.burst < cost <= self._burst + NEAR and (wait := self._bucket.full_at() - now) > 0:
+        part = min(cost, self._even.burst)
+        if wait := self._even.take(now, part):
             return wait
-        return self._bucket.take(now, cost)
+        if self._bucket.burst < cost <= self._burst + NEAR and (wait := self._bucket.full_at() - now) > 0:
+            self._even.give_back(part)
+            return wait
+        if wait := self._bucket.take(now, cost):
+            self._even.give_back(part)
+        return wait
+
+    def give_back(self, cost: float) -> None:
+        self._bucket.give_back(cost)
+        self._even.give_back(min(cost, self._even.burst))
 
 
 def _cost(name: str, size: float) -> float:

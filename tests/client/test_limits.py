@@ -552,7 +552,7 @@ def test_what_went_out_before_the_limits_were_told_is_owed_in_full_where_the_ser
             assert pace.take(size) == 0.0
         pace.told({"bytes_per_second": 100.0, "bytes_burst": 1000.0})
         wait = pace.take(50)
-        owed = max(0, spent - 500) + 50 - 500  # half of the burst at once
+        owed = spent + 50 - 900  # of a tenth less
         assert wait == pytest.approx(max(0.0, owed / 90), abs=0.3)
         now[0] += wait + 0.002
         assert pace.take(50) == 0.0

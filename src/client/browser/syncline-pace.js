@@ -26,21 +26,38 @@ class Bucket {
     this.left -= cost;
     return 0;
   }
+
+  count(cost) {
+    this.left = Math.min(this.burst, this.left - cost);
+  }
 }
 
 /** One of the server's buckets, as this side keeps it; `spent`: of what the server's had at most. */
 class Limit extends Bucket {
   #all; // the server's burst
+  #even; // what goes at once
 
   constructor(rate, burst, spent) {
-    super(rate * SHARE, burst * AT_ONCE);
+    super(rate * SHARE, burst * SHARE);
     this.#all = burst;
-    this.left = Math.min(this.burst, burst - spent);
+    this.#even = new Bucket(rate * SHARE, burst * AT_ONCE);
+    this.left -= spent;
   }
 
   /** For a cost between the two bursts the server's has to be full: so it is when this one is. */
   take(cost) {
-    return cost > this.burst && cost <= this.#all + NEAR ? super.take(cost, this.burst) : super.take(cost);
+    const part = Math.min(cost, this.#even.burst);
+    const early = this.#even.take(part);
+    if (early) return early;
+    const wait = cost > this.burst && cost <= this.#all + NEAR ? super.take(cost, this.burst) : super.take(cost);
+    if (wait) this.#even.left += part;
+    return wait;
+  }
+
+  /** Takes it whether it is there or not; less than nothing: gives it back. */
+  count(cost) {
+    this.left = Math.min(this.burst, this.left - cost);
+    this.#even.left = Math.min(this.#even.burst, this.#even.left - cost);
   }
 }
 
@@ -55,7 +72,7 @@ function take(limits, size) {
   for (const [place, [name, limit]] of limits.entries()) {
     const wait = limit.take(costOf(name, size));
     if (!wait) continue;
-    for (const [other, taken] of limits.slice(0, place)) taken.left += costOf(other, size);
+    for (const [other, taken] of limits.slice(0, place)) taken.count(-costOf(other, size));
     return wait;
   }
   return 0;
@@ -84,10 +101,10 @@ export class Pace {
   count(text) {
     const size = sizeOf(text);
     const counted = this.#limits;
-    for (const [name, limit] of counted) limit.left -= costOf(name, size);
+    for (const [name, limit] of counted) limit.count(costOf(name, size));
     return () => {
       if (counted !== this.#limits) return;
-      for (const [name, limit] of counted) limit.left = Math.min(limit.burst, limit.left + costOf(name, size));
+      for (const [name, limit] of counted) limit.count(-costOf(name, size));
     };
   }
 
