@@ -22,13 +22,13 @@ async def test_messages_names_and_metadata_have_a_replacement_character(open_cli
     # In one frame with others, which are served.
     said = [
         room.send("one"),
-        room.send({"a\ud83d": ["b\ud83d", "\ud83d\ude00", 1, b"x" if codec == "msgpack" else None]}),
+        room.send({"a\ud83d": ["b\ud83d", "\ud83d\ude00", 1, None]}),
         room.send("three"),
     ]
     positions = await asyncio.gather(*said)
     assert [position.offset for position in positions] == [1, 2, 3]
     got = [(await anext(heard)).data for _ in said]
-    assert got == ["one", {"a\ufffd": ["b\ufffd", "😀", 1, "eA==" if codec == "msgpack" else None]}, "three"]
+    assert got == ["one", {"a\ufffd": ["b\ufffd", "😀", 1, None]}, "three"]
     await room.send_event("name\ud83d", ("x\ud83d",))
     await room.set_presence("busy", {"m": "\udc00"})
     await until(lambda: events and other.members[ada.user].metadata is not None)
