@@ -754,3 +754,49 @@ for (const [name, type, first, strokes, expected] of [
     end();
   });
 }
+
+test("what was missed is taken in in slices: others run between, order is kept, and nothing is lost when it breaks off", async (context) => {
+  let clock = 0;
+  context.mock.method(performance, "now", () => (clock += 1)); // time passes with each look at it
+  for (const broken of [false, true]) {
+    const server = new TypedServer(seeded(41));
+    const { handles: [ada, bob], views: [view], end } = await crowd(server, 2, { cursorInterval: 0 });
+    ada.edit([{ p: [], od: null, oi: { items: [], text: "" } }]);
+    await settle(server, [ada, bob]);
+    const [away] = [...server.connections].filter((one) => one.user === "user0");
+    server.intercept = (connection) => connection === away;
+    server.deaf = away;
+    ada.edit([{ p: ["text", 0], si: "mine" }]);
+    for (let number = 0; number < 2500; number += 1) server.commit("board", { client: "zoe", seq: number + 1 }, [{ p: ["items", number], li: number }]);
+    await settle(server, [bob]);
+    bob.setCursor(["items", 300]);
+    await settle(server, [bob]);
+    server.intercept = () => false;
+    server.deaf = null;
+    const told = [];
+    let [typed, cut] = [false, false];
+    const type = () => {
+      if (!typed) ada.edit([{ p: ["text", 0], si: "between " }]);
+      typed = true;
+    };
+    ada.on("state", ({ state }) => told.push(state));
+    ada.on("change", ({ origin }) => {
+      if (told.at(-1) !== origin) told.push(origin);
+      if (origin === "remote" && !typed) setImmediate(type);
+      if (broken && origin === "remote" && typed && !cut) {
+        cut = true;
+        for (const one of server.connections) server.cut(one);
+      }
+    });
+    server.cut(away);
+    await settle(server, [ada, bob]);
+    await settle(server, [ada, bob]);
+    assert.deepEqual([ada.content, bob.content], [onServer(server).content, onServer(server).content]);
+    assert.deepEqual(ada.content, { items: Array.from({ length: 2500 }, (_, number) => number), text: "between mine" });
+    assert.deepEqual([view.content, view.errors, view.resets], [ada.content, [], []]);
+    const rejoin = ["detached", "joining", "remote", "local", "remote"];
+    assert.deepEqual(told, broken ? [...rejoin, "detached", "joining", "remote", "joined"] : [...rejoin, "joined"]);
+    if (!broken) assert.deepEqual(ada.cursors.get(bob.id).anchor, ["items", 300]);
+    end();
+  }
+});

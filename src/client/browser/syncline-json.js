@@ -141,7 +141,10 @@ function moved(at, other, after) {
 }
 
 function editPast(result, edit, other, side) {
-  if (edit.i !== undefined) return addEdit(result, { p: moved(edit.p, other, side === "right"), i: edit.i });
+  if (edit.i !== undefined) {
+    const p = moved(edit.p, other, side === "right");
+    return addEdit(result, p === edit.p ? edit : { p, i: edit.i });
+  }
   const end = edit.p + edit.d.length;
   if (other.i !== undefined) {
     const before = Math.min(Math.max(other.p - edit.p, 0), edit.d.length);
@@ -172,25 +175,30 @@ function diffText(before, after) {
   return [...(gone ? [{ p: head, d: gone }] : []), ...(come ? [{ p: head, i: come }] : [])];
 }
 
-/** Both lists past each other. Pieces that a component falls into go through the rest of `first` one after the other. */
-function cross(first, second, step, add) {
+/** Both lists past each other; `apart` tells pairs that are nothing to each other. Pieces that a component falls into go through the rest of `first` one after the other. */
+function crossed(first, second, step, add, apart = () => false) {
   let left = first;
   const right = [];
   const behind = [];
-  let waiting = [...second];
+  let waiting = second;
+  let next = 0;
   for (;;) {
-    if (!waiting.length) {
+    if (next === waiting.length) {
       if (!behind.length) return [left, right];
       const outer = behind.pop();
       for (const component of left) add(outer.walked, component);
       left = outer.walked;
-      waiting = outer.waiting;
+      ({ waiting, next } = outer);
       continue;
     }
-    let walker = waiting.shift();
+    let walker = waiting[next++];
     const walked = [];
     let index = 0;
     for (; index < left.length && walker; index += 1) {
+      if (apart(left[index], walker)) {
+        add(walked, left[index]);
+        continue;
+      }
       const pieces = [];
       step(walked, left[index], walker, "left");
       step(pieces, walker, left[index], "right");
@@ -198,9 +206,9 @@ function cross(first, second, step, add) {
       else {
         const rest = left.slice(index + 1);
         if (pieces.length) {
-          behind.push({ walked, waiting });
+          behind.push({ walked, waiting, next });
           left = rest;
-          waiting = pieces;
+          [waiting, next] = [pieces, 0];
         } else {
           for (const component of rest) add(walked, component);
           left = walked;
@@ -243,27 +251,27 @@ function resolveComponent(holder, fresh, component) {
     const text = lookup(node, key);
     if (typeof text !== "string") refuse("text is edited where there is none");
     node[key] = applyEdits(text, component.o);
-  } else if (has(component, "na")) {
+  } else if (component.na !== undefined) {
     const number = lookup(node, key);
     const sum = number + component.na;
     if (!Number.isSafeInteger(number) || !Number.isSafeInteger(sum)) refuse("na where there is no integer, or beyond 2^53 - 1");
     node[key] = sum;
-  } else if (has(component, "oi") || has(component, "od")) {
+  } else if (component.oi !== undefined || component.od !== undefined) {
     if (Array.isArray(node)) refuse("oi and od are for objects");
-    if (!has(component, "od") && has(node, key)) refuse("oi without od where the key exists");
-    const told = has(component, "od") ? { ...component, od: lookup(node, key) } : component;
-    if (has(component, "oi")) node[key] = component.oi;
+    if (component.od === undefined && has(node, key)) refuse("oi without od where the key exists");
+    const told = component.od !== undefined ? { ...component, od: lookup(node, key) } : component;
+    if (component.oi !== undefined) node[key] = component.oi;
     else delete node[key];
     return told;
   } else if (!Array.isArray(node)) refuse("li, ld and lm are for lists");
-  else if (has(component, "lm")) {
+  else if (component.lm !== undefined) {
     const item = lookup(node, key);
     lookup(node, component.lm);
     node.splice(key, 1);
     node.splice(component.lm, 0, item);
-  } else if (has(component, "ld")) {
+  } else if (component.ld !== undefined) {
     const ld = lookup(node, key);
-    if (has(component, "li")) node[key] = component.li;
+    if (component.li !== undefined) node[key] = component.li;
     else node.splice(key, 1);
     return { ...component, ld };
   } else {
@@ -310,19 +318,19 @@ function append(operation, component) {
     for (const edit of component.o) addEdit(o, edit);
     operation.pop();
     if (o.length) operation.push({ ...component, o });
-  } else if (has(component, "na") && has(last, "na") && Number.isSafeInteger(component.na + last.na)) {
+  } else if (component.na !== undefined && last.na !== undefined && Number.isSafeInteger(component.na + last.na)) {
     operation[operation.length - 1] = { ...component, na: component.na + last.na };
-  } else if (has(last, "li") && has(component, "ld") && !has(component, "li") && isScalar(last.li)) {
+  } else if (last.li !== undefined && component.ld !== undefined && component.li === undefined && isScalar(last.li)) {
     operation.pop();
-    if (has(last, "ld")) operation.push({ p: last.p, ld: last.ld });
-  } else if (has(last, "od") && !has(last, "oi") && has(component, "oi") && !has(component, "od")) {
+    if (last.ld !== undefined) operation.push({ p: last.p, ld: last.ld });
+  } else if (last.od !== undefined && last.oi === undefined && component.oi !== undefined && component.od === undefined) {
     operation[operation.length - 1] = { ...last, oi: component.oi };
-  } else if (has(last, "oi") && has(component, "od")) {
+  } else if (last.oi !== undefined && component.od !== undefined) {
     operation.pop();
     const rest = without(last, "oi");
-    if (has(component, "oi")) rest.oi = component.oi;
+    if (component.oi !== undefined) rest.oi = component.oi;
     if (Object.keys(rest).length > 1) operation.push(rest);
-  } else if (!(has(component, "lm") && component.lm === component.p[component.p.length - 1])) {
+  } else if (!(component.lm !== undefined && component.lm === component.p[component.p.length - 1])) {
     operation.push(component);
   }
 }
@@ -386,14 +394,33 @@ function operand(above, below) {
   return last;
 }
 
+const isListed = ({ li, ld, lm }) => li !== undefined || ld !== undefined || lm !== undefined;
+
+/** Whether two components are nothing to each other, as far as that is seen at once: where their paths part. */
+function apart(one, other) {
+  const [a, b] = [one.p, other.p];
+  const shorter = Math.min(a.length, b.length);
+  for (let at = 0; at < shorter; at += 1) {
+    if (a[at] === b[at]) continue;
+    if (typeof a[at] === "string" || typeof b[at] === "string") return true; // the keys of an object are nothing to each other
+    return !(at === a.length - 1 && isListed(one)) && !(at === b.length - 1 && isListed(other));
+  }
+  return false;
+}
+
 const stepOf = ({ p }, at) => (at >= 0 && at < p.length ? p[at] : null);
-const atStep = (component, at, step) => ({ ...component, p: [...component.p.slice(0, at), step, ...component.p.slice(at + 1)] });
+function atStep(component, at, step) {
+  if (component.p[at] === step) return component;
+  const p = component.p.slice();
+  p[at] = step;
+  return { ...component, p };
+}
 const after = (flag) => (flag ? 1 : 0);
 
 /** `component` removes something that `other` changes: it then removes the changed thing. */
 function withChangedVictim(component, other, within) {
   if (stepOf(component, within) !== stepOf(other, within)) return component;
-  const name = has(component, "ld") ? "ld" : "od";
+  const name = component.ld !== undefined ? "ld" : "od";
   try {
     return { ...component, [name]: apply(component[name], [{ ...other, p: other.p.slice(component.p.length) }]) };
   } catch (error) {
@@ -402,34 +429,34 @@ function withChangedVictim(component, other, within) {
   }
 }
 
-function componentPast(result, given, other, side) {
+function componentPast(result, given, other, side, victims = true) {
   let component = given;
-  const within = operand(component, other);
-  if (within !== null && reach(other) > reach(component) && (has(component, "ld") || has(component, "od"))) {
+  const within = victims ? operand(component, other) : null;
+  if (within !== null && reach(other) > reach(component) && (component.ld !== undefined || component.od !== undefined)) {
     component = withChangedVictim(component, other, within);
   }
   const at = operand(other, component);
-  const listed = has(other, "li") || has(other, "ld") || has(other, "lm");
+  const listed = other.li !== undefined || other.ld !== undefined || other.lm !== undefined;
   if (at === null || (listed && typeof stepOf(component, at) !== "number")) return append(result, component);
   let passed = component;
   if (other.o) {
     if (component.o) {
       const [left, right] = side === "left" ? [component.o, other.o] : [other.o, component.o];
-      const o = cross(left, right, editPast, addEdit)[side === "left" ? 0 : 1];
+      const o = crossed(left, right, editPast, addEdit)[side === "left" ? 0 : 1];
       passed = o.length ? { ...component, o } : null;
     }
-  } else if (has(other, "oi") || has(other, "od")) passed = pastKey(component, other, at, side);
-  else if (has(other, "lm")) passed = pastMove(component, other, at, side);
-  else if (has(other, "ld")) passed = has(other, "li") ? pastReplacement(component, other, at, side) : pastRemoval(component, other, at);
-  else if (has(other, "li")) passed = pastInsert(component, other, at, side);
+  } else if (other.oi !== undefined || other.od !== undefined) passed = pastKey(component, other, at, side);
+  else if (other.lm !== undefined) passed = pastMove(component, other, at, side);
+  else if (other.ld !== undefined) passed = other.li !== undefined ? pastReplacement(component, other, at, side) : pastRemoval(component, other, at);
+  else if (other.li !== undefined) passed = pastInsert(component, other, at, side);
   return passed && append(result, passed);
 }
 
 function pastKey(component, other, at, side) {
   if (stepOf(component, at) !== stepOf(other, at)) return component;
   const same = reach(component) === reach(other);
-  if (!has(other, "oi")) return same && has(component, "oi") ? { p: component.p, oi: component.oi } : null;
-  if (same && has(component, "oi") && side === "left") return { p: component.p, od: other.oi, oi: component.oi };
+  if (other.oi === undefined) return same && component.oi !== undefined ? { p: component.p, oi: component.oi } : null;
+  if (same && component.oi !== undefined && side === "left") return { p: component.p, od: other.oi, oi: component.oi };
   return null;
 }
 
@@ -437,18 +464,18 @@ function pastInsert(component, other, at, side) {
   const index = component.p[at];
   const place = other.p[at];
   const same = reach(component) === reach(other);
-  if (same && has(component, "li") && !has(component, "ld") && index === place) {
+  if (same && component.li !== undefined && component.ld === undefined && index === place) {
     return atStep(component, at, index + after(side === "right"));
   }
-  const lm = same && has(component, "lm") && place <= component.lm ? { lm: component.lm + 1 } : {};
-  return { ...atStep(component, at, index + after(place <= index)), ...lm };
+  const moved = atStep(component, at, index + after(place <= index));
+  return same && component.lm !== undefined && place <= component.lm ? { ...moved, lm: component.lm + 1 } : moved;
 }
 
 function pastReplacement(component, other, at, side) {
   if (component.p[at] !== other.p[at]) return component;
   if (reach(component) !== reach(other)) return null;
-  if (!has(component, "ld")) return component;
-  return has(component, "li") && side === "left" ? { ...component, ld: other.li } : null;
+  if (component.ld === undefined) return component;
+  return component.li !== undefined && side === "left" ? { ...component, ld: other.li } : null;
 }
 
 function pastRemoval(given, other, at) {
@@ -456,14 +483,14 @@ function pastRemoval(given, other, at) {
   const index = component.p[at];
   const place = other.p[at];
   const same = reach(component) === reach(other);
-  if (same && has(component, "lm")) {
+  if (same && component.lm !== undefined) {
     if (place === index) return null;
     const to = component.lm;
     if (place < to || (place === to && index < to)) component = { ...component, lm: to - 1 };
   }
   if (place === index) {
     if (!same) return null;
-    if (has(component, "ld")) return has(component, "li") ? { p: component.p, li: component.li } : null;
+    if (component.ld !== undefined) return component.li !== undefined ? { p: component.p, li: component.li } : null;
   }
   return atStep(component, at, index - after(place < index));
 }
@@ -473,8 +500,8 @@ function pastMove(component, other, at, side) {
   const from = other.p[at];
   const to = other.lm;
   const same = reach(component) === reach(other);
-  if (same && has(component, "lm")) return movePastMove(component, other, at, side);
-  if (same && has(component, "li") && !has(component, "ld")) {
+  if (same && component.lm !== undefined) return movePastMove(component, other, at, side);
+  if (same && component.li !== undefined && component.ld === undefined) {
     return atStep(component, at, index - after(index > from) + after(index > to));
   }
   return atStep(component, at, carried(index, from, to));
@@ -506,9 +533,13 @@ function movePastMove(component, other, at, side) {
 
 /** `operation` as it must be made after `other`; both were made on the same content. "left" wins ties. */
 function transform(operation, other, side) {
-  if (side === "left") return cross(operation, other, componentPast, append)[0];
-  return cross(other, operation, componentPast, append)[1];
+  if (side === "left") return crossed(operation, other, componentPast, append, apart)[0];
+  return crossed(other, operation, componentPast, append, apart)[1];
 }
+
+/** Both past each other, "left" the own one. What is said of what is removed is not moved along: `commit` makes it true. */
+const cross = (own, other) => crossed(own, other, rebasePast, append, apart);
+const rebasePast = (result, component, other, side) => componentPast(result, component, other, side, false);
 
 // Positions: a path, the last step of which may be an offset in a string. The server's are src/core/json_positions.pyx ------------------------
 
@@ -646,6 +677,7 @@ export const json = {
   commit,
   compose,
   transform,
+  cross,
   invert,
   diff,
   hash: contentHash,
