@@ -205,7 +205,7 @@ function diff(before, after) {
   const same = () => before.charCodeAt(before.length - 1 - end) === after.charCodeAt(after.length - 1 - end);
   while (end < most - start && same()) end += 1;
   if (splitsPair(before, before.length - end) || splitsPair(after, after.length - end)) end -= 1;
-  return normalize([start, start - before.length + end, after.slice(start, after.length - end)]);
+  return normalize([start, after.slice(start, after.length - end), start - before.length + end]);
 }
 
 /** Whether the server would take it: no insert with half a character, no edge within one of `text`. */

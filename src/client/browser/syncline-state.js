@@ -38,7 +38,7 @@ export class DocumentState {
     this.attached = false;
     this.content = type.empty();
     this.confirmed = this.content;
-    this.seq = 0; // the newest that was ever sent
+    this.seq = 0; // the newest that was sent under this id
     this.flight = null; // {item, limit, seq, sender, sent, composites, tries}
     this.queue = []; // {operation}, or a request: {kind, to, ...}
     this.finished = []; // [request, whether it was done]; the reader empties it
@@ -353,6 +353,7 @@ export class DocumentState {
   /** Goes on under another client id: this one is another user's now. What was to be undone belongs to the old one. */
   rename(client) {
     this.client = client;
+    this.seq = 0;
     this.undo = 0;
     this.redo = 0;
     if (this.flight?.item.kind) {
