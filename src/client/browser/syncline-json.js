@@ -8,6 +8,7 @@
 
 import { bytesOf, cutText, SynclineError } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
+import { diff } from "./syncline-jsondiff.js";
 
 const MOST_COMPONENTS = 1000;
 const MOST_LEVELS = 64;
@@ -160,19 +161,6 @@ function editPast(result, edit, other, side) {
     refuse("the text to delete is not what is there");
   }
   return addEdit(result, { p: Math.min(edit.p, other.p), d: edit.d.slice(0, low - edit.p) + edit.d.slice(high - edit.p) });
-}
-
-function diffText(before, after) {
-  const shorter = Math.min(before.length, after.length);
-  let head = 0;
-  while (head < shorter && before[head] === after[head]) head += 1;
-  if (inside(before, head) || inside(after, head)) head -= 1;
-  let tail = 0;
-  while (tail < shorter - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail += 1;
-  if (inside(before, before.length - tail) || inside(after, after.length - tail)) tail -= 1;
-  const gone = before.slice(head, before.length - tail);
-  const come = after.slice(head, after.length - tail);
-  return [...(gone ? [{ p: head, d: gone }] : []), ...(come ? [{ p: head, i: come }] : [])];
 }
 
 /** Both lists past each other; `apart` tells pairs that are nothing to each other. Pieces that a component falls into go through the rest of `first` one after the other. */
@@ -608,59 +596,6 @@ function stroke(operation) {
   if (operation.length !== 1 || operation[0].o?.length !== 1) return null;
   const [{ p: at, i = "", d = "" }] = operation[0].o;
   return { at, text: i, removed: d.length, where: JSON.stringify(operation[0].p) };
-}
-
-// Diff -----------------------------------------------------------------------------------------------------------------
-
-function sameValue(one, two) {
-  if (Array.isArray(one)) {
-    return Array.isArray(two) && one.length === two.length && one.every((item, index) => sameValue(item, two[index]));
-  }
-  if (!isObject(one) || !isObject(two)) return one === two;
-  const keys = Object.keys(one);
-  return keys.length === Object.keys(two).length && keys.every((key) => has(two, key) && sameValue(one[key], two[key]));
-}
-
-const kindOf = (value) => (Array.isArray(value) ? "list" : value === null ? "null" : typeof value);
-
-function diffAt(result, p, before, afterwards, old, fresh) {
-  const kind = kindOf(before);
-  if (kind !== kindOf(afterwards) || !["list", "object", "string"].includes(kind)) {
-    if (!sameValue(before, afterwards)) result.push({ p, [old]: before, [fresh]: afterwards });
-  } else if (kind === "string") {
-    const o = diffText(before, afterwards);
-    if (o.length) result.push({ p, t: "text0", o });
-  } else if (kind === "object") {
-    for (const [key, value] of Object.entries(before)) {
-      if (has(afterwards, key)) diffAt(result, [...p, key], value, afterwards[key], "od", "oi");
-      else result.push({ p: [...p, key], od: value });
-    }
-    for (const [key, oi] of Object.entries(afterwards)) if (!has(before, key)) result.push({ p: [...p, key], oi });
-  } else diffLists(result, p, before, afterwards);
-}
-
-function diffLists(result, p, before, afterwards) {
-  const shorter = Math.min(before.length, afterwards.length);
-  let head = 0;
-  while (head < shorter && sameValue(before[head], afterwards[head])) head += 1;
-  let tail = 0;
-  while (tail < shorter - head && sameValue(before[before.length - 1 - tail], afterwards[afterwards.length - 1 - tail])) {
-    tail += 1;
-  }
-  const middle = shorter - tail;
-  for (let index = head; index < middle; index += 1) {
-    diffAt(result, [...p, index], before[index], afterwards[index], "ld", "li");
-  }
-  for (const ld of before.slice(middle, before.length - tail)) result.push({ p: [...p, middle], ld });
-  for (let index = middle; index < afterwards.length - tail; index += 1) result.push({ p: [...p, index], li: afterwards[index] });
-}
-
-/** An operation from one value to another that keeps what is equal. */
-function diff(before, afterwards) {
-  const result = [];
-  diffAt(result, [], before, afterwards, "od", "oi");
-  const total = result.reduce((sum, component) => sum + weight(component), 0);
-  return total > MOST_COMPONENTS ? [{ p: [], od: before, oi: afterwards }] : result;
 }
 
 /** What an operation does: what it says of what was there is not believed, and may differ. */
