@@ -11,11 +11,12 @@ import msgspec
 import pytest
 from histories import MADE_UP, history
 
-from syncline.core import ot, wire
+from syncline.core import json0, ot, wire
 from syncline.core.document import Document
 from syncline.core.ot import Operation
 from syncline.core.room import HistoryRing, Publication, Room
 from syncline.core.text import Text
+from syncline.core.text_type import TextType
 from syncline.server.connection import Connection
 from syncline.server.flusher import Flusher
 
@@ -41,7 +42,7 @@ def test_receive_an_operation_that_is_behind(benchmark: Any, behind: int) -> Non
     """One operation, transformed against ``behind`` others, applied and appended."""
 
     def prepare() -> tuple[tuple[Document], dict[str, Any]]:
-        document = Document("bench", "1")
+        document = TextType().open("bench", "1")
         document.receive("other", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
         for seq in range(2, behind + 2):
             document.receive("other", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
@@ -52,7 +53,7 @@ def test_receive_an_operation_that_is_behind(benchmark: Any, behind: int) -> Non
 
     (document,), _ = prepare()
     assert receive(document) == behind + 2
-    assert len(document.text()) == 1000 + behind
+    assert len(document.content()) == 1000 + behind
     benchmark.pedantic(receive, setup=prepare, rounds=200)
 
 
@@ -64,6 +65,35 @@ def test_transform_a_pair(benchmark: Any) -> None:
     right = ot.transform(second, first, "right")
     assert ot.apply(ot.apply(text, second), left) == ot.apply(ot.apply(text, first), right)
     benchmark(ot.transform, first, second, "left")
+
+
+#: For 500 components each: what they do, and the content that they are made on.
+JSON_PAIRS: dict[str, tuple[Any, Any, Any]] = {
+    "one list": (
+        [{"p": ["items", n % 7], "li": n} for n in range(500)],
+        [{"p": ["items", n % 5], "li": -n} for n in range(500)],
+        {"items": [0] * 10},
+    ),
+    "apart": (
+        [{"p": [f"mine {n}", 3], "li": n} for n in range(500)],
+        [{"p": [f"theirs {n}", 3], "li": -n} for n in range(500)],
+        {f"{whose} {n}": [0] * 5 for n in range(500) for whose in ("mine", "theirs")},
+    ),
+    "one string": (
+        [{"p": ["text"], "t": "text0", "o": [{"p": 3 * n, "i": "x"} for n in range(500)]}],
+        [{"p": ["text"], "t": "text0", "o": [{"p": 7 * n % 900, "i": "yz"} for n in range(500)]}],
+        {"text": "é" * 2000},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JSON_PAIRS)
+def test_transform_json_500_by_500(benchmark: Any, name: str) -> None:
+    first, second, content = JSON_PAIRS[name]
+    mine, theirs = json0.parse(first), json0.parse(second)
+    moved, back = json0.transform(mine, theirs, "left"), json0.transform(theirs, mine, "right")
+    assert json0.apply(json0.apply(content, theirs), moved) == json0.apply(json0.apply(content, mine), back)
+    benchmark(json0.transform, mine, theirs, "left")
 
 
 class NullSocket:

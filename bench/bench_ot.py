@@ -16,7 +16,7 @@ import pytest
 from comparison import ROWS, Row, keystrokes, median_ms, optional, ours_ms, peers
 from histories import read, recorded
 
-from syncline.core import document as documents
+from syncline.core import entries as documents
 from syncline.core import ot
 from syncline.core.document import Document
 from syncline.core.entries import Entry, decode_snapshot, merge_bodies
@@ -24,6 +24,7 @@ from syncline.core.log_body import pack_entries
 from syncline.core.ot import Operation
 from syncline.core.replay import replay_text
 from syncline.core.text import Text, set_limits
+from syncline.core.text_type import TextType
 from tests.oracle.text import pack
 
 Edit = tuple[int, int, str]
@@ -117,7 +118,7 @@ WRITERS = 100
 
 def behind(count: int, turns: int) -> tuple[Document, list[list[tuple[Any, ...]]]]:
     """A document and turns of operations from writers of whom each is ``count`` revisions behind when it is served."""
-    document = Document("bench", "1")
+    document = TextType().open("bench", "1")
     document.receive("first", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
     for seq in range(2, count + 2):
         document.receive("first", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
@@ -160,7 +161,7 @@ def test_submit(benchmark: Any, count: int, target: int) -> None:
     assert right.revision == 1 + count + turns * WRITERS
     assert right.length() == 1000 + count + turns * WRITERS
     (document, work), _ = prepare()
-    assert by_turns(document, work).text() == right.text()
+    assert by_turns(document, work).content() == right.content()
     benchmark.pedantic(by_turns, setup=prepare, rounds=15, warmup_rounds=1)
     rate = turns * WRITERS / ours_ms(benchmark) * 1000
     measured = peers("transform")
@@ -267,7 +268,7 @@ def test_rich(benchmark: Any, verb: str) -> None:
 def test_open_cold(benchmark: Any) -> None:
     """A snapshot of 10,000 characters and 10,000 operations after it, as read from the store."""
     start = "0123456789" * 1000
-    whole = Document("bench", "1", window_operations=20_000, window_bytes=2**30)
+    whole = TextType().open("bench", "1", window_operations=20_000, window_bytes=2**30)
     snapshot = documents.new_text_snapshot(start)
     whole.restore(0, snapshot)
     for seq, operation in enumerate(spelled(keystrokes(10_000, len(start), 5, "z")), 1):
@@ -276,14 +277,14 @@ def test_open_cold(benchmark: Any) -> None:
     bodies = [documents.encode_entries(entries[at : at + 100]) for at in range(0, len(entries), 100)]
 
     def load() -> Document:
-        document = Document("bench", "1")
+        document = TextType().open("bench", "1")
         document.restore(0, snapshot)
         for index, body in enumerate(bodies):
             document.replay(100 * index, documents.decode_entries(body))
         return document
 
     loaded = load()
-    assert loaded.text() == whole.text() and loaded.revision == 10_000
+    assert loaded.content() == whole.content() and loaded.revision == 10_000
     benchmark.pedantic(load, rounds=15, warmup_rounds=2)
     found = peers("open")
     found.update(pycrdt_open(start))
@@ -345,7 +346,8 @@ def test_text_at_any_revision(benchmark: Any) -> None:
 
 MEMORY = """
 import sys
-from syncline.core.document import Document, new_text_snapshot
+from syncline.core.entries import new_text_snapshot
+from syncline.core.text_type import TextType
 
 def resident():
     with open("/proc/self/statm") as file:
@@ -354,7 +356,7 @@ def resident():
 snapshot = new_text_snapshot(open(sys.argv[1], encoding="utf-8").read())
 kept = []
 def load():
-    document = Document("bench", "1")
+    document = TextType().open("bench", "1")
     document.restore(1, snapshot)
     kept.append(document)
 load()

@@ -36,7 +36,7 @@ from syncline.server import app
 from syncline.server.config_load import load
 
 #: Modules with a counter of native objects, as ``live_*``.
-COUNTED = ("document", "history", "nodes", "ot", "rich", "rich_text", "steps", "text", "typed_document")
+COUNTED = ("document", "history", "nodes", "ot", "rich", "rich_text", "steps", "text", "text_engine", "value_engine")
 
 #: What pymalloc serves; larger objects come from malloc.
 SMALL = 512

@@ -16,7 +16,6 @@ import msgspec
 
 from syncline.core import entries, ot, wire, wire_document
 from syncline.core.bucket import Bucket
-from syncline.core.document import Document
 from syncline.core.frames import TEXT, FrameReader, encode_frame
 from syncline.core.history import PositionMap
 from syncline.core.ot import Operation
@@ -24,6 +23,7 @@ from syncline.core.replay import replay_text
 from syncline.core.rich import Delta
 from syncline.core.room import HistoryRing, Publication, Room
 from syncline.core.text import Text
+from syncline.core.text_type import TextType
 from syncline.server.connection import Connection
 from syncline.server.flusher import Flusher
 
@@ -384,7 +384,7 @@ def splice_chunked(count: int) -> Prepared:
 
 def _receive(count: int, behind: int) -> Prepared:
     """Each unit: one operation, ``behind`` revisions late, transformed, applied, kept."""
-    document = Document("bench", "1")
+    document = TextType().open("bench", "1")
     document.receive("eve", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
     for seq in range(2, behind + 2):
         document.receive("eve", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
@@ -404,7 +404,7 @@ def _receive(count: int, behind: int) -> Prepared:
 
     def check(result: int) -> None:
         assert result == document.revision == revision + count
-        assert document.text().count("z") == count
+        assert document.content().count("z") == count
 
     return run, check
 
@@ -429,7 +429,7 @@ def receive_first_far(count: int) -> Prepared:
     """What takes it to the head is made for it."""
     documents = []
     for _ in range(count):
-        document = Document("bench", "1")
+        document = TextType().open("bench", "1")
         document.receive("eve", "eve", 1, 0, ["x" * 1000], "utf-16", 0.0)
         for seq in range(2, 1002):
             document.receive("eve", "eve", seq, seq - 1, [seq % 900 + 1, "y"], "utf-16", 0.0)
@@ -440,18 +440,18 @@ def receive_first_far(count: int) -> Prepared:
             document.receive("ada", "ada", 1, 1, [500, "hello", -5], "utf-16", 1.0)
 
     def check(_: None) -> None:
-        assert all(one.revision == 1002 and "hello" in one.text() for one in documents)
+        assert all(one.revision == 1002 and "hello" in one.content() for one in documents)
 
     return run, check
 
 
 @workload("document: undo and redo one edit", 20)
 def undo(count: int) -> Prepared:
-    document = Document("bench", "1")
+    document = TextType().open("bench", "1")
     document.receive("ada", "ada", 1, 0, ["x" * 100], "utf-16", 0.0)
     for seq in range(2, 12):
         document.receive("ada", "ada", seq, seq - 1, [seq * 7, "word"], "utf-16", seq * 10.0)
-    text, revision = document.text(), document.revision
+    text, revision = document.content(), document.revision
 
     def run() -> None:
         seq = 12
@@ -461,7 +461,7 @@ def undo(count: int) -> Prepared:
             seq += 2
 
     def check(_: None) -> None:
-        assert (document.text(), document.revision) == (text, revision + 2 * count)
+        assert (document.content(), document.revision) == (text, revision + 2 * count)
 
     return run, check
 
@@ -469,12 +469,12 @@ def undo(count: int) -> Prepared:
 def committed(count: int) -> tuple[list[entries.Entry], str, str]:
     """Entries of one who types, the text before and after them."""
     start = TEXT_100 * 10
-    document = Document("bench", "1")
+    document = TextType().open("bench", "1")
     document.restore(0, entries.new_text_snapshot(start))
     made = []
     for index, edit in enumerate(edits(count, len(start)), 1):
         made.append(document.receive("ada", "ada", index, index - 1, as_operation(edit), "utf-16", index * 0.1).entry)
-    return made, start, document.text()
+    return made, start, document.content()
 
 
 @workload("log: write a body of 100 operations", 4)

@@ -41,7 +41,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from syncline.client import Client, ClientError, Committed, Document, connect
+from syncline.client import Client, ClientError, Committed, TextDocument, connect
 from syncline.core.errors import SynclineError
 from syncline.testing.editing import Patch, generate
 
@@ -172,14 +172,14 @@ def without(agent: int, view: tuple[int, ...]) -> tuple[int, ...]:
 # The replay --------------------------------------------------------------------------------------------------------------
 
 
-async def open_document(client: Client, name: str, trace: Trace) -> Document:
+async def open_document(client: Client, name: str, trace: Trace) -> TextDocument:
     document = await client.document(name, hold_limit=1_000_000)
     if document.text != trace.start:
         raise Mismatch(f"the document begins with {len(document)} characters instead of {len(trace.start)}")
     return document
 
 
-async def replay_sequential(document: Document, trace: Trace, batch: int, advance: Callable[[int], None]) -> None:
+async def replay_sequential(document: TextDocument, trace: Trace, batch: int, advance: Callable[[int], None]) -> None:
     """As fast as it goes: what is typed while an operation is in flight becomes the next operation."""
     typed = 0
     for run in trace.runs:
@@ -197,7 +197,7 @@ async def replay_sequential(document: Document, trace: Trace, batch: int, advanc
 class Agent:
     """One of the people of a concurrent trace: a document that shows the others' edits only when told."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: TextDocument) -> None:
         self.document = document
         self.done = 0  # own transactions so far
         self.newest = 0  # the newest revision that has arrived, shown or not
@@ -218,7 +218,7 @@ class Agent:
         self.document.show(self._revisions[client, seq])
 
 
-async def replay_concurrent(documents: list[Document], trace: Trace, advance: Callable[[int], None]) -> None:
+async def replay_concurrent(documents: list[TextDocument], trace: Trace, advance: Callable[[int], None]) -> None:
     """The people take turns in the recorded order of their edits, and each sees what it saw then.
 
     The order matters where two put something at one place, or a concurrent delete has made it one: an OT server then puts

@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from syncline.client.code_points import UNIT
-from syncline.client.document_state import DocumentState, Request
+from syncline.client.code_points import TEXT, UNIT
+from syncline.client.document_state import DocumentState
+from syncline.client.document_values import Request
 from syncline.client.errors import Diverged
 from syncline.core.errors import SynclineError
 from syncline.core.ot import Operation
@@ -70,7 +71,7 @@ class Editor:
 
     def __init__(self, document: str, post: Post, counts: Counter[str], rejoin: Callable[[], None]) -> None:
         self.document = document
-        self.state = DocumentState(secrets.token_hex(8))
+        self.state = DocumentState(TEXT, secrets.token_hex(8))
         self.rejoin = rejoin
         self.on_edit: Callable[[float, float], None] = lambda stamped, now: None
         self.on_ack: Callable[[float, float], None] = lambda due, now: None
@@ -87,7 +88,7 @@ class Editor:
     # Typing ----------------------------------------------------------------------------------------------------------
     def type(self, due: float, size: int) -> None:
         """One edit somewhere: a stamp is inserted, or about as much deleted when the text is longer than ``size``."""
-        length = len(self.state)
+        length = len(self.state.view)
         if length > size and random.random() < 0.6:
             count = min(length, STAMP_LENGTH)
             position = random.randint(0, length - count)

@@ -26,11 +26,13 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 class Proxy:
-    """``policy`` may be set at any time and holds for all connections; None: everything goes on as it came."""
+    """``policy`` may be set at any time and holds for all connections; None: everything goes on as it came. ``away``: whoever connects is
+    turned away."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
         self.policy: Policy | None = None
+        self.away = False
         self.opened = 0
         self._target = port
         # In the order in which they came, so that who is cut is the same in each run.
@@ -58,6 +60,9 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        if self.away:
+            writer.transport.abort()
+            return
         try:
             to, out = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:

@@ -24,10 +24,10 @@ from syncline.client import (
     Client,
     Committed,
     ConnectionLost,
-    Document,
     Position,
     Publication,
     RequestTimeout,
+    TextDocument,
     connect,
 )
 from syncline.core.ot import Operation, apply
@@ -92,7 +92,7 @@ class Killer:
         return back
 
 
-async def history(client: Client, document: Document) -> list[dict[str, Any]]:
+async def history(client: Client, document: TextDocument) -> list[dict[str, Any]]:
     """Every operation of the document from the first on, as the server sends them to somebody who has nothing."""
     entries: list[dict[str, Any]] = []
     more = asyncio.Event()
@@ -115,7 +115,7 @@ async def history(client: Client, document: Document) -> list[dict[str, Any]]:
     return entries
 
 
-async def audit(server: ServerProcess, documents: list[Document], start: str, acks: list[Committed]) -> str:
+async def audit(server: ServerProcess, documents: list[TextDocument], start: str, acks: list[Committed]) -> str:
     """Everything of the module's first lines; returns the text."""
     async with await connect(server.ws_url, name="auditor") as client, AsyncExitStack() as stack:
         there = await stack.enter_async_context(await client.document(documents[0].name))
@@ -139,7 +139,7 @@ async def audit(server: ServerProcess, documents: list[Document], start: str, ac
     return text
 
 
-def collect_acks(document: Document, acks: list[Committed]) -> None:
+def collect_acks(document: TextDocument, acks: list[Committed]) -> None:
     document.on_committed(lambda committed: acks.append(committed) if committed.own else None)
 
 
@@ -240,7 +240,7 @@ class Writer:
 
     OFFLINE = 20
 
-    def __init__(self, document: Document, characters: list[str], rng: random.Random, killer: Killer) -> None:
+    def __init__(self, document: TextDocument, characters: list[str], rng: random.Random, killer: Killer) -> None:
         self.document = document
         self.characters = characters
         self.deleted: set[str] = set()

@@ -1,15 +1,15 @@
 """The asyncio client: ``async with await connect("ws://127.0.0.1:8000/ws", name="Ada") as client: ...``.
 
-``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``Document``, ``client.document(name, type="json")`` a
-``TypedDocument``; all are kept over reconnects.
+``client.join(room)`` gives a ``Room``, ``client.document(name)`` a ``TextDocument``, ``client.document(name, type="json")`` a
+``Document``; all are kept over reconnects.
 docs/python-client.md shows each with an example.
 """
 
 from .backoff import Backoff, Clock, SystemClock
 from .client import Client, connect
 from .connection import Options, State
-from .document_state import Committed, Kind, LostWork, Origin
-from .documents import Collaborator, Document, Rebased
+from .document_values import Committed, Kind, LostWork, Origin
+from .documents import Collaborator, Document, Rebased, Refused
 from .errors import (
     BufferFull,
     ClientError,
@@ -19,6 +19,7 @@ from .errors import (
     Disconnected,
     Diverged,
     NoToken,
+    NotSent,
     ProtocolViolation,
     Removed,
     RequestError,
@@ -28,8 +29,7 @@ from .errors import (
 from .history import Blame, BlameRange, History, HistoryEntry, Version
 from .proof import Position, Proof
 from .rooms import CustomEvent, Member, MessageStream, Occupancy, Publication, Room
-from .typed_document import TypedDocument
-from .typed_state import LostContent, TypedOrigin
+from .text_document import TextDocument
 
 __all__ = [
     "Backoff",
@@ -51,11 +51,11 @@ __all__ = [
     "History",
     "HistoryEntry",
     "Kind",
-    "LostContent",
     "LostWork",
     "Member",
     "MessageStream",
     "NoToken",
+    "NotSent",
     "Occupancy",
     "Options",
     "Origin",
@@ -64,14 +64,14 @@ __all__ = [
     "ProtocolViolation",
     "Publication",
     "Rebased",
+    "Refused",
     "Removed",
     "RequestError",
     "RequestTimeout",
     "Room",
     "State",
     "SystemClock",
-    "TypedDocument",
-    "TypedOrigin",
+    "TextDocument",
     "Undecodable",
     "Version",
     "connect",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from msgspec import structs
 
+from ..core.types import document_type
 from .backoff import Backoff, Clock
 from .callbacks import AsyncCalls, Callbacks
 from .codec import CodecName, Received, well_formed
@@ -22,7 +23,7 @@ from .errors import ClientError, RequestError, Undecodable
 from .handles import Handle
 from .heartbeat import Heartbeat
 from .rooms import CustomEvent, Room, Status
-from .typed_document import TypedDocument
+from .text_document import TextDocument
 
 if TYPE_CHECKING:
     import ssl
@@ -52,7 +53,7 @@ class Client:
         self._calls = AsyncCalls(options.callback_limit)
         self.connection = Connection(url, self, options, token, name, get_token)
         self._rooms: dict[str, Room] = {}
-        self._documents: dict[str, Document | TypedDocument] = {}
+        self._documents: dict[str, Document] = {}
         self._timers: set[asyncio.Task[None]] = set()
         self._reconnects = -1
         self._key = secrets.token_hex(8)  # of this client's messages, with a number
@@ -168,6 +169,20 @@ class Client:
         document: str,
         *,
         type: Literal["text"] = "text",
+        content: str | None = None,
+        client: str | None = None,
+        hold_limit: int = 10_000,
+        pending_limit: int = 4_194_304,
+        operation_limit: int = 65_536,
+    ) -> TextDocument: ...
+
+    @overload
+    async def document(
+        self,
+        document: str,
+        *,
+        type: Literal["rich-text", "json"],
+        content: Any = None,
         client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
@@ -176,40 +191,44 @@ class Client:
 
     @overload
     async def document(
-        self, document: str, *, type: Literal["rich-text", "json"], client: str | None = None
-    ) -> TypedDocument: ...
+        self, document: str, *, type: str, content: Any = None, client: str | None = None
+    ) -> Document: ...
 
     async def document(
         self,
         document: str,
         *,
-        type: Literal["text", "rich-text", "json"] = "text",
+        type: str = "text",
+        content: Any = None,
         client: str | None = None,
         hold_limit: int = 10_000,
         pending_limit: int = 4_194_304,
         operation_limit: int = 65_536,
-    ) -> Document | TypedDocument:
+    ) -> Document:
         """Opens a document, or gives the handle that is open already. The limits: ``DocumentState``.
 
         ``client``: the ``client_id`` of an earlier handle of the same user, whose steps can then be undone; two handles
         at a time must not have the same. Default: a random one.
 
-        ``type``: what the document is, and what it becomes when this creates it.
+        ``type``: what the document is, and what it becomes when this creates it; a text has a ``TextDocument``. ``content``: its first
+        one, if it has none by now (``Document.initialize``; who may only read leaves it as it is).
 
         Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...
         """
         document = well_formed(document)
         handle = self._documents.get(document)
         if handle is None:
+            limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
             if type == "text":
-                limits = {"hold_limit": hold_limit, "pending_limit": pending_limit, "operation_limit": operation_limit}
-                handle = Document(self, document, client, **limits)
+                handle = TextDocument(self, document, client, **limits)
             else:
-                handle = TypedDocument(self, document, type, client)
+                handle = Document(self, document, document_type(type), client, **limits)
             self._documents[document] = handle
-        elif type != (handle.type if isinstance(handle, TypedDocument) else "text"):
+        elif type != handle.type:
             raise RequestError("invalid_data", f"{document!r} is open as another type", "document:join")
         await handle._open()
+        if content is not None and handle.role != "reader" and handle._state.type.is_empty(handle._state.view):
+            await handle.initialize(content)
         return handle
 
     async def create_document(
@@ -303,18 +322,21 @@ class Client:
 
     # Called by rooms and documents -----------------------------------------------------------------------------------
     def later(self, action: Callable[[], object], attempt: int = 1, error: ClientError | None = None) -> None:
-        """``action`` after a jittered delay, and after what the server said in ``error``; on this link only: the next link joins
-        everything anyway."""
-        least = error.retry_after or 0.0 if isinstance(error, RequestError) else 0.0
+        """``action`` after a ``_pause``; on this link only: the next link joins everything anyway."""
 
         async def wait() -> None:
-            options = self.connection.options
-            await options.clock.sleep(least + options.backoff.delay(attempt - 1))
+            await self._pause(attempt, error)
             action()
 
         timer = asyncio.get_running_loop().create_task(wait())
         self._timers.add(timer)
         timer.add_done_callback(self._timers.discard)
+
+    async def _pause(self, attempt: int, error: ClientError | None) -> None:
+        """A jittered delay, after what the server said in ``error``."""
+        least = error.retry_after or 0.0 if isinstance(error, RequestError) else 0.0
+        options = self.connection.options
+        await options.clock.sleep(least + options.backoff.delay(attempt - 1))
 
     async def _settle(
         self,

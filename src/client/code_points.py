@@ -1,19 +1,24 @@
-"""A text that is addressed as Python strings are, and operations cut to the size of a message. Used by documents."""
+"""Text addressed as Python strings are, as a type of document."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+import sys
+from operator import attrgetter, eq
 from typing import Any, Literal
 
-from ..core.ot import Operation, invert
+from ..core.document_type import DocumentType
+from ..core.ot import Components, Operation, compose, diff, invert, map_position, transform
 from ..core.text import Text
+from ..core.text0 import Side
+from ..core.text_type import TextType
 
 UNIT: Literal["unicode"] = "unicode"
 
 
 class CodePoints:
     """A text addressed in code points, over the core's UTF-16 text. Edits cost what ``core.text`` says."""
+
+    __slots__ = ("_text",)
 
     def __init__(self, text: str = "") -> None:
         self._text = Text(text)
@@ -41,48 +46,122 @@ class CodePoints:
         to = self._text.offset_to
         return self._text.slice(to(start, UNIT, "utf-16"), to(end, UNIT, "utf-16"))
 
-
-def checksum(text: str) -> int:
-    """CRC-32 over the text as UTF-16LE, as the server and every other client count it. O(n)."""
-    return zlib.crc32(text.encode("utf-16-le"))
-
-
-def size_of(operation: Operation) -> int:
-    """Inserted characters plus components: what an operation costs in memory and on the wire, roughly."""
-    return sum(len(part) + 1 if isinstance(part, str) else 1 for part in operation.components)
+    def hash(self) -> int:
+        """CRC-32 over the text as UTF-16LE, as the server and every other client count it."""
+        return self._text.hash()
 
 
-def split(operation: Operation, limit: int) -> tuple[Operation, Operation | None]:
-    """Two operations that compose to ``operation``, the first of a size up to about ``limit``.
+class CodePointType(DocumentType[CodePoints, Operation]):
+    """Content is changed in place."""
 
-    The second starts behind what the first leaves: components act from left to right, so a cut anywhere is exact.
-    """
-    components = operation.components
-    size = 0
-    done = 0  # code points of the result that the first one covers
-    edits = False  # whether the first one does anything yet: it must, or there would be no end
-    for index, part in enumerate(components):
-        if isinstance(part, str):
-            room = limit - size - 1
-            if len(part) > room:
-                cut = max(room, 0 if edits else 1)
-                first: list[Any] = [*components[:index], *([part[:cut]] if cut else [])]
-                rest: list[Any] = [done + cut, *([part[cut:]] if part[cut:] else []), *components[index + 1 :]]
-                return _pair(first, rest)
-            size += len(part)
-            done += len(part)
-            edits = True
-        elif part > 0:
-            done += part
-        else:
-            edits = True
-        size += 1
-        if edits and size >= limit and index + 1 < len(components):
-            return _pair(list(components[: index + 1]), [done, *components[index + 1 :]])
-    return operation, None
+    name = "text"
+    units = (UNIT,)
+    has_cursors = True
+    composes = True
+
+    def empty(self) -> CodePoints:
+        return CodePoints()
+
+    def parse_content(self, value: object, *, trusted: bool = False) -> CodePoints:
+        return CodePoints(_STORED.parse_content(value))
+
+    def show(self, content: CodePoints) -> str:
+        return str(content)
+
+    def copy(self, content: CodePoints) -> CodePoints:
+        return CodePoints(str(content))
+
+    def dump(self, content: CodePoints) -> str:
+        return str(content)
+
+    def load(self, dumped: str) -> CodePoints:
+        return CodePoints(dumped)
+
+    def size(self, content: CodePoints) -> int:
+        return _STORED.size(str(content))
+
+    def length(self, content: CodePoints) -> int:
+        return len(content)
+
+    def hash(self, content: CodePoints) -> int:
+        return content.hash()
+
+    def parse(self, value: object) -> Operation:
+        return Operation.parse(value, UNIT)
+
+    def describe(self, operation: Operation) -> Any:
+        return operation.components
+
+    def encode(self, operation: Operation) -> bytes:
+        return _STORED.encode(operation)
+
+    def decode(self, data: bytes) -> Operation:
+        return _STORED.decode(data)
+
+    def digest(self, operation: Operation) -> int:
+        return operation.digest
+
+    def bulk(self, operation: Operation) -> int:
+        """Inserted characters plus components."""
+        return len(operation.text) + len(operation.components)
+
+    def commit(
+        self, content: CodePoints, size: int, operation: Operation, limit: int
+    ) -> tuple[CodePoints, int, Operation]:
+        content.apply(operation)
+        return content, size, operation
+
+    # Short ways: every keystroke goes several of them.
+
+    def apply(self, content: CodePoints, operation: Operation) -> CodePoints:
+        content.apply(operation)
+        return content
+
+    def applied(self, content: CodePoints, operation: Operation) -> tuple[CodePoints, Operation]:
+        content.apply(operation)
+        return content, operation
+
+    transform = staticmethod(transform)
+    compose = staticmethod(compose)
+
+    is_identity = staticmethod(attrgetter("is_identity"))  # type: ignore[assignment]
+    is_same = staticmethod(eq)  # type: ignore[assignment]
+
+    def split(self, operation: Operation, limit: int = sys.maxsize) -> list[Operation]:
+        """Anywhere: components act from left to right, and each piece begins behind what the ones before it leave."""
+        if self.bulk(operation) <= limit:
+            return [operation]
+        pieces: list[Operation] = []
+        parts: Components = []  # of the next piece
+        done = size = 0  # code points of the result that are covered; the bulk of the piece
+        edits = False  # whether it does anything yet
+        for part in operation.components:
+            at = 0
+            while isinstance(part, int) or at < len(part):
+                if edits and size + 1 >= limit:
+                    pieces.append(Operation(parts, UNIT))
+                    parts, size, edits = [done] if done else [], 1 if done else 0, False
+                if isinstance(part, int):
+                    parts.append(part)
+                    done, size, edits = done + max(part, 0), size + 1, edits or part < 0
+                    break
+                head = part[at : at + max(limit - size - 1, 1)]
+                parts.append(head)
+                at, done, size, edits = at + len(head), done + len(head), size + len(head) + 1, True
+        return [*pieces, Operation(parts, UNIT)] if edits else pieces
+
+    def invert(self, operation: Operation, content: CodePoints) -> Operation:
+        return content.invert(operation)
+
+    def diff(self, before: CodePoints, after: CodePoints) -> Operation:
+        return diff(str(before), str(after), UNIT)
+
+    def end(self, operation: Operation) -> int:
+        return operation.end
+
+    def move(self, operation: Operation, position: int, stick: Side = "left") -> int:
+        return map_position(position, operation, stick)
 
 
-def _pair(first: Sequence[int | str], rest: Sequence[int | str]) -> tuple[Operation, Operation | None]:
-    parts = [part for part in rest if part != 0]
-    second = Operation(parts, UNIT)
-    return Operation(list(first), UNIT), None if second.is_identity else second
+_STORED = TextType()
+TEXT = CodePointType()

@@ -59,26 +59,32 @@ def _well_formed(value: Any) -> Any:
         return well_formed(value)
     if isinstance(value, dict):
         return {_well_formed(key): _well_formed(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [_well_formed(item) for item in value]
     return value
 
 
-def _require_finite(value: Any) -> None:
-    """Raises NotFinite."""
+class NotJson(ValueError):
+    """A value that JSON does not have: written, it would be another one, unsaid."""
+
+
+def check_value(value: Any) -> None:
+    """None, bool, int, a finite float, str, and lists, tuples and dicts (their keys are str) of such. Raises NotJson. O(value)."""
+    if value is None or isinstance(value, (str, int)):
+        return
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise NotFinite("a number that is not finite")
+            raise NotJson("a number that is not finite")
     elif isinstance(value, dict):
-        for item in value.values():
-            _require_finite(item)
-    elif isinstance(value, (list, tuple, set, frozenset)):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise NotJson(f"a key that is no str but {type(key).__name__}")
+            check_value(item)
+    elif isinstance(value, (list, tuple)):
         for item in value:
-            _require_finite(item)
-
-
-class NotFinite(ValueError):
-    """NaN and the infinities, which JSON does not have."""
+            check_value(item)
+    else:
+        raise NotJson(f"a value that JSON does not have: {type(value).__name__}")
 
 
 class Codec:
@@ -100,20 +106,12 @@ class Codec:
         self._fields = kind.Decoder(dict[str, msgspec.Raw]).decode
 
     def encode(self, envelope: dict[str, Any]) -> bytes:
-        """Raises TypeError or ValueError (UnicodeEncodeError for half a surrogate pair, NotFinite) when the data has no form in this
-        encoding."""
-        return self._finite(envelope, self._encode(envelope))
-
-    def _finite(self, envelope: dict[str, Any], encoded: bytes) -> bytes:
-        # msgspec writes null for them.
-        if not self.binary and b"null" in encoded:
-            _require_finite(msgspec.to_builtins(envelope, builtin_types=(bytes, bytearray, memoryview)))
-        return encoded
+        """Raises TypeError or ValueError (UnicodeEncodeError for half a surrogate pair) when the data has no form in this encoding."""
+        return self._encode(envelope)
 
     def encode_well_formed(self, envelope: dict[str, Any]) -> bytes:
         """The same with U+FFFD for each half of a surrogate pair."""
-        formed = _well_formed(msgspec.to_builtins(envelope, builtin_types=(bytes, bytearray, memoryview)))
-        return self._finite(formed, self._encode(formed))
+        return self._encode(_well_formed(envelope))
 
     def join(self, envelopes: list[bytes]) -> bytes:
         """One frame of several encoded envelopes; a single one stays as it is."""

@@ -20,14 +20,14 @@ import math
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Raw
 
 from ..core.errors import Disconnect, ErrorCode
 from ..core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from .backoff import Backoff, Clock, SystemClock
-from .codec import Codec, CodecName, Incoming, NotFinite, Received
+from .codec import Codec, CodecName, Incoming, NotJson, Received, check_value
 from .errors import (
     ClientError,
     Closed,
@@ -35,6 +35,7 @@ from .errors import (
     ConnectionLost,
     Disconnected,
     NoToken,
+    NotSent,
     ProtocolViolation,
     RequestError,
     RequestTimeout,
@@ -58,6 +59,8 @@ REFRESH_SECONDS = 1.0
 FRAME_BYTES = 5
 #: What holds the content of documents: the server takes it as it is, or not at all.
 CONTENT = frozenset({"document:create", "document:join", "document:operation"})
+#: What documents have checked already.
+CHECKED = frozenset({"document:join", "document:operation"})
 #: Of these only the newest of a document has to go out.
 NEWEST = frozenset({"document:cursor"})
 #: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
@@ -86,6 +89,21 @@ class Options:
     ping_seconds: float = 25.0  # until the server has said its own
     headers: Mapping[str, str] = field(default_factory=dict)
     ssl_context: ssl.SSLContext | None = None
+
+
+@dataclass(slots=True)
+class Turn:
+    """A place among the requests under way. ``sent``: a try of it has left, so that the server may have done what it asks for."""
+
+    sent: bool = False
+
+
+class Asked(NamedTuple):
+    """A request without an answer."""
+
+    event: str
+    answer: Answer
+    turn: Turn | None
 
 
 class Owner(Protocol):
@@ -141,7 +159,7 @@ class Connection:
         self._opened = asyncio.Event()  # set while open, and for good when closed
         self._lost: asyncio.Future[Disconnect] | None = None
         self._next_id = 0
-        self._answers: dict[int, tuple[str, Answer]] = {}  # with the event that was asked
+        self._answers: dict[int, Asked] = {}
         self._slots = asyncio.Semaphore(options.max_pending)
         self._outbox: list[tuple[int, bytes, str]] = []  # id (0: none), envelope, and the document of one of NEWEST
         self._pace = Pace(options.clock.monotonic)  # of this link
@@ -385,7 +403,7 @@ class Connection:
         self._authenticated = True
         self._refusals = 0
         self._message_bytes = min(self.options.max_send_bytes, self._told("message_bytes", self.options.max_send_bytes))
-        self._pace.told(self._limit)
+        self._pace.told(self._limits)
         self._flush()
         if result.get("token"):
             self.token = result["token"]  # a guest's: whoever comes back with it is the same guest
@@ -395,9 +413,13 @@ class Connection:
         told = self._limit(limit)
         return otherwise if told is None else int(told) or otherwise
 
-    def _limit(self, name: str) -> float | None:
+    @property
+    def _limits(self) -> dict[str, Any]:
         limits = self.identity.get("limits")
-        told = limits.get(name) if isinstance(limits, dict) else None
+        return limits if isinstance(limits, dict) else {}
+
+    def _limit(self, name: str) -> float | None:
+        told = self._limits.get(name)
         return told if isinstance(told, int | float) and told >= 0 else None
 
     @property
@@ -442,28 +464,44 @@ class Connection:
         """The result of one request. Waits for a connection and for its turn, up to ``request_timeout`` altogether.
 
         ``accept`` is called with the result before anything that came after it is looked at; what it returns is
-        returned. Raises RequestError (with the code), ConnectionLost, RequestTimeout, Disconnected, Closed, and
+        returned. Raises RequestError (with the code), ConnectionLost, RequestTimeout (NotSent), Disconnected, Closed, and
         ValueError or TypeError for data that cannot be sent.
         """
-        async with self.turn(event):
-            return await self.attempt(event, data, accept)
+        async with self.turn(event) as turn:
+            return await self.attempt(turn, event, data, accept)
 
     @contextlib.asynccontextmanager
-    async def turn(self, event: str) -> AsyncIterator[None]:
-        """A place among the ``max_pending`` requests under way, in order of arrival. Raises RequestTimeout.
+    async def turn(self, event: str) -> AsyncIterator[Turn]:
+        """A place among the ``max_pending`` requests under way, in order of arrival. Raises RequestTimeout, NotSent.
 
         Who tries again keeps it over all ``attempt``s: else who came later would go before.
         """
+        turn = Turn()
         try:
             async with asyncio.timeout(self.options.request_timeout), self._slots:
-                yield
+                yield turn
         except TimeoutError as error:
-            raise RequestTimeout(f"{event} was not answered in time") from error
+            if turn.sent:
+                raise RequestTimeout(f"{event} was not answered in time") from error
+            if self.state != "open":
+                why = "there was no connection"
+            elif self._paced is not None:
+                why = "held back by the rate limit"
+            else:
+                why = "too much waits before it"
+            raise NotSent(f"{event} was not sent in time: {why}") from error
 
-    async def attempt(self, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None) -> Any:
-        """One try of a ``request``, within a ``turn``."""
-        await self.writable()
-        return await self.ask(event, data, accept)
+    async def attempt(
+        self, turn: Turn, event: str, data: Any = None, accept: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """One try of a ``request``, within its ``turn``. What had not left when the connection ended goes out on the next one."""
+        while True:
+            await self.writable()
+            try:
+                return await self.ask(event, data, accept, turn=turn)
+            except ConnectionLost:
+                if turn.sent:
+                    raise
 
     async def writable(self) -> None:
         """Returns while there is a link that takes more. Raises what ended the connection."""
@@ -505,6 +543,7 @@ class Connection:
         data: Any,
         accept: Callable[[Any], Any] | None = None,
         written: Callable[[], object] | None = None,
+        turn: Turn | None = None,
     ) -> Any:
         """Writes at once, whatever waits elsewhere, and calls ``written`` then; the result. Raises ConnectionLost, RequestError."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -523,7 +562,7 @@ class Connection:
 
         if self._link is None or self._link.lost:  # since the caller looked: who fails what waits has been here already
             raise ConnectionLost("the connection ended before it was asked")
-        id = self._write(event, data, answer)
+        id = self._write(event, data, answer, turn)
         if written is not None:
             written()
         try:
@@ -533,7 +572,7 @@ class Connection:
                 self._answers.pop(id, None)
             raise
 
-    def _write(self, event: str, data: Any, answer: Answer | None) -> int:
+    def _write(self, event: str, data: Any, answer: Answer | None, turn: Turn | None = None) -> int:
         envelope: dict[str, Any] = {"event": event}
         if data is not None:
             envelope["data"] = data
@@ -542,12 +581,12 @@ class Connection:
             envelope["id"] = self._next_id
         try:
             encoded = self._encoded(envelope)
-        except NotFinite as error:
+        except NotJson as error:
             raise RequestError(ErrorCode.INVALID_DATA.value, f"{error}, not sent", event) from error
         if len(encoded) > self._message_bytes:
             raise _too_large(event)
         if answer is not None:
-            self._answers[self._next_id] = event, answer
+            self._answers[self._next_id] = Asked(event, answer, turn)
         newest = data["document"] if event in NEWEST and answer is None else ""
         if newest:
             self._outbox = [one for one in self._outbox if one[2] != newest]
@@ -557,8 +596,10 @@ class Connection:
         return self._next_id
 
     def _encoded(self, envelope: dict[str, Any]) -> bytes:
-        """Raises NotFinite, RequestError(operation_invalid), TypeError."""
+        """Raises NotJson, RequestError(operation_invalid), TypeError."""
         event: str = envelope["event"]
+        if event not in CHECKED:
+            check_value(envelope)
         try:
             return self._codec.encode(envelope)
         except UnicodeEncodeError as error:
@@ -592,8 +633,7 @@ class Connection:
                     self._outbox = outbox[place:]
                     break
                 if asked := self._answers.pop(id, None):  # the server takes less than the one before it did
-                    event, answer = asked
-                    answer(None, _too_large(event))
+                    asked.answer(None, _too_large(asked.event))
                 continue
             if wait := self._pace.take(len(encoded)):
                 self._outbox = outbox[place:] + self._outbox
@@ -603,6 +643,8 @@ class Connection:
             if batch and (len(batch) >= most or size + len(encoded) + 1 > room):
                 link.send(self._codec.join(batch))
                 batch, size = [], FRAME_BYTES
+            if id and (turn := self._answers[id].turn) is not None:
+                turn.sent = True
             batch.append(encoded)
             size += len(encoded) + 1
         if batch:
@@ -623,8 +665,8 @@ class Connection:
             self._paced.cancel()
             self._paced = None
         self._flowing.set()
-        for _, answer in answers.values():
-            answer(None, error)
+        for asked in answers.values():
+            asked.answer(None, error)
 
     # What the link hears ---------------------------------------------------------------------------------------------
     def on_message(self, link: Link, message: bytes | memoryview) -> None:
@@ -637,7 +679,7 @@ class Connection:
             asked = self._answers.pop(envelope.id, None)
             if asked is None:
                 continue  # timed out or cancelled
-            event, answer = asked
+            answer = asked.answer
             try:
                 error = self._codec.value(envelope.error)
                 result = self._codec.result(envelope) if error is None else None
@@ -653,7 +695,7 @@ class Connection:
                     None, ConnectionLost("not authenticated")
                 )  # as auth was refused: it is asked for again, or the end
             elif isinstance(error, dict):
-                answer(None, RequestError.read(error, event))
+                answer(None, RequestError.read(error, asked.event))
             else:
                 raise ProtocolViolation("an error that is not an object")
 

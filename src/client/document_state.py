@@ -1,14 +1,14 @@
-"""A document as one client holds it: confirmed text, operation in flight, queue, held-back view. Sans-I/O.
+"""A document of any type as one client holds it: confirmed content, operation in flight, queue, held-back view. Sans-I/O.
 
     confirmed --in flight--> . --queue--> local --held, reversed--> view
-    ^ the server's text at ``revision``                             ^ what the user sees and edits
+    ^ the server's content at ``revision``                          ^ what the user sees and edits
 
 Wave's simplification of Jupiter (Nichols et al. 1995): one thing is in flight, everything typed meanwhile is composed
 into the operation at the end of the queue. The server puts an arriving operation to the *left* of its history, so here
 the own, later operations win ties ("left") against what comes in ("right").
 
 The queue has more than that one operation where an undo, redo or restore waits: it is asked for in its turn, after
-what was typed before it, and what is typed after it goes into a new operation behind. Such a request changes no text by
+what was typed before it, and what is typed after it goes into a new operation behind. Such a request changes nothing by
 itself; the server makes its operation, which arrives like a remote one and is the answer, too. And what is typed while
 there is no session stays in steps (strokes.py), which go out one after another, so that they can be undone one by one.
 
@@ -19,112 +19,51 @@ there is no session stays in steps (strokes.py), which go out one after another,
 
 Invariants:
 
-* local = confirmed . in flight . queue, and view . held = local: ``text`` is a function of the others.
+* local = confirmed . in flight . queue, and view . held = local: ``view`` is a function of the others.
 * What is in flight keeps its (client, seq) until its fate is known. It is sent again only after ``attach`` (the answer
   to document:join) has told that it is not committed, or a refusal that nothing was done for now (``resend``), and then in
-  its transformed form at the new revision. Only after ``adopt`` (the answer had a text) it gets another number: the
+  its transformed form at the new revision. Only after ``adopt`` (the answer had a content) it gets another number: the
   server had it in another form.
-* The confirmed text is kept, so an operation that is refused can be inverted exactly: an inverse carried along through
-  transforms would bring back what others deleted meanwhile. And a text that comes without its history can be taken in
+* The confirmed content is kept, so an operation that is refused can be inverted exactly: an inverse carried along through
+  transforms would bring back what others deleted meanwhile. And a content that comes without its history can be taken in
   as a difference to it, so that nothing that was typed is ever dropped.
-* Every own entry is compared with the operation in flight, and the text with the server's hash: client and server can
+* Every own entry is compared with the operation in flight, and the content with the server's hash: client and server can
   not drift apart silently.
+
+What an operation and a content are, the ``DocumentType`` says; both are handled through it alone. A content is one of its own here,
+which ``commit`` may change in place: what is kept of it is copied.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from contextlib import suppress
+from typing import Any
 
+from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
-from ..core.ot import Operation, compose, diff, map_position, transform
-from .code_points import UNIT, CodePoints, checksum, size_of, split
+from .document_values import (
+    Arrived,
+    Change,
+    Held,
+    Kind,
+    LostWork,
+    Operation,
+    Origin,
+    Pending,
+    Request,
+    RequestKind,
+    Submission,
+)
 from .errors import BufferFull, Diverged
-from .strokes import continues, stroke_of
+from .strokes import continues
 
-RequestKind = Literal["undo", "redo", "restore"]
-Kind = Literal["edit", "undo", "redo", "restore"]
-Origin = Literal["local", "remote", "refused", "reset", "undo", "redo", "restore", "healed", "rebased"]
-_REQUEST_SIZE = 16
+#: What does not fit, or meets a content that something else has damaged.
+UNFIT = (SynclineError, TypeError, ValueError, LookupError, RecursionError)
+_NO_EDIT = (Request, type(None))
 _MOST_TOLD = 16  # operations in one join
 _MOST_STEPS = _MOST_TOLD - 1  # edits that wait as steps of their own; one more may be in flight
-
-
-class Change(NamedTuple):
-    """What happened to the view. ``client`` made it; empty when nobody in particular did."""
-
-    operation: Operation
-    origin: Origin
-    client: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """An undo, redo or restore on its way. ``to``: the revision to restore."""
-
-    kind: RequestKind
-    to: int = 0
-
-
-class Submission(NamedTuple):
-    """What goes out as document:operation, or as document:undo, document:redo, document:restore."""
-
-    seq: int
-    revision: int
-    work: Operation | Request
-
-
-class Committed(NamedTuple):
-    """One operation of the server's history, as it arrived. ``own``: it is the ack of one's own.
-
-    ``span`` > 1: that many operations of others, composed, because this client was away for long; ``client`` is empty.
-    """
-
-    revision: int
-    client: str
-    seq: int
-    own: bool
-    kind: Kind = "edit"
-    span: int = 1
-
-
-class Arrived(NamedTuple):
-    client: str
-    seq: int
-    operation: Operation
-    kind: Kind
-    span: int
-
-
-class Pending(NamedTuple):
-    """What a join tells of the edits that wait. ``seq``: it was sent under this number; None: never."""
-
-    seq: int | None
-    operation: Operation
-
-
-@dataclass(slots=True)
-class Held:
-    """A committed operation that the view does not show yet. ``operation`` applies after the ones held before it."""
-
-    revision: int
-    client: str
-    seq: int
-    operation: Operation
-    origin: Origin
-
-
-class LostWork(NamedTuple):
-    """Edits that no longer have a document to go to: it was created anew, or the handle has ended before they were acknowledged.
-
-    ``text`` is what the user saw; ``operation`` is what was not acknowledged, against the confirmed text ``base``.
-    """
-
-    text: str
-    base: str
-    operation: Operation | None
 
 
 class DocumentState:
@@ -136,6 +75,7 @@ class DocumentState:
 
     def __init__(
         self,
+        type: DocumentType[Any, Any],
         client: str,
         *,
         hold_limit: int = 10_000,
@@ -145,9 +85,10 @@ class DocumentState:
         """
         client: this client's id in the document, kept over reconnects.
         hold_limit: operations kept from the view at most; over it the oldest are shown all the same (``overflows``).
-        pending_limit: inserted characters plus components that wait at most; over it ``edit`` raises BufferFull.
+        pending_limit: the ``bulk`` of what waits at most; over it ``edit`` raises BufferFull.
         operation_limit: the same measure for one submission; a larger pending operation is sent in pieces.
         """
+        self.type = type
         self.client = client
         self.generation = ""
         self.revision = 0
@@ -159,9 +100,10 @@ class DocumentState:
         self.finished: list[
             tuple[Request, bool]
         ] = []  # answered: done, or there was nothing to do; the reader empties it
+        self.dropped: list[Operation] = []  # went with what was refused; the reader empties it
         self.undo_depth = 0  # steps that the server has for this client; at least that many
         self.redo_depth = 0
-        self.cursors: dict[str, tuple[int, int]] = {}  # of the others, in the confirmed text
+        self.cursors: dict[str, tuple[Any, Any]] = {}  # of the others, in the confirmed content
         self.arrived: deque[Arrived] = deque()  # of revisions revision + 1 ..., while holding
         self.held: deque[Held] = deque()
         self.holding = False
@@ -176,25 +118,19 @@ class DocumentState:
         self._sender = client  # under whose name it went out
         self._composites = False  # whether what is in flight was transformed over several operations at once
         self.in_doubt = False  # a renamed client's operation in flight: whether it got in is not known yet
-        self._confirmed = CodePoints()
-        self._view = CodePoints()
+        self._confirmed: Any = type.empty()
+        self.view: Any = type.empty()  # in the type's own form, for it to look at
 
     # What one can see ------------------------------------------------------------------------------------------------
     @property
-    def text(self) -> str:
-        """The view, as a new string: O(n)."""
-        return str(self._view)
+    def content(self) -> Any:
+        """The view as a JSON value, not to be changed: O(n) for types that keep another form."""
+        return self.type.show(self.view)
 
     @property
-    def confirmed(self) -> str:
-        """The server's text at ``revision``: O(n)."""
-        return str(self._confirmed)
-
-    def __len__(self) -> int:
-        return len(self._view)
-
-    def slice(self, start: int, end: int) -> str:
-        return self._view.slice(start, end)
+    def confirmed(self) -> Any:
+        """The server's content at ``revision``, as that."""
+        return self.type.show(self._confirmed)
 
     @property
     def known(self) -> int:
@@ -214,7 +150,10 @@ class DocumentState:
     @property
     def edits_wait(self) -> bool:
         """Whether there are edits that the server is not known to have."""
-        return isinstance(self.in_flight, Operation) or any(isinstance(item, Operation) for item in self.queue)
+        return bool(self._edits())
+
+    def _edits(self) -> list[Operation]:
+        return [item for item in (self.in_flight, *self.queue) if not isinstance(item, _NO_EDIT)]
 
     @property
     def can_undo(self) -> int:
@@ -226,56 +165,60 @@ class DocumentState:
         """As ``can_undo``. An edit ends what could be done again."""
         return 0 if self.edits_wait else self.redo_depth
 
-    def cursor(self, client: str) -> tuple[int, int] | None:
+    def cursor(self, client: str) -> tuple[Any, Any] | None:
         """Anchor and head of another client, in the view."""
         place = self.cursors.get(client)
         if place is None:
             return None
-        anchor, head = (self._to_view(offset) for offset in place)
+        anchor, head = (self._to_view(position) for position in place)
         return anchor, head
 
-    def _to_view(self, offset: int) -> int:
-        for item in (self.in_flight, *self.queue):
-            if isinstance(item, Operation):
-                offset = map_position(offset, item, "left")
+    def _to_view(self, position: Any) -> Any:
+        for item in self._edits():
+            position = self.type.move(item, position)
         # What is held back is not undone for a cursor: it is only kept inside the view.
-        return min(offset, len(self._view))
+        return self._inside(self.view, position)
+
+    def _inside(self, content: Any, position: Any) -> Any:
+        return min(position, self.type.length(content)) if isinstance(position, int) else position
 
     # Local edits -----------------------------------------------------------------------------------------------------
     def edit(self, operation: Operation, slow: bool = False) -> Change:
         """Applies a local operation on the view. ``slow``: what is in flight is not answered for long; steps of undo are kept then as they
         are without a session. Raises SynclineError when it does not fit, BufferFull; nothing is changed then."""
-        size = size_of(operation)
+        kind = self.type
+        size = kind.bulk(operation)
         self._make_room(size)
-        self._view.apply(operation)
+        self.view, operation = kind.applied(self.view, operation)
         change = Change(operation, "local", self.client)
         for held in self.held:
             operation, held.operation = (
-                transform(operation, held.operation, "left"),
-                transform(held.operation, operation, "right"),
+                kind.transform(operation, held.operation, "left"),
+                kind.transform(held.operation, operation, "right"),
             )
         last = self.queue[-1] if len(self.queue) > self._told else None
-        if isinstance(last, Operation) and (
-            (self.attached and not slow) or continues(stroke_of(last.components), stroke_of(operation.components), len)
-        ):
-            composed = compose(last, operation)
-            if composed.is_identity:
+        if not isinstance(last, _NO_EDIT) and ((self.attached and not slow) or continues(kind, last, operation)):
+            composed = kind.compose(last, operation)
+            if kind.is_identity(composed):
                 del self.queue[-1]
             else:
                 self.queue[-1] = composed
-        elif not operation.is_identity:
+        elif not kind.is_identity(operation):
             self.queue.append(operation)
             self._limit_steps()
-        # Only an upper bound (composing cancels text): measured exactly when it is about to matter.
+        # Only an upper bound (composing cancels): measured exactly when it is about to matter.
         self._pending_size = self._pending_size + size if self.queue else 0
         return change
 
-    def request(self, kind: RequestKind, to: int = 0) -> Request:
-        """Asks for an undo, redo or restore, after what was typed so far. Raises BufferFull; nothing is changed then."""
-        self._make_room(_REQUEST_SIZE)
+    def request(self, kind: RequestKind, to: int = 0, content: Any = None) -> Request:
+        """Asks for an undo, redo, restore or initialize, after what was typed so far. Raises BufferFull, and
+        SynclineError(operation_invalid) for what is no content; nothing is changed then."""
         request = Request(kind, to)
+        if kind == "initialize":
+            request = Request(kind, to, content, 16 + len(self.type.dump(self.type.parse_content(content))))
+        self._make_room(request.bulk)
         self.queue.append(request)
-        self._pending_size += _REQUEST_SIZE
+        self._pending_size += request.bulk
         return request
 
     def _make_room(self, size: int) -> None:
@@ -287,9 +230,11 @@ class DocumentState:
             raise BufferFull(f"more than {limit} characters wait to be acknowledged")
 
     def _measure_pending(self) -> int:
-        sizes = (size_of(item) if isinstance(item, Operation) else _REQUEST_SIZE for item in self.queue)
-        self._pending_size = sum(sizes)
+        self._pending_size = sum(map(self._size, self.queue))
         return self._pending_size
+
+    def _size(self, item: Operation | Request) -> int:
+        return item.bulk if isinstance(item, Request) else self.type.bulk(item)
 
     def take(self) -> Submission | None:
         """What to send now, or None. Called again it gives nothing until the fate of the last one is known."""
@@ -302,6 +247,7 @@ class DocumentState:
             self._taken_limit = self.operation_limit
             self._composites = False
             self.seq += 1
+            self._pending_size = self._pending_size - self._size(self.in_flight) if self.queue else 0
         elif self._sent or self.in_doubt:
             return None
         else:
@@ -310,27 +256,28 @@ class DocumentState:
             if self.operation_limit < self._taken_limit:  # this server takes less than the one before it did
                 self.in_flight = self._piece(self.in_flight)
                 self._taken_limit = self.operation_limit
-        self._measure_pending()
+                self._measure_pending()
         self._sender = self.client
         self._sent = True
         return Submission(self.seq, self.revision, self.in_flight)
 
     def _piece(self, item: Operation | Request) -> Operation | Request:
         """What of it may be sent in one go; the rest waits."""
-        if isinstance(item, Request) or size_of(item) <= self.operation_limit:
+        if isinstance(item, Request):
             return item
-        piece, rest = split(item, self.operation_limit)
-        if rest is not None:
-            self.queue.insert(0, rest)
+        piece, *rest = self.type.split(item, self.operation_limit)
+        self.queue[:0] = rest
         return piece
 
     def _limit_steps(self, most: int = _MOST_STEPS) -> None:
         """Of more edits, the oldest become one. By default so many as a join can tell."""
-        while sum(isinstance(item, Operation) for item in self.queue[self._told :]) > most:
+        if len(self.queue) - self._told <= most:
+            return
+        while sum(not isinstance(item, Request) for item in self.queue[self._told :]) > most:
             for at in range(self._told, len(self.queue) - 1):
                 first, second = self.queue[at], self.queue[at + 1]
-                if isinstance(first, Operation) and isinstance(second, Operation):
-                    self.queue[at : at + 2] = [compose(first, second)]
+                if not isinstance(first, Request) and not isinstance(second, Request):
+                    self.queue[at : at + 2] = [self.type.compose(first, second)]
                     break
             else:
                 return  # a request is between any two
@@ -341,7 +288,7 @@ class DocumentState:
 
     def _tidy(self) -> None:
         """No join is under way: what does nothing is left out."""
-        self.queue = [item for item in self.queue if isinstance(item, Request) or not item.is_identity]
+        self.queue = [item for item in self.queue if isinstance(item, Request) or not self.type.is_identity(item)]
         self._told = 0
         self._limit_steps()
         self._measure_pending()
@@ -365,45 +312,54 @@ class DocumentState:
         """
         self._tidy()
         in_flight = self.in_flight
-        told = [Pending(None, item) for item in self.queue if isinstance(item, Operation)]
-        if isinstance(in_flight, Operation):
+        told = [Pending(None, item) for item in self.queue if not isinstance(item, Request)]
+        if not isinstance(in_flight, _NO_EDIT):
             if self._sender != self.client:
                 return None
             told.insert(0, Pending(self.seq, in_flight))
-        size = sum(size_of(item.operation) for item in told)
+        size = sum(self.type.bulk(item.operation) for item in told)
         if self.arrived or len(told) > _MOST_TOLD or size > 4 * self.operation_limit:
+            return []
+        if any(len(self.type.split(item.operation)) > 1 for item in told):  # more than anybody parses
             return []
         self._told = len(self.queue)
         return told
 
-    def start(self, generation: str, revision: int, text: str, seq: int = 0) -> tuple[list[Change], LostWork | None]:
-        """document:state with a text: the first one, or one of another generation.
+    def start(self, generation: str, revision: int, value: Any, seq: int = 0) -> tuple[list[Change], LostWork | None]:
+        """document:state with a content: the first one, or one of another generation.
 
         Unacknowledged edits cannot be carried over to another document; they are handed back, never dropped.
         """
+        content = self.type.parse_content(value, trusted=True)
         lost = self.lost_work()
         for item in (self.in_flight, *self.queue):
             if isinstance(item, Request):
                 self.finished.append((item, False))
-        before = str(self._view)
+        change = None
+        with suppress(*UNFIT):
+            change = self.type.diff(self.view, content)
         self.held.clear()
         self.in_flight = None
         self.queue.clear()
-        self._restart(generation, revision, text, seq)
-        self._view = CodePoints(text)
-        if before == text:
+        self._restart(generation, revision, content, seq)
+        self.view = self.type.copy(content)
+        if change is not None and self.type.is_identity(change):
             return [], lost
-        return [Change(diff(before, text, UNIT), "reset", "")], lost
+        return [Change(change, "reset", "")], lost
 
     def lost_work(self) -> LostWork | None:
         """The edits that wait, as they are handed back when they have nowhere to go; None: there are none."""
-        total: Operation | None = None
-        for item in (self.in_flight, *self.queue):
-            if isinstance(item, Operation):
-                total = item if total is None else compose(total, item)
-        return None if total is None else LostWork(str(self._view), str(self._confirmed), total)
+        edits = self._edits()
+        return LostWork(self.content, self.confirmed, edits) if edits else None
 
-    def _restart(self, generation: str, revision: int, text: str, seq: int) -> None:
+    def unsent(self) -> Operation | None:
+        """What the server is not known to have, in one, as it applies to the confirmed content; None: nothing."""
+        total = None
+        for item in self._edits():
+            total = item if total is None else self.type.compose(total, item)
+        return total
+
+    def _restart(self, generation: str, revision: int, content: Any, seq: int) -> None:
         self.generation, self.revision, self.attached = generation, revision, True
         self.seq = max(self.seq, seq) if self._sender == self.client else seq
         self._sender = self.client
@@ -411,7 +367,7 @@ class DocumentState:
         self.arrived.clear()
         self._arrived_count = 0
         self.cursors.clear()
-        self._confirmed = CodePoints(text)
+        self._confirmed = content
         self._tidy()
 
     def attach(self, seq: int, missing: int) -> None:
@@ -429,68 +385,77 @@ class DocumentState:
         self._sent = self.in_flight is not None and not renamed and seq >= self.seq
 
     def adopt(
-        self, revision: int, text: str, seq: int, pending: Sequence[Operation] | None = None, origin: Origin = "remote"
+        self, revision: int, value: Any, seq: int, pending: Sequence[Operation] | None = None, origin: Origin = "remote"
     ) -> list[Change]:
-        """document:state with a text of the generation that is here: the missing operations would be longer, are no
+        """document:state with a content of the generation that is here: the missing operations would be longer, are no
         longer known, or what is here differs from the history. Everything that waits is carried over.
 
-        ``pending``: what ``tell_pending`` told, as it applies to ``text``, without what is committed (as ``seq`` says);
-        where the server did not say, it is transformed over the smallest difference to the confirmed text. What was in
+        ``pending``: what ``tell_pending`` told, as it applies to that content, without what is committed (as ``seq`` says);
+        where the server did not say, it is transformed over the smallest difference to the confirmed content. What was in
         flight gets a new number. Raises Diverged when nothing here fits together any more: ``start`` then.
         """
+        kind = self.type
         changes = self._reveal()
         try:
+            content = kind.parse_content(value, trusted=True)
             if self.in_flight is not None and self._sender == self.client and seq >= self.seq:
                 if isinstance(self.in_flight, Request):
                     self.finished.append((self.in_flight, True))
                 else:
-                    self._confirmed.apply(self.in_flight)
+                    self._confirmed = kind.apply(self._confirmed, self.in_flight)
                 self.in_flight = None
             elif self.in_flight is not None:
                 self.queue.insert(0, self.in_flight)
                 self.in_flight = None
                 self._told += 1
-            carried = None if pending is None else self._carry_as_told(text, pending)
+            carried = None if pending is None else self._carry_as_told(content, pending)
             if carried is None:
-                items, operation = _over(self.queue, diff(str(self._confirmed), text, UNIT))
-            else:
-                items, operation = carried
-            local = CodePoints(text)
-            for item in items:
-                if isinstance(item, Operation):
-                    local.apply(item)
-            before, after = str(self._view), str(local)
-            if not _leads(before, operation, after):
-                operation = diff(before, after, UNIT)  # the view was not what it had to be: that is healed, too
-        except SynclineError as error:
-            raise Diverged(f"the edits of revision {self.revision} do not fit their text: {error}") from error
+                carried = self._over(self.queue, kind.diff(self._confirmed, content))
+            items, operation = carried
+            local = self._after(kind.copy(content), items)
+            if not self._leads(operation, local):
+                operation = kind.diff(self.view, local)  # the view was not what it had to be: that is healed, too
+        except UNFIT as error:
+            raise Diverged(f"the edits of revision {self.revision} do not fit their content: {error}") from error
         self.queue = items
-        self._restart(self.generation, revision, text, seq)
-        self._view = local
-        if not operation.is_identity:
+        self._restart(self.generation, revision, content, seq)
+        self.view = local
+        if not kind.is_identity(operation):
             changes.append(Change(operation, origin, ""))
         return changes
 
     def _carry_as_told(
-        self, text: str, pending: Sequence[Operation]
+        self, content: Any, pending: Sequence[Operation]
     ) -> tuple[list[Operation | Request], Operation] | None:
-        """The queue as it applies to ``text``, and what changes for who sees its result; None: it does not fit."""
+        """The queue as it applies to ``content``, and what changes for who sees its result; None: it does not fit."""
         told, later = self.queue[: self._told], self.queue[self._told :]
-        places = [place for place, item in enumerate(told) if isinstance(item, Operation)]
+        places = [place for place, item in enumerate(told) if not isinstance(item, Request)]
         if len(places) != len(pending):
             return None
-        before, after = CodePoints(str(self._confirmed)), CodePoints(text)
         try:
-            for place, operation in zip(places, pending, strict=True):
-                old = told[place]
-                assert isinstance(old, Operation)
-                before.apply(old)
-                after.apply(operation)
-                told[place] = operation
-        except SynclineError:
+            before, after = (
+                self._after(self.type.copy(self._confirmed), told),
+                self._after(self.type.copy(content), pending),
+            )
+        except UNFIT:
             return None
-        later, change = _over(later, diff(str(before), str(after), UNIT))
+        for place, operation in zip(places, pending, strict=True):
+            told[place] = operation
+        later, change = self._over(later, self.type.diff(before, after))
         return told + later, change
+
+    def _after(self, content: Any, items: Sequence[Operation | Request]) -> Any:
+        """Takes ``content`` over. Raises what is UNFIT."""
+        for item in items:
+            if not isinstance(item, _NO_EDIT):
+                content = self.type.apply(content, item)
+        return content
+
+    def _leads(self, operation: Operation, after: Any) -> bool:
+        """Whether it makes ``after`` of the view."""
+        with suppress(*UNFIT):
+            return self.type.hash(self.type.apply(self.type.copy(self.view), operation)) == self.type.hash(after)
+        return False
 
     def _reveal(self) -> list[Change]:
         """Lets everything into the view that has come, also while holding."""
@@ -501,7 +466,7 @@ class DocumentState:
         try:
             while self.arrived:
                 changes += self._integrate(self._next_arrived())
-        except Diverged:  # the text that is there now tells it better
+        except Diverged:  # the content that is there now tells it better
             self.arrived.clear()
             self._arrived_count = 0
         finally:
@@ -509,17 +474,25 @@ class DocumentState:
         return changes
 
     def same(self, revision: int, hash: int) -> bool | None:
-        """Whether the text here is the server's at ``revision``; None when that cannot be told because edits or what arrived are
+        """Whether the content here is the server's at ``revision``; None when that cannot be told because edits or what arrived are
         on their way. O(n)."""
         if not self.settled or self.held or self.arrived or revision != self.revision:
             return None
-        return checksum(str(self._view)) == hash
+        return self._hash(self.view) == hash
+
+    def _hash(self, content: Any) -> int:
+        """0 for what has none because it is no content."""
+        try:
+            return self.type.hash(content)
+        except UNFIT:
+            return 0
 
     def diverged(self) -> dict[str, int]:
-        """What to tell the server when it turned out that the text here is another one. ``adopt`` its text then."""
+        """What to tell the server when it turned out that the content here is another one. ``adopt`` its content then."""
         if self.settled and not self.held and not self.arrived:
-            self._confirmed = CodePoints(str(self._view))  # what is healed is what the user sees
-        return {"revision": self.revision, "hash": checksum(str(self._confirmed))}
+            with suppress(*UNFIT):
+                self._confirmed = self.type.copy(self.view)  # what is healed is what the user sees
+        return {"revision": self.revision, "hash": self._hash(self._confirmed)}
 
     def rename(self, client: str) -> None:
         """Goes on under another client id: this one is another user's now. Between ``detach`` and ``attach``.
@@ -585,33 +558,31 @@ class DocumentState:
             if self.is_in_flight(entry.client, entry.seq):
                 return self._acknowledge(entry)
             return self._receive_remote(entry)
-        except SynclineError as error:
+        except UNFIT as error:
             raise Diverged(f"revision {self.revision + entry.span} does not fit: {error}") from error
 
     def _acknowledge(self, entry: Arrived) -> list[Change]:
         in_flight, operation = self.in_flight, entry.operation
-        kind = in_flight.kind if isinstance(in_flight, Request) else "edit"
+        kind = in_flight.committed_as if isinstance(in_flight, Request) else "edit"
         if entry.kind != kind:
             raise Diverged(f"{kind} {self.seq} was committed as {entry.kind}")
         news: Operation | None = None  # what changes for who has ``in_flight`` already
         if isinstance(in_flight, Request):
-            self._confirmed.apply(operation)
+            self._confirmed = self.type.apply(self._confirmed, operation)
             self.finished.append((in_flight, True))
             news = operation
-        elif operation == in_flight:
-            self._confirmed.apply(operation)
+        elif self.type.is_same(in_flight, operation):
+            self._confirmed = self.type.apply(self._confirmed, operation)
         else:
-            # Another order of components can be the same edit; what counts is the text. Transforming over operations
+            # Another order of components can be the same edit; what counts is the content. Transforming over operations
             # that were composed is not the same as over one after another: then the server's form is the right one.
-            assert in_flight is not None
-            other = CodePoints(str(self._confirmed))
-            other.apply(in_flight)
-            self._confirmed.apply(operation)
-            before, after = str(other), str(self._confirmed)
-            if before != after:
+            other = self.type.apply(self.type.copy(self._confirmed), in_flight)
+            self._confirmed = self.type.apply(self._confirmed, operation)
+            difference = self.type.diff(other, self._confirmed)
+            if not self.type.is_identity(difference):
                 if not self._composites:
                     raise Diverged(f"operation {self.seq} was committed as another one")
-                news = diff(before, after, UNIT)
+                news = difference
         self._move_cursors(operation, "")
         self._count_steps(kind)
         self.in_flight = None
@@ -635,15 +606,12 @@ class DocumentState:
 
     def _receive_remote(self, entry: Arrived) -> list[Change]:
         operation = entry.operation
-        self._confirmed.apply(operation)
+        self._confirmed = self.type.apply(self._confirmed, operation)
         self._move_cursors(operation, entry.client)
         self.revision += entry.span
-        if isinstance(self.in_flight, Operation):
+        if not isinstance(self.in_flight, _NO_EDIT):
             self._composites = self._composites or entry.span > 1
-            self.in_flight, operation = (
-                transform(self.in_flight, operation, "left"),
-                transform(operation, self.in_flight, "right"),
-            )
+            [self.in_flight], operation = self._over([self.in_flight], operation, keep=True)
         own = entry.client == self.client and entry.kind != "edit"
         return self._arrive(
             operation, entry.kind if own and entry.kind != "edit" else "remote", entry.client, entry.seq
@@ -651,7 +619,11 @@ class DocumentState:
 
     def _arrive(self, operation: Operation, origin: Origin, client: str, seq: int) -> list[Change]:
         """``operation`` applies after what is in flight: through the queue, then to the view or to the held ones."""
-        self.queue, operation = _over(self.queue, operation, keep=self._told > 0)
+        if self.queue:
+            self.queue, operation = self._over(self.queue, operation, keep=self._told > 0)
+        return self._reach_view(operation, origin, client, seq)
+
+    def _reach_view(self, operation: Operation, origin: Origin, client: str, seq: int) -> list[Change]:
         if not self.holding and not self.held:
             return self._show(operation, origin, client)
         self.held.append(Held(self.revision, client, seq, operation, origin))
@@ -662,28 +634,25 @@ class DocumentState:
         return changes
 
     def _show(self, operation: Operation, origin: Origin, client: str) -> list[Change]:
-        if operation.is_identity:
+        if self.type.is_identity(operation):
             return []
         try:
-            self._view.apply(operation)
-        except SynclineError:
+            self.view, operation = self.type.applied(self.view, operation)
+        except UNFIT:
             return self._remake_view()
         return [Change(operation, origin, client)]
 
     def _remake_view(self) -> list[Change]:
-        """The view was not what it had to be; until the server's text were here, edits would be made on what fits nothing. Raises
+        """The view was not what it had to be; until the server's content were here, edits would be made on what fits nothing. Raises
         Diverged when what waits does not fit either."""
-        view = CodePoints(str(self._confirmed))
         try:
-            for item in (self.in_flight, *self.queue):
-                if isinstance(item, Operation):
-                    view.apply(item)
-        except SynclineError as error:
-            raise Diverged(f"what waits does not fit the text of revision {self.revision}: {error}") from error
+            view = self._after(self.type.copy(self._confirmed), self._edits())
+            change = self.type.diff(self.view, view)
+        except UNFIT as error:
+            raise Diverged(f"what waits does not fit the content of revision {self.revision}: {error}") from error
         self.held.clear()  # all of it is in there
-        change = diff(str(self._view), str(view), UNIT)
-        self._view = view
-        return [] if change.is_identity else [Change(change, "healed", "")]
+        self.view = view
+        return [] if self.type.is_identity(change) else [Change(change, "healed", "")]
 
     def _show_held(self) -> list[Change]:
         held = self.held.popleft()
@@ -691,7 +660,7 @@ class DocumentState:
 
     def refuse(self, seq: int) -> list[Change]:
         """What is in flight was refused, nothing of it is in the document: takes an operation back, ends a request.
-        Others are ignored."""
+        Others are ignored. Edits that wait and were made within what it had made are gone with it: they are in ``dropped`` then."""
         if not self.is_in_flight(self.client, seq):
             return []
         in_flight, self.in_flight = self.in_flight, None
@@ -699,11 +668,17 @@ class DocumentState:
         if isinstance(in_flight, Request):
             self.finished.append((in_flight, False))
             return []
-        assert in_flight is not None
         try:
-            return self._arrive(self._confirmed.invert(in_flight), "refused", "", seq)
-        except SynclineError as error:
-            raise Diverged(f"refused operation {seq} does not fit the text here: {error}") from error
+            queue, operation = self._over(self.queue, self.type.invert(in_flight, self._confirmed), keep=True)
+            for before, after in zip(self.queue, queue, strict=True):
+                if not isinstance(after, Request) and self.type.is_identity(after) > self.type.is_identity(before):
+                    self.dropped.append(before)
+            self.queue = queue
+            if not self._told:
+                self._tidy()
+            return self._reach_view(operation, "refused", "", seq)
+        except UNFIT as error:
+            raise Diverged(f"refused operation {seq} does not fit the content here: {error}") from error
 
     def is_in_flight(self, client: str, seq: int) -> bool:
         """Whether (``client``, ``seq``) is what is in flight."""
@@ -743,40 +718,33 @@ class DocumentState:
         """As the server does: every operation moves all cursors, but an insert at one leaves it where it is, and sets its author's to
         its end."""
         for client, (anchor, head) in self.cursors.items():
-            self.cursors[client] = (map_position(anchor, operation, "left"), map_position(head, operation, "left"))
-        if author:
-            self.cursors[author] = (operation.end, operation.end)
+            self.cursors[client] = self.type.move(operation, anchor), self.type.move(operation, head)
+        if author and self.type.has_cursors:
+            end = self.type.end(operation)
+            if end is not None:
+                self.cursors[author] = (end, end)
 
-    def place_cursor(self, client: str, anchor: int | None, head: int | None) -> None:
+    def place_cursor(self, client: str, anchor: Any, head: Any) -> None:
         """What the server says about another client's cursor at this revision; None hides it."""
         if anchor is None or head is None:
             self.cursors.pop(client, None)
         else:
-            length = len(self._confirmed)
-            self.cursors[client] = (min(anchor, length), min(head, length))
+            self.cursors[client] = self._inside(self._confirmed, anchor), self._inside(self._confirmed, head)
 
+    # ------------------------------------------------------------------------------------------------------------------
+    def _over(
+        self, queue: Sequence[Operation | Request], operation: Operation, keep: bool = False
+    ) -> tuple[list[Operation | Request], Operation]:
+        """The queue as it applies after ``operation``, and ``operation`` as it applies after the queue.
 
-def _over(
-    queue: Sequence[Operation | Request], operation: Operation, keep: bool = False
-) -> tuple[list[Operation | Request], Operation]:
-    """The queue as it applies after ``operation``, and ``operation`` as it applies after the queue.
-
-    ``keep``: also what does nothing any more.
-    """
-    moved: list[Operation | Request] = []
-    for item in queue:
-        if isinstance(item, Operation):
-            item, operation = transform(item, operation, "left"), transform(operation, item, "right")
-            if item.is_identity and not keep:
-                continue
-        moved.append(item)
-    return moved, operation
-
-
-def _leads(before: str, operation: Operation, after: str) -> bool:
-    text = CodePoints(before)
-    try:
-        text.apply(operation)
-    except SynclineError:
-        return False
-    return str(text) == after
+        ``keep``: also what does nothing any more.
+        """
+        transform = self.type.transform
+        moved: list[Operation | Request] = []
+        for item in queue:
+            if not isinstance(item, Request):
+                item, operation = transform(item, operation, "left"), transform(operation, item, "right")
+                if not keep and self.type.is_identity(item):
+                    continue
+            moved.append(item)
+        return moved, operation

@@ -1,4 +1,4 @@
-"""A collaborative document as one client sees it: edits at once, everything else by itself. Shell of document_state."""
+"""A collaborative document of any type as one client sees it: edits at once, everything else by itself. Shell of document_state."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from ..core.document_type import DocumentType
 from ..core.errors import ErrorCode, SynclineError
-from ..core.ot import Operation, diff, map_position
 from .access import SHUT
 from .callbacks import Callbacks
-from .code_points import UNIT
 from .conditions import Conditions
-from .document_state import Change, Committed, DocumentState, LostWork, Origin, Request
+from .document_state import UNFIT, DocumentState
+from .document_values import Change, Committed, LostWork, Operation, Origin, Request
 from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
+from .frozen import frozen, thawed
 from .handles import PASSING, Handle
-from .history import Blame, History, Version, read_blame, read_history, read_version
+from .history import History, Version, read_history, read_version
 from .steps import UNDECIDED, Steps
 
 if TYPE_CHECKING:
-    from ..core.ot import Components, Side
+    from ..core.text0 import Side
     from .client import Client
 
 log = logging.getLogger("syncline.client")
@@ -41,8 +42,14 @@ REFUSALS = frozenset(
         ErrorCode.FORBIDDEN.value,
     }
 )
-# The way from what is here to what is there is not known: edits are carried over by comparing the texts.
+# The way from what is here to what is there is not known: edits are carried over by comparing the contents.
 LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TRIMMED.value})
+#: What the server says is taken in for so many seconds at a time; then others of the loop have their turn.
+SLICE_SECONDS = 0.005
+#: Pushes that wait behind what is being taken in; with more of them all is taken in at once.
+MOST_IN_LINE = 1000
+#: What an encoder raises for what has no form in it.
+UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 #: Of a message for each unit of an operation that it may hold: as JSON a character may take six.
 BYTES_A_UNIT = 8
 #: So often in a row what is here is found not to be the server's; then it is taken anew after waits that grow.
@@ -56,85 +63,114 @@ def worth_healing(before: int) -> bool:
 
 
 class Rebased(NamedTuple):
-    """The history between what this client had and ``text`` was gone: its edits were carried over by difference.
+    """The history between what this client had and ``content`` was gone: its edits were carried over by difference.
 
-    ``before`` is what the user saw; ``operation`` is what the server does not have yet, as it applies to its text.
+    ``before`` is what the user saw; ``operation`` is what the server does not have yet, as it applies to its content.
     """
 
-    before: str
-    text: str
+    before: Any
+    content: Any
     operation: Operation | None
+
+
+class Refused(NamedTuple):
+    """An edit that the server will not have; it was taken back. ``code``: why. ``content`` is what the user saw until then, where more had
+    been done since, which may have been within it; None: nothing had."""
+
+    operation: Any
+    code: str
+    content: Any
 
 
 @dataclass(frozen=True, slots=True)
 class Collaborator:
-    """Another client in the document. Offsets are in this client's text now; None: no cursor."""
+    """Another client in the document. Positions are in this client's content now; None: no cursor."""
 
     client: str
     user: str
     name: str
     role: str
-    anchor: int | None
-    head: int | None
+    anchor: Any
+    head: Any
 
 
 class Document(Handle, Steps):
-    """Made by ``Client.document``. Positions and lengths count code points, as Python strings do.
+    """Made by ``Client.document(name, type="json")``. Operations, contents and positions are JSON values, as docs/types.md has them for
+    the type; positions in strings count UTF-16 units.
 
-    Edits change ``text`` at once and are sent, transformed, acknowledged and, after a reconnect, resubmitted by
-    themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over.
+    Edits change ``content`` at once and are sent, transformed, acknowledged and, after a reconnect, resubmitted by
+    themselves. ``error`` is None while that goes on; ``lost_work`` keeps the last edits that could not be carried over, ``refused`` the
+    last that the server will not have.
     """
 
     _kind = "document"
 
-    def __init__(self, client: Client, name: str, client_id: str | None = None, **limits: int) -> None:
+    def __init__(
+        self, client: Client, name: str, kind: DocumentType[Any, Any], client_id: str | None = None, **limits: int
+    ) -> None:
         Handle.__init__(self, client, name)
         self.lost_work: deque[LostWork] = deque(maxlen=16)
-        self.healed = 0  # how often the text here turned out to be another one than the server's
-        self._state = DocumentState(client_id or secrets.token_hex(8), **limits)
+        self.refused: deque[Refused] = deque(maxlen=16)
+        self.healed = 0  # how often the content here turned out to be another one than the server's
+        self._state = DocumentState(kind, client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
-        Steps.__init__(self, self._state)
+        Steps.__init__(self)
         self._people: dict[str, dict[str, Any]] = {}
-        self._late_cursors: dict[str, tuple[int, int | None, int | None]] = {}  # at a revision that is still to come
-        self._own_cursor: tuple[int, int] | None = None
+        self._late_cursors: dict[str, tuple[int, Any, Any]] = {}  # at a revision that is still to come
+        self._own_cursor: tuple[Any, Any] | None = None
         self._cursor_changed = False
         self._flushing = False
-        self._whole: Origin | None = None  # a join has to ask for the text; this is why
-        self._alarms = 0  # times in a row that the text was not the server's
+        self._line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = (
+            deque()
+        )  # what the server said, to be taken in, in order
+        self._taking_in = False
+        self._until = 0.0  # when the slice that is under way is over
+        self._slice_is_due = False
+        self._catching_up = False  # what a join has told is not taken in yet
+        self._whole: Origin | None = None  # a join has to ask for the content; this is why
+        self._alarms = 0  # times in a row that the content was not the server's
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
         self._failures = 0  # joins that failed in a row
         self._joins = 0  # sent so far
+        self._seen: Any = None  # the state's content when ``content`` was asked for
+        self._shown: Any = None  # what that gave
         self._conditions = Conditions()
-        self._on_change: Callbacks[[Operation, Origin]] = Callbacks(client._calls)
+        self._on_change: Callbacks[[Any, Origin]] = Callbacks(client._calls)
         self._on_committed: Callbacks[[Committed]] = Callbacks(client._calls)
         self._on_cursors: Callbacks[[]] = Callbacks(client._calls)
-        self._on_refused: Callbacks[[Operation, str]] = Callbacks(client._calls)
+        self._on_refused: Callbacks[[Any, str]] = Callbacks(client._calls)
         self._on_lost_work: Callbacks[[LostWork]] = Callbacks(client._calls)
         self._on_rebased: Callbacks[[Rebased]] = Callbacks(client._calls)
 
-    async def __aenter__(self) -> Document:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         if self.error is None and self._client.state != "closed":
             await self.leave()
 
-    # The text --------------------------------------------------------------------------------------------------------
+    def _told(self, operation: Operation) -> Any:
+        """As listeners get it: a value of their own."""
+        return None if operation is None else thawed(self._state.type.describe(operation))
+
+    # What one can see ------------------------------------------------------------------------------------------------
     @property
-    def text(self) -> str:
-        """As a new string: O(n). ``len`` and ``slice`` are cheaper."""
-        return self._state.text
+    def type(self) -> str:
+        return self._state.type.name
+
+    @property
+    def content(self) -> Any:
+        """As it is here, own edits included; a JSON value that cannot be changed (lists and dicts that raise TypeError). It stays
+        as it is when the document changes. For JSON O(what has changed since the last one), for the others O(content)."""
+        content = self._state.content
+        if content is not self._seen or self._shown is None:
+            self._seen, self._shown = content, frozen(content, self._seen, self._shown)
+        return self._shown
 
     @property
     def joined(self) -> bool:
         """Whether this client is in the document now: neither ended nor being joined again."""
         return self.error is None and self._state.attached
-
-    def __len__(self) -> int:
-        return len(self._state)
-
-    def slice(self, start: int, end: int) -> str:
-        return self._state.slice(start, end)
 
     @property
     def revision(self) -> int:
@@ -156,39 +192,21 @@ class Document(Handle, Steps):
         return self._state.seq
 
     # Edits -----------------------------------------------------------------------------------------------------------
-    def insert(self, position: int, text: str) -> None:
-        """Raises SynclineError (operation_out_of_range, operation_invalid), RequestError (forbidden: of a reader), BufferFull, TypeError,
-        and what ended the handle; changes nothing."""
-        self.replace(position, 0, text)
+    def apply(self, operation: Any) -> None:
+        """An operation on the content as it is here.
 
-    def delete(self, position: int, length: int) -> None:
-        """As ``insert``."""
-        self.replace(position, length, "")
-
-    def replace(self, position: int, length: int, text: str) -> None:
-        """As ``insert``; one operation."""
+        Raises SynclineError (operation_invalid, operation_out_of_range), RequestError (forbidden: of a reader), BufferFull, and what ended
+        the handle; changes nothing then.
+        """
         self._check_edit()
-        _require_str(text)
-        if position < 0 or length < 0 or position + length > len(self._state):
-            raise SynclineError(ErrorCode.OPERATION_OUT_OF_RANGE, f"{position}+{length} of {len(self._state)}")
-        components: Components = [position] if position else []
-        if text:
-            components.append(text)
-        if length:
-            components.append(-length)
-        if text or length:
-            self._edit(Operation(components, UNIT))
+        self._edit(self._state.type.parse(thawed(operation)))
 
-    def apply(self, components: Components) -> None:
-        """An operation on the current text: retain n, insert text, delete -n. As ``insert``."""
-        self._edit(Operation(components, UNIT))
-
-    def set_text(self, text: str) -> None:
-        """The smallest single replacement that gives ``text``. Raises as ``insert``."""
+    def set_content(self, value: Any) -> None:
+        """The smallest operation that is easily found which gives ``value``. Raises as ``apply``."""
         self._check_edit()
-        _require_str(text)
-        operation = diff(self._state.text, text, UNIT)
-        if not operation.is_identity:
+        kind = self._state.type
+        operation = kind.diff(self._state.view, kind.parse_content(thawed(value)))
+        if not kind.is_identity(operation):
             self._edit(operation)
 
     def _edit(self, operation: Operation) -> None:
@@ -196,29 +214,27 @@ class Document(Handle, Steps):
         self._changed([self._state.edit(operation, self._slow)])
         self._schedule()
 
-    # Undo and history ------------------------------------------------------------------------------------------------
+    # History ---------------------------------------------------------------------------------------------------------
     async def history(self, since: int | None = None, limit: int = 100) -> History:
         """Up to ``limit`` operations (1,000 at most) after revision ``since`` (default: the last), oldest first.
 
         Raises RequestError: history_trimmed, revision_unknown, ...
         """
-        data: dict[str, Any] = {"limit": limit, "unit": UNIT}
+        data: dict[str, Any] = {"limit": limit, "unit": self._unit}
         if since is not None:
             data["since"] = since
-        return read_history(await self._request("document:history", data))
+        parse = self._state.type.parse
+        return read_history(
+            await self._request("document:history", data), lambda operation: self._told(parse(operation))
+        )
 
-    async def text_at(self, revision: int) -> Version:
-        """The text as it was, with author and time. Raises RequestError: history_trimmed, revision_unknown, ..."""
-        return read_version(await self._request("document:at", {"revision": revision, "unit": UNIT}))
+    async def content_at(self, revision: int) -> Version:
+        """The content as it was, with author and time. Raises RequestError: history_trimmed, revision_unknown, ..."""
+        return read_version(await self._request("document:at", {"revision": revision, "unit": self._unit}))
 
-    async def blame(self, start: int | None = None, end: int | None = None) -> Blame:
-        """Who wrote what is there, in the server's text, or in its part from ``start`` to ``end``."""
-        data: dict[str, Any] = {"unit": UNIT}
-        if start is not None:
-            data["start"] = start
-        if end is not None:
-            data["end"] = end
-        return read_blame(await self._request("document:blame", data))
+    @property
+    def _unit(self) -> str:
+        return self._state.type.units[0]
 
     def _hurry(self) -> None:
         self._state.hurry()
@@ -246,10 +262,10 @@ class Document(Handle, Steps):
         self._conditions.look()
 
     # Listening -------------------------------------------------------------------------------------------------------
-    def on_change(self, callback: Callable[[Operation, Origin], object]) -> Callable[[], None]:
-        """``callback(operation, origin)`` for each change of the text, in order. ``origin``: "local", "remote", "undo",
+    def on_change(self, callback: Callable[[Any, Origin], object]) -> Callable[[], None]:
+        """``callback(operation, origin)`` for each change of the content, in order. ``origin``: "local", "remote", "undo",
         "redo", "restore" (asked for here), "refused" (an own edit taken back), "rebased" (as ``on_rebased``), "healed"
-        (the text was not the server's) or "reset" (it is another document). Returns what takes it off."""
+        (the content was not the server's) or "reset" (it is another document). Returns what takes it off."""
         return self._on_change.add(callback)
 
     def on_committed(self, callback: Callable[[Committed], object]) -> Callable[[], None]:
@@ -260,8 +276,9 @@ class Document(Handle, Steps):
         """Somebody came, went or moved by other means than an edit."""
         return self._on_cursors.add(callback)
 
-    def on_refused(self, callback: Callable[[Operation, str], object]) -> Callable[[], None]:
-        """``callback(operation, code)``: the server will not have this edit; it was taken back."""
+    def on_refused(self, callback: Callable[[Any, str], object]) -> Callable[[], None]:
+        """``callback(operation, code)``: the server will not have this edit, or it cannot be sent (message_too_large, invalid_data); it was
+        taken back, as was what had been done within it since, which is told after it. Also in ``refused``."""
         return self._on_refused.add(callback)
 
     def on_lost_work(self, callback: Callable[[LostWork], object]) -> Callable[[], None]:
@@ -270,7 +287,7 @@ class Document(Handle, Steps):
 
     def on_rebased(self, callback: Callable[[Rebased], object]) -> Callable[[], None]:
         """This client was away for longer than the history reaches back. Its edits are kept, but where they belong was
-        found out by comparing texts: somebody may want to look."""
+        found out by comparing contents: somebody may want to look."""
         return self._on_rebased.add(callback)
 
     # Cursors ---------------------------------------------------------------------------------------------------------
@@ -284,22 +301,23 @@ class Document(Handle, Steps):
         return MappingProxyType(found)
 
     @property
-    def cursors(self) -> Mapping[str, tuple[int, int]]:
-        """(anchor, head) of those of them that show one, in the text as it is now."""
+    def cursors(self) -> Mapping[str, tuple[Any, Any]]:
+        """(anchor, head) of those of them that show one, in the content as it is now."""
         places = ((client, self._state.cursor(client)) for client in self._people)
         return MappingProxyType({client: place for client, place in places if place is not None})
 
-    def set_cursor(self, anchor: int | None, head: int | None = None) -> None:
+    def set_cursor(self, anchor: Any, head: Any = None) -> None:
         """Where this client's caret (``head`` left out) or selection is; None hides it. Sent when edits are settled.
-        Raises SynclineError (invalid_data), and what ended the handle."""
+        Raises SynclineError (invalid_data: no position in the content, or the type has none), and what ended the handle."""
         self._check()
         if anchor is None:
             self._own_cursor = None
         else:
-            head = anchor if head is None else head
-            if not (0 <= anchor <= len(self._state) and 0 <= head <= len(self._state)):
-                raise SynclineError(ErrorCode.INVALID_DATA, "a cursor outside of the text")
-            self._own_cursor = (anchor, head)
+            kind, view = self._state.type, self._state.view
+            places = [kind.parse_position(place) for place in (anchor, anchor if head is None else head)]
+            for place in places:
+                kind.check_position(view, place)
+            self._own_cursor = (places[0], places[1])
         self._cursor_changed = True
         self._schedule()
 
@@ -315,7 +333,7 @@ class Document(Handle, Steps):
         return self._state.overflows
 
     def hold(self) -> None:
-        """From now on ``text`` changes by local edits only, until ``show`` or ``release``; the session goes on."""
+        """From now on the content changes by local edits only, until ``show`` or ``release``; the session goes on."""
         self._state.hold()
 
     def show(self, revision: int) -> None:
@@ -350,6 +368,7 @@ class Document(Handle, Steps):
         if self.error is not None:
             return
         self.error = error
+        self._line.clear()
         self._state.detach()
         self._conditions.end(self.error)
         self._end_requests(self.error)
@@ -360,15 +379,16 @@ class Document(Handle, Steps):
     # Called by the client --------------------------------------------------------------------------------------------
     def _join_data(self) -> dict[str, Any]:
         state = self._state
-        data: dict[str, Any] = {"document": self.name, "type": "text", "unit": UNIT, "client": state.client}
+        data: dict[str, Any] = {"document": self.name, "type": self.type, "unit": self._unit, "client": state.client}
         if not state.generation:
             return data
         if self._whole is None:
             data |= {"revision": state.known, "generation": state.generation}
             told = state.tell_pending()
             if told is not None:
+                describe = state.type.describe
                 data["pending"] = [
-                    {"operation": item.operation.components} | ({} if item.seq is None else {"seq": item.seq})
+                    {"operation": describe(item.operation)} | ({} if item.seq is None else {"seq": item.seq})
                     for item in told
                 ]
         elif self._whole == "healed":
@@ -387,7 +407,7 @@ class Document(Handle, Steps):
             data["pending"] = []
         try:
             self._client.connection.post("document:join", data, answer)
-        except RequestError:
+        except (RequestError, *UNSENDABLE):
             data["pending"] = []
             self._client.connection.post("document:join", data, answer)
 
@@ -396,17 +416,17 @@ class Document(Handle, Steps):
             return  # only the newest join counts: what an older one says is overtaken
         if error is None:
             self._failures = 0
-            self._guarded(self._joined, result)
+            self._guarded(self._joined, result, number)
         elif isinstance(error, Undecodable):
             self._failures += 1
-            self._client.later(self._rejoin, self._failures)
+            self._rejoin_later(self._failures)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
         elif error.code == ErrorCode.MESSAGE_TOO_LARGE:
             self._rejoin(small=True)
         elif error.code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures, error)
+            self._rejoin_later(self._failures, error)
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
@@ -420,27 +440,37 @@ class Document(Handle, Steps):
         else:
             self._over(error)
 
-    def _joined(self, result: Any) -> Document:
+    def _joined(self, result: Any, number: int = 0) -> Self:
         state = self._state
-        if self.error is not None:  # given up meanwhile
+        if self.error is not None or number != self._joins:  # given up, or overtaken, meanwhile
             return self
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
         self._late_cursors.clear()
         self._role_is(result["role"])
-        if result["text"] is not None:
+        if result["operations"] is None:
             self._load(result)
+            self._caught_up(result)
         else:
-            operations = result["operations"] or []
-            state.attach(result["seq"], len(operations))
-            self._receive(result["revision"], operations, result.get("hash"))
-            if not state.attached:
-                return self  # a difference was found: another join is under way
-            if state.in_doubt and result.get("more"):
-                self._rejoin()
-                return self
-            if state.in_doubt:
-                state.attach(result["seq"], 0)  # all of it is here now
+            state.attach(result["seq"], len(result["operations"]))
+            self._catching_up = True
+            self._line.appendleft((self._caught_up, (result,)))
+            self._line.appendleft((self._receive, (result["revision"], result["operations"], result.get("hash"))))
+        return self
+
+    def _caught_up(self, result: Any) -> None:
+        """All that the answer to a join has told is here."""
+        state = self._state
+        self._catching_up = False
+        if not state.attached:
+            return  # a difference was found: another join is under way
+        if state.in_doubt and result.get("more"):
+            self._rejoin()
+            return
+        if state.in_doubt:
+            state.attach(result["seq"], 0)
+        if state.is_in_flight(state.client, state.seq) and state.seq <= result["seq"] and not result.get("more"):
+            self._unnoticed(state.seq)
         state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
         state.cursors.clear()
         for entry in self._people.values():
@@ -448,20 +478,20 @@ class Document(Handle, Steps):
         self._cursor_changed = self._own_cursor is not None
         self._on_cursors.fire()
         self._schedule()
-        return self
 
     def _load(self, result: dict[str, Any]) -> None:
-        """A text: of this history, then everything that waits is carried over; or of another document."""
+        """A content: of this history, then everything that waits is carried over; or of another document."""
         state = self._state
-        revision, text, seq = result["revision"], result["text"], result["seq"]
+        revision, seq = result["revision"], result["seq"]
+        content = result["content"] if result["text"] is None else result["text"]
         whole, self._whole = self._whole, None
         if state.generation and result["generation"] == state.generation:
             told = result.get("pending")
-            pending = None if told is None else [Operation.parse(item, UNIT) for item in told]
+            pending = None if told is None else [state.type.parse(item) for item in told]
             origin = "rebased" if result.get("rebased") else whole or ("rebased" if told is None else "remote")
-            before = state.text
+            before = self.content if self._on_rebased else None
             try:
-                changes = state.adopt(revision, text, seq, pending, origin)
+                changes = state.adopt(revision, content, seq, pending, origin)
             except Diverged as error:
                 log.error("document %r: %s", self.name, error)
             else:
@@ -471,10 +501,9 @@ class Document(Handle, Steps):
                 self._changed(changes)
                 if origin == "rebased":
                     log.warning("document %r: the history since the last visit is gone; edits were rebased", self.name)
-                    waiting = diff(text, state.text, UNIT)
-                    self._on_rebased.fire(Rebased(before, state.text, None if waiting.is_identity else waiting))
+                    self._on_rebased.fire(Rebased(before, self.content, self._told(state.unsent())))
                 return
-        changes, lost = state.start(result["generation"], revision, text, seq)
+        changes, lost = state.start(result["generation"], revision, content, seq)
         self._finish()
         self._changed(changes)
         if lost is not None:
@@ -482,9 +511,10 @@ class Document(Handle, Steps):
 
     def _count_healed(self) -> None:
         self.healed += 1
-        log.error("document %r was another text than the server's; it was healed", self.name)
+        log.error("document %r was another content than the server's; it was healed", self.name)
 
     def _lose(self, lost: LostWork, why: str) -> None:
+        lost = LostWork(thawed(lost.content), thawed(lost.base), [self._told(one) for one in lost.operations])
         self.lost_work.append(lost)
         log.warning("document %r %s; unacknowledged edits are in lost_work", self.name, why)
         self._on_lost_work.fire(lost)
@@ -493,13 +523,38 @@ class Document(Handle, Steps):
         self._guarded(self._take_push, event, data)
 
     def _guarded(self, action: Callable[..., object], *args: Any) -> None:
+        """Done when all that came before it has been taken in."""
+        self._line.append((action, args))
+        if not self._taking_in and (not self._slice_is_due or len(self._line) > MOST_IN_LINE):
+            self._take_in(SLICE_SECONDS if len(self._line) <= MOST_IN_LINE else float("inf"))
+
+    def _take_in(self, seconds: float) -> None:
+        """Raises ProtocolViolation."""
+        self._taking_in, self._until = True, self._now() + seconds
         try:
-            action(*args)
-        except Diverged as error:
-            self._diverged(error)
-        except (KeyError, TypeError, SynclineError) as error:
-            raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+            while self._line:
+                action, args = self._line.popleft()
+                try:
+                    action(*args)
+                except Diverged as error:
+                    self._diverged(error)
+                except (KeyError, TypeError, SynclineError) as error:
+                    raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+                if self._line and self._now() > self._until:
+                    break
+        finally:
+            self._taking_in = False
+            if self._line and not self._slice_is_due:
+                self._slice_is_due = True
+                asyncio.get_running_loop().call_soon(self._next_slice)
         self._wake()
+
+    def _next_slice(self) -> None:
+        self._slice_is_due = False
+        try:
+            self._take_in(SLICE_SECONDS)
+        except ProtocolViolation as error:  # the frame that it came in is long gone
+            self._diverged(Diverged(str(error)))
 
     def _take_push(self, event: str, data: dict[str, Any]) -> None:
         state = self._state
@@ -511,7 +566,6 @@ class Document(Handle, Steps):
             pass  # older than the answer to the join, which will hold all of it
         elif event == "document:operation":
             self._receive(data["revision"], data["operations"], data.get("hash"))
-            self._schedule()
         elif event == "document:ack":
             # Its entry has come or will come with the history; if it is below the revision it was missed: never.
             if data["revision"] <= state.revision and state.is_in_flight(state.client, data["seq"]):
@@ -542,13 +596,17 @@ class Document(Handle, Steps):
         elif data["client"] in self._people:
             self._people[data["client"]] = {**self._people[data["client"]], "role": data["role"]}
 
-    def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None) -> None:
-        """Entry by entry, each with its changes told before the next, so that a callback may edit."""
+    def _receive(self, revision: int, entries: list[dict[str, Any]], hash: int | None = None, done: int = 0) -> None:
+        """Entry by entry, each with its changes told before the next, so that a callback may edit. ``done``: taken in already."""
         state = self._state
-        number = revision - sum(entry.get("count", 1) for entry in entries)
-        for entry in entries:
+        number = revision - sum(entry.get("count", 1) for entry in entries[done:])
+        for at in range(done, len(entries)):
             if not state.attached:
                 return
+            if at > done and self._now() > self._until:
+                self._line.appendleft((self._receive, (revision, entries, hash, at)))
+                return
+            entry = entries[at]
             client, seq, span = entry.get("client", ""), entry.get("seq", 0), entry.get("count", 1)
             number += span
             if number <= state.known:
@@ -557,7 +615,11 @@ class Document(Handle, Steps):
             if own:
                 self._patience.answered(self._now())
             kind = entry.get("kind", "edit")
-            changes = state.receive(number, client, seq, Operation.parse(entry["operation"], UNIT), kind, span)
+            try:
+                operation = state.type.parse(entry["operation"])
+            except UNFIT as error:
+                raise Diverged(f"revision {number} is no operation: {error}") from error
+            changes = state.receive(number, client, seq, operation, kind, span)
             self._changed(changes)
             self._finish()
             self._on_committed.fire(Committed(number, client, seq, own, kind, span))
@@ -570,10 +632,11 @@ class Document(Handle, Steps):
         if same:
             self._alarms = 0
         elif same is False and worth_healing(self._alarms):
-            log.error("document %r: the text of revision %d is not the server's", self.name, revision)
+            log.error("document %r: the content of revision %d is not the server's", self.name, revision)
             self._heal()
         elif same is False:
             self._alarms += 1
+        self._schedule()
 
     def _diverged(self, error: Diverged) -> None:
         log.error("document %r is loaded anew: %s", self.name, error)
@@ -590,7 +653,7 @@ class Document(Handle, Steps):
         self._alarms += 1
         if self._alarms > MOST_ALARMS:  # it does not help: no faster than the server can bear
             self._state.detach()
-            self._client.later(self._rejoin, self._alarms - MOST_ALARMS)
+            self._rejoin_later(self._alarms - MOST_ALARMS)
         else:
             self._rejoin()
 
@@ -602,34 +665,40 @@ class Document(Handle, Steps):
             self._send_later(seq, error)
             return
         work = state.in_flight
-        again = code == ErrorCode.SEQUENCE_CONFLICT and self._doubted_seq == seq
+        doubtful = code not in PASSING and code != ErrorCode.NOT_JOINED
+        again = doubtful and self._doubted_seq == seq  # a join in between has not helped
         if isinstance(work, Request):
             if code not in UNDECIDED or again:
                 self._refuse_request(work, seq, error)
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
+            content = self.content if state.queue else None
             changes = state.refuse(seq)
+            dropped, state.dropped = state.dropped, []
             self._changed(changes)
-            assert work is not None
-            self._on_refused.fire(work, code)
+            for one in (work, *dropped):
+                self.refused.append(Refused(self._told(one), code, content))
+                self._on_refused.fire(self._told(one), code)
             self._tell_healed(changes)
             self._schedule()
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
         # all; the answer to a join tells. The others: not joined, not stored, not now.
-        if code == ErrorCode.SEQUENCE_CONFLICT:
+        if doubtful:
             self._doubted_seq = seq
         state.detach()
         if code in PASSING:
             self._failures += 1
-            self._client.later(self._rejoin, self._failures, error)
+            self._rejoin_later(self._failures, error)
         else:
             self._rejoin()
 
-    def _cursor_at(self, revision: int, client: str, anchor: int | None, head: int | None) -> None:
+    def _cursor_at(self, revision: int, client: str, anchor: Any, head: Any) -> None:
         if client not in self._people:
             return
+        if anchor is not None and head is not None:
+            anchor, head = map(self._state.type.parse_position, (anchor, head))
         if revision > self._state.revision:
             self._late_cursors[client] = (revision, anchor, head)
         else:
@@ -645,7 +714,7 @@ class Document(Handle, Steps):
 
     def _flush(self) -> None:
         self._flushing = False
-        if self.error is not None:
+        if self.error is not None or self._catching_up:
             return
         state, connection = self._state, self._client.connection
         state.operation_limit = min(self._operation_limit, connection.message_bytes // BYTES_A_UNIT)
@@ -658,10 +727,13 @@ class Document(Handle, Steps):
                 if isinstance(work, Request):
                     self._ask(work, seq, data)
                 else:
-                    data["operation"] = work.components
+                    data["operation"] = state.type.describe(work)
                     connection.post("document:operation", data)
             except RequestError as error:  # larger than may be sent
-                self._refused(submission.seq, error)
+                self._guarded(self._refused, seq, error)
+            except UNSENDABLE as error:
+                why = RequestError(ErrorCode.INVALID_DATA.value, f"{error!r}, not sent", "document:operation")
+                self._guarded(self._refused, seq, why)
         elif self._cursor_changed and state.attached and state.settled and not state.held:
             self._cursor_changed = False
             anchor, head = self._own_cursor or (None, None)
@@ -673,17 +745,13 @@ class Document(Handle, Steps):
         """Tells the listeners, in order also when one of them edits."""
         if not changes:
             return
-        for change in changes:
-            if self._own_cursor is not None:
+        if self._own_cursor is not None:
+            move = self._state.type.move
+            for operation, origin, _ in changes:
                 anchor, head = self._own_cursor
-                operation = change.operation
-                stick: Side = "right" if change.origin == "local" else "left"  # what is typed is before one's own
-                self._own_cursor = (map_position(anchor, operation, stick), map_position(head, operation, stick))
-        for change in changes:
-            self._on_change.fire_in_order(change.operation, change.origin)
-
-
-def _require_str(text: object) -> None:
-    """A number would be an operation of another kind. Raises TypeError."""
-    if not isinstance(text, str):
-        raise TypeError(f"the text is a str, not {type(text).__name__}")
+                stick: Side = "right" if origin == "local" else "left"  # what is typed is before one's own
+                if operation is not None:
+                    self._own_cursor = (move(operation, anchor, stick), move(operation, head, stick))
+        if self._on_change:
+            for change in changes:
+                self._on_change.fire_in_order(self._told(change.operation), change.origin)

@@ -43,6 +43,11 @@ class RequestTimeout(ClientError):
     """No answer in time. Whether the server did what was asked is not known."""
 
 
+class NotSent(RequestTimeout):
+    """It waited for its turn in vain: held back by the server's rate limit, or there was no connection. Nothing of it was done; it may be
+    asked for again."""
+
+
 class ConnectionLost(ClientError):
     """The connection ended before the answer came. Whether the server did what was asked is not known."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..core.errors import ErrorCode
 from .access import Access
-from .errors import ClientError, Closed, Removed, RequestError
+from .errors import ClientError, Closed, Removed, RequestError, RequestTimeout
 
 if TYPE_CHECKING:
     from .client import Client
@@ -68,8 +68,7 @@ class Handle(Access):
         waiter = object()
         self._users.add(waiter)
         if self._opening is None:
-            join = self._client.request(f"{self._kind}:join", self._join_data(), self._joined)
-            self._opening = asyncio.get_running_loop().create_task(join)
+            self._opening = asyncio.get_running_loop().create_task(self._first_join())
             self._opening.add_done_callback(_seen)
         try:
             await asyncio.shield(self._opening)
@@ -86,6 +85,26 @@ class Handle(Access):
                 if not self._users:
                     self._opening.cancel()
                     self._quit(Closed(f"the {self._kind} was given up"))
+
+    async def _first_join(self) -> Any:
+        """What is refused for now is asked for again as the server says, up to ``request_timeout`` altogether. Raises RequestError, ..."""
+        connection, event = self._client.connection, f"{self._kind}:join"
+        refused: RequestError | None = None
+        attempts = 0
+        try:
+            async with connection.turn(event) as turn:
+                while True:
+                    try:
+                        refused = None
+                        return await connection.attempt(turn, event, self._join_data(), self._joined)
+                    except RequestError as error:
+                        if error.code != ErrorCode.RATE_LIMITED:
+                            raise
+                        refused, attempts = error, attempts + 1
+                        turn.sent = False  # nothing of it was done
+                    await self._client._pause(attempts, refused)
+        except RequestTimeout as error:
+            raise refused or error from None  # nothing of what was refused was done
 
     async def _leave(self, settle_seconds: float | None, *, resign: bool = False) -> None:
         """Leaves when it is settled, unless somebody wants it again by then; the server's answer is waited for as long as is left then.

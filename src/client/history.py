@@ -1,27 +1,26 @@
-"""A document's past: its operations, its text at a revision, who wrote what. Values, and how answers become them."""
+"""A document's past: its operations, its content at a revision, who wrote what. Values, and how answers become them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..core.ot import Operation
-from .code_points import UNIT
-from .document_state import Kind
+from .document_values import Kind
 
 
 class HistoryEntry(NamedTuple):
-    """One committed operation. ``time``: Unix seconds."""
+    """One committed operation: an ``Operation`` of a text, a JSON value of another type. ``time``: Unix seconds."""
 
     revision: int
     client: str
     user: str
     time: float
     kind: Kind
-    operation: Operation
+    operation: Any
 
 
 class History(NamedTuple):
-    """Oldest first. ``revision`` is the newest there is, ``horizon`` the oldest whose text can be had."""
+    """Oldest first. ``revision`` is the newest there is, ``horizon`` the oldest whose content can be had."""
 
     revision: int
     horizon: int
@@ -29,13 +28,18 @@ class History(NamedTuple):
 
 
 class Version(NamedTuple):
-    """The text as it was, and who made it so; None: nobody is known (the first text, or older than the horizon)."""
+    """The content as it was, and who made it so; None: nobody is known (the first one, or older than the horizon)."""
 
     revision: int
-    text: str
+    content: Any
     user: str | None
     client: str | None
     time: float | None
+
+    @property
+    def text(self) -> str:
+        """The same, of a text."""
+        return str(self.content)
 
 
 class BlameRange(NamedTuple):
@@ -56,7 +60,8 @@ class Blame(NamedTuple):
     ranges: list[BlameRange]
 
 
-def read_history(result: Any) -> History:
+def read_history(result: Any, read: Callable[[Any], Any]) -> History:
+    """``read``: an operation, as it is given out."""
     entries = [
         HistoryEntry(
             entry["revision"],
@@ -64,7 +69,7 @@ def read_history(result: Any) -> History:
             entry["user"],
             entry["time"],
             entry.get("kind", "edit"),
-            Operation.parse(entry["operation"], UNIT),
+            read(entry["operation"]),
         )
         for entry in result["operations"]
     ]
@@ -73,7 +78,8 @@ def read_history(result: Any) -> History:
 
 def read_version(result: Any) -> Version:
     get = result.get
-    return Version(result["revision"], result["text"], get("user"), get("client"), get("time"))
+    content = get("content") if get("text") is None else get("text")
+    return Version(result["revision"], content, get("user"), get("client"), get("time"))
 
 
 def read_blame(result: Any) -> Blame:

@@ -182,7 +182,7 @@ class Room(Handle):
 
     # Out -------------------------------------------------------------------------------------------------------------
     async def send(self, data: Any, *, key: str | None = None, echo: bool = True, retry: bool = True) -> Position:
-        """Returns when the server has it on disk and sent it to everyone. ``data``: any JSON or MessagePack value.
+        """Returns when the server has it on disk and sent it to everyone. ``data``: a JSON value; what is none is refused (invalid_data).
         ``key``: in a room of the class latest, what this is the newest of; by default oneself. ``echo`` False: not to
         this client itself (but it may come with what is recovered after a lost connection).
 
@@ -190,8 +190,8 @@ class Room(Handle):
         ``rooms.idempotency_seconds``: then it raises RequestError(fate_unknown). Several keep the order in which
         ``send`` was called, in callbacks too.
 
-        Raises RequestError, RequestTimeout (it may or may not have been sent), Disconnected; without ``retry``
-        ConnectionLost (the same).
+        Raises RequestError, RequestTimeout (it may or may not have been published; NotSent: it was not), Disconnected; without
+        ``retry`` ConnectionLost (as RequestTimeout).
         """
         self._check()
         message: dict[str, Any] = {"room": self.name, "data": data}
@@ -223,8 +223,8 @@ class Room(Handle):
 
     async def _submit(self, message: dict[str, Any], retry: bool) -> Any:
         connection, order, place = self._client.connection, self._order, self._order.place()
-        now, first_try = connection.options.clock.monotonic, None
-        async with connection.turn("message:send"):
+        now, first_try = connection.options.clock.monotonic, 0.0
+        async with connection.turn("message:send") as turn:
             try:
                 while True:
                     await order.first(place)
@@ -234,7 +234,7 @@ class Room(Handle):
                     self._check()
                     if self._failures or not (order.is_first(place) and connection.is_writable):
                         continue
-                    if first_try is None:
+                    if not turn.sent:
                         first_try = now()
                     elif now() - first_try >= connection.idempotency_seconds:
                         raise RequestError(
@@ -243,9 +243,10 @@ class Room(Handle):
                             "message:send",
                         )
                     try:
-                        return await connection.ask("message:send", message, written=partial(order.gone, place))
+                        gone = partial(order.gone, place)
+                        return await connection.ask("message:send", message, written=gone, turn=turn)
                     except ConnectionLost:
-                        if not retry:
+                        if turn.sent and not retry:
                             raise
                     except RequestError as error:
                         self._was_out(error)

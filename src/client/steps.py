@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ErrorCode
-from .document_state import Request, RequestKind
+from .document_values import Request, RequestKind
 from .errors import ClientError, Diverged, RequestError
+from .frozen import thawed
 
 if TYPE_CHECKING:
     from .client import Client
+    from .document_state import DocumentState
 
 # What became of an undo, redo or restore is not known yet, or it may be asked for again.
 UNDECIDED = frozenset(
@@ -52,42 +54,21 @@ class Patience:
         return now - self._sent_at > max(STEP_SECONDS, STEP_ANSWERS * self._took)
 
 
-class StepState(Protocol):
-    """What a document's state machine has for this."""
-
-    in_flight: Any
-    seq: int
-    attached: bool
-    client: str
-    revision: int
-    undo_depth: int
-    redo_depth: int
-    finished: list[tuple[Request, bool]]
-
-    @property
-    def can_undo(self) -> int: ...
-    @property
-    def can_redo(self) -> int: ...
-    def request(self, kind: RequestKind, to: int = 0) -> Request: ...
-    def refuse(self, seq: int) -> Any: ...
-    def is_in_flight(self, client: str, seq: int) -> bool: ...
-    def resend(self) -> None: ...
-
-
 class Steps:
-    """A part of a handle, which has a ``_state``, an ``error`` and the ways to send and to be refused."""
+    """A part of a handle, which has an ``error`` and the ways to send and to be refused."""
 
     error: ClientError | None
     _client: Client
+    _state: DocumentState
     _check_edit: Callable[[], None]
     _schedule: Callable[[], None]
     _guarded: Callable[..., None]
     _refused: Callable[[int, RequestError], None]
     _joins: int
     _wake: Callable[[], None]
+    _rejoin: Callable[[], None]
 
-    def __init__(self, state: StepState) -> None:
-        self._steps = state
+    def __init__(self) -> None:
         self._requests: dict[Request, asyncio.Future[bool]] = {}
         self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
         self._patience = Patience()
@@ -99,16 +80,16 @@ class Steps:
     @property
     def _slow(self) -> bool:
         """What is in flight is not answered for long: composed, all that is done meanwhile would be one step of undo."""
-        return self._steps.in_flight is not None and self._patience.is_over(self._now())
+        return self._state.in_flight is not None and self._patience.is_over(self._now())
 
     @property
     def can_undo(self) -> int:
         """How many steps of this client's there are at least; 0: none that is known of."""
-        return self._steps.can_undo
+        return self._state.can_undo
 
     @property
     def can_redo(self) -> int:
-        return self._steps.can_redo
+        return self._state.can_redo
 
     async def undo(self) -> bool:
         """Takes back this client's last step, whatever others did since; what they did stays. False: there is none.
@@ -130,9 +111,17 @@ class Steps:
         if not await self._ask_for("restore", revision):
             raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
 
-    async def _ask_for(self, kind: RequestKind, to: int = 0) -> bool:
+    async def initialize(self, content: Any) -> bool:
+        """Gives a document that has no content yet its first one. False: it has one; of several that do this at the same time, or one
+        of which was offline, the first one's stays, and nothing else changes.
+
+        Raises SynclineError (operation_invalid), RequestError (forbidden, document_too_large, ...), BufferFull, and what ended the handle.
+        """
+        return await self._ask_for("initialize", content=content)
+
+    async def _ask_for(self, kind: RequestKind, to: int = 0, content: Any = None) -> bool:
         self._check_edit()
-        request = self._steps.request(kind, to)
+        request = self._state.request(kind, to, thawed(content))
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._requests[request] = future
         self._schedule()
@@ -145,6 +134,8 @@ class Steps:
         """Sends it. Raises RequestError."""
         if request.kind == "restore":
             data["to"] = request.to
+        elif request.kind == "initialize":
+            data["content"] = request.content
         self._client.connection.post(f"document:{request.kind}", data, partial(self._answered, request, seq))
 
     def _end_requests(self, error: ClientError) -> None:
@@ -154,10 +145,10 @@ class Steps:
 
     def _finish(self) -> None:
         """Answers those whose undo, redo or restore is over."""
-        finished, self._steps.finished = self._steps.finished, []
+        finished, self._state.finished = self._state.finished, []
         for request, done in finished:
             if done and self._depths is not None:
-                self._steps.undo_depth, self._steps.redo_depth = self._depths
+                self._state.undo_depth, self._state.redo_depth = self._depths
             self._depths = None
             future = self._requests.get(request)
             if future is not None and not future.done():
@@ -165,7 +156,7 @@ class Steps:
 
     def _answered(self, request: Request, seq: int, result: Any, error: ClientError | None) -> None:
         """The reply to an undo, redo or restore; its operation comes with the history."""
-        state = self._steps
+        state = self._state
         if self.error is not None or state.in_flight is not request or seq != state.seq or not state.attached:
             if error is None and self.error is None and state.attached:
                 state.undo_depth, state.redo_depth = result["undo"], result["redo"]
@@ -182,29 +173,39 @@ class Steps:
     def _send_later(self, seq: int, error: RequestError) -> None:
         """Too much was asked for: nothing of what is in flight was done, and this client's session in the document goes on. So it goes
         out again, as it is by then, unless a join tells its fate before."""
-        if not self._steps.attached:
+        if not self._state.attached:
             return
         times = self._limited[1] + 1 if self._limited[0] == seq else 1
         self._limited = (seq, times)
         self._client.later(partial(self._send_again, seq, self._joins), times, error)
 
     def _send_again(self, seq: int, joins: int) -> None:
-        state = self._steps
+        state = self._state
         if joins == self._joins and state.attached and state.is_in_flight(state.client, seq):
             state.resend()
             self._schedule()
+
+    def _rejoin_later(self, times: int, error: RequestError | None = None) -> None:
+        """Joins after a wait, unless it does so before: a second join would throw away what goes out after the first."""
+        self._client.later(partial(self._rejoin_after, self._joins), times, error)
+
+    def _rejoin_after(self, joins: int) -> None:
+        if joins == self._joins:
+            self._rejoin()
 
     def _unnoticed(self, seq: int) -> None:
         raise Diverged(f"operation {seq} was committed unnoticed")
 
     def _refuse_request(self, request: Request, seq: int, error: RequestError) -> None:
-        state = self._steps
+        state = self._state
         future = self._requests.get(request)
         if error.code == f"nothing_to_{request.kind}":
             if request.kind == "undo":
                 state.undo_depth = 0
             else:
                 state.redo_depth = 0
+        elif request.kind == "initialize" and error.code == ErrorCode.DOCUMENT_EXISTS:
+            pass  # somebody else's is there
         elif future is not None and not future.done():
             future.set_exception(error)
         state.refuse(seq)

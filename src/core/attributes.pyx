@@ -13,12 +13,12 @@ Source: quill-delta 5.1, AttributeMap.ts. All are O(size of the values).
 from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_READ
-from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 cimport cython
 
+from syncline.core.json_values cimport check_number
 from syncline.core.parts cimport invalid, require_well_formed
 
 # Bounds for what comes from outside; an editor is far below. Formatting adds up in a document, so what is read back from
@@ -28,7 +28,6 @@ cdef Py_ssize_t MAX_NAME = 255                 # characters of an attribute's na
 cdef int64_t MAX_ATTRIBUTES_WEIGHT = 16_384    # characters of one op's attributes in JSON, about
 cdef int64_t MAX_EMBED_WEIGHT = 1_048_576      # Quill's images are embeds with a data URL
 cdef int MAX_DEPTH = 16
-cdef int64_t MAX_SAFE = 9_007_199_254_740_991  # JavaScript's numbers are exact up to here
 
 # `{}` has these in JavaScript: quill-delta takes them for attributes that are already there.
 cdef frozenset INHERITED = frozenset(
@@ -48,23 +47,14 @@ cdef object read_value(object value, int depth, int64_t *room):
     """A checked copy; ``room`` falls by the weight."""
     cdef dict mapped
     cdef list listed
-    cdef double number
     room[0] -= 4
     if value is None or type(value) is bool:
         pass
     elif type(value) is str:
         require_well_formed(value)
         room[0] -= PyUnicode_GET_LENGTH(value)
-    elif type(value) is int:
-        if not -MAX_SAFE <= value <= MAX_SAFE:
-            raise invalid("an integer that JavaScript cannot hold exactly")
-        room[0] -= 4
-    elif type(value) is float:
-        number = value
-        if not isfinite(number):
-            raise invalid("a number must be finite")
-        if -MAX_SAFE <= number <= MAX_SAFE and number == <double><int64_t>number:
-            value = <int64_t>number
+    elif type(value) is int or type(value) is float:
+        value = check_number(value)
         room[0] -= 4
     elif depth == 0 and (type(value) is dict or type(value) is list):
         raise invalid(f"attributes and embeds may be nested {MAX_DEPTH} deep")

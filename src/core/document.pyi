@@ -1,17 +1,12 @@
-"""One collaborative document: text, revision, a bounded window of operations, receive(). Sans-I/O. See document.pyx."""
+"""One collaborative document: content, revision, a bounded window of operations, receive(). Sans-I/O. See document.pyx."""
 
 from collections.abc import Generator
-from typing import Literal, final
+from typing import Any, Literal, final
 
-from .entries import Entry as Entry
-from .entries import decode_entries as decode_entries
-from .entries import encode_entries as encode_entries
-from .entries import new_text_snapshot as new_text_snapshot
-from .errors import OutdatedRevision, SynclineError
+from .engine import Engine
+from .errors import Laborious, OutdatedRevision, SynclineError, TooFarBehind
 from .ot import Unit
-from .window import Cursor as Cursor
-from .window import Receipt as Receipt
-from .window import Window
+from .window import Cursor, Receipt, Window
 
 @final
 class Document(Window):
@@ -19,49 +14,48 @@ class Document(Window):
 
     def __init__(
         self,
+        engine: Engine,
         id: str,
         generation: str,
         *,
         window_operations: int = 10_000,
         window_bytes: int = 4_194_304,
-        max_length: int = 16_777_216,
         max_clients: int = 10_000,
         undo_depth: int = 100,
         undo_bytes: int = 4_194_304,
         undo_history: int = 20_000,
         undo_group_ms: int = 1000,
-    ) -> None: ...
+    ) -> None:
+        """``engine``: of this document alone. ``DocumentType.open`` makes both."""
+    @property
+    def engine(self) -> Engine: ...
     @property
     def ladder_bytes(self) -> int:
-        """Memory of what takes operations that are behind to the head. At most about 128 bytes for each entry of the
-        window, and ``window_bytes`` / 2.
-        """
-    def trim(self) -> None:
-        """Drops from the old end of the window what is over its bounds. Only after its entries are stored. O(dropped)."""
-    def text(self) -> str:
-        """The text at the head. O(text)."""
-    def content(self) -> str:
-        """The text, under the name that every type's document has for it."""
-    def state(self) -> dict[str, str]:
+        """Memory of what takes operations that are behind to the head; an engine may have none."""
+    def content(self) -> Any:
+        """The content at the head as a JSON value, not to be changed. O(content) for types that keep another form."""
+    def state(self) -> dict[str, Any]:
         """What `document:state` says of the content."""
     def hash(self) -> int:
-        """CRC-32 of the text at the head as UTF-16LE, for clients to compare. O(text), in chunks O(edited ones)."""
+        """32 bits for clients to compare, of the content at the head. O(content) at most."""
     def hashing(self) -> Generator[None, None, int]:
-        """As documents of other types have it."""
-    def quick_hash(self, most: int = 0) -> int | None:
-        """As documents of other types have it; always the hash."""
+        """The same in steps; nothing may be received meanwhile."""
+    def quick_hash(self, most: int = 2000) -> int | None:
+        """``hash``, or None where that takes longer than so many microseconds, about: by default, too long for an event loop."""
     @property
-    def hash_labour(self) -> int: ...
-    def length(self, unit: Unit = "utf-16") -> int: ...
+    def hash_labour(self) -> int:
+        """About how many microseconds ``hash`` takes."""
+    def length(self, unit: Unit = "utf-16") -> int:
+        """Of the content, as its type counts it."""
     def receive(
-        self, client: str, user: str, seq: int, base: int, components: object, unit: Unit = "utf-16", time: float = 0.0
+        self, client: str, user: str, seq: int, base: int, operation: object, unit: Unit = "utf-16", time: float = 0.0
     ) -> Receipt:
         """Validates, deduplicates, transforms against base + 1 ... revision (ties: left), applies, keeps.
 
-        ``components``: what ``Operation.parse`` takes, or an Operation that counts ``unit``. The author's cursor goes
-        to the end of what it did. Raises SynclineError (operation_invalid, operation_out_of_range, revision_unknown,
-        sequence_conflict, document_too_large, client_taken, invalid_data) or OutdatedRevision when ``base`` <
-        ``floor``. O(revision - base). Never trims: entries may not be stored yet.
+        ``operation``: what the type's ``parse`` takes. The author's cursor goes to the end of what it did. Raises SynclineError
+        (operation_invalid, operation_out_of_range, revision_unknown, sequence_conflict, document_too_large, client_taken,
+        invalid_data), OutdatedRevision when ``base`` < ``floor``; TooFarBehind before any work, and Laborious, where the transforms
+        cost much. O(revision - base) or less. Never trims: entries may not be stored yet.
         """
     def undo(
         self,
@@ -75,14 +69,20 @@ class Document(Window):
         """Takes back the client's newest group of edits of which something is left; kind "redo" does it again.
 
         An entry like any other, made at the head. Raises SynclineError (nothing_to_undo, nothing_to_redo, and as
-        ``receive``) or OutdatedRevision. O(edits of the group x revisions since): see undo.pyx.
+        ``receive``), OutdatedRevision or Laborious. O(edits of the group x revisions since): see undo.pyx.
         """
     def restore_content(
-        self, client: str, user: str, seq: int, base: int, to: int, text: str, time: float = 0.0
+        self, client: str, user: str, seq: int, base: int, to: int, value: Any, time: float = 0.0
     ) -> Receipt:
-        """Makes ``text``, which is that of revision ``to``, the text at the head, by one splice; an entry like any other.
+        """Makes ``value``, which is the content of revision ``to``, the content at the head; an entry like any other.
 
-        Raises SynclineError as ``receive``, OutdatedRevision. O(text).
+        Raises SynclineError as ``receive``, OutdatedRevision, Laborious. O(content).
+        """
+    def initialize(self, client: str, user: str, seq: int, base: int, value: object, time: float = 0.0) -> Receipt:
+        """Makes ``value`` the content where there is none yet; committed as a restoration of nothing is.
+
+        Of several who do it at the same time the first one's stays. Raises SynclineError(document_exists) where there is content, and as
+        ``receive``, OutdatedRevision, Laborious. O(content).
         """
     def undo_depth(self, client: str) -> tuple[int, int]:
         """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
@@ -94,27 +94,21 @@ class Document(Window):
         """Groups dropped for want of room since the document was loaded."""
     def receive_many(
         self, submissions: list[tuple[str, str, int, int, object, Unit]], time: float = 0.0
-    ) -> list[Receipt | SynclineError | OutdatedRevision]:
-        """``receive`` for each (client, user, seq, base, components, unit), in order.
+    ) -> list[Receipt | SynclineError | OutdatedRevision | TooFarBehind | Laborious]:
+        """``receive`` for each (client, user, seq, base, operation, unit), in order.
 
         Returns a list with a Receipt, or the SynclineError that refused it, for each. A refused one does not stop
-        those after it. The first that raises OutdatedRevision does: the error is then the last of the list, and the
-        rest was not looked at. Raises TypeError or ValueError, before anything is applied, for what is not such a
-        list, an unknown unit, or an Operation that counts another one.
+        those after it. The first that raises OutdatedRevision, TooFarBehind or Laborious does: the error is then the last of the list,
+        and the rest was not looked at. Raises TypeError or ValueError, before anything is applied, for what is not such a
+        list, an unknown unit, or an operation that counts another one.
         """
-    def since(self, revision: int) -> list[Entry]:
-        """Entries of revisions revision + 1 ... head. O(result).
-
-        Raises OutdatedRevision, SynclineError(revision_unknown, invalid_data).
-        """
-    def prepend(self, first_revision: int, entries: list[Entry]) -> None:
+    def prepend(self, first_revision: int, entries: list[Any]) -> None:
         """Widens the window downwards with entries read from the store: revisions first_revision ... floor.
 
-        Raises ValueError unless they end exactly at the floor, or do not fit the text. O(entries + window).
+        Raises ValueError unless they end exactly at the floor, or do not fit the content. O(entries + window).
         """
-    def set_cursor(self, client: str, base: int, anchor: int, head: int, unit: Unit = "utf-16") -> None:
-        """A selection in the text at ``base``; a caret when both are equal. A position inside a surrogate pair goes
-        before it.
+    def set_cursor(self, client: str, base: int, anchor: Any, head: Any, unit: Unit = "utf-16") -> None:
+        """A selection in the content at ``base``; a caret when both are equal. Positions are the type's.
 
         Raises SynclineError(revision_unknown, invalid_data) or OutdatedRevision. O(revision - base).
         """
@@ -124,10 +118,10 @@ class Document(Window):
         """A Cursor at the head, or None."""
     # Persistence ---------------------------------------------------------------------------------------------
     def snapshot(self) -> bytes:
-        """Text, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
+        """Content, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
     def restore(self, revision: int, body: bytes) -> None:
         """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged."""
-    def replay(self, base: int, entries: list[Entry]) -> None:
+    def replay(self, base: int, entries: list[Any]) -> None:
         """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
         skipped.
 

@@ -10,13 +10,24 @@ type likes; it belongs to one document, and ``commit`` may change it in place. *
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from .document import Document
+from .engine import Engine
+from .errors import ErrorCode, SynclineError
 from .ot import Unit
 from .text0 import Side
-from .typed_document import NO_LIMIT, TypedDocument, decode_typed_entries, encode_typed_entries, first_snapshot
+from .value_engine import (
+    NO_LIMIT,
+    ValueEngine,
+    decode_typed_entries,
+    encode_typed_entries,
+    first_snapshot,
+)
+
+#: ``bulk`` of what ``compose_all`` makes, at most.
+MOST_COMPOSED = 262_144
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
@@ -33,16 +44,20 @@ class DocumentType(ABC, Generic[C, O]):
     name: ClassVar[str]
     #: Units in which positions may be counted; the first one is meant when none is named.
     units: ClassVar[tuple[Unit, ...]] = ("utf-16",)
-    #: Whether a cursor is a pair of positions that operations move.
+    #: Whether its history says who wrote what.
+    blames: ClassVar[bool] = False
+    #: Whether there are cursors: pairs of positions that operations move.
     has_cursors: ClassVar[bool] = False
-    #: Whether a returning client may be told many operations as one (rejoin.py).
-    composes: ClassVar[bool] = False
 
     # Content -------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def empty(self) -> C:
         """The content of a new document."""
+
+    def is_empty(self, content: C) -> bool:
+        """Whether it is what a new document has."""
+        return bool(self.show(content) == self.show(self.empty()))
 
     @abstractmethod
     def parse_content(self, value: object, *, trusted: bool = False) -> C:
@@ -52,6 +67,10 @@ class DocumentType(ABC, Generic[C, O]):
     @abstractmethod
     def show(self, content: C) -> Any:
         """As a JSON value, for clients; ``parse_content`` takes it."""
+
+    def copy(self, content: C) -> C:
+        """One that shares nothing that ``commit`` changes in place. O(content)."""
+        return self.parse_content(self.show(content), trusted=True)
 
     @abstractmethod
     def dump(self, content: C) -> str:
@@ -88,6 +107,10 @@ class DocumentType(ABC, Generic[C, O]):
     def parse(self, value: object) -> O:
         """From outside, checked in one pass. Raises SynclineError(operation_invalid)."""
 
+    def parse_in(self, unit: Unit, value: object) -> O:
+        """``parse`` of one whose positions count ``unit``."""
+        return self.parse(value)
+
     @abstractmethod
     def describe(self, operation: O) -> Any:
         """As a JSON value, for clients; ``parse`` takes it."""
@@ -119,7 +142,12 @@ class DocumentType(ABC, Generic[C, O]):
 
     def apply(self, content: C, operation: O) -> C:
         """``commit`` without limit."""
-        return self.commit(content, 0, operation, NO_LIMIT)[0]
+        return self.applied(content, operation)[0]
+
+    def applied(self, content: C, operation: O) -> tuple[C, O]:
+        """The same: the content after, and the operation as it is to be told."""
+        after, _, told = self.commit(content, 0, operation, NO_LIMIT)
+        return after, told
 
     @abstractmethod
     def transform(self, operation: O, other: O, side: Side) -> O:
@@ -142,13 +170,37 @@ class DocumentType(ABC, Generic[C, O]):
         """About what ``cost`` is in all for an operation of this weight and ``count`` others, which weigh ``others`` together. O(1)."""
         return count
 
-    def split(self, operation: O) -> list[O]:
-        """The same in pieces that may each be submitted, to be done one after the other; one where it may as it is."""
+    def bulk(self, operation: O) -> int:
+        """About how many characters or bytes it takes to tell it: what limits of sending and of waiting count."""
+        return len(self.encode(operation))
+
+    def split(self, operation: O, limit: int = NO_LIMIT) -> list[O]:
+        """The same in pieces, to be done one after the other: each is within what ``parse`` takes, and of ``bulk`` up to about ``limit``
+        where that is possible: what the type cannot cut (an embed, a value) stays one. [operation] where it may go as it is."""
         return [operation]
 
     @abstractmethod
     def compose(self, first: O, second: O) -> O:
         """What ``first`` and then ``second`` do. Raises SynclineError."""
+
+    def compose_all(self, operations: Sequence[O]) -> list[tuple[O, int]]:
+        """The same in few operations, and how many each stands for: neighbours are composed as long as the outcome may be submitted, and is
+        not large. O(size x log n)."""
+        few = [(operation, 1) for operation in operations]
+        while True:
+            merged: list[tuple[O, int]] = []
+            for at in range(0, len(few) - 1, 2):
+                (first, count), (second, others) = few[at], few[at + 1]
+                if self.bulk(first) + self.bulk(second) <= MOST_COMPOSED:
+                    both = self.compose(first, second)
+                    if len(self.split(both)) <= 1:
+                        merged.append((both, count + others))
+                        continue
+                merged += few[at : at + 2]
+            merged += few[len(few) // 2 * 2 :]
+            if len(merged) == len(few):
+                return few
+            few = merged
 
     @abstractmethod
     def invert(self, operation: O, content: C) -> O:
@@ -165,15 +217,30 @@ class DocumentType(ABC, Generic[C, O]):
     def diff(self, before: C, after: C) -> O:
         """An operation from one content to another that keeps what is equal, as far as that is cheap to find."""
 
-    def move(self, operation: O, position: int) -> int:
-        """Where a cursor goes; an insert exactly there leaves it (the tie rule)."""
+    # Positions: where a cursor may be, as JSON; what they are is the type's own.
+
+    def parse_position(self, value: object) -> Any:
+        """One end of a cursor, from outside; by default an offset. Raises SynclineError(invalid_data)."""
+        if type(value) is not int or value < 0:
+            raise SynclineError(ErrorCode.INVALID_DATA, "a position is an integer from 0")
+        return value
+
+    def check_position(self, content: C, position: Any) -> None:
+        """Raises SynclineError(invalid_data) for one that ``content`` does not have."""
+        if not self.has_cursors:
+            raise SynclineError(ErrorCode.INVALID_DATA, f"documents of type {self.name} have no cursors")
+        if position > self.length(content):
+            raise SynclineError(ErrorCode.INVALID_DATA, "the cursor lies past the end of the content")
+
+    def move(self, operation: O, position: Any, stick: Side = "left") -> Any:
+        """Where a cursor goes. An insert exactly there leaves it (the tie rule), or pushes it on with "right"."""
         return position
 
-    def end(self, operation: O) -> int | None:
+    def end(self, operation: O) -> Any:
         """Where its author's cursor is afterwards; None: it says nothing about that."""
         return None
 
-    def stroke(self, operation: O) -> tuple[int, str] | None:
+    def stroke(self, operation: O) -> tuple[Any, str] | None:
         """(position, text) of an operation that inserts a text at one place and does nothing else: what is typed in a row is
         undone together. None: it is another one, or this type has no typing."""
         return None
@@ -184,9 +251,16 @@ class DocumentType(ABC, Generic[C, O]):
 
     # Documents -----------------------------------------------------------------------------------------------
 
-    def open(self, id: str, generation: str, **bounds: int) -> Document | TypedDocument:
-        """An empty document: ``Document``'s interface. ``bounds``: as ``Document`` has them."""
-        return TypedDocument(self, id, generation, **bounds)
+    def engine(self, max_length: int, window_bytes: int, *, undone: bool) -> Engine:
+        """Of a new document: ``max_length`` bounds ``size``; ``undone``: whether anything can be undone."""
+        return ValueEngine(self, max_length=max_length, undone=undone)
+
+    def open(
+        self, id: str, generation: str, *, max_length: int = 16_777_216, window_bytes: int = 4_194_304, **bounds: int
+    ) -> Document:
+        """An empty document. ``bounds``: the others that ``Document`` has."""
+        engine = self.engine(max_length, window_bytes, undone=bounds.get("undo_depth", 1) > 0)
+        return Document(engine, id, generation, window_bytes=window_bytes, **bounds)
 
     def encode_entries(self, entries: Sequence[Any]) -> bytes:
         """The body of one turn in the store."""
@@ -196,6 +270,22 @@ class DocumentType(ABC, Generic[C, O]):
         """The entries of one turn, or of several that were merged; from number ``skip`` (from 0) on at most ``count`` of
         them. Raises ValueError on a damaged body."""
         return decode_typed_entries(self, body, skip, count)
+
+    def replay(self, content: C, bodies: Iterable[tuple[bytes, int, int]]) -> Generator[None, None, tuple[C, int]]:
+        """The content after the operations of some bodies, each (body, how many to skip, how many at most), and how many those are; in
+        steps. Takes ``content`` over. Raises ValueError when they do not fit."""
+        count = 0
+        for body, skip, most in bodies:
+            entries = self.decode_entries(body, skip, most)
+            yield
+            try:
+                for entry in entries:
+                    content = self.apply(content, entry.operation)
+                    yield
+            except SynclineError as error:
+                raise ValueError(f"an operation does not fit the content: {error.message}") from error
+            count += len(entries)
+        return content, count
 
     def new_snapshot(self, value: object, limit: int) -> bytes:
         """The snapshot of revision 0 of a document that is created with a content.

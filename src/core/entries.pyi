@@ -33,6 +33,9 @@ class Entry(Commit):
         """The operation counted in ``unit``."""
     def told(self, unit: Unit = "utf-16") -> Components:
         """The operation as the protocol shows it."""
+    @property
+    def bulk(self) -> int:
+        """About how many characters it takes to tell it. O(1)."""
 
 def encode_entries(entries: list[Entry]) -> bytes:
     """The body of one turn in the store. Times are kept in milliseconds.

@@ -116,6 +116,11 @@ cdef class Entry(Commit):
         """The operation as the protocol shows it."""
         return self.in_unit(unit).components
 
+    @property
+    def bulk(self):
+        """About how many characters it takes to tell it. O(1)."""
+        return PyUnicode_GET_LENGTH(self.operation.text)
+
     cdef Operation numbers(self, bint utf16):
         """An operation whose numbers are right in the unit, whatever unit it claims to count."""
         return self.operation if utf16 or self.points is None else self.points

@@ -1,4 +1,4 @@
-"""JSON documents: the content is a JSON value, first null, and the operations are those of json0.py."""
+"""JSON documents: the content is a JSON value, first null, and the operations are those of json0.pyx."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Any
 
 import msgspec
 
-from . import json0
+from . import json0, json_positions
 from .content_hash import ContentHasher, content_hash
 from .document_type import DocumentType
-from .entries import payload_digest
 from .errors import ErrorCode, SynclineError
-from .json0 import Component, Op
-from .json_values import Value, check_value, json_decoder, same_value, size
-from .text0 import Side, units
-from .typed_document import NO_LIMIT
+from .json0 import Op
+from .json_positions import Place
+from .json_values import Value, check_value, json_decoder, size
+from .text0 import Side
+from .value_engine import NO_LIMIT
 
-# Sorted keys: the same operation gives the same bytes, in whatever order a client writes its objects.
-_encoder = msgspec.msgpack.Encoder(order="sorted")
 _decoder = msgspec.msgpack.Decoder()
 _decode = json_decoder().decode
 
@@ -27,6 +25,7 @@ class JsonType(DocumentType[Value, Op]):
     """Content is shared between revisions and never changed in place."""
 
     name = "json"
+    has_cursors = True
 
     def empty(self) -> Value:
         return None
@@ -62,10 +61,10 @@ class JsonType(DocumentType[Value, Op]):
         return json0.parse(value)
 
     def describe(self, operation: Op) -> Any:
-        return operation
+        return operation.components
 
     def encode(self, operation: Op) -> bytes:
-        return _encoder.encode(operation)
+        return operation.encode()
 
     def decode(self, data: bytes) -> Op:
         try:
@@ -74,17 +73,17 @@ class JsonType(DocumentType[Value, Op]):
             raise ValueError(f"damaged operation: {error}") from error
 
     def digest(self, operation: Op) -> int:
-        return payload_digest(_encoder.encode(operation))
+        return operation.digest
 
     def is_identity(self, operation: Op) -> bool:
-        return not operation
+        return len(operation) == 0
 
     def commit(self, content: Value, size: int, operation: Op, limit: int) -> tuple[Value, int, Op]:
         after, told = json0.resolve(content, operation, json0.MAX_SHIFTED if limit < NO_LIMIT else None)
-        grown = sum(map(growth, told))
+        grown = told.growth
         if grown > 0 and size + grown > limit:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units of JSON")
-        if sum(map(weight, told)) > json0.MAX_COMPONENTS:
+        if limit < NO_LIMIT and told.count > json0.MAX_COMPONENTS:
             raise SynclineError(ErrorCode.OPERATION_INVALID, f"more than {json0.MAX_COMPONENTS} components")
         return after, size + grown, told
 
@@ -96,24 +95,21 @@ class JsonType(DocumentType[Value, Op]):
         return json0.transform(operation, other, side, victims=False)
 
     def cost(self, operation: Op, other: Op) -> int:
-        return 4 * self.weight(operation) * self.weight(other)
+        return operation.cost(other)
 
     def weight(self, operation: Op) -> int:
-        return sum(map(heft, operation))
+        return operation.weight
 
     def labour(self, weight: int, others: int, count: int) -> int:
-        return 4 * weight * others
+        return count + weight * others // 3
 
-    def split(self, operation: Op) -> list[Op]:
-        pieces: list[Op] = [[]]
-        room = json0.MAX_COMPONENTS
-        for component in operation:
-            room -= weight(component)
-            if room < 0 and pieces[-1]:
-                pieces.append([])
-                room = json0.MAX_COMPONENTS - weight(component)
-            pieces[-1].append(component)
-        return pieces
+    def bulk(self, operation: Op) -> int:
+        """About how many bytes it takes to tell it: what limits of sending count."""
+        return len(operation.encode())
+
+    def split(self, operation: Op, limit: int = NO_LIMIT) -> list[Op]:
+        """In pieces of at most about ``limit`` in ``bulk``; a value that is larger stays in one."""
+        return operation.split(limit)
 
     def compose(self, first: Op, second: Op) -> Op:
         return json0.compose(first, second)
@@ -129,42 +125,21 @@ class JsonType(DocumentType[Value, Op]):
     def diff(self, before: Value, after: Value) -> Op:
         return json0.diff(before, after)
 
+    def parse_position(self, value: object) -> Place:
+        return json_positions.read(value)
+
+    def check_position(self, content: Value, position: Place) -> None:
+        json_positions.check(content, position)
+
+    def move(self, operation: Op, position: Place, stick: Side = "left") -> Place:
+        return json_positions.move(operation, position, stick == "right")
+
+    def end(self, operation: Op) -> Place | None:
+        return json_positions.end(operation)
+
+    def stroke(self, operation: Op) -> tuple[Place, str] | None:
+        return json_positions.stroke(operation)
+
     def is_same(self, planned: Op, applied: Op) -> bool:
         """``commit`` says what is really removed."""
-        return same_value([kept(component) for component in planned], [kept(component) for component in applied])
-
-
-def kept(component: Component) -> Component:
-    """Without the values that it removes."""
-    return {name: name in REMOVED or value for name, value in component.items()}
-
-
-REMOVED = {"od", "ld"}
-
-
-def weight(component: Component) -> int:
-    """1, or how many edits of a string it has."""
-    return len(component["o"]) if "o" in component else 1
-
-
-def heft(component: Component) -> int:
-    """What it counts for in transforms: edits copy what they insert or remove."""
-    if "o" not in component:
-        return 1
-    return sum(1 + len(edit.get("i", edit.get("d", ""))) // 8192 for edit in component["o"])
-
-
-def growth(component: Component) -> int:
-    """By how much a component that tells the truth changes the size of the content."""
-    if "o" in component:
-        return sum(units(edit["i"]) if "i" in edit else -units(edit["d"]) for edit in component["o"])
-    grown = 0
-    if "oi" in component or "od" in component:
-        path = component["p"]
-        if path and ("oi" in component) != ("od" in component):
-            key = units(path[-1]) + 3
-            grown += key if "oi" in component else -key
-    for name, sign in (("oi", 1), ("li", 1), ("od", -1), ("ld", -1)):
-        if name in component:
-            grown += sign * size(component[name])
-    return grown
+        return planned.is_same(applied)

@@ -86,9 +86,9 @@ def to_unit(operation: Operation, text: str, unit: Unit) -> Operation:
     Raises SynclineError: operation_out_of_range, operation_invalid (splits a surrogate pair).
     """
 
-def diff(before: str, after: str, unit: Unit = "utf-16") -> Operation:
-    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the
-    deletion. O(text).
+def diff(before: str, after: str, unit: Unit = "utf-16", thorough: bool = True) -> Operation:
+    """What differs, as ``differences.splices`` finds it: at each place the inserted text, then the deletion. O(both), and some
+    milliseconds. Not ``thorough``: a single splice, O(both).
 
     Raises SynclineError(operation_invalid) when ``after`` brings in a lone surrogate.
     """

@@ -39,6 +39,8 @@ from syncline.core.parts cimport (
 
 from typing import Literal
 
+from syncline.core.differences import splices
+
 Unit = Literal["utf-16", "unicode"]
 Side = Literal["left", "right"]
 Components = list[int | str]
@@ -526,34 +528,25 @@ def to_unit(Operation operation not None, str text not None, unit):
         parts_close(&parts)
 
 
-def diff(str before not None, str after not None, unit="utf-16"):
-    """A single splice (common prefix and suffix kept, never inside a surrogate pair): the inserted text, then the
-    deletion. O(text).
+def diff(str before not None, str after not None, unit="utf-16", bint thorough=True):
+    """What differs, as ``differences.splices`` finds it: at each place the inserted text, then the deletion. O(both), and some
+    milliseconds. Not ``thorough``: a single splice, O(both).
 
     Raises SynclineError(operation_invalid) when ``after`` brings in a lone surrogate.
     """
     cdef bint utf16 = unit_is_utf16(unit)
-    cdef Py_ssize_t old = PyUnicode_GET_LENGTH(before), new = PyUnicode_GET_LENGTH(after)
-    cdef Py_ssize_t shared = min(old, new), prefix = 0, suffix = 0, deleted
-    cdef int old_kind = PyUnicode_KIND(before), new_kind = PyUnicode_KIND(after)
-    cdef void *old_data = PyUnicode_DATA(before)
-    cdef void *new_data = PyUnicode_DATA(after)
+    cdef Py_ssize_t start, deleted, at = 0
+    cdef list changes = splices(before, after, None if thorough else [0])
     cdef Parts parts
     cdef str inserted
-    while prefix < shared and PyUnicode_READ(old_kind, old_data, prefix) == PyUnicode_READ(new_kind, new_data, prefix):
-        prefix += 1
-    while suffix < shared - prefix and PyUnicode_READ(old_kind, old_data, old - suffix - 1) == PyUnicode_READ(
-        new_kind, new_data, new - suffix - 1
-    ):
-        suffix += 1
-    inserted = PyUnicode_Substring(after, prefix, new - suffix)
-    require_well_formed(inserted)
-    deleted = old - suffix - prefix
     parts_open(&parts)
     try:
-        parts_push(&parts, RETAIN, prefix + count_astral(before, 0, prefix) if utf16 else prefix)
-        parts_push(&parts, INSERT, utf16_length(inserted) if utf16 else PyUnicode_GET_LENGTH(inserted))
-        parts_push(&parts, DELETE, deleted + count_astral(before, prefix, deleted) if utf16 else deleted)
-        return new_operation(&parts, inserted, utf16)
+        for start, deleted, inserted in changes:
+            require_well_formed(inserted)
+            parts_push(&parts, RETAIN, start - at + count_astral(before, at, start - at) if utf16 else start - at)
+            parts_push(&parts, INSERT, utf16_length(inserted) if utf16 else PyUnicode_GET_LENGTH(inserted))
+            parts_push(&parts, DELETE, deleted + count_astral(before, start, deleted) if utf16 else deleted)
+            at = start + deleted
+        return new_operation(&parts, "".join([change[2] for change in changes]), utf16)
     finally:
         parts_close(&parts)

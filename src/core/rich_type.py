@@ -13,6 +13,7 @@ from .json_values import json_decoder, same_value
 from .rich import Delta
 from .rich_text import RichText
 from .text0 import Side, units
+from .value_engine import NO_LIMIT
 
 _decode = json_decoder().decode
 
@@ -26,11 +27,17 @@ class RichType(DocumentType[RichText, Delta]):
     def empty(self) -> RichText:
         return RichText()
 
+    def is_empty(self, content: RichText) -> bool:
+        return len(content) == 0
+
     def parse_content(self, value: object, *, trusted: bool = False) -> RichText:
         return document(Delta.parse([] if value is None else value, trusted=trusted))
 
     def show(self, content: RichText) -> Any:
         return content.document().ops
+
+    def copy(self, content: RichText) -> RichText:
+        return content.copy()
 
     def dump(self, content: RichText) -> str:
         return msgspec.json.encode(content.document().ops).decode()
@@ -93,6 +100,35 @@ class RichType(DocumentType[RichText, Delta]):
     def labour(self, weight: int, others: int, count: int) -> int:
         return count + (count * weight + others) // 1024
 
+    def split(self, operation: Delta, limit: int = NO_LIMIT) -> list[Delta]:
+        """Between what it does and inside inserted texts."""
+        if self.bulk(operation) <= limit:
+            return [operation]
+        pieces: list[Delta] = []
+        ops: list[dict[str, Any]] = []  # of the next piece, which begins behind what the ones before it leave
+        done = size = 0  # UTF-16 units of the result that are covered; what the piece has so far
+        waiting = operation.ops[::-1]
+        while waiting:
+            op = waiting.pop()
+            text = op["insert"] if isinstance(op.get("insert"), str) else ""
+            rest = len(msgspec.json.encode(op | {"insert": ""} if text else op))
+            cost = rest + len(text.encode())
+            if size and size + cost > limit:
+                pieces.append(Delta.parse(ops, trusted=True))
+                ops, size = [{"retain": done}] if done else [], 0
+            if text and cost > limit:
+                head = text.encode()[: max(limit - rest, 4)].decode(errors="ignore")
+                if len(head) < len(text):
+                    waiting.append(op | {"insert": text[len(head) :]})
+                    op = op | {"insert": head}
+            ops.append(op)
+            if "insert" in op:
+                done += width([(op["insert"], None)])
+            done += op.get("retain", 0)
+            if len(op) > 1 or "retain" not in op:
+                size += cost
+        return [*pieces, Delta.parse(ops, trusted=True)]
+
     def compose(self, first: Delta, second: Delta) -> Delta:
         return first.compose(second)
 
@@ -101,6 +137,8 @@ class RichType(DocumentType[RichText, Delta]):
 
     def diff(self, before: RichText, after: RichText) -> Delta:
         """One replacement of what differs between the common beginning and end, and formats of those. O(both)."""
+        if not len(before):
+            return after.document()
         old, new = places(before.document().ops), places(after.document().ops)
         shorter = min(len(old), len(new))
         head = 0
@@ -117,8 +155,8 @@ class RichType(DocumentType[RichText, Delta]):
         ops += formats(old[len(old) - tail :], new[len(new) - tail :])
         return Delta.parse(ops, trusted=True)
 
-    def move(self, operation: Delta, position: int) -> int:
-        return operation.transform_position(position, True)
+    def move(self, operation: Delta, position: int, stick: Side = "left") -> int:
+        return operation.transform_position(position, stick == "left")
 
     def end(self, operation: Delta) -> int | None:
         return None if operation.is_identity else operation.end
@@ -174,5 +212,5 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def width(some: list[Place]) -> int:
-    """In UTF-16 code units."""
+    """In UTF-16 code units; a text counts whole."""
     return sum(units(what) if isinstance(what, str) else 1 for what, _ in some)

@@ -1,19 +1,17 @@
-"""A history as bare arrays of parts: what is needed to move operations past it, without its texts and without an
-object per step. For undo.pyx, which keeps long ones.
+"""The undo log of texts: a history as bare arrays of parts, which is what moves operations past it, without its texts and without an
+object per step.
 
-A step is what one committed operation did, in UTF-16 units; one that did nothing has no parts. Also here: how steps and
-operations are written in a snapshot.
+A step has UTF-16 units; one that did nothing has no parts.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.unicode cimport Py_UNICODE_ISSPACE, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memmove
 
 cimport cython
 
-from syncline.core.ot cimport Operation, new_operation
+from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation
 from syncline.core.parts cimport (
     DELETE,
     INSERT,
@@ -29,9 +27,26 @@ from syncline.core.parts cimport (
     transform_parts,
     utf16_length,
 )
+from syncline.core.undo_log cimport (
+    CLOSED,
+    DELETING,
+    MAX_TYPED,
+    TYPING,
+    Source,
+    Stroke,
+    UndoLog,
+    damaged,
+    write_number,
+    write_text,
+)
+
+from syncline.core.ot import compose
 
 # An operation has at most so many components (ot.pyx); several composed ones may have more.
 cdef int64_t MAX_PARTS = 10_000_000
+
+# What an item with its operation occupies beside parts and text, rounded up.
+cdef Py_ssize_t ITEM_BYTES = 320
 
 
 cdef Py_ssize_t live = 0
@@ -43,7 +58,7 @@ def live_steps() -> int:
 
 
 @cython.final
-cdef class Steps:
+cdef class Steps(UndoLog):
     """A growing list of arrays of parts."""
 
     def __cinit__(self):
@@ -56,7 +71,15 @@ cdef class Steps:
         PyMem_Free(self.parts)
         PyMem_Free(self.ends)
 
-    cdef int append(self, const Part *parts, Py_ssize_t count) except -1:
+    cdef UndoLog emptied(self):
+        return Steps()
+
+    cdef int append(self, object operation, Py_ssize_t size) except -1:
+        if operation is None:
+            return self.push(NULL, 0)
+        return self.push((<Operation>operation).parts, (<Operation>operation).count)
+
+    cdef int push(self, const Part *parts, Py_ssize_t count) except -1:
         """A trailing retain is left out."""
         cdef Py_ssize_t size
         cdef void *grown
@@ -83,17 +106,16 @@ cdef class Steps:
         self.count += 1
         return 0
 
-    cdef int extend(self, Steps other, Py_ssize_t start, Py_ssize_t end) except -1:
-        """Those of ``other`` in the range that do something."""
+    cdef int extend(self, UndoLog other, Py_ssize_t start, Py_ssize_t end) except -1:
+        cdef Steps steps = <Steps>other
         cdef Py_ssize_t index, at
         for index in range(start, end):
-            at = other.start_of(index)
-            if other.ends[index] > at:
-                self.append(other.parts + at, other.ends[index] - at)
+            at = steps.start_of(index)
+            if steps.ends[index] > at:
+                self.push(steps.parts + at, steps.ends[index] - at)
         return 0
 
     cdef int drop(self, Py_ssize_t count) except -1:
-        """Forgets the first ``count``, which is at most ``self.count``. O(what is left)."""
         cdef Py_ssize_t index, gone = self.start_of(count)
         if count == 0:
             return 0
@@ -124,14 +146,12 @@ cdef class Steps:
     cdef Py_ssize_t start_of(self, Py_ssize_t index) noexcept:  # callers stay at or below count
         return self.ends[index - 1] if index else 0
 
-    cdef bint is_empty(self, Py_ssize_t start, Py_ssize_t end) noexcept:  # as above
-        """Whether none of the range does anything."""
+    cdef bint is_empty(self, Py_ssize_t start, Py_ssize_t end) except -1:
         return self.start_of(start) == self.start_of(end)
 
-    cdef int64_t move(self, int64_t position, Py_ssize_t start, Py_ssize_t end) noexcept:  # reads inside the range
-        """Where a cursor goes that an insert just at it leaves where it is."""
+    cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end):
         cdef Py_ssize_t index, step
-        cdef int64_t at, result
+        cdef int64_t at, result, position = caret[0]
         cdef Part part
         for step in range(start, end):
             at = 0
@@ -148,10 +168,171 @@ cdef class Steps:
                     result -= min(<int64_t>part.length, position - at)
                 at += part.length
             position = result
-        return position
+        caret[0] = position
+        return spot
 
     cdef Py_ssize_t footprint(self) noexcept:  # reads fields
         return self.used * sizeof(Part) + self.count * sizeof(Py_ssize_t)
+
+    # ------------------------------------------------------------------------------------------------- operations
+
+    cdef object lift(self, object operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out):
+        return pass_through(<Operation>operation, <Steps>steps, start, end, <Steps>out)
+
+    cdef object compose(self, object first, object second):
+        return compose(first, second)
+
+    cdef bint is_identity(self, object operation) except -1:
+        return (<Operation>operation).count == 0
+
+    cdef bint is_same(self, object planned, object applied) except -1:
+        return planned == applied
+
+    cdef int check(self, object operation) except -1:
+        if (<Operation>operation).count > MAX_COMPONENTS:
+            raise invalid(f"more than {MAX_COMPONENTS} components")
+        return 0
+
+    def undoing(self, Operation operation not None, Operation inverse not None):
+        """The text that is put back."""
+        if not operation.utf16 or not inverse.utf16:
+            raise ValueError("operations count utf-16 here")
+        return inverse.text
+
+    cdef bint changes(self, object operation, object undoing) except -1:
+        return (<Operation>operation).count > 0
+
+    cdef object stroke(self, object operation, object undoing, Stroke *stroke):
+        cdef Operation edit = <Operation>operation
+        cdef str text
+        stroke.kind = CLOSED
+        if edit.count > 2 or edit.inserted > MAX_TYPED or edit.deleted > MAX_TYPED:
+            return None
+        if (edit.inserted > 0) == (edit.deleted > 0):
+            return None
+        text = edit.text if edit.inserted else <str>undoing
+        stroke.kind = TYPING if edit.inserted else DELETING
+        stroke.at = edit.retained
+        stroke.length = edit.inserted + edit.deleted
+        stroke.first_blank = Py_UNICODE_ISSPACE(text[0])
+        stroke.last_blank = Py_UNICODE_ISSPACE(text[len(text) - 1])
+        return None
+
+    cdef object inverse(self, object operation, object undoing):
+        return inverse_of(<Operation>operation, <str>undoing)
+
+    cdef object grown(self, object operation, object undoing, object top):
+        return with_inverse(<Operation>operation, <str>undoing, <Operation>top)
+
+    cdef Py_ssize_t weigh(self, object operation) except -1:
+        cdef str text = (<Operation>operation).text
+        return (
+            ITEM_BYTES + (<Operation>operation).count * sizeof(Part) + PyUnicode_GET_LENGTH(text) * PyUnicode_KIND(text)
+        )
+
+    # ---------------------------------------------------------------------------------------------- in a snapshot
+
+    cdef int write(self, bytearray out) except -1:
+        cdef Py_ssize_t index = 0, at, run
+        write_number(out, self.count)
+        while index < self.count:
+            at = self.start_of(index)
+            run = 0
+            while index + run < self.count and self.ends[index + run] == at:
+                run += 1
+            if run:
+                write_number(out, 0)
+                write_number(out, run)
+                index += run
+            else:
+                write_number(out, self.ends[index] - at)
+                write_parts(out, self.parts + at, self.ends[index] - at)
+                index += 1
+        return 0
+
+    cdef int write_operation(self, bytearray out, object operation) except -1:
+        cdef Operation edit = <Operation>operation
+        write_number(out, edit.count)
+        write_parts(out, edit.parts, edit.count)
+        return write_text(out, edit.text)
+
+    cdef UndoLog read(self, Source source, int64_t limit):
+        cdef int64_t left = source.number(limit), count, run
+        cdef Steps result = Steps()
+        cdef Parts parts
+        parts_open(&parts)
+        try:
+            while left:
+                count = source.number(MAX_PARTS)
+                parts.count = 0
+                if count == 0:
+                    run = source.number(left)
+                    if run == 0:
+                        raise damaged("an empty run")
+                    left -= run
+                    while run:
+                        result.push(parts.items, 0)
+                        run -= 1
+                else:
+                    read_parts(source, &parts, count)
+                    result.push(parts.items, parts.count)
+                    left -= 1
+            return result
+        finally:
+            parts_close(&parts)
+
+    cdef object read_operation(self, Source source):
+        cdef int64_t count = source.number(MAX_PARTS), index, inserted = 0
+        cdef Py_ssize_t points, used = 0
+        cdef Parts parts
+        cdef str text
+        parts_open(&parts)
+        try:
+            read_parts(source, &parts, count)
+            text = source.text()
+            for index in range(parts.count):
+                if parts.items[index].kind == INSERT:
+                    inserted += parts.items[index].length
+                    points = count_points(text, used, parts.items[index].length)
+                    if points < 0:
+                        raise damaged("an insert does not fit its text")
+                    used += points
+            if utf16_length(text) != inserted:
+                raise damaged("an inserted text has another length")
+            return new_operation(&parts, text, True)
+        finally:
+            parts_close(&parts)
+
+
+cdef Operation inverse_of(Operation operation, str removed):
+    """What undoes ``operation``, which deleted ``removed``, in the text after it."""
+    cdef Parts parts
+    cdef Py_ssize_t index
+    cdef int kind
+    parts_open(&parts)
+    try:
+        for index in range(operation.count):
+            kind = operation.parts[index].kind
+            kind = DELETE if kind == INSERT else INSERT if kind == DELETE else RETAIN
+            parts_push(&parts, kind, operation.parts[index].length)
+        return new_operation(&parts, removed, True)
+    finally:
+        parts_close(&parts)
+
+
+cdef Operation with_inverse(Operation operation, str removed, Operation undo):
+    """The inverse of ``operation`` and then ``undo``, which applies where that leads."""
+    cdef Parts parts
+    if operation.deleted or undo.inserted or undo.count > 2 or operation.retained != undo.base():
+        return compose(inverse_of(operation, removed), undo)
+    # Typing goes on: what is to be deleted grows at its end.
+    parts_open(&parts)
+    try:
+        parts_push(&parts, RETAIN, undo.retained)
+        parts_push(&parts, DELETE, undo.deleted + operation.inserted)
+        return new_operation(&parts, "", True)
+    finally:
+        parts_close(&parts)
 
 
 cdef int32_t moved(int64_t retained, int64_t by) except -1:
@@ -210,14 +391,14 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
             # Nearly always one lies before the other as a whole: then only a first retain changes.
             first = other[0].length if other[0].kind == RETAIN else 0
             if count == 0 or first > end_of_base:
-                out.append(other, size)
+                out.push(other, size)
                 if count:
                     out.parts[out.used - size].length = moved(first, delta)
                 continue
             if begin:
                 extent(other, size, &last, &grows)
                 if last < begin:
-                    out.append(other, size)
+                    out.push(other, size)
                     parts[0].length = moved(begin, grows)
                     begin += grows
                     end_of_base += grows
@@ -234,32 +415,13 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
             begin = parts[0].length if count and parts[0].kind == RETAIN else 0
             extent(parts, count, &end_of_base, &delta)
             if step.count and not (step.count == 1 and step.items[0].kind == RETAIN):
-                out.append(step.items, step.count)
+                out.push(step.items, step.count)
         buffers[1 - turn].count = count
         return new_operation(&buffers[1 - turn], operation.text if operation.inserted else "", True)
     finally:
         parts_close(&buffers[0])
         parts_close(&buffers[1])
         parts_close(&step)
-
-
-# ------------------------------------------------------------------------------------------------------- writing
-
-
-cdef int write_number(bytearray out, int64_t value) except -1:
-    """LEB128; ``value`` is not negative."""
-    while value >= 0x80:
-        out.append((value & 0x7F) | 0x80)
-        value >>= 7
-    out.append(value)
-    return 0
-
-
-cdef int write_text(bytearray out, str text) except -1:
-    cdef bytes encoded = text.encode("utf-8")
-    write_number(out, len(encoded))
-    out += encoded
-    return 0
 
 
 cdef int write_parts(bytearray out, const Part *parts, Py_ssize_t count) except -1:
@@ -269,134 +431,14 @@ cdef int write_parts(bytearray out, const Part *parts, Py_ssize_t count) except 
     return 0
 
 
-cdef int write_operation(bytearray out, Operation operation) except -1:
-    write_number(out, operation.count)
-    write_parts(out, operation.parts, operation.count)
-    write_text(out, operation.text)
+cdef int read_parts(Source source, Parts *parts, int64_t count) except -1:
+    """Canonical ones only."""
+    cdef int64_t number, index
+    for index in range(count):
+        number = source.number(4 * MAX_LENGTH + 3)
+        if number & 3 == 3 or number < 4:
+            raise damaged("not a component")
+        parts_push(parts, number & 3, number >> 2)
+    if parts.count != count or (count and parts.items[count - 1].kind == RETAIN):
+        raise damaged("an operation is not canonical")
     return 0
-
-
-cdef int write_steps(bytearray out, Steps steps, Py_ssize_t start) except -1:
-    """Those from ``start`` on. Of steps that do nothing the number: they come in long runs."""
-    cdef Py_ssize_t index = start, at, run
-    write_number(out, steps.count - start)
-    while index < steps.count:
-        at = steps.start_of(index)
-        run = 0
-        while index + run < steps.count and steps.ends[index + run] == at:
-            run += 1
-        if run:
-            write_number(out, 0)
-            write_number(out, run)
-            index += run
-        else:
-            write_number(out, steps.ends[index] - at)
-            write_parts(out, steps.parts + at, steps.ends[index] - at)
-            index += 1
-    return 0
-
-
-# ------------------------------------------------------------------------------------------------------- reading
-
-
-cdef object damaged(str what):
-    return ValueError(f"damaged body: {what}")
-
-
-@cython.final
-cdef class Source:
-    """Walks what was written. Every method raises ValueError rather than read past the end."""
-
-    def __init__(self, bytes body not None):
-        self.body = body
-        self.data = <const unsigned char *>PyBytes_AS_STRING(body)
-        self.at = 0
-        self.end = PyBytes_GET_SIZE(body)
-
-    cdef int64_t number(self, int64_t limit) except -1:
-        """From 0 to ``limit``."""
-        cdef int64_t value = 0
-        cdef int shift = 0
-        cdef unsigned char byte
-        while True:
-            if self.at == self.end:
-                raise damaged("cut off")
-            if shift > 49:
-                raise damaged("a number is too large")
-            byte = self.data[self.at]
-            self.at += 1
-            value |= <int64_t>(byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        if value > limit:
-            raise damaged("a number is too large")
-        return value
-
-    cdef str text(self):
-        cdef int64_t length = self.number(4 * MAX_LENGTH)
-        cdef const char *start = <const char *>self.data + self.at
-        if length > self.end - self.at:
-            raise damaged("cut off")
-        self.at += length
-        return PyUnicode_DecodeUTF8(start, length, NULL)
-
-    cdef int read_parts(self, Parts *parts, int64_t count) except -1:
-        """Canonical ones only."""
-        cdef int64_t number, index
-        for index in range(count):
-            number = self.number(4 * MAX_LENGTH + 3)
-            if number & 3 == 3 or number < 4:
-                raise damaged("not a component")
-            parts_push(parts, number & 3, number >> 2)
-        if parts.count != count or (count and parts.items[count - 1].kind == RETAIN):
-            raise damaged("an operation is not canonical")
-        return 0
-
-    cdef Operation operation(self):
-        cdef int64_t count = self.number(MAX_PARTS), index, inserted = 0
-        cdef Py_ssize_t points, used = 0
-        cdef Parts parts
-        cdef str text
-        parts_open(&parts)
-        try:
-            self.read_parts(&parts, count)
-            text = self.text()
-            for index in range(parts.count):
-                if parts.items[index].kind == INSERT:
-                    inserted += parts.items[index].length
-                    points = count_points(text, used, parts.items[index].length)
-                    if points < 0:
-                        raise damaged("an insert does not fit its text")
-                    used += points
-            if utf16_length(text) != inserted:
-                raise damaged("an inserted text has another length")
-            return new_operation(&parts, text, True)
-        finally:
-            parts_close(&parts)
-
-    cdef Steps steps(self, int64_t limit):
-        """At most ``limit``."""
-        cdef int64_t left = self.number(limit), count, run
-        cdef Steps result = Steps()
-        cdef Parts parts
-        parts_open(&parts)
-        try:
-            while left:
-                count = self.number(MAX_PARTS)
-                parts.count = 0
-                if count == 0:
-                    run = self.number(left)
-                    if run == 0:
-                        raise damaged("an empty run")
-                    left -= run
-                    while run:
-                        result.append(parts.items, 0)
-                        run -= 1
-                else:
-                    self.read_parts(&parts, count)
-                    result.append(parts.items, parts.count)
-                    left -= 1
-            return result
-        finally:
-            parts_close(&parts)

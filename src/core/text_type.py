@@ -1,26 +1,32 @@
-"""Plain text as a document type. Its documents have a class of their own, which is fast: document.pyx."""
+"""Plain text as a document type. Its documents have an engine of their own, which is fast: text_engine.pyx."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any
 from zlib import crc32
 
-from .document import Document
+from .compose import compose_all
 from .document_type import DocumentType
 from .entries import Entry, decode_entries, encode_entries, new_text_snapshot
 from .errors import ErrorCode, SynclineError
-from .ot import Operation, apply, compose, diff, invert, map_position, transform
+from .ot import Operation, Unit, apply, compose, diff, invert, map_position, transform
+from .replay import replay_text
+from .text import Text
 from .text0 import Side, units
+from .text_engine import TextEngine
+
+#: Characters of a text that is made piece by piece.
+PIECE = 262_144
 
 
 class TextType(DocumentType[str, Operation]):
-    """Content is a string here; ``Document`` keeps its own."""
+    """Content is a string here; ``TextEngine`` keeps its own."""
 
     name = "text"
     units = ("utf-16", "unicode")
     has_cursors = True
-    composes = True
+    blames = True
 
     def empty(self) -> str:
         return ""
@@ -52,6 +58,12 @@ class TextType(DocumentType[str, Operation]):
     def parse(self, value: object) -> Operation:
         return Operation.parse(value)
 
+    def parse_in(self, unit: Unit, value: object) -> Operation:
+        return Operation.parse(value, unit)
+
+    def labour(self, weight: int, others: int, count: int) -> int:
+        return count // 20
+
     def describe(self, operation: Operation) -> Any:
         return operation.components
 
@@ -80,20 +92,28 @@ class TextType(DocumentType[str, Operation]):
     def compose(self, first: Operation, second: Operation) -> Operation:
         return compose(first, second)
 
+    def compose_all(self, operations: Sequence[Operation]) -> list[tuple[Operation, int]]:
+        if len(operations) < 2:
+            return [(operation, 1) for operation in operations]
+        return [(compose_all(operations, operations[0].unit), len(operations))]
+
+    def bulk(self, operation: Operation) -> int:
+        return len(operation.text) + 4 * len(operation.components)
+
     def invert(self, operation: Operation, content: str) -> Operation:
         return invert(operation, content)
 
     def diff(self, before: str, after: str) -> Operation:
         return diff(before, after)
 
-    def move(self, operation: Operation, position: int) -> int:
-        return map_position(position, operation, "left")
+    def move(self, operation: Operation, position: int, stick: Side = "left") -> int:
+        return map_position(position, operation, stick)
 
     def end(self, operation: Operation) -> int | None:
         return None if operation.is_identity else operation.end
 
-    def open(self, id: str, generation: str, **bounds: int) -> Document:
-        return Document(id, generation, **bounds)
+    def engine(self, max_length: int, window_bytes: int, *, undone: bool) -> TextEngine:
+        return TextEngine(max_length=max_length, ladder_bytes=window_bytes // 2, undone=undone)
 
     def encode_entries(self, entries: Sequence[Entry]) -> bytes:
         return encode_entries(list(entries))
@@ -101,8 +121,38 @@ class TextType(DocumentType[str, Operation]):
     def decode_entries(self, body: bytes, skip: int = 0, count: int | None = None) -> list[Entry]:
         return decode_entries(body, skip, count)
 
+    def replay(self, content: str, bodies: Iterable[tuple[bytes, int, int]]) -> Generator[None, None, tuple[str, int]]:
+        text, count = (yield from text_of(content)), 0
+        for body, skip, most in bodies:
+            count += replay_text(text, body, skip, most)
+            yield
+        return (yield from _string(text)), count
+
     def new_snapshot(self, value: object, limit: int) -> bytes:
         text = self.parse_content(value)
         if units(text) > limit:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units")
         return new_text_snapshot(text)
+
+
+def text_of(content: str) -> Generator[None, None, Text]:
+    """As the core keeps it, in steps."""
+    text = Text()
+    for start in range(0, len(content), PIECE):
+        text.splice(len(text), 0, content[start : start + PIECE])
+        yield
+    return text
+
+
+def _string(text: Text) -> Generator[None, None, str]:
+    pieces, at = [], 0
+    while at < len(text):
+        end = min(at + PIECE, len(text))
+        try:
+            pieces.append(text.slice(at, end))
+        except SynclineError:  # between the halves of a pair
+            end += 1
+            pieces.append(text.slice(at, end))
+        at = end
+        yield
+    return "".join(pieces)

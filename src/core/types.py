@@ -10,7 +10,6 @@ from .errors import ErrorCode, SynclineError
 from .json_type import JsonType
 from .rich_type import RichType
 from .text_type import TextType
-from .typed_document import TypedDocument
 
 DOCUMENT_TYPES: dict[str, DocumentType[Any, Any]] = {
     "text": TextType(),
@@ -19,9 +18,7 @@ DOCUMENT_TYPES: dict[str, DocumentType[Any, Any]] = {
 }
 
 
-#: Two classes with one interface.
-AnyDocument: TypeAlias = Document | TypedDocument
-#: ``Entry`` or ``TypedEntry``, as the document's class has it.
+#: ``Entry`` or ``TypedEntry``, as the document's engine has it.
 AnyEntry: TypeAlias = Any
 
 
@@ -33,7 +30,7 @@ def document_type(name: str) -> DocumentType[Any, Any]:
     return found
 
 
-def open_document(type_name: str, id: str, generation: str, **bounds: int) -> AnyDocument:
-    """An empty document of a type, with ``Document``'s interface. ``bounds``: window_operations, window_bytes,
+def open_document(type_name: str, id: str, generation: str, **bounds: int) -> Document:
+    """An empty document of a type. ``bounds``: window_operations, window_bytes,
     max_length, max_clients. Raises SynclineError(invalid_data)."""
     return document_type(type_name).open(id, generation, **bounds)

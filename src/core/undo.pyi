@@ -1,17 +1,27 @@
-"""Undo and redo for each client of a text document; a deterministic fold over committed entries. See undo.pyx."""
+"""Undo and redo for each client of a document; a deterministic fold over committed operations. See undo.pyx."""
 
 import builtins
-from typing import Literal, final
+from typing import Any, Literal, final
 
-from .ot import Operation
+from .undo_log import UndoLog
 from .window import Kind
+
+#: Microseconds that one request may cost in all, and at once.
+MAX_COST: int
+QUICK: int
 
 @final
 class Undo:
-    """The stacks of one document. Numbers count UTF-16 code units."""
+    """The stacks of one document."""
 
     def __init__(
-        self, *, groups: int = 100, max_bytes: int = 4_194_304, history: int = 20_000, group_ms: int = 1000
+        self,
+        log: UndoLog,
+        *,
+        groups: int = 100,
+        max_bytes: int = 4_194_304,
+        history: int = 20_000,
+        group_ms: int = 1000,
     ) -> None:
         """``groups``: of one client; 0 keeps nothing at all. ``history``: revisions."""
     @property
@@ -24,17 +34,15 @@ class Undo:
         """About what it occupies in memory; at most ``max_bytes``."""
     def depth(self, client: str) -> tuple[int, int]:
         """(groups to undo, groups to redo): at most so many, as others may have left nothing of one. O(1)."""
-    def operation(self, client: str, user: str, kind: Literal["undo", "redo"]) -> Operation | None:
+    def operation(self, client: str, user: str, kind: Literal["undo", "redo"]) -> Any | None:
         """What "undo" or "redo" would do at the head, None when there is nothing to do. Changes nothing.
 
-        Raises SynclineError(operation_invalid) when it would have too many components. O(items x steps since).
+        Raises SynclineError(operation_invalid) when it would be too large or take too long, Laborious. O(items x steps since).
         """
-    def record(
-        self, client: str, user: str, kind: Kind, operation: Operation, inverse: Operation, time: float = 0.0
-    ) -> None:
+    def record(self, client: str, user: str, kind: Kind, operation: Any, inverse: Any, time: float = 0.0) -> None:
         """The next revision: ``operation`` as it was applied to the head, ``inverse`` is what undoes it there.
 
-        Raises ValueError for operations that count unicode.
+        Raises ValueError where ``inverse`` cannot be.
         """
     def snapshot(self) -> builtins.bytes:
         """Everything, for ``restore`` at the same revision; empty when there is nothing. O(size)."""

@@ -1,83 +1,67 @@
-"""Undo and redo for each client of a text document. Sans-I/O; a deterministic fold over the committed entries.
+"""Undo and redo for each client of a document. Sans-I/O; a deterministic fold over the committed operations.
 
-    head <- u[n] <- u[n-1] ... u[1]     one client's stack: each item leads to the text in which the one below applies
+    head <- u[n] <- u[n-1] ... u[1]     one client's stack: each item leads to the content in which the one below applies
 
-An edit of the client at the head puts its inverse, with the deleted text, on top. What another client does to the head
-moves the whole path: past the top item, then, as that item sees it, past the next one, and so on (Ressel and
-Gunzenhaeuser 1999; the scheme of a linear undo history). The item is always on the left of what others did. So the
-context of every item is exact: insert "abc", delete "b", undo, undo gives the empty text, whatever others did between.
+An edit of the client at the head puts its inverse on top. What another client does to the head moves the whole path: past the top
+item, then, as that item sees it, past the next one, and so on (Ressel and Gunzenhaeuser 1999; the scheme of a linear undo
+history). The item is always on the left of what others did. So the context of every item is exact: insert "abc", delete "b",
+undo, undo gives the empty text, whatever others did between.
 
 Undo is an ordinary operation at the head, made of the top group of items; its inverse goes on the stack of redo, which
 works the same way. Only the client's own work is undone: what others deleted meanwhile is gone from the item, what they
 wrote inside stays. An item of which nothing is left is passed over.
 
-**Lazy.** What others do is kept once for all clients, in ``log``, without texts; items remember from where on they have
-not seen it. Only a request walks it: O(items of the group x steps), and the steps, as the next item sees them, stay
-with that item. An edit costs O(1) for others and O(steps since the client's last edit) for a client that goes on typing.
+**Lazy.** What others do is kept once for all clients, in ``log`` (undo_log.pyx: what this fold knows of a type of documents); items
+remember from where on they have not seen it. Only a request walks it: O(items of the group x steps), beside the event loop where
+a type says that it takes long, and the steps, as the next item sees them, stay with that item. An edit costs O(1) for others and
+O(steps since the client's last edit) for a client that goes on typing.
 
-**Deterministic.** Steps are never composed, so it does not matter when an item sees them. Every bound is checked after
-a commit, in an order that depends on commits only. So a snapshot followed by the rest of the log gives the stacks that
+**Deterministic.** Looking changes nothing, steps are never composed, so it does not matter when an item sees them. Every bound is
+checked after a commit, in an order that depends on commits only. So a snapshot followed by the rest of the log gives the stacks that
 the whole log gives. An undo that the stacks do not explain (bounds were changed between two runs) empties the client's
 stacks.
 
 Groups: typing, or deleting, that goes on where the last edit of the same kind left off within ``group_ms`` is one
-group, until a new word begins. Anything else is a group of its own: a paste, a replacement, a restored text.
+group, until a new word begins. Anything else is a group of its own: a paste, a replacement, a restored content.
 
 Bounds: groups of a client; bytes of a document, items and log together; how many revisions back an item may reach. The
 oldest groups are dropped, and counted in ``dropped``.
 """
 
-from cpython.unicode cimport Py_UNICODE_ISSPACE, PyUnicode_GET_LENGTH, PyUnicode_KIND
 from libc.stdint cimport int64_t, uint8_t
 
 cimport cython
 
-from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation
-from syncline.core.parts cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    invalid,
-    parts_close,
-    parts_open,
-    parts_push,
-)
-from syncline.core.steps cimport (
+from syncline.core.parts cimport MAX_LENGTH
+from syncline.core.undo_log cimport (
+    CLOSED,
+    DELETING,
+    TYPING,
     Source,
-    Steps,
-    pass_through,
+    Stroke,
+    UndoLog,
+    damaged,
     write_number,
-    write_operation,
-    write_steps,
     write_text,
 )
 from syncline.core.window cimport EDIT, REDO, RESTORE, UNDO, read_kind
 
-from syncline.core.errors import SynclineError
-from syncline.core.ot import compose
-
-cdef enum:
-    CLOSED = 0
-    TYPING = 1
-    DELETING = 2
+from syncline.core.errors import Laborious, SynclineError
 
 cdef uint8_t UNDO_V1 = 1
 
-# More at once is a paste or a selection: a group of its own. A client that waits for an ack sends several keystrokes
-# together.
-cdef Py_ssize_t MAX_TYPED = 16
+# What a body of earlier versions, of another type than text, begins with: a MessagePack array. What could be undone then is let go.
+cdef uint8_t EARLIER = 0x93
 
 # Bounds the work of an undo in a busy document, where every keystroke is an item, and of a key held down.
 cdef Py_ssize_t MAX_EDITS = 32
 
-# What an item with its operation occupies beside parts and text, rounded up.
-cdef Py_ssize_t ITEM_BYTES = 320
-
 # How often old items and the old end of the log are looked for, in revisions.
 cdef int64_t SWEEP = 256
+
+# What one request may cost in all, and at once, in microseconds.
+MAX_COST = 200_000
+QUICK = 2_000
 
 cdef int64_t MAX_COUNT = 9_007_199_254_740_991
 
@@ -101,13 +85,24 @@ cdef class _Stack:
 cdef class _Plan:
     """What an undo would do."""
 
+    cdef _Item next(self):
+        """None: it is made."""
+        if self.operation is not None or self.left == 0:
+            return None
+        self.left -= 1
+        return self.items[self.left]
+
+    cdef bint answers(self, str client, str user, uint8_t mark, int64_t revision) except -1:
+        return self.revision == revision and self.mark == mark and self.client == client and self.user == user
+
 
 @cython.final
 cdef class Undo:
-    """The stacks of one document. Numbers count UTF-16 code units."""
+    """The stacks of one document."""
 
     def __init__(
         self,
+        UndoLog log not None,
         *,
         Py_ssize_t groups=100,
         Py_ssize_t max_bytes=4_194_304,
@@ -119,7 +114,7 @@ cdef class Undo:
         self.max_bytes = max_bytes
         self.max_history = history
         self.group_ms = group_ms
-        self.log = Steps()
+        self.log = log
         self.stacks = {}
 
     def __reduce__(self):
@@ -133,7 +128,11 @@ cdef class Undo:
     cdef Undo emptied(self):
         """Another one with the same bounds."""
         cdef Undo other = Undo(
-            groups=self.max_groups, max_bytes=self.max_bytes, history=self.max_history, group_ms=self.group_ms
+            self.log.emptied(),
+            groups=self.max_groups,
+            max_bytes=self.max_bytes,
+            history=self.max_history,
+            group_ms=self.group_ms,
         )
         other.dropped = self.dropped
         return other
@@ -148,7 +147,7 @@ cdef class Undo:
     def operation(self, str client not None, str user not None, kind):
         """What "undo" or "redo" would do at the head, None when there is nothing to do. Changes nothing.
 
-        Raises SynclineError(operation_invalid) when it would have too many components. O(items x steps since).
+        Raises SynclineError(operation_invalid) when it would be too large or take too long, Laborious. O(items x steps since).
         """
         cdef uint8_t mark = read_kind(kind)
         if mark != UNDO and mark != REDO:
@@ -156,123 +155,123 @@ cdef class Undo:
         return self.find(client, user, mark)
 
     def record(
-        self,
-        str client not None,
-        str user not None,
-        kind,
-        Operation operation not None,
-        Operation inverse not None,
-        double time=0.0,
+        self, str client not None, str user not None, kind, operation not None, inverse not None, double time=0.0
     ):
-        """The next revision: ``operation`` as it was applied to the head, ``inverse`` is what undoes it there.
-
-        Raises ValueError for operations that count unicode.
-        """
-        if not operation.utf16 or not inverse.utf16:
-            raise ValueError("operations count utf-16 here")
-        self.keep(client, user, read_kind(kind), operation, inverse.text, time)
+        """The next revision: ``operation`` as it was applied to the head, ``inverse`` is what undoes it there. Raises ValueError where
+        ``inverse`` cannot be."""
+        self.keep(client, user, read_kind(kind), operation, self.log.undoing(operation, inverse), -1, time)
 
     # ---------------------------------------------------------------------------------------------------- looking
 
-    cdef Operation find(self, str client, str user, uint8_t mark):
-        cdef _Plan plan = self.plan(client, user, mark)
-        if plan is None:
-            return None
-        if plan.operation.count > MAX_COMPONENTS:
-            raise invalid(f"more than {MAX_COMPONENTS} components")
-        self.planned = plan
+    cdef object find(self, str client, str user, uint8_t mark):
+        cdef _Plan plan = self.plan(client, user, mark, True)
+        if plan.operation is not None:
+            self.log.check(plan.operation)
         return plan.operation
 
-    cdef _Plan plan(self, str client, str user, uint8_t mark):
-        """The newest group of which something is left; None without any."""
-        cdef _Stack stack = self.stacks.get(client)
-        cdef Steps passed = Steps()
-        cdef Py_ssize_t index, groups = 0
-        cdef int64_t until = self.revision
-        cdef list items, result = []
-        cdef Operation whole
-        cdef _Item item
-        cdef _Plan plan
-        if stack is None or stack.user != user:
-            return None
-        items = stack.undo if mark == UNDO else stack.redo
-        index = len(items)
-        while index:
-            whole = None
-            while True:
-                index -= 1
-                item = items[index]
-                passed = self.lift(item, until, passed, result)
-                until = item.created - 1
-                whole = result.pop() if whole is None else compose(whole, result.pop())
-                if not item.joins:
-                    break
-            groups += 1
-            if whole.count:
-                plan = _Plan.__new__(_Plan)
-                plan.client = client
-                plan.mark = mark
-                plan.revision = self.revision
-                plan.operation = whole
-                plan.left = index
-                plan.groups = groups
-                plan.until = until
-                plan.passed = passed
-                return plan
-        return None
+    cdef _Plan plan(self, str client, str user, uint8_t mark, bint quick):
+        """What was planned for the head, or is planned now: the newest group of which something is left. ``quick``: raises Laborious where
+        that takes long."""
+        cdef _Plan plan = self.planned
+        cdef _Stack stack
+        if plan is not None and plan.answers(client, user, mark, self.revision):
+            return plan
+        stack = self.stacks.get(client)
+        plan = _Plan.__new__(_Plan)
+        plan.client = client
+        plan.user = user
+        plan.mark = mark
+        plan.revision = plan.until = self.revision
+        plan.passed = self.log.emptied()
+        if stack is not None and stack.user == user:
+            plan.items = stack.undo if mark == UNDO else stack.redo
+            plan.left = len(plan.items)
+        if self.log.laborious:
+            budget = [MAX_COST]
+            steps = self._planning(plan, budget)
+            for _ in steps:
+                if quick and budget[0] < MAX_COST - QUICK:
+                    raise Laborious(steps, MAX_COST / 4)
+        else:
+            self.make(plan)
+        self.planned = plan
+        return plan
 
-    cdef Steps lift(self, _Item item, int64_t until, Steps passed, list result):
-        """To ``result`` the item after all that others did; returns that as the item below sees it."""
-        cdef Steps out = Steps()
-        cdef Operation operation = item.operation
-        if item.pending is not None:
-            operation = pass_through(operation, item.pending, 0, item.pending.count, out)
-        operation = pass_through(operation, self.log, item.at - self.base, until - self.base, out)
-        result.append(pass_through(operation, passed, 0, passed.count, out))
-        return out
+    cdef int make(self, _Plan plan) except -1:
+        cdef _Item item
+        cdef UndoLog out
+        while (item := plan.next()) is not None:
+            out = self.log.emptied()
+            lifted = item.operation
+            if item.pending is not None:
+                lifted = self.log.lift(lifted, item.pending, 0, item.pending.count, out)
+            lifted = self.log.lift(lifted, self.log, item.at - self.base, plan.until - self.base, out)
+            self.add(plan, item, self.log.lift(lifted, plan.passed, 0, plan.passed.count, out), out)
+        return 0
+
+    def _planning(self, _Plan plan, list budget):
+        """``make`` in parts, between which others may work, but not on this document."""
+        cdef _Item item
+        cdef UndoLog out
+        while (item := plan.next()) is not None:
+            out = self.log.emptied()
+            lifted = item.operation
+            if item.pending is not None:
+                lifted = yield from self.log.lifting(lifted, item.pending, 0, item.pending.count, out, budget)
+            lifted = yield from self.log.lifting(
+                lifted, self.log, item.at - self.base, plan.until - self.base, out, budget
+            )
+            lifted = yield from self.log.lifting(lifted, plan.passed, 0, plan.passed.count, out, budget)
+            self.add(plan, item, lifted, out)
+        self.planned = plan
+
+    cdef int add(self, _Plan plan, _Item item, object lifted, UndoLog passed) except -1:
+        """The next item of a plan: ``lifted`` after all that others did, which is ``passed`` as the item below sees it."""
+        plan.whole = lifted if plan.whole is None else self.log.compose(plan.whole, lifted)
+        plan.passed = passed
+        plan.until = item.created - 1
+        if item.joins:
+            return 0
+        plan.groups += 1
+        if not self.log.is_identity(plan.whole):
+            plan.operation = plan.whole
+        plan.whole = None
+        return 0
 
     # --------------------------------------------------------------------------------------------------- recording
 
     cdef int keep(
-        self, str client, str user, uint8_t mark, Operation operation, str removed, double time
+        self, str client, str user, uint8_t mark, object operation, object undoing, Py_ssize_t size, double time
     ) except -1:
-        """See ``record``; ``removed``: what ``operation`` deletes. Fails only for want of memory: what cannot be undone
-        is discarded."""
+        """See ``record``; ``undoing`` and ``size`` as the log has them. Fails only for want of memory: what cannot be undone is
+        discarded."""
         cdef _Stack stack
-        cdef _Plan plan = self.planned
         if self.max_groups <= 0:
             self.revision += 1
             self.base = self.revision
             return 0
-        self.planned = None
         stack = self.stacks.get(client)
         if stack is not None and stack.user != user:
             self.discard(stack)
             stack = None
         try:
             if mark == EDIT or mark == RESTORE:
-                if operation.count:
+                if self.log.changes(operation, undoing):
                     if stack is None:
                         stack = self.stacks[client] = _Stack.__new__(_Stack)
                         stack.client = client
                         stack.user = user
                         stack.undo = []
                         stack.redo = []
-                    self.edit(stack, operation, removed, kind_of(operation) if mark == EDIT else CLOSED, to_ms(time))
+                    self.edit(stack, operation, undoing, mark == EDIT, to_ms(time))
             elif stack is not None:
-                if plan is None or plan.client != client or plan.mark != mark or plan.revision != self.revision:
-                    plan = self.plan(client, user, mark)  # on loading
-                if plan is not None and plan.operation == operation:
-                    self.take(stack, plan, inverse_of(operation, removed))
-                else:
-                    self.discard(stack)
-        except SynclineError:
-            self.discard(stack)  # lengths that overflow
+                self.take(stack, mark, operation, undoing)
+        except SynclineError:  # lengths that overflow, or too much work
+            if stack is not None and client in self.stacks:
+                self.discard(stack)
+        self.planned = None
         # Nobody else's items have to see it when there is nobody else: a single author costs no log.
-        if len(self.stacks) > (client in self.stacks):
-            self.log.append(operation.parts, operation.count)
-        else:
-            self.log.append(NULL, 0)
+        self.log.append(operation if len(self.stacks) > (client in self.stacks) else None, size)
         self.revision += 1
         if not self.stacks:
             self.sweep(0)
@@ -282,62 +281,70 @@ cdef class Undo:
             self.squeeze()
         return 0
 
-    cdef int edit(self, _Stack stack, Operation operation, str removed, int kind, int64_t time) except -1:
-        cdef bint joins = kind != CLOSED and kind == stack.open and self.continues(stack, operation, removed, time)
-        cdef bint forward = joins and operation.retained == stack.caret
+    cdef int edit(self, _Stack stack, object operation, object undoing, bint may_join, int64_t time) except -1:
+        cdef Stroke stroke
+        cdef bint joins = False, forward
+        cdef object spot = None
         cdef _Item top
-        cdef str text
+        stroke.kind = CLOSED
+        if may_join:
+            spot = self.log.stroke(operation, undoing, &stroke)
+            joins = stroke.kind != CLOSED and stroke.kind == stack.open and self.continues(stack, spot, &stroke, time)
+        forward = joins and stroke.at == stack.caret
         self.cut(stack.redo, 0, len(stack.redo))
         if joins:
             top = stack.undo[len(stack.undo) - 1]
             if top.pending is None and self.log.is_empty(top.at - self.base, self.revision - self.base):
-                top.operation = with_inverse(operation, removed, top.operation)
+                top.operation = self.log.grown(operation, undoing, top.operation)
                 top.at = self.revision + 1
                 self.count(top)
             else:
-                self.push(stack.undo, inverse_of(operation, removed), True)
+                self.push(stack.undo, self.log.inverse(operation, undoing), True)
             stack.edits += 1
         else:
-            self.push(stack.undo, inverse_of(operation, removed), False)
+            self.push(stack.undo, self.log.inverse(operation, undoing), False)
             stack.groups += 1
             stack.edits = 1
             if stack.groups > self.max_groups:
                 self.drop_oldest(stack, stack.undo)
-        stack.open = kind
-        if kind != CLOSED:
-            text = operation.text if kind == TYPING else removed
+        stack.open = stroke.kind
+        if stroke.kind != CLOSED:
             # Deleting goes backwards unless it is known to go on at the same place.
-            stack.blank = Py_UNICODE_ISSPACE(text[0 if kind == DELETING and not forward else len(text) - 1])
+            stack.blank = stroke.first_blank if stroke.kind == DELETING and not forward else stroke.last_blank
             stack.time = time
-            stack.caret = operation.tail()
+            stack.spot = spot
+            stack.caret = stroke.at + stroke.length if stroke.kind == TYPING else stroke.at
             stack.caret_at = self.revision + 1
         return 0
 
-    cdef bint continues(self, _Stack stack, Operation operation, str removed, int64_t time) except -1:
+    cdef bint continues(self, _Stack stack, object spot, const Stroke *stroke, int64_t time) except -1:
         """Whether an edit of the right kind belongs to the open group. Leaves the caret where it is at the head."""
-        cdef str text
         if stack.edits >= MAX_EDITS or self.group_ms == 0 or not 0 <= time - stack.time <= self.group_ms:
             return False
-        stack.caret = self.log.move(stack.caret, stack.caret_at - self.base, self.revision - self.base)
+        stack.spot = self.log.move(stack.spot, &stack.caret, stack.caret_at - self.base, self.revision - self.base)
         stack.caret_at = self.revision
-        if stack.open == TYPING:
-            text = operation.text
-            return operation.retained == stack.caret and not (stack.blank and not Py_UNICODE_ISSPACE(text[0]))
-        if operation.retained == stack.caret:
-            return not (stack.blank and not Py_UNICODE_ISSPACE(removed[0]))
-        return operation.retained + operation.deleted == stack.caret and not (
-            stack.blank and not Py_UNICODE_ISSPACE(removed[len(removed) - 1])
+        if spot is not stack.spot and spot != stack.spot:
+            return False
+        if stroke.at == stack.caret:
+            return not (stack.blank and not stroke.first_blank)
+        return (
+            stroke.kind == DELETING
+            and stroke.at + stroke.length == stack.caret
+            and not (stack.blank and not stroke.last_blank)
         )
 
-    cdef int take(self, _Stack stack, _Plan plan, Operation inverse) except -1:
+    cdef int take(self, _Stack stack, uint8_t mark, object operation, object undoing) except -1:
         """What was planned has been done."""
-        cdef list items = stack.undo if plan.mark == UNDO else stack.redo
+        cdef _Plan plan = self.plan(stack.client, stack.user, mark, False)  # on loading it was not planned before
+        cdef list items = stack.undo if mark == UNDO else stack.redo
         cdef _Item top
-        cdef Steps pending
+        cdef UndoLog pending
+        if plan.operation is None or not self.log.is_same(plan.operation, operation):
+            return self.discard(stack)
         self.cut(items, plan.left, len(items))
         if plan.left:
             top = items[plan.left - 1]
-            pending = Steps()
+            pending = self.log.emptied()
             if top.pending is not None:
                 pending.extend(top.pending, 0, top.pending.count)
             pending.extend(self.log, top.at - self.base, plan.until - self.base)
@@ -346,17 +353,17 @@ cdef class Undo:
             top.at = self.revision + 1
             self.count(top)
         stack.open = CLOSED
-        if plan.mark == UNDO:
+        if mark == UNDO:
             stack.groups -= plan.groups
-            self.push(stack.redo, inverse, False)
+            self.push(stack.redo, self.log.inverse(operation, undoing), False)
         else:
-            self.push(stack.undo, inverse, False)
+            self.push(stack.undo, self.log.inverse(operation, undoing), False)
             stack.groups += 1
         return 0
 
     # ------------------------------------------------------------------------------------------------------- items
 
-    cdef int push(self, list items, Operation operation, bint joins) except -1:
+    cdef int push(self, list items, object operation, bint joins) except -1:
         cdef _Item item = _Item.__new__(_Item)
         item.operation = operation
         item.created = item.at = self.revision + 1
@@ -366,9 +373,9 @@ cdef class Undo:
 
     cdef int count(self, _Item item) except -1:
         """Keeps ``occupied`` right after a change of the item."""
-        cdef str text = item.operation.text
         self.occupied -= item.size
-        item.size = ITEM_BYTES + item.operation.count * sizeof(Part) + PyUnicode_GET_LENGTH(text) * PyUnicode_KIND(text)
+        item.size = 0
+        item.size = self.log.weigh(item.operation)
         if item.pending is not None:
             item.size += item.pending.footprint()
         self.occupied += item.size
@@ -447,7 +454,7 @@ cdef class Undo:
         if not self.stacks:
             return b""
         out.append(UNDO_V1)
-        write_steps(out, self.log, 0)
+        self.log.write(out)
         write_number(out, len(self.stacks))
         for stack in self.stacks.values():
             write_text(out, stack.client)
@@ -455,24 +462,26 @@ cdef class Undo:
             write_number(out, stack.open)
             if stack.open != CLOSED:
                 write_number(out, stack.time)
+                self.log.write_spot(out, stack.spot)
                 write_number(out, stack.caret)
                 write_number(out, self.revision - stack.caret_at)
                 write_number(out, stack.blank)
                 write_number(out, stack.edits)
-            write_items(out, stack.undo)
-            write_items(out, stack.redo)
+            self.write_items(out, stack.undo)
+            self.write_items(out, stack.redo)
         return bytes(out)
 
     def restore(self, int64_t revision, bytes body not None):
         """Takes over a snapshot made at ``revision``. Raises ValueError, and changes nothing, when it is damaged."""
-        cdef Undo fresh = Undo()
-        if body and self.max_groups > 0:
+        cdef Undo fresh = self.emptied()
+        fresh.revision = fresh.base = revision
+        if body and self.max_groups > 0 and (<const unsigned char *>body)[0] != EARLIER:
             try:
                 fresh.read(revision, Source(body))
-            except SynclineError as error:
-                raise ValueError(f"damaged body: {error.message}") from error
+            except (SynclineError, RecursionError) as error:
+                raise ValueError(f"damaged body: {error}") from error
         self.revision = revision
-        self.base = revision - fresh.log.count
+        self.base = fresh.base
         self.log = fresh.log
         self.stacks = fresh.stacks
         self.occupied = fresh.occupied
@@ -485,7 +494,7 @@ cdef class Undo:
         if source.number(255) != UNDO_V1:
             raise damaged("stacks of an unknown version")
         self.revision = revision
-        self.log = source.steps(revision)
+        self.log = self.log.read(source, revision)
         self.base = revision - self.log.count
         count = source.number(MAX_LENGTH)
         while count:
@@ -496,6 +505,7 @@ cdef class Undo:
             stack.open = source.number(DELETING)
             if stack.open != CLOSED:
                 stack.time = source.number(MAX_COUNT)
+                stack.spot = self.log.read_spot(source)
                 stack.caret = source.number(MAX_LENGTH)
                 stack.caret_at = revision - source.number(self.log.count)
                 stack.blank = source.number(1)
@@ -520,8 +530,8 @@ cdef class Undo:
             item.joins = source.number(1)
             item.created = source.number(MAX_COUNT)
             item.at = source.number(MAX_COUNT)
-            item.operation = source.operation()
-            item.pending = source.steps(MAX_LENGTH)
+            item.operation = self.log.read_operation(source)
+            item.pending = self.log.read(source, MAX_LENGTH)
             if item.pending.count == 0:
                 item.pending = None
             if not last < item.created <= item.at <= self.revision or item.at < self.base or (item.joins and not items):
@@ -531,66 +541,21 @@ cdef class Undo:
             self.count(item)
         return items
 
-
-cdef object damaged(str what):
-    return ValueError(f"damaged body: {what}")
-
-
-cdef int write_items(bytearray out, list items) except -1:
-    cdef _Item item
-    write_number(out, len(items))
-    for item in items:
-        write_number(out, item.joins)
-        write_number(out, item.created)
-        write_number(out, item.at)
-        write_operation(out, item.operation)
-        if item.pending is None:
-            write_number(out, 0)
-        else:
-            write_steps(out, item.pending, 0)
-    return 0
-
-
-cdef Operation inverse_of(Operation operation, str removed):
-    """What undoes ``operation``, which deleted ``removed``, in the text after it."""
-    cdef Parts parts
-    cdef Py_ssize_t index
-    cdef int kind
-    parts_open(&parts)
-    try:
-        for index in range(operation.count):
-            kind = operation.parts[index].kind
-            kind = DELETE if kind == INSERT else INSERT if kind == DELETE else RETAIN
-            parts_push(&parts, kind, operation.parts[index].length)
-        return new_operation(&parts, removed, True)
-    finally:
-        parts_close(&parts)
-
-
-cdef Operation with_inverse(Operation operation, str removed, Operation undo):
-    """The inverse of ``operation`` and then ``undo``, which applies where that leads."""
-    cdef Parts parts
-    if operation.deleted or undo.inserted or undo.count > 2 or operation.retained != undo.base():
-        return compose(inverse_of(operation, removed), undo)
-    # Typing goes on: what is to be deleted grows at its end.
-    parts_open(&parts)
-    try:
-        parts_push(&parts, RETAIN, undo.retained)
-        parts_push(&parts, DELETE, undo.deleted + operation.inserted)
-        return new_operation(&parts, "", True)
-    finally:
-        parts_close(&parts)
+    cdef int write_items(self, bytearray out, list items) except -1:
+        cdef _Item item
+        write_number(out, len(items))
+        for item in items:
+            write_number(out, item.joins)
+            write_number(out, item.created)
+            write_number(out, item.at)
+            self.log.write_operation(out, item.operation)
+            if item.pending is None:
+                write_number(out, 0)
+            else:
+                item.pending.write(out)
+        return 0
 
 
 cdef int64_t to_ms(double time) noexcept:  # arithmetic
     # As the log keeps it, so that the same groups come out on loading.
     return <int64_t>(time * 1000 + 0.5) if 0 <= time < 9e12 else 0
-
-
-cdef int kind_of(Operation operation) except -1:
-    """TYPING or DELETING for a few characters at one place."""
-    if operation.count > 2 or operation.inserted > MAX_TYPED or operation.deleted > MAX_TYPED:
-        return CLOSED
-    if operation.deleted == 0:
-        return TYPING if operation.inserted else CLOSED
-    return DELETING if operation.inserted == 0 else CLOSED

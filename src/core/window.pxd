@@ -56,6 +56,7 @@ cdef class Window:
     cdef object repeated(self, ClientState state, int64_t seq, int64_t base, uint64_t digest)
     cdef int keep(self, Commit commit) except -1
     cdef int remember(self, Commit commit, int64_t revision) except -1
+    cdef int require_adjacent(self, int64_t first_revision, Py_ssize_t count) except -1
     cdef int widen(self, int64_t first_revision, list commits) except -1
     cdef int forget_clients(self) except -1
     cdef int floor_rises(self, Commit commit) except -1

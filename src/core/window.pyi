@@ -41,8 +41,8 @@ class Receipt:
         """With another one, or such a tuple."""
 
 class Cursor(NamedTuple):
-    anchor: int
-    head: int
+    anchor: Any  # as the document's type has positions
+    head: Any
 
 @final
 class ClientState:
@@ -53,7 +53,7 @@ class ClientState:
         """The revision that its last commit made."""
 
 class Window:
-    """Base of the document types. Not for use by itself."""
+    """Base of a document. Not for use by itself."""
 
     def __init__(
         self,
@@ -76,9 +76,6 @@ class Window:
     @property
     def window_bytes(self) -> int:
         """About what the window occupies in memory."""
-    @property
-    def ladder_bytes(self) -> int:
-        """Memory of what takes operations that are behind to the head; a type may have none."""
     def since(self, revision: int) -> list[Any]:
         """Commits of revisions revision + 1 ... head. O(result).
 

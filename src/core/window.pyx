@@ -20,7 +20,7 @@ from cpython.long cimport PyLong_AsLongLongAndOverflow
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from operator import attrgetter
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 cimport cython
 
@@ -65,8 +65,8 @@ cdef Receipt new_receipt(int64_t revision, Commit entry):
 
 
 class Cursor(NamedTuple):
-    anchor: int
-    head: int
+    anchor: Any
+    head: Any
 
 
 cdef int64_t read_count(object value, str what) except -1:
@@ -127,7 +127,7 @@ cdef class ClientState:
 
 
 cdef class Window:
-    """Base of the document types. Not for use by itself."""
+    """Base of a document. Not for use by itself."""
 
     def __init__(
         self,
@@ -177,11 +177,6 @@ cdef class Window:
         """About what the window occupies in memory."""
         return self.occupied
 
-    @property
-    def ladder_bytes(self):
-        """Memory of what takes operations that are behind to the head; a type may have none."""
-        return 0
-
     def since(self, revision):
         """Entries of revisions revision + 1 ... head. O(result).
 
@@ -199,13 +194,17 @@ cdef class Window:
         self.remember(commit, self.revision)
         return 0
 
+    cdef int require_adjacent(self, int64_t first_revision, Py_ssize_t count) except -1:
+        """Raises ValueError unless so many commits end at the floor."""
+        if first_revision < 1 or first_revision + count - 1 != self.bottom():
+            raise ValueError(f"entries from revision {first_revision} on do not end at the floor, {self.bottom()}")
+        return 0
+
     cdef int widen(self, int64_t first_revision, list commits) except -1:
-        """The part of ``prepend`` that all types share. Raises ValueError unless the commits end at the floor."""
+        """Widens the window downwards. ``require_adjacent`` has let them pass."""
         cdef Commit commit
         cdef Py_ssize_t index, added = 0
         cdef int64_t revision = self.bottom()
-        if first_revision < 1 or first_revision + len(commits) - 1 != revision:
-            raise ValueError(f"entries from revision {first_revision} on do not end at the floor, {revision}")
         for index in range(len(commits) - 1, -1, -1):
             commit = commits[index]
             added += commit.footprint()
@@ -237,7 +236,7 @@ cdef class Window:
         self.forget_clients()
 
     cdef int floor_rises(self, Commit commit) except -1:
-        """``commit`` is about to leave the window; for what a subclass knows of the floor."""
+        """``commit`` is about to leave the window; for what a document knows of the floor."""
         return 0
 
     # ----------------------------------------------------------------------------------------------- exactly once

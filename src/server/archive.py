@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from ..core.document_type import DocumentType
-from ..core.entries import Entry, decode_snapshot
+from ..core.entries import decode_snapshot
 from ..core.errors import ErrorCode, SynclineError
-from ..core.replay import Author, Blame, Range, author_of, growth, replay_text
-from ..core.text import Text
+from ..core.replay import Author, Blame, Range, author_of, growth
+from ..core.text_type import text_of
 from ..core.types import AnyEntry, document_type
 from .document_frames import entries_between
 from .fair_thread import FairThread, Steps
@@ -38,8 +37,6 @@ OWN = ("own",)
 
 #: Characters of one client within so many seconds are one range of blame: a sitting, not a keystroke.
 SITTING_SECONDS = 60.0
-#: Characters of a text that is made piece by piece.
-PIECE = 262_144
 #: Cells of a blame that one step moves.
 MOVES = 32_000_000
 
@@ -160,7 +157,7 @@ class Archive:
         # However long what was inserted is, an answer stays below a message's size or has one operation.
         size, kept = 0, 0
         for entry in entries:
-            size += len(entry.operation.text if isinstance(entry, Entry) else entry.payload)
+            size += entry.bulk
             if kept and size > self._node.config.limits.message_bytes:
                 break
             kept += 1
@@ -173,7 +170,7 @@ class Archive:
 
         Raises SynclineError (invalid_data, history_trimmed, document_unavailable), Unavailable.
         """
-        if state.record.type != "text":
+        if not document_type(state.record.type).blames:
             raise SynclineError(ErrorCode.INVALID_DATA, "only texts say who wrote what")
         document, revision = state.record.id, state.revision
         base = max(state.horizon, revision - self._node.config.documents.blame_operations)
@@ -199,56 +196,16 @@ def content_at(stored: StoredDocument, revision: int) -> Steps[Any]:
     else:
         base, content = stored.snapshot.revision, type.load(decode_snapshot(stored.snapshot.body)[0])
     yield
-    text = (yield from _text(content)) if type.name == "text" else None
+    at, parts = base, []
     for turn in stored.turns if base < revision else []:
-        skip = base - turn.base
-        if skip < 0:
+        if turn.base > at:
             break  # a gap
-        if text is not None:
-            base += replay_text(text, turn.body, skip, revision - base)
-        else:
-            content, count = yield from _replay(type, content, turn, skip, revision - base)
-            base += count
-        yield
-    if base != revision:
-        raise ValueError(f"operations after revision {base} are missing")
-    if text is None:
-        return content
-    return (yield from _string(text))
-
-
-def _text(content: str) -> Steps[Text]:
-    text = Text()
-    for start in range(0, len(content), PIECE):
-        text.splice(len(text), 0, content[start : start + PIECE])
-        yield
-    return text
-
-
-def _string(text: Text) -> Steps[str]:
-    pieces, at = [], 0
-    while at < len(text):
-        end = min(at + PIECE, len(text))
-        try:
-            pieces.append(text.slice(at, end))
-        except SynclineError:  # between the halves of a pair
-            end += 1
-            pieces.append(text.slice(at, end))
-        at = end
-        yield
-    return "".join(pieces)
-
-
-def _replay(type: DocumentType[Any, Any], content: Any, turn: Turn, skip: int, count: int) -> Steps[tuple[Any, int]]:
-    entries = type.decode_entries(turn.body, skip, count)
-    yield
-    try:
-        for entry in entries:
-            content = type.apply(content, entry.operation)
-            yield
-    except SynclineError as error:
-        raise ValueError(f"an operation does not fit the content: {error.message}") from error
-    return content, len(entries)
+        parts.append((turn.body, at - turn.base, revision - at))
+        at = max(at, min(turn.base + turn.count, revision))
+    content, count = yield from type.replay(content, parts)
+    if base + count != revision:
+        raise ValueError(f"operations after revision {base + count} are missing")
+    return content
 
 
 def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Steps[Past]:
@@ -264,7 +221,7 @@ def _past(stored: StoredDocument, turns: Sequence[Turn], revision: int) -> Steps
 def _blame(
     text: str, turns: Sequence[Turn], base: int, revision: int, start: int, end: int | None, unit: Unit
 ) -> Steps[list[Range]]:
-    whole = yield from _text(text)
+    whole = yield from text_of(text)
     length = whole.length(unit)
     end = length if end is None else end
     if not start <= end <= length:

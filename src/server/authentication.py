@@ -140,7 +140,7 @@ class Authentication:
                 "rooms": limits.rooms,
                 "documents": limits.documents,
                 "idempotency_seconds": node.config.rooms.idempotency_seconds,
-                **node.rates.told(),
+                **node.rates.told(session),
             },
         }
 

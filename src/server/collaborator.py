@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..core.types import AnyDocument
+from ..core.document import Document
 from .session import Session
 
 if TYPE_CHECKING:
@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 class Collaborator:
     """One connection in one document."""
 
-    __slots__ = ("behind", "client", "kind", "role", "sent_back", "session", "unit")
+    __slots__ = ("behind", "client", "kind", "role", "sent_back", "session", "since", "unit")
 
-    def __init__(self, session: Session, client: str, role: str, unit: Unit) -> None:
+    def __init__(self, session: Session, client: str, role: str, unit: Unit, since: int) -> None:
+        """``since``: the revision that it was told when it joined."""
         self.session = session
+        self.since = since
         self.client = client
         self.role = role
         self.unit = unit
@@ -25,7 +27,7 @@ class Collaborator:
         self.sent_back = False  # it has to join again; what else it has sent counts on what was not taken
         self.behind = False  # still catching up: operations and cursors do not reach it yet
 
-    def describe(self, document: AnyDocument, unit: Unit) -> dict[str, Any]:
+    def describe(self, document: Document, unit: Unit) -> dict[str, Any]:
         cursor = document.cursor(self.client, unit)
         return {
             "client": self.client,

@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ..core import wire
+from ..core.document import Document
 from ..core.document_type import DocumentType
 from ..core.entries import Entry
 from ..core.rejoin import Composite
-from ..core.types import AnyDocument, AnyEntry
+from ..core.types import AnyEntry
 from ..core.wire_document import operations_frame
 from .collaborator import Collaborator
 from .seams import Turn
@@ -32,12 +33,14 @@ def describe(entries: Sequence[AnyEntry], unit: Unit) -> list[dict[str, Any]]:
     return described
 
 
-def describe_steps(steps: Sequence[AnyEntry | Composite], unit: Unit) -> list[dict[str, Any]]:
+def describe_steps(
+    type: DocumentType[Any, Any], steps: Sequence[AnyEntry | Composite], unit: Unit
+) -> list[dict[str, Any]]:
     """The same with runs of operations in one."""
     described = []
     for step in steps:
         if isinstance(step, Composite):
-            described.append({"operation": step.operation.components, "count": step.count})
+            described.append({"operation": type.describe(step.operation), "count": step.count})
         else:
             described += describe([step], unit)
     return described
@@ -112,7 +115,7 @@ def tell_hash(document: str, revision: int, content_hash: int, receivers: Collec
             collaborator.session.connection.deliver(push.frame(collaborator.session.codec))
 
 
-def show_cursors(core: AnyDocument, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:
+def show_cursors(core: Document, moved: Collection[Collaborator], receivers: Collection[Collaborator]) -> None:
     """`document:cursor` of those who ``moved``; not to one who moved alone."""
     alone = next(iter(moved)) if len(moved) == 1 else None
     pushes: dict[str, wire.Push] = {}

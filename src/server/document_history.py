@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..core.entries import Entry
 from ..core.errors import ErrorCode, SynclineError, TooFarBehind
 from ..core.types import AnyEntry
 from .document_frames import entries_between
@@ -75,4 +74,5 @@ async def history(live: LiveDocument, revision: int, most: int) -> tuple[list[An
 
 def entry_size(entry: AnyEntry) -> int:
     """About its bytes on the wire. O(1)."""
-    return 64 + len(entry.operation.text if isinstance(entry, Entry) else entry.payload)
+    bulk: int = entry.bulk
+    return 64 + bulk

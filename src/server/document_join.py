@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.document import Document
+from ..core.document_type import DocumentType
 from ..core.errors import ErrorCode, SynclineError
-from ..core.ot import Operation, Unit
+from ..core.ot import Unit
 from ..core.rejoin import SLICE, Composite, Missed, Pending
-from ..core.types import AnyDocument, AnyEntry
+from ..core.types import AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
 from .document_history import entry_size, history
@@ -69,12 +71,12 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             if old.session.user != session.user:
                 raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
             live.remove(old)
-    collaborator = Collaborator(session, client, role, data.unit)
+    at = core.revision if answer.at is None else answer.at
+    collaborator = Collaborator(session, client, role, data.unit, at)
     known = [other.describe(core, data.unit) for other in live.collaborators.values()]
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
     undo, redo = core.undo_depth(client)
-    at = core.revision if answer.at is None else answer.at
     request.reply(
         {
             "document": live.id,
@@ -99,30 +101,33 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
 
 #: Microseconds that the hash in the answer may take: joining must not become dear by it.
 HASHED = 250
+#: Microseconds that moving a client's waiting work to the head may take.
+CARRIED = 2_000
 
 
 @dataclass(slots=True)
 class _Answer:
-    """What the client gets: the text (``steps`` None), or what it missed.
+    """What the client gets: the content (``steps`` None), or what it missed.
 
     ``at``: the revision that this leads to; None: the head. ``rest``: entries that follow, as far as they are at hand. A long list is
     read and goes out in parts, each when the one before has left, so that catching up fills neither memory nor the queue.
     """
 
+    type: DocumentType[Any, Any]
     steps: Sequence[AnyEntry | Composite] | None = None
     at: int | None = None
     rest: list[AnyEntry] = field(default_factory=list)
-    pending: list[Operation] | None = None
+    pending: list[Any] | None = None  # operations as they are told
     rebased: bool = False
 
-    def fields(self, core: AnyDocument, unit: Unit, at: int) -> dict[str, Any]:
+    def fields(self, core: Document, unit: Unit, at: int) -> dict[str, Any]:
         if self.steps is not None:
-            told: dict[str, Any] = {"text": None, "operations": describe_steps(self.steps, unit)}
+            told: dict[str, Any] = {"text": None, "operations": describe_steps(self.type, self.steps, unit)}
             content_hash = None if at < core.revision else core.quick_hash(HASHED)
             return told if content_hash is None else told | {"hash": content_hash}
         told = {**core.state(), "operations": None}
         if self.pending is not None:
-            told["pending"] = [operation.components for operation in self.pending]
+            told["pending"] = self.pending
         if self.rebased:
             told["rebased"] = True
         return told
@@ -132,27 +137,25 @@ async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answe
     """Right until the next await. Raises SynclineError (revision_unknown, history_trimmed, ...), Unavailable."""
     revision = data.revision
     if revision is None or data.generation != live.core.generation:
-        return _Answer()
+        return _Answer(live.type)
     if revision > live.core.revision:
         raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
     try:
         few = live.core.revision - revision <= live.node.config.documents.rejoin_operations
-        if data.pending is None or few or not live.type.composes:
-            entries, _ = await history(live, revision, MOST)
-            count = _in_one_frame(entries)
-            return _Answer(entries[:count], revision + count, entries[count:])
-        pending = [Pending(Operation.parse(one.operation, data.unit), one.seq) for one in data.pending]
+        if data.pending is None or few:
+            return await _one_by_one(live, revision)
+        pending = [Pending(live.type.parse_in(data.unit, one.operation), one.seq) for one in data.pending]
         return await _in_few_steps(live, revision, client, data.unit, pending)
     except SynclineError as error:
         if error.code != ErrorCode.HISTORY_TRIMMED or data.pending is None:
             raise
-        return _Answer(rebased=True)
+        return _Answer(live.type, rebased=True)
 
 
 async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Unit, pending: list[Pending]) -> _Answer:
     sent = pending[0].seq if pending else None
     awaited = sent if sent is not None and sent <= live.core.last_seq(client) else None
-    missed = Missed(client, unit, awaited)
+    missed = Missed(live.type, client, unit, awaited)
     at = revision
     while True:
         entries, whole = await history(live, at, MOST)
@@ -167,9 +170,17 @@ async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Un
         return await _in_few_steps(live, revision, client, unit, pending)  # its former connection got it in meanwhile
     # Nothing has awaited since the last look at the document.
     steps = missed.steps()
-    if len(steps) <= ENTRIES_PER_FRAME and missed.weight() <= live.core.length() + 1024:
-        return _Answer(steps)
-    return _Answer(pending=missed.carry(pending))
+    if len(steps) <= ENTRIES_PER_FRAME and missed.bulk() <= live.core.length() + 1024:
+        return _Answer(live.type, steps)
+    if missed.labour(pending) > CARRIED:  # the client moves its work itself
+        return await _one_by_one(live, revision)
+    return _Answer(live.type, pending=[live.type.describe(operation) for operation in missed.carry(pending)])
+
+
+async def _one_by_one(live: LiveDocument, revision: int) -> _Answer:
+    entries, _ = await history(live, revision, MOST)
+    count = _in_one_frame(entries)
+    return _Answer(live.type, entries[:count], revision + count, entries[count:])
 
 
 async def drained(session: Session, backlog: int) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from ..core.document import Document
 from ..core.errors import ErrorCode, SynclineError
-from ..core.types import AnyDocument, document_type
+from ..core.types import document_type
 from .collaborator import Collaborator
 from .document_join import let_catch_up
 from .fair_thread import Steps, run
@@ -118,7 +119,7 @@ class Documents:
         live.idle = self._node.clock.call_later(max(self._config.idle_seconds, 1.0), self._idle, live)
         return live
 
-    async def _restore(self, stored: StoredDocument, user: str) -> AnyDocument:
+    async def _restore(self, stored: StoredDocument, user: str) -> Document:
         """Beside the loop when it is much: it is nobody's yet."""
         steps = self._restoring(stored)
         size = sum(len(turn.body) for turn in stored.turns) + (len(stored.snapshot.body) if stored.snapshot else 0)
@@ -126,7 +127,7 @@ class Documents:
             return await self._node.archive.loads.work(("load", "", user), steps, bounded=False)
         return run(steps)
 
-    def _restoring(self, stored: StoredDocument) -> Steps[AnyDocument]:
+    def _restoring(self, stored: StoredDocument) -> Steps[Document]:
         config, record = self._config, stored.record
         type = document_type(record.type)
         core = type.open(

@@ -210,6 +210,15 @@ class DocumentUndo(msgspec.Struct):
     revision: Counter
 
 
+class DocumentInitialize(msgspec.Struct):
+    """``content`` is checked by the document's type."""
+
+    document: Name
+    seq: Sequence
+    revision: Counter
+    content: Any
+
+
 class DocumentRestore(msgspec.Struct):
     document: Name
     seq: Sequence
@@ -218,10 +227,12 @@ class DocumentRestore(msgspec.Struct):
 
 
 class DocumentCursor(msgspec.Struct):
+    """``anchor`` and ``head`` are positions as the document's type has them; None: no cursor."""
+
     document: Name
     revision: Counter
-    anchor: Counter | None = None
-    head: Counter | None = None
+    anchor: Any = None
+    head: Any = None
 
 
 class DocumentOnly(msgspec.Struct):

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core import wire
+from ..core.document import Document
 from ..core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
-from ..core.types import AnyDocument, AnyEntry, document_type
+from ..core.types import AnyEntry, document_type
 from .collaborator import Collaborator
 from .document_frames import broadcast, show_cursors
 from .document_hashes import Hashes
@@ -39,7 +40,7 @@ log = logging.getLogger("syncline.documents")
 class LiveDocument:
     """A loaded document: its core, its collaborators, and the pipeline."""
 
-    def __init__(self, node: Node, record: DocumentRecord, core: AnyDocument) -> None:
+    def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
         self.node = node
         self.id = record.id
         self.record = record
@@ -164,9 +165,7 @@ class LiveDocument:
             if submission not in self._inbox:
                 return  # its client has gone, or was sent out
             self._inbox.remove(submission)
-            if isinstance(error, SynclineError) and (
-                submission.kind != "edit" or error.code == ErrorCode.OPERATION_INVALID
-            ):
+            if isinstance(error, SynclineError) and (submission.kind != "edit" or error.code == "operation_invalid"):
                 submission.request.fail(error)
             else:
                 ours = not isinstance(error, TooFarBehind)
@@ -194,8 +193,9 @@ class LiveDocument:
         request, collaborator = submission.request, submission.collaborator
         collaborator.sent_back = True  # what it sent behind this one counts on it
         request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
-        if not ours and not collaborator.behind:  # who is still catching up cannot know better
-            collaborator.session.misbehaved()  # no work here either, but for a client that only pretends it would be free
+        if not ours and submission.data.revision < collaborator.since:
+            # Made before the join: for who only pretends to move it, it would be free. Who is overtaken on the way cannot know better.
+            collaborator.session.misbehaved()
         self.remove(collaborator)
         collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
 

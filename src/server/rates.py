@@ -71,8 +71,13 @@ class Allowance:
         if self._bytes is not None and size:
             self._bytes.give_back(size)
 
+    @property
+    def buckets(self) -> tuple[Bucket | None, Bucket | None]:
+        """As ``Limits``."""
+        return self._requests, self._bytes
+
     def full_at(self) -> float:
-        return max(bucket.full_at() for bucket in (self._requests, self._bytes) if bucket is not None)
+        return max(bucket.full_at() for bucket in self.buckets if bucket is not None)
 
 
 class _OfUser(Allowance):
@@ -119,14 +124,20 @@ class Rates:
         counted, measured = (Bucket(rate, burst, now) if rate else None for rate, burst in limits)
         return counted, measured
 
-    def told(self) -> dict[str, float]:
-        """What a client has to keep to, as `auth:accepted` names it: of the limits of a connection and of a user the smaller ones. Without
-        what is not limited."""
+    def told(self, session: Limited) -> dict[str, float]:
+        """What a client has to keep to, as `auth:accepted` names it: the limits of its connection and of its user, and what is left of
+        each now, below 0 what is owed. Without what is not limited."""
         told: dict[str, float] = {}
-        for name, *limits in zip(Limits._fields, *self._limits, strict=True):
-            if limited := [(rate, burst) for rate, burst in limits if rate]:
-                told[f"{name}_per_second"] = min(rate for rate, _ in limited)
-                told[f"{name}_burst"] = min(burst for _, burst in limited)
+        of_connection = session.allowance
+        for prefix, allowance in ("", of_connection), ("user_", of_connection and of_connection.users):
+            if allowance is None:
+                continue
+            for name, bucket in zip(Limits._fields, allowance.buckets, strict=True):
+                if bucket is not None:
+                    told[f"{prefix}{name}_per_second"] = bucket.rate
+                    told[f"{prefix}{name}_burst"] = bucket.burst
+                    owed = max(0.0, bucket.full_at() - self._clock.monotonic()) * bucket.rate
+                    told[f"{prefix}{name}_left"] = round(bucket.burst - owed, 3)
         return told
 
     def connection(self) -> Allowance | None:

@@ -1,20 +1,20 @@
-"""What a collaborator submits: an operation, or a request that the core makes one of (undo, redo, restore)."""
+"""What a collaborator submits: an operation, or a request that the core makes one of (undo, redo, restore, initialize)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..core.types import AnyDocument
+from ..core.document import Document
 from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
-from .events import DocumentOperation, DocumentRestore, DocumentUndo
+from .events import DocumentInitialize, DocumentOperation, DocumentRestore, DocumentUndo
 from .requests import Request
 
 if TYPE_CHECKING:
     from .node import Node
 
-Submitted = DocumentOperation | DocumentUndo | DocumentRestore
+Submitted = DocumentOperation | DocumentUndo | DocumentRestore | DocumentInitialize
 
 
 class Submission:
@@ -38,11 +38,13 @@ class Submission:
         self.receipt: Receipt | None = None
         self.laborious = False  # work was done for it beside the loop
 
-    def receive(self, core: AnyDocument, time: float) -> Receipt:
+    def receive(self, core: Document, time: float) -> Receipt:
         """Raises as the core does."""
         data, client, user = self.data, self.collaborator.client, self.collaborator.session.user
         if isinstance(data, DocumentOperation):
             return core.receive(client, user, data.seq, data.revision, data.operation, self.collaborator.unit, time)
+        if isinstance(data, DocumentInitialize):
+            return core.initialize(client, user, data.seq, data.revision, data.content, time)
         if isinstance(data, DocumentRestore):
             return core.restore_content(client, user, data.seq, data.revision, data.to, self.content, time)
         return core.undo(client, user, data.seq, data.revision, "redo" if self.kind == "redo" else "undo", time)

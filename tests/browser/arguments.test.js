@@ -1,7 +1,8 @@
 // What a program says wrongly is refused where it is said, and changes nothing.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bindTextarea, Client } from "../../src/client/browser/syncline.js";
+import { runInNewContext } from "node:vm";
+import { bindTextarea, Client, json, richText } from "../../src/client/browser/syncline.js";
 import { answer, connect, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
@@ -243,9 +244,27 @@ test("what is no number of JSON is refused and not sent as null; what is null, o
     () => room.sendEvent("x", { at: 0 / 0 }), () => client.request("event:custom", { room: "team", name: "x", data: NaN }),
   ];
   for (const call of wrong) await assert.rejects(call, { code: "invalid_data", message: /^-?(NaN|Infinity) is no number of JSON$/ }, String(call));
-  client.setPresence("away", { battery: NaN });
-  await until(() => errors.length);
-  assert.deepEqual([errors, server.log], [["invalid_data"], []]);
+  assert.throws(() => client.setPresence("away", { battery: NaN }), { code: "invalid_data" });
+  class Point { x = 1; }
+  const values = [new Date(), new Map(), new Set([1]), /x/, new Point(), new Error("x"), new Number(1), new Uint8Array(2), Promise.resolve(), [1, , 2],
+    [undefined], () => 1, Symbol("x"), { toJSON: () => 1 }];
+  for (const value of values.flatMap((one) => [one, { a: [one] }])) {
+    if (value === undefined) continue;
+    const calls = [() => room.send(value), () => room.sendEvent("x", value), () => client.createDocument("j", "", { type: "json", content: value })];
+    for (const call of calls) await assert.rejects(call, { code: "invalid_data" }, String(call));
+    assert.throws(() => client.setPresence("away", value), { code: "invalid_data" });
+    assert.throws(() => json.parseContent(value), { code: "operation_invalid" });
+    assert.throws(() => json.parse([{ p: ["a"], oi: value }]), { code: "operation_invalid" });
+    assert.throws(() => richText.parse([{ insert: { image: [value] }, attributes: { a: 1 } }]), TypeError);
+    assert.throws(() => richText.parse([{ insert: "x", attributes: { a: value } }]), TypeError);
+  }
+  class Delta { ops = [{ insert: "x" }]; } // Quill's
+  assert.deepEqual(richText.parse(new Delta()), [{ insert: "x" }]);
+  await rest(server);
+  assert.deepEqual([errors, server.log], [[], []]);
+  client.setPresence("away", runInNewContext("({ other: ['window', Object.create(null)] })"));
+  await until(() => server.log.length);
+  assert.deepEqual(server.log.splice(0)[0].data.metadata, { other: ["window", {}] });
   const right = [null, "null", { a: null, b: [1.5, -0, 1e300] }];
   for (const data of right) room.send(data);
   await until(() => room.settled);

@@ -1,8 +1,26 @@
 // What a server allows of requests and bytes a second: clients keep to it, and what is refused all the same is sent again.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { connect, only, rest, until } from "./driving.mjs";
+import { answer, connect, only, rest, until } from "./driving.mjs";
+import { Pace } from "../../src/client/browser/syncline-pace.js";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
+
+/** Who counts and who sends read one clock in a turn of the loop: between two readings this machine may do something else. */
+function oneClock() {
+  if (Date.now !== clock.now) return;
+  let shown = null;
+  Date.now = () => {
+    if (shown === null) {
+      shown = clock.now.call(Date);
+      setImmediate(() => {
+        shown = null;
+      }).unref();
+    }
+    return shown;
+  };
+}
+
+const clock = { now: Date.now };
 
 /** As the server counts (src/core/bucket.pyx), frame by frame: what it would refuse. */
 function counted(server, { requests_per_second, requests_burst, bytes_per_second, bytes_burst }) {
@@ -21,6 +39,7 @@ function counted(server, { requests_per_second, requests_burst, bytes_per_second
   };
   const refused = [];
   const counting = new WeakMap();
+  oneClock();
   // As they are sent: this network may hold frames up, and bring them in a bunch.
   const { send } = server.WebSocket.prototype;
   server.WebSocket.prototype.send = function (text) {
@@ -42,10 +61,10 @@ const sent = (server) => server.log.filter(({ event }) => event === "message:sen
 
 test("requests and bytes go out as fast as the server takes them, in order, and none is refused", async () => {
   const cases = [
-    [{ requests_per_second: 1000, requests_burst: 20 }, (number) => number],
-    [{ bytes_per_second: 1_000_000, bytes_burst: 20_000 }, (number) => `${number}`.padStart(3000)],
-    [{ bytes_per_second: 1_000_000, bytes_burst: 20_000 }, (number) => `${number}`.padStart(number % 7 ? 10 : 19_000 + 300 * number)],
-    [{ requests_per_second: 2000, requests_burst: 10, bytes_per_second: 2_000_000, bytes_burst: 9000 }, (number) => `${number}`.padStart(99)],
+    [{ requests_per_second: 200, requests_burst: 20 }, (number) => number],
+    [{ bytes_per_second: 200_000, bytes_burst: 20_000 }, (number) => `${number}`.padStart(3000)],
+    [{ bytes_per_second: 200_000, bytes_burst: 20_000 }, (number) => `${number}`.padStart(number % 7 ? 10 : 19_000 + 300 * number)],
+    [{ requests_per_second: 150, requests_burst: 10, bytes_per_second: 150_000, bytes_burst: 9000 }, (number) => `${number}`.padStart(99)],
   ];
   for (const [limits, data] of cases) {
     const server = new ReferenceServer(seeded(100));
@@ -115,12 +134,13 @@ test("joins that are refused for now hold up nothing else; of cursors that are a
 test("a server that is asked whether it is there is asked at once, and what waits is bounded", async () => {
   const server = new ReferenceServer(seeded(103));
   counted(server, { requests_per_second: 0.001, requests_burst: 4 });
-  const client = connect(server, { heartbeat: 5, patience: 1000, maxBuffered: 5000 });
+  const client = connect(server, { patience: 1000, maxBuffered: 5000 });
   const room = client.room("team");
   await until(server, () => room.joined);
   const outcomes = [];
   for (let number = 0; number < 10; number += 1) {
     room.send("x".repeat(1000)).catch(({ code }) => outcomes.push(code));
+    client.reconnect(); // while it is online: asks
     await turn();
   }
   await until(server, () => server.log.filter(({ event }) => event === "ping").length > 3 && outcomes.length);
@@ -165,4 +185,111 @@ test("an operation, or undo, that is refused for now is sent again in the same s
   await rest(server);
   assert.equal(server.document("notes").text, `lost one two ${before}`);
   client.close();
+});
+
+test("the time for an answer begins when a request goes out: what is held back is not given up as if it had been sent", async () => {
+  const server = new ReferenceServer(seeded(105));
+  const refused = counted(server, { bytes_per_second: 20_000, bytes_burst: 3000 });
+  const client = connect(server, { requestTimeout: 150 });
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const states = [];
+  notes.on("state", ({ state }) => states.push(state));
+  server.log.length = 0;
+  server.intercept = (connection, { event, id }) => {
+    if (event !== "document:undo") return false;
+    answer(connection, id, { code: "nothing_to_undo", message: "" });
+    return true;
+  };
+  notes.insert(0, "x".repeat(12_000)); // what goes next is owed for half a second
+  await until(server, () => notes.settled);
+  const undone = notes.undo();
+  const late = client.room("late");
+  const given = client.request("ping").then(() => "answered", ({ code }) => code);
+  let outcome;
+  given.then((code) => { outcome = code; });
+  await until(server, () => outcome);
+  assert.deepEqual([outcome, server.log.some(({ event }) => event === "ping")], ["not_sent", false]);
+  server.push(only(server), "document:operation", { document: "notes", revision: notes.revision + 1,
+    operations: [{ client: "other", seq: 1, operation: ["seen "] }] });
+  await until(server, () => notes.text.startsWith("seen "));
+  await until(server, () => late.joined && notes.settled);
+  assert.equal(await undone, false);
+  assert.deepEqual([states, refused], [[], []]);
+  const asked = server.log.map(({ event }) => event).filter((event) => event !== "room:digest").sort();
+  assert.deepEqual(asked, ["document:operation", "document:undo", "room:join"]);
+  client.close({ settle: 0 });
+});
+
+test("an undo that finds the buffer full waits, in the same session", async () => {
+  const server = new ReferenceServer(seeded(106));
+  const client = connect(server, { maxRequests: 1 });
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  server.log.length = 0;
+  server.intercept = (connection, { event, id }) => {
+    if (event === "document:undo") answer(connection, id, { code: "nothing_to_undo", message: "" });
+    return event === "document:undo" || event === "ping";
+  };
+  const asked = client.request("ping").catch(({ code }) => code); // never answered
+  const undone = notes.undo();
+  await rest(server);
+  await turn();
+  assert.deepEqual(server.log.map(({ event }) => event), ["ping"]);
+  answer(only(server), 3, { code: "internal", message: "" });
+  await until(server, () => notes.settled);
+  assert.deepEqual([await asked, await undone], ["internal", false]);
+  assert.deepEqual(server.log.map(({ event }) => event), ["ping", "document:undo"]);
+  client.close({ settle: 0 });
+});
+
+test("what was more than the burst before the limits were told is owed: a long token", async () => {
+  const server = new ReferenceServer(seeded(107));
+  const refused = counted(server, { bytes_per_second: 10_000, bytes_burst: 2000 });
+  const client = connect(server, { token: "t".repeat(4000) });
+  await until(server, () => client.online);
+  let answered = false;
+  client.request("ping").then(() => { answered = true; });
+  await until(server, () => answered);
+  assert.deepEqual(refused, []);
+  client.close();
+});
+
+test("where hardly anything is allowed, asking whether the server is there leaves enough for a join", async () => {
+  const server = new ReferenceServer(seeded(108));
+  const [rate, burst] = [5, 1];
+  server.limits = { ...server.limits, requests_per_second: rate, requests_burst: burst };
+  let [left, at] = [burst, Date.now()];
+  server.intercept = (connection, { event, id }) => {
+    const now = Date.now();
+    left = Math.min(burst, left + ((now - at) / 1000) * rate);
+    at = now;
+    if (left < 1 && event !== "auth") answer(connection, id, { code: "rate_limited", message: "", retry_after: (1 - left) / rate });
+    if (left < 1 && event !== "auth") return true;
+    left -= 1;
+    return false;
+  };
+  const client = connect(server, { heartbeat: 30, patience: 5000 });
+  await until(server, () => client.online);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  notes.insert(0, "x");
+  await until(server, () => notes.settled);
+  assert.equal(server.log.filter(({ event }) => event === "document:join").length, 1);
+  client.close({ settle: 0 });
+});
+
+test("the limits of connection and user are kept to each, from what was left when they were told", () => {
+  const goes = (pace, text) => pace.take(text) === 0;
+  const left = new Pace();
+  left.take("x".repeat(1000)); // `auth`: it is in what is left
+  left.take("a");
+  left.told({ user_requests_per_second: 1, user_requests_burst: 10, user_requests_left: 4 });
+  assert.deepEqual([goes(left, "b"), goes(left, "c"), goes(left, "d")], [true, true, false]); // 9 - 6 - 1
+  const owed = new Pace();
+  owed.told({ bytes_per_second: 100, bytes_burst: 1000, bytes_left: -500 });
+  assert.ok(owed.take("x".repeat(95)) > 7700);
+  const both = new Pace();
+  both.told({ bytes_per_second: 1, bytes_burst: 4096, bytes_left: 4096, user_bytes_per_second: 1, user_bytes_burst: 8192, user_bytes_left: 8000 });
+  assert.deepEqual([goes(both, "x".repeat(7900)), goes(both, "x".repeat(2000))], [false, true]);
 });

@@ -6,8 +6,6 @@ import { typeOf } from "../../src/client/browser/syncline-types.js";
 import { scenarios, stepsOf } from "./scenarios.mjs";
 
 const ELSEWHERE = new Set(["hold", "release"]); // a view that is held back: the Python client's
-// The server and the Python client do not agree yet where a cursor goes whose element is removed: here it is as on the server.
-const OPEN = new Set(["cursors follow what they name (JSON)"]);
 
 /** One method for each step. */
 class Machine {
@@ -150,7 +148,7 @@ class Machine {
 
 for (const scenario of scenarios.machine) {
   const skip = scenario.steps.some((step) => Object.keys(step).some((name) => ELSEWHERE.has(name)));
-  test(scenario.name, { skip, todo: OPEN.has(scenario.name) }, () => {
+  test(scenario.name, { skip }, () => {
     const machine = new Machine(scenario);
     for (const [name, value, { fails }] of stepsOf(scenario)) {
       if (fails) assert.throws(() => machine[name](value), JSON.stringify(value));

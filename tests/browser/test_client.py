@@ -13,6 +13,8 @@ from tests import peers, traces
 from .tools import build
 
 HERE = Path(__file__).resolve().parent
+#: Seconds; below pytest's own, so that what was said until then is told.
+PATIENCE = 240
 SCRIPTS = sorted(path.name for path in HERE.glob("*.test.js"))
 
 
@@ -26,14 +28,15 @@ def test_under_node(script: str, node: str) -> None:
     if script == "ot.test.js":
         found = [peers.vectors(), *filter(Path.is_file, [traces.data() / "ot-vectors.jsonl.gz"])]
         environment["SYNCLINE_VECTORS"] = os.pathsep.join(map(str, found))
-    done = subprocess.run(
-        [node, "--test", "--test-reporter=tap", script],
-        cwd=HERE,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [node, "--test", "--test-reporter=tap", script]
+    try:
+        done = subprocess.run(
+            command, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+    except (
+        subprocess.TimeoutExpired
+    ) as error:  # a test that has failed may leave a client behind, and Node waits for that
+        pytest.fail(f"still runs after {PATIENCE} s: {error.stdout}")
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert "\n# fail 0\n" in done.stdout and "\n# pass 0\n" not in done.stdout, done.stdout[-2000:]
 

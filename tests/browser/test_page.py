@@ -108,6 +108,7 @@ def test_a_name_at_a_caret_fades_until_its_owner_moves(open_tab: Open) -> None:
             for (const flag of document.querySelectorAll(".remote-flag")) if (getComputedStyle(flag).opacity > 0.5) shown += 1;
           };
           new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true });
+          setInterval(look, 50); // an animation that begins is no mutation
         }"""
     )
     flag = bob.page.locator(".remote-caret .remote-flag")

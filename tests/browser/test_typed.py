@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ import pytest
 
 from syncline.client import connect
 from tests.serving import serving, ws_url
+
+from .typed_clients import a_client, until
 
 HERE = Path(__file__).resolve().parent
 
@@ -49,37 +49,6 @@ CASES: dict[str, tuple[Any, list[Any], tuple[Any, Any], list[Any]]] = {
 }
 
 
-@asynccontextmanager
-async def a_client(node: str, url: str, type: str) -> AsyncIterator[Callable[[str], Awaitable[Any]]]:
-    """The browser client of a document, under Node: gives what says a line to it and has the answer, if it is a question."""
-    process = await asyncio.create_subprocess_exec(
-        *(node, "--no-warnings", "--experimental-websocket", "typed_client.mjs", url, type),
-        cwd=HERE,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, into = process.stdout, process.stdin
-    assert out is not None and into is not None and process.stderr is not None
-
-    async def say(line: str) -> Any:
-        into.write(line.encode() + b"\n")
-        return json.loads(await out.readline()) if line in ("content", "cursors", "past") else None
-
-    try:
-        assert await out.readline() == b"joined\n", (await process.stderr.read()).decode()
-        yield say
-    finally:
-        into.close()
-        assert await process.wait() == 0
-
-
-async def until(say: Callable[[str], Awaitable[Any]], question: str, wanted: Any) -> None:
-    while (answer := await say(question)) != wanted:
-        assert answer is not None
-        await asyncio.sleep(0.01)
-
-
 async def test_cursors_and_the_past_of_a_rich_text(tmp_path: Path, node: str) -> None:
     async with (
         asyncio.timeout(60),
@@ -98,6 +67,29 @@ async def test_cursors_and_the_past_of_a_rich_text(tmp_path: Path, node: str) ->
         assert await ada("past") == [first, 2]
 
 
+@pytest.mark.parametrize(
+    ("type", "one", "other"),
+    [
+        ("text", "one", "two"),
+        ("rich-text", [{"insert": "one"}], [{"insert": "two"}]),
+        ("json", {"items": []}, {"items": [], "title": ""}),
+    ],
+)
+async def test_of_two_first_contents_the_first_one_stays(
+    tmp_path: Path, node: str, type: str, one: Any, other: Any
+) -> None:
+    async with (
+        asyncio.timeout(60),
+        serving(tmp_path) as app,
+        a_client(node, ws_url(app), type) as ada,
+        a_client(node, ws_url(app), type) as bob,
+    ):
+        assert await ada(f"first {json.dumps(one)}") is True
+        assert await bob(f"first {json.dumps(other)}") is False
+        for client in (ada, bob):
+            await until(client, "content", {"settled": True, "content": one})
+
+
 @pytest.mark.parametrize("type", CASES)
 async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) -> None:
     first, own, (ours, theirs), ends = CASES[type]
@@ -107,7 +99,7 @@ async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) ->
         asyncio.timeout(60),
     ):
         document = await ada.document("page", type=type)
-        document.submit(first)
+        document.apply(first)
         await document.settled()
         async with a_client(node, ws_url(app), type) as browser:
             done: list[str] = []
@@ -117,7 +109,7 @@ async def test_beside_the_python_client(type: str, tmp_path: Path, node: str) ->
             while "remote" not in done:  # what is written now meets what Node does next
                 await asyncio.sleep(0.001)
             await browser(json.dumps(theirs))
-            document.submit(ours)
+            document.apply(ours)
             while True:
                 seen = await browser("content")
                 if seen["settled"] and seen["content"] == document.content and seen["content"] in ends:

@@ -1,4 +1,4 @@
-"""A document server and a bad network in one thread, for the client's document handles. The core is the real one.
+"""A document server of any type and a bad network in one thread, for the client's document handles. The core is the real one.
 
 What a network may do it does when told: delay, lose everything on a connection, let what was sent on a lost connection
 arrive late (after the client has come back), repeat pushes. What a server may do: refuse, be unavailable, drop the
@@ -9,6 +9,7 @@ should give is the server's business, that everybody gets the same is the client
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import deque
 from collections.abc import Callable
@@ -16,12 +17,12 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from syncline.client.callbacks import AsyncCalls
-from syncline.client.code_points import checksum
-from syncline.client.documents import Document as Handle
+from syncline.client.code_points import TEXT
+from syncline.client.documents import Document
 from syncline.client.errors import ClientError, ConnectionLost, RequestError
-from syncline.core.document import Document, Entry
+from syncline.client.text_document import TextDocument
 from syncline.core.errors import SynclineError
-from syncline.core.ot import Operation, compose, diff, invert, transform
+from syncline.core.types import document_type, open_document
 
 Answer = Callable[[Any, ClientError | None], None]
 
@@ -30,22 +31,24 @@ class Step(NamedTuple):
     """What an undo or redo has to do, as it applied to the text of ``revision``."""
 
     revision: int
-    operation: Operation
+    operation: Any
 
 
 class Server:
     """One document. ``entries`` is its whole history."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, name: str = "text") -> None:
         self.rng = rng
-        self.core = Document("doc", "g1")
-        self.entries: list[Entry] = []
+        self.name = name
+        self.kind = TEXT if name == "text" else document_type(name)
+        self.core = open_document(name, "doc", "g1")
+        self.entries: list[Any] = []
         self.sessions: list[Link] = []
         self.refuse = 0.0
         self.unavailable = 0.0
         self.slow_commits = False  # accepted operations wait for ``commit``; refusals are told at once
         self.announced = 0
-        self.texts = [""]  # at each revision
+        self.contents = [self.content()]  # at each revision
         self.kinds: list[str] = []  # of each entry
         self.steps: dict[str, dict[str, list[Step]]] = {}
         self.gone: set[str] = set()  # taken out by an undo, redo or restore
@@ -60,10 +63,20 @@ class Server:
     def revision(self) -> int:
         return len(self.entries)
 
+    def content(self) -> Any:
+        return copy.deepcopy(self.core.content())
+
+    def op(self, entry: Any) -> Any:
+        """Its operation, as clients here count."""
+        return entry.in_unit("unicode") if self.name == "text" else entry.operation
+
+    def hash_of(self, content: Any) -> int:
+        return self.kind.hash(self.kind.parse_content(content))
+
     def recreate(self, text: str) -> None:
         """Somebody deleted the document and made it anew."""
-        self.core = Document("doc", self.core.generation + "'")
-        self.entries, self.texts, self.kinds, self.steps = [], [""], [], {}
+        self.core = open_document(self.name, "doc", self.core.generation + "'")
+        self.entries, self.contents, self.kinds, self.steps = [], [self.content()], [], {}
         self.announced = 0
         if text:
             self.submit("creator", "creator", 1, 0, [text])
@@ -72,20 +85,21 @@ class Server:
             link.push("document:resync", {"document": "doc", "reason": "made anew"})
 
     def submit(self, client: str, user: str, seq: int, revision: int, operation: object, kind: str = "edit") -> bool:
-        receipt = self.core.receive(client, user, seq, revision, operation, "unicode")
+        receipt = self.core.receive(client, user, seq, revision, copy.deepcopy(operation), self.kind.units[0])
         if receipt.entry is None:
             return False
         self.entries.append(receipt.entry)
         self.kinds.append(kind)
-        before, after = self.texts[-1], self.core.text()
-        self.texts.append(after)
-        inverse = Step(self.revision, invert(receipt.entry.in_unit("unicode"), before))
+        before, after = self.contents[-1], self.content()
+        self.contents.append(after)
+        inverse = Step(self.revision, self.kind.invert(self.op(receipt.entry), self.kind.parse_content(before)))
         steps = self.steps.setdefault(client, {"undo": [], "redo": []})
         steps["redo" if kind == "undo" else "undo"].append(inverse)
         if kind in ("edit", "restore"):
             steps["redo"] = []
         if kind != "edit":
-            self.gone |= set(before) - set(after)
+            if self.name == "text":
+                self.gone |= set(before) - set(after)
             self.requests.append(kind)
         if not self.slow_commits:
             self.commit()
@@ -99,7 +113,9 @@ class Server:
                 number for number, entry in enumerate(self.entries, 1) if (entry.client, entry.seq) == (client, seq)
             ]
             if not done:
-                self.submit(client, link.user, seq, self.revision, self.made(client, kind, data).components, kind)
+                self.submit(
+                    client, link.user, seq, self.revision, self.kind.describe(self.made(client, kind, data)), kind
+                )
                 done = [self.revision]
             steps = self.steps.get(client, {"undo": [], "redo": []})
             depths = {which: len(found) for which, found in steps.items()}
@@ -111,15 +127,16 @@ class Server:
         if answer is not None:
             link.reply(answer, result or None, error)
 
-    def made(self, client: str, kind: str, data: dict[str, Any]) -> Operation:
+    def made(self, client: str, kind: str, data: dict[str, Any]) -> Any:
         if kind == "restore":
-            return diff(self.texts[-1], self.texts[data["to"]], "unicode")
+            before, after = (self.kind.parse_content(self.contents[at]) for at in (-1, data["to"]))
+            return self.kind.diff(before, after)
         steps = self.steps.get(client, {}).get(kind, [])
         if not steps:
             raise RequestError(f"nothing_to_{kind}")
         revision, operation = steps.pop()
         for entry in self.entries[revision:]:
-            operation = transform(operation, entry.in_unit("unicode"), "left")
+            operation = self.kind.transform(operation, self.op(entry), "left")
         return operation
 
     def check(self, link: Link) -> str:
@@ -143,10 +160,13 @@ class Server:
     def operations(self, since: int, until: int) -> dict[str, Any]:
         described = []
         for entry, kind in zip(self.entries[since:until], self.kinds[since:until], strict=True):
-            one = {"client": entry.client, "seq": entry.seq, "operation": entry.in_unit("unicode").components}
+            one = {"client": entry.client, "seq": entry.seq, "operation": self.described(entry)}
             described.append(one if kind == "edit" else one | {"kind": kind})
         frame = {"document": "doc", "revision": until, "operations": described}
-        return frame | {"hash": checksum(self.texts[until])} if self.rng.random() < 0.4 else frame
+        return frame | {"hash": self.hash_of(self.contents[until])} if self.rng.random() < 0.4 else frame
+
+    def described(self, entry: Any) -> Any:
+        return copy.deepcopy(self.kind.describe(self.op(entry)))
 
     def composed(self, since: int, until: int, client: str) -> list[dict[str, Any]]:
         """Runs of the others' operations as one."""
@@ -156,27 +176,27 @@ class Server:
             if entry.client == client:
                 described += self.operations(number, number + 1)["operations"]
             elif described and "count" in described[-1]:
-                run = Operation(described[-1]["operation"], "unicode")
-                described[-1]["operation"] = compose(run, entry.in_unit("unicode")).components
+                run = self.kind.parse(described[-1]["operation"])
+                described[-1]["operation"] = self.kind.describe(self.kind.compose(run, self.op(entry)))
                 described[-1]["count"] += 1
             else:
-                described.append({"operation": entry.in_unit("unicode").components, "count": 1})
+                described.append({"operation": self.described(entry), "count": 1})
         return described
 
-    def carried(self, since: int, client: str, pending: list[dict[str, Any]]) -> list[list[int | str]]:
+    def carried(self, since: int, client: str, pending: list[dict[str, Any]]) -> list[Any]:
         """The pending edits as they apply at the head, without what is committed."""
-        waiting = [(item.get("seq"), Operation(item["operation"], "unicode")) for item in pending]
+        waiting = [(item.get("seq"), self.kind.parse(copy.deepcopy(item["operation"]))) for item in pending]
         for entry in self.entries[since:]:
             if waiting and (entry.client, entry.seq) == (client, waiting[0][0]):
                 del waiting[0]
                 continue
-            other = entry.in_unit("unicode")
+            other = self.op(entry)
             moved = []
             for seq, operation in waiting:
-                moved.append((seq, transform(operation, other, "left")))
-                other = transform(other, operation, "right")
+                moved.append((seq, self.kind.transform(operation, other, "left")))
+                other = self.kind.transform(other, operation, "right")
             waiting = moved
-        return [operation.components for _, operation in waiting]
+        return [self.kind.describe(operation) for _, operation in waiting]
 
     def handle(self, link: Link, event: str, data: dict[str, Any], answer: Answer | None) -> None:
         if event == "document:join":
@@ -210,7 +230,7 @@ class Server:
             "generation": self.core.generation,
             "revision": self.revision,
             "role": "editor",
-            "unit": "unicode",
+            "unit": self.kind.units[0],
             "client": client,
             "seq": self.core.last_seq(client),
             "text": None,
@@ -219,17 +239,17 @@ class Server:
         }
         result |= {which: len(found) for which, found in self.steps.get(client, {}).items()}
         if not returning:
-            result["text"] = self.core.text()
+            result |= self.core.state()
             self.forget_ghosts(client)
         elif self.rng.random() < self.pruned and "pending" not in data:
             link.reply(answer, None, RequestError("history_trimmed"))
             return
         elif self.rng.random() < self.pruned:
-            result |= {"text": self.core.text(), "rebased": True}
+            result |= {**self.core.state(), "rebased": True}
             self.forget_ghosts(client)
             self.answers.append("rebased")
         elif self.rng.random() < self.whole_texts and data.get("pending"):
-            result |= {"text": self.core.text(), "pending": self.carried(data["revision"], client, data["pending"])}
+            result |= {**self.core.state(), "pending": self.carried(data["revision"], client, data["pending"])}
             self.forget_ghosts(client)
             self.answers.append("text")
         else:
@@ -248,7 +268,9 @@ class Server:
                 self.answers.append("composites")
         else:
             result["operations"] = self.operations(since, at)["operations"]
-        result |= {"revision": at, "hash": checksum(self.texts[at])} | ({"more": True} if at < self.revision else {})
+        result |= {"revision": at, "hash": self.hash_of(self.contents[at])} | (
+            {"more": True} if at < self.revision else {}
+        )
         link.reply(answer, result, None)
         if at < self.revision:
             link.push("document:operation", self.operations(at, self.revision))
@@ -319,17 +341,33 @@ class Peer:
         self.message_bytes = 1_048_576
         self.link: Link | None = Link(server, user)
         self.delayed: list[Callable[[], object]] = []
-        self.handle = Handle(self, "doc", hold_limit=10_000, pending_limit=100_000, operation_limit=6)  # type: ignore[arg-type]
-        self.mirror = ""  # kept by the changes alone
+        limits = {
+            "hold_limit": 10_000,
+            "pending_limit": 100_000,
+            "operation_limit": 6 if server.name == "text" else 150,
+        }
+        self.handle: Any = (
+            TextDocument(self, "doc", **limits)  # type: ignore[arg-type]
+            if server.name == "text"
+            else Document(self, "doc", server.kind, **limits)  # type: ignore[arg-type]
+        )
+        self.mirror: Any = self.handle.content  # kept by the changes alone
         self.gone_tokens: set[str] = set()  # taken out again by a refusal or a reset
         self.refused: set[str] = set()  # what the handle said was refused
         self.handle.on_change(self._mirror)
-        self.handle.on_refused(
-            lambda operation, _: self.refused.update(*(part for part in operation.components if isinstance(part, str)))
-        )
+        self.handle.on_refused(self._refused)
         self.handle._rejoin()
 
+    def _refused(self, operation: Any, code: str) -> None:
+        if self.server.name == "text":
+            self.refused.update(*(part for part in operation.components if isinstance(part, str)))
+
     def _mirror(self, operation: Any, origin: str) -> None:
+        if self.server.name != "text":
+            kind = self.server.kind
+            content = kind.parse_content(copy.deepcopy(self.mirror))
+            self.mirror = copy.deepcopy(kind.show(kind.apply(content, kind.parse(operation))))
+            return
         rest, out = self.mirror, ""
         for part in operation.components:
             if isinstance(part, str):
@@ -351,7 +389,7 @@ class Peer:
     def later(self, action: Callable[[], object], attempt: int = 1, error: ClientError | None = None) -> None:
         self.delayed.append(action)
 
-    def _forget(self, handle: Handle) -> None:
+    def _forget(self, handle: Document) -> None:
         raise AssertionError(f"the handle gave up: {handle.error!r}")
 
     # What the network does -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Client, Document, Removed, RequestError, TypedDocument
+from syncline.client import Client, Document, Removed, RequestError, TextDocument
 from tests.waiting import until
 
 from .links import Open
@@ -16,20 +16,20 @@ from .links import Open
 TYPES = ("text", "rich-text", "json")
 
 
-def edit(document: Document | TypedDocument, text: str) -> None:
-    if isinstance(document, Document):
+def edit(document: Document, text: str) -> None:
+    if isinstance(document, TextDocument):
         document.insert(0, text)
     elif document.type == "rich-text":
-        document.submit([{"insert": text}])
+        document.apply([{"insert": text}])
     else:
-        document.submit([{"p": [text], "oi": 1}])
+        document.apply([{"p": [text], "oi": 1}])
 
 
-def seen(document: Document | TypedDocument) -> Any:
-    return document.text if isinstance(document, Document) else document.content
+def seen(document: Document) -> Any:
+    return document.text if isinstance(document, TextDocument) else document.content
 
 
-def edits(document: Document | TypedDocument) -> list[Callable[[], Awaitable[object]]]:
+def edits(document: Document) -> list[Callable[[], Awaitable[object]]]:
     """Whatever would change it, and edits that would not."""
 
     def at_once(action: Callable[..., None], *args: Any) -> Callable[[], Awaitable[object]]:
@@ -39,11 +39,11 @@ def edits(document: Document | TypedDocument) -> list[Callable[[], Awaitable[obj
         return call
 
     steps: list[Callable[[], Awaitable[object]]] = [document.undo, document.redo, lambda: document.restore(0)]
-    if isinstance(document, TypedDocument):
+    if not isinstance(document, TextDocument):
         return [
             *steps,
             at_once(edit, document, "no"),
-            at_once(document.submit, []),
+            at_once(document.apply, []),
             at_once(document.set_content, document.content),
         ]
     return [
@@ -57,7 +57,7 @@ def edits(document: Document | TypedDocument) -> list[Callable[[], Awaitable[obj
     ]
 
 
-async def documents(ada: Client, bob: Client, type: Any) -> tuple[Document | TypedDocument, Document | TypedDocument]:
+async def documents(ada: Client, bob: Client, type: Any) -> tuple[Document, Document]:
     """Ada's, which is by invitation, and Bob's, an editor's."""
     content = {} if type == "json" else [] if type == "rich-text" else None
     await ada.create_document("d", type=type, content=content, default_role=None)
@@ -189,7 +189,7 @@ async def test_a_role_in_a_document_is_taken_and_given(open_client: Open, codec:
 async def test_the_others_see_the_role(open_client: Open) -> None:
     ada, bob = await open_client(name="Ada"), await open_client(name="Bob")
     mine, other = await documents(ada, bob, "text")
-    assert isinstance(mine, Document)
+    assert isinstance(mine, TextDocument)
     await until(lambda: other.client_id in mine.collaborators)
     await mine.grant(bob.user, "reader")
     await until(lambda: mine.collaborators[other.client_id].role == "reader")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from syncline.client import RequestError
+from syncline.core.errors import SynclineError
 
 from .links import Open
 
@@ -43,6 +47,42 @@ async def test_numbers_that_are_not_finite(open_client: Open, codec: str, value:
             await send()
         assert caught.value.code in ("invalid_data", "operation_invalid")
     assert (await room.send([None, "null", 0.5])).offset == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1},
+        frozenset(),
+        b"x",
+        bytearray(b"x"),
+        Decimal(1),
+        UUID(int=1),
+        date(2026, 1, 1),
+        Reading(1.0),
+        {1: 2},
+        object(),
+        range(2),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_what_json_does_not_have_is_refused(open_client: Open, codec: str, value: Any) -> None:
+    """Written, it would be another value: a list, base64, a text."""
+    ada = await open_client(name="Ada", codec=codec)
+    room, document = await ada.join("r"), await ada.document("d", type="json")
+    for data in value, {"a": [value]}, ["\ud83d", value]:
+        sends = (
+            lambda data=data: room.send(data),
+            lambda data=data: room.send_event("e", data),
+            lambda data=data: room.set_presence("busy", data),
+            lambda data=data: ada.create_document("other", type="json", content=data),
+        )
+        for send in sends:
+            with pytest.raises(RequestError, match="invalid_data"):
+                await send()
+        with pytest.raises(SynclineError):
+            document.set_content(data)
+    assert (await room.send((1, {"a": (2, None)}))).offset == 1
 
 
 async def test_an_error_names_the_request(open_client: Open, codec: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Document, Options, TypedDocument
+from syncline.client import Document, Options, TextDocument
 from tests.waiting import until
 
 from .links import GateClock, Open, cut
@@ -46,7 +46,7 @@ async def test_every_kind_of_callback_may_be_a_coroutine(open_client: Open) -> N
     await room.send_event("wave")
     await room.set_presence("busy")
     document.insert(0, "text")
-    board.submit([{"p": [], "od": None, "oi": {"a": 1}}])
+    board.apply([{"p": [], "od": None, "oi": {"a": 1}}])
     await document.settled()
     document.set_cursor(2)
     await board.settled()
@@ -55,7 +55,7 @@ async def test_every_kind_of_callback_may_be_a_coroutine(open_client: Open) -> N
     await board.grant(bob.user, "reader")
     other.role = same.role = "editor"  # as before it has heard
     other.insert(0, "x")
-    same.submit([{"p": ["a"], "na": 1}])
+    same.apply([{"p": ["a"], "na": 1}])
     clock.gate.clear()
     cut(bob)
     await until(lambda: bob.state == "waiting")
@@ -190,7 +190,7 @@ async def test_what_a_callback_does_is_done_before_the_client_is_closed(open_cli
 
 async def test_a_callback_may_leave_and_close(open_client: Open) -> None:
     ada = await open_client(name="Ada")
-    document: Document | TypedDocument = await ada.document("notes")
+    document: Document = await ada.document("notes")
     closed = asyncio.Event()
 
     async def last(operation: Any, origin: str) -> None:
@@ -269,7 +269,7 @@ async def test_a_condition_that_raises_is_told_to_who_waits_for_it(open_client: 
     right = loop.create_task(document.wait_for(lambda: document.revision == 1))
     empty = loop.create_task(document.wait_for(lambda: document.revision and next(iter([]))))
     await asyncio.sleep(0)
-    other.insert(0, "x") if isinstance(other, Document) else other.set_content([1])
+    other.insert(0, "x") if isinstance(other, TextDocument) else other.set_content([1])
     with pytest.raises(ZeroDivisionError):
         await wrong
     await right
@@ -284,15 +284,15 @@ async def test_a_condition_that_raises_is_told_to_who_waits_for_it(open_client: 
 async def test_who_listens_from_a_callback_on_hears_what_happens_from_then_on(open_client: Open, type: Any) -> None:
     ada = await open_client(name="Ada")
     document = await ada.document("d", type=type)
-    if isinstance(document, TypedDocument):
+    if not isinstance(document, TextDocument):
         document.set_content([])
     heard: list[int] = []
 
     def size() -> int:
-        return len(document) if isinstance(document, Document) else len(document.content)
+        return len(document) if isinstance(document, TextDocument) else len(document.content)
 
     def write() -> None:
-        document.insert(0, "x") if isinstance(document, Document) else document.submit([{"p": [0], "li": 1}])
+        document.insert(0, "x") if isinstance(document, TextDocument) else document.apply([{"p": [0], "li": 1}])
 
     def edits(operation: Any, origin: str) -> None:
         if size() == 1:

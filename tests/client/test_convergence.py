@@ -1,8 +1,10 @@
-"""Document handles against a simulated server: whatever the network and the server do, everybody ends with one text."""
+"""Document handles against a simulated server: whatever the network and the server do, everybody ends with one content."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import random
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from syncline.client.code_points import CodePoints
 from syncline.client.errors import BufferFull, RequestError
+from tests.oracle.edits import random_edit
 
 from .simulator import Peer, Server
 
@@ -18,9 +21,9 @@ from .simulator import Peer, Server
 class World:
     """Some peers on one server. Every inserted character is unique, so losses and doubles can be counted."""
 
-    def __init__(self, rng: random.Random, peers: int) -> None:
+    def __init__(self, rng: random.Random, peers: int, name: str = "text") -> None:
         self.rng = rng
-        self.server = Server(rng)
+        self.server = Server(rng, name)
         self.peers = [Peer(self.server, f"user{index}") for index in range(peers)]
         self.next_token = 0
         self.typed: dict[str, Peer] = {}
@@ -38,8 +41,12 @@ class World:
         handle = peer.handle
         if not handle.generation:
             return
+        assert handle.content == peer.mirror
+        if self.server.name != "text":
+            with contextlib.suppress(BufferFull):
+                handle.apply(random_edit(self.server.name, self.rng, copy.deepcopy(handle.content)))
+            return
         length = len(handle)
-        assert handle.text == peer.mirror
         if length and self.rng.random() < 0.4:
             start = self.rng.randrange(length)
             count = min(self.rng.randint(1, 4), length - start)
@@ -124,15 +131,18 @@ class World:
                 self.deliver_ghost()
             self.server.commit()
             await asyncio.sleep(0)
-            if all(peer.handle._state.settled and not peer.link.up and not peer.link.down for peer in self.peers):  # type: ignore[union-attr]
+            if all(peer.handle._state.settled and not peer.handle._line for peer in self.peers) and not any(
+                peer.link.up or peer.link.down  # type: ignore[union-attr]
+                for peer in self.peers
+            ):
                 return
         pytest.fail("it never comes to rest")
 
     def check(self, refusals_are_final: bool = True) -> None:
         server = self.server
-        text = server.core.text()
+        text = server.content()
         for peer in self.peers:
-            assert peer.handle.text == text
+            assert peer.handle.content == text
             assert peer.handle._state.confirmed == text
             assert peer.mirror == text
             assert peer.handle.revision == server.revision
@@ -142,6 +152,11 @@ class World:
         names = [(entry.client, entry.seq) for entry in server.entries]
         assert len(names) == len(set(names))
         assert not server.reports, "a hash differed though nothing was wrong"
+        for task in self.asked:
+            assert task.done(), "an undo was never answered"
+            assert task.exception() is None or isinstance(task.exception(), RequestError)
+        if server.name != "text":
+            return
         assert self.doubles or len(text) == len(set(text)), "something was applied twice"
         # Refused in one sending, an operation may still get in by an earlier one that was late; then it is a remote one.
         committed = set[str]()
@@ -152,25 +167,29 @@ class World:
         gone = self.deleted.union(server.gone, *(peer.gone_tokens for peer in self.peers))
         missing = set(self.typed) - set(text) - gone
         assert not missing, "something was lost"
-        for task in self.asked:
-            assert task.done(), "an undo was never answered"
-            assert task.exception() is None or isinstance(task.exception(), RequestError)
 
 
 def run(
-    seed: int, peers: int, kinds: str, steps: int, refuse: float = 0.0, unavailable: float = 0.0, **joins: float
+    seed: int,
+    peers: int,
+    kinds: str,
+    steps: int,
+    refuse: float = 0.0,
+    unavailable: float = 0.0,
+    name: str = "text",
+    **joins: float,
 ) -> World:
     """``joins``: how often a returning client is answered by ``composites``, ``whole_texts``, as ``pruned``."""
 
     async def main() -> World:
-        world = World(random.Random(seed), peers)
+        world = World(random.Random(seed), peers, name)
         for peer in world.peers:
             peer.step_up()
             peer.step_down()
         world.server.slow_commits = "m" in kinds
         world.server.refuse, world.server.unavailable = refuse, unavailable
-        for name, often in joins.items():
-            setattr(world.server, name, often)
+        for how, often in joins.items():
+            setattr(world.server, how, often)
         for _ in range(steps):
             await world.step(kinds)
         await world.drain()
@@ -281,11 +300,11 @@ def test_a_document_that_is_made_anew(seed: int) -> None:
             world.server.recreate(world.token())
             await world.drain()
             for peer in world.peers:
-                assert peer.handle.text == peer.mirror == world.server.core.text()
+                assert peer.handle.text == peer.mirror == world.server.content()
                 more = len(peer.handle.lost_work) - handed_over[peer]
                 assert (peer in changed) <= more <= (peer in waiting)  # what cancels itself is not lost
                 if more:
-                    assert peer.handle.lost_work[-1].text == waiting[peer]
+                    assert peer.handle.lost_work[-1].content == waiting[peer]
 
     asyncio.run(main())
 
@@ -326,16 +345,43 @@ def test_every_way_to_come_back(seed: int, peers: int) -> None:
     run(seed, peers, "eeeeeuuuuddddxcczzytthslr", 300, 0.05, 0.05, composites=0.4, whole_texts=0.4, pruned=0.1)
 
 
-def test_the_ways_to_come_back_are_tried() -> None:
-    """The four tests above would be worth nothing if their server never did what they are about."""
+@pytest.mark.parametrize("name", ["text", "rich-text", "json"])
+def test_the_ways_to_come_back_are_tried(name: str) -> None:
+    """The tests around it would be worth nothing if their server never did what they are about."""
     answers: list[str] = []
     requests: list[str] = []
     for seed in range(20):
-        world = run(seed, 3, "eeeeuuuuddddxcczzyv", 300, composites=0.9, whole_texts=0.4, pruned=0.2)
+        world = run(seed, 3, "eeeeuuuuddddxcczzyv", 300, name=name, composites=0.9, whole_texts=0.4, pruned=0.2)
         answers += world.server.answers
         requests += world.server.requests
     assert min(answers.count(answer) for answer in ("composites", "text", "rebased")) >= 10
     assert min(requests.count(kind) for kind in ("undo", "redo", "restore")) > 10
+
+
+typed = pytest.mark.parametrize("name", ["rich-text", "json"])
+
+
+@typed
+@given(SEEDS, st.integers(2, 4))
+@PROFILE
+def test_other_types_with_losses_late_arrivals_and_refusals(name: str, seed: int, peers: int) -> None:
+    run(seed, peers, "eeeeuuuuudddddxccgtthslrmm", 200, refuse=0.1, unavailable=0.1, name=name)
+
+
+@typed
+@given(SEEDS, st.integers(2, 4))
+@PROFILE
+def test_other_types_under_another_name(name: str, seed: int, peers: int) -> None:
+    run(seed, peers, "eeeuuuudddddxcng", 200, name=name)
+
+
+@typed
+@given(SEEDS, st.integers(2, 4))
+@PROFILE
+def test_other_types_and_every_way_to_come_back(name: str, seed: int, peers: int) -> None:
+    """With composites, with a content and what waits, with a history that is gone; undo and redo meanwhile."""
+    joins = {"composites": 0.4, "whole_texts": 0.4, "pruned": 0.1}
+    run(seed, peers, "eeeeeuuuuddddxcczzytthslr", 250, 0.05, 0.05, name=name, **joins)
 
 
 @given(SEEDS)
@@ -362,14 +408,14 @@ def test_a_text_that_is_not_the_servers_is_healed(seed: int) -> None:
             if len(view) > 1:
                 damaged += 1
                 at = rng.randrange(len(view))
-                peer.handle._state._view = CodePoints(view[:at] + rng.choice(["#", ""]) + view[at + 1 :])
+                peer.handle._state.view = CodePoints(view[:at] + rng.choice(["#", ""]) + view[at + 1 :])
                 peer.mirror = peer.handle.text
         for _ in range(200):  # until the last of them meets a hash
-            if all(peer.handle.text == world.server.core.text() for peer in world.peers):
+            if all(peer.handle.text == world.server.content() for peer in world.peers):
                 break
             world.edit(world.peers[0])
             await world.drain()
-        text = world.server.core.text()
+        text = world.server.content()
         for peer in world.peers:
             assert peer.handle.text == peer.handle._state.confirmed == peer.mirror == text
             assert not peer.handle.lost_work

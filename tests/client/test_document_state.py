@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.client.code_points import CodePoints, split
-from syncline.client.document_state import Change, DocumentState
+from syncline.client.code_points import TEXT, CodePoints
+from syncline.client.document_state import DocumentState
+from syncline.client.document_values import Change
 from syncline.client.errors import BufferFull, Diverged
 from syncline.core.ot import Operation, apply, compose, invert
 
@@ -17,15 +18,15 @@ def op(*components: int | str) -> Operation:
 
 
 def started(text: str = "abc", **limits: int) -> DocumentState:
-    state = DocumentState("me", **limits)
+    state = DocumentState(TEXT, "me", **limits)
     state.start("g", 7, text)
     return state
 
 
 def test_nothing_is_sent_before_the_first_join() -> None:
-    state = DocumentState("me")
+    state = DocumentState(TEXT, "me")
     assert state.take() is None
-    assert (state.text, state.settled, state.attached) == ("", True, False)
+    assert (state.content, state.settled, state.attached) == ("", True, False)
 
 
 def test_one_in_flight_the_rest_composed() -> None:
@@ -39,7 +40,7 @@ def test_one_in_flight_the_rest_composed() -> None:
     assert state.receive(8, "me", 1, op(3, "d")) == []
     assert state.take() == (2, 8, op(4, "ef"))
     assert state.receive(9, "me", 2, op(4, "ef")) == []
-    assert (state.text, state.confirmed, state.settled, state.revision) == ("abcdef", "abcdef", True, 9)
+    assert (state.content, state.confirmed, state.settled, state.revision) == ("abcdef", "abcdef", True, 9)
     assert state.take() is None
 
 
@@ -59,7 +60,7 @@ def test_a_remote_operation_goes_through_what_is_on_its_way() -> None:
     [change] = state.receive(8, "other", 1, op(1, "-"))
     # The own, later operation is left of what is in the history.
     assert change == Change(op(2, "-"), "remote", "other")
-    assert state.text == "aX-bYc"
+    assert state.content == "aX-bYc"
     state.receive(9, "me", 1, op(1, "X"))
     assert state.take() == (2, 9, op(4, "Y"))
 
@@ -68,7 +69,7 @@ def test_ties_go_as_on_the_server() -> None:
     state = started("")
     state.edit(op("mine"))
     state.receive(8, "other", 1, op("theirs"))
-    assert state.text == "minetheirs"
+    assert state.content == "minetheirs"
     assert state.take() == (1, 8, op("mine"))
 
 
@@ -79,16 +80,16 @@ def test_a_refused_operation_is_taken_back_exactly() -> None:
     state.take()
     state.edit(op(2, "|"))
     state.receive(8, "other", 1, op(2, -1))
-    assert state.text == "aX|Yef"
+    assert state.content == "aX|Yef"
     [change] = state.refuse(1)
     assert change.origin == "refused"
     assert state.confirmed == "abdef"
-    assert sorted(state.text) == sorted("abdef|")
+    assert sorted(state.content) == sorted("abdef|")
     following = state.take()
     assert following is not None
     assert following[:2] == (2, 8), "the number of the refused one is not used again"
     assert isinstance(following.work, Operation)
-    assert apply(state.confirmed, following.work) == state.text
+    assert apply(state.confirmed, following.work) == state.content
 
 
 def test_only_what_is_in_flight_can_be_refused() -> None:
@@ -97,7 +98,7 @@ def test_only_what_is_in_flight_can_be_refused() -> None:
     state.edit(op("x"))
     state.take()
     assert state.refuse(2) == []
-    assert state.text == "xabc"
+    assert state.content == "xabc"
 
 
 def test_a_lost_ack_is_found_in_the_missing_operations() -> None:
@@ -112,7 +113,7 @@ def test_a_lost_ack_is_found_in_the_missing_operations() -> None:
     state.receive(8, "other", 4, op(3, "!"))
     state.receive(9, "me", 1, op("x"))
     assert state.take() == (2, 9, op("y"))
-    assert state.text == "yxabc!"
+    assert state.content == "yxabc!"
 
 
 def test_a_lost_submission_is_sent_again_at_the_new_revision() -> None:
@@ -125,7 +126,7 @@ def test_a_lost_submission_is_sent_again_at_the_new_revision() -> None:
     state.receive(8, "other", 4, op("!"))
     assert state.take() == (1, 8, op(2, "x")), "the same number, transformed"
     assert state.take() is None
-    assert state.text == "!axybc"
+    assert state.content == "!axybc"
 
 
 def test_what_has_arrived_can_be_shown_while_away() -> None:
@@ -135,14 +136,14 @@ def test_what_has_arrived_can_be_shown_while_away() -> None:
     state.take()
     state.receive(8, "other", 1, op("a"))
     state.receive(9, "other", 2, op("b"))
-    assert (state.text, state.revision, state.known) == ("abc!", 7, 9)
+    assert (state.content, state.revision, state.known) == ("abc!", 7, 9)
     state.detach()
     state.show(8)
-    assert (state.text, state.revision) == ("aabc!", 8)
+    assert (state.content, state.revision) == ("aabc!", 8)
     state.attach(seq=1, missing=1)
     state.receive(10, "me", 1, op(5, "!"))
     state.release()
-    assert (state.text, state.confirmed, state.revision) == ("baabc!", "baabc!", 10)
+    assert (state.content, state.confirmed, state.revision) == ("baabc!", "baabc!", 10)
 
 
 def test_under_another_name_it_is_sent_only_when_it_did_not_get_in() -> None:
@@ -174,14 +175,14 @@ def test_under_another_name_its_old_ack_counts() -> None:
     state.receive(8, "me", 1, op("x"))
     assert not state.in_doubt
     assert state.take() == (1, 8, op("y"))
-    assert state.text == "yxabc"
+    assert state.content == "yxabc"
 
 
 def test_known_revisions_change_nothing_and_gaps_are_noticed() -> None:
     state = started()
     assert state.receive(7, "other", 1, op("x")) == []
     assert state.receive(3, "other", 1, op("x")) == []
-    assert state.text == "abc"
+    assert state.content == "abc"
     with pytest.raises(Diverged):
         state.receive(9, "other", 1, op("x"))
 
@@ -190,7 +191,7 @@ def test_an_operation_that_does_not_fit_is_noticed() -> None:
     state = started()
     with pytest.raises(Diverged):
         state.receive(8, "other", 1, op(4, "x"))
-    assert state.text == state.confirmed == "abc"
+    assert state.content == state.confirmed == "abc"
 
 
 def test_an_ack_of_something_else_is_noticed() -> None:
@@ -204,7 +205,7 @@ def test_an_ack_of_something_else_is_noticed() -> None:
     same.take()
     same.receive(8, "me", 1, op(1, -1))  # says it otherwise, with the same text
     assert same.settled
-    assert same.confirmed == same.text == "ab"
+    assert same.confirmed == same.content == "ab"
 
 
 def test_starting_anew_hands_the_work_over() -> None:
@@ -214,8 +215,8 @@ def test_starting_anew_hands_the_work_over() -> None:
     state.edit(op(4, "y"))
     [change], lost = state.start("g2", 3, "other")
     assert change.origin == "reset"
-    assert apply("xabcy", change.operation) == state.text == "other"
-    assert lost == ("xabcy", "abc", op("x", 3, "y"))
+    assert apply("xabcy", change.operation) == state.content == "other"
+    assert lost == ("xabcy", "abc", [op("x"), op(4, "y")])
     assert state.settled
     assert state.start("g2", 3, "other") == ([], None)
 
@@ -225,7 +226,7 @@ def test_edits_beyond_the_bound_are_refused_and_change_nothing() -> None:
     state.edit(op("12345678"))
     with pytest.raises(BufferFull):
         state.edit(op("abc"))
-    assert state.text == "12345678"
+    assert state.content == "12345678"
     state.take()
     state.edit(op("abc"))  # what is in flight waits no more
 
@@ -254,12 +255,8 @@ PIECES = st.lists(
 def test_pieces_compose_to_the_whole(components: list[int | str], limit: int) -> None:
     whole = op(*components)
     text = "0123456789" * 8
-    pieces: list[Operation] = []
-    rest: Operation | None = whole
-    while rest is not None:
-        first, rest = split(rest, limit)
-        pieces.append(first)
-        assert len(pieces) < 200
+    pieces = TEXT.split(whole, limit)
+    assert len(pieces) < 200
     composed = pieces[0]
     for piece in pieces[1:]:
         composed = compose(composed, piece)
@@ -303,7 +300,7 @@ def test_a_request_waits_its_turn() -> None:
     assert state.take() is None, "one in flight"
     [change] = state.receive(9, "me", 2, op(-1), "undo")
     assert change == Change(op(-1), "undo", "me")
-    assert (state.text, state.finished, state.can_redo) == ("abcy", [(undo, True)], 0)
+    assert (state.content, state.finished, state.can_redo) == ("abcy", [(undo, True)], 0)
     assert state.take() == (3, 9, op(3, "y"))
 
 
@@ -324,14 +321,14 @@ def test_several_operations_in_one_are_not_as_one_after_another() -> None:
         state.take()
         state.edit(op(3, "!"))
         state.receive(9, "", 0, op("B", -2), "edit", 2) if kind == "composed" else state.receive(8, "o", 1, op("B", -2))
-        assert state.text == "Bx!"
+        assert state.content == "Bx!"
         if kind == "single":
             with pytest.raises(Diverged):
                 state.receive(9, "me", 1, op("x"))
             continue
         [change] = state.receive(10, "me", 1, op("x"))
         assert change.origin == "remote"
-        assert (state.text, state.confirmed) == ("xB!", "xB")
+        assert (state.content, state.confirmed) == ("xB!", "xB")
         assert state.in_flight is None
 
 
@@ -344,7 +341,7 @@ def test_a_text_with_the_pending_edits_goes_under_what_is_typed_meanwhile() -> N
     assert state.tell_pending() == [(1, op(1, "X")), (None, op(4, "Y"))]
     state.edit(op("meanwhile "))
     state.adopt(50, "--abc--", 0, [op(3, "X"), op(6, "Y")])
-    assert state.text == "meanwhile --aXbcY--"
+    assert state.content == "meanwhile --aXbcY--"
     submission = state.take()
     assert submission is not None
     assert submission[:2] == (2, 50), "another number: the server had it in another form"

@@ -82,6 +82,19 @@ async def test_all_ways_to_edit(open_client: Open) -> None:
     assert origins == ["local"] * 5 + ["remote"]
 
 
+async def test_set_text_leaves_alone_what_it_does_not_change(open_client: Open) -> None:
+    ada, bob = await open_client(), await open_client()
+    document, other = await ada.document("notes"), await bob.document("notes")
+    document.insert(0, "first 🙂 line\nsecond line\nthird line")
+    await settle(document, other)
+    document.set_text("1st 🙂 line\nsecond line\n3rd line")
+    other.set_text("first 🙂 line\nsecond, longer line\nthird line")
+    assert await settle(document, other) == "1st 🙂 line\nsecond, longer line\n3rd line"
+    other.insert(0, "> ")
+    document.set_text(document.text.replace("longer", "shorter"))
+    assert await settle(document, other) == "> 1st 🙂 line\nsecond, shorter line\n3rd line"
+
+
 @pytest.mark.parametrize(("position", "length"), [(-1, 0), (0, -1), (4, 0), (2, 2), (0, 4)])
 async def test_edits_outside_of_the_text_change_nothing(open_client: Open, position: int, length: int) -> None:
     document = await (await open_client()).document("notes")
@@ -273,10 +286,9 @@ async def test_a_document_that_was_made_anew(tmp_path: Path) -> None:
         assert document.generation == other.generation != generation
         assert document.text == held[0] == "another text"
         assert lost == list(document.lost_work)
-        assert lost[0].text == "not yet known to the server"
+        assert lost[0].content == "not yet known to the server"
         assert lost[0].base == "known to the server"
-        assert lost[0].operation is not None
-        assert apply(lost[0].base, lost[0].operation) == lost[0].text
+        assert [apply(lost[0].base, operation) for operation in lost[0].operations] == [lost[0].content]
         document.insert(0, "yet ")
         assert await settle(document, other) == "yet another text"
         await ada.close()

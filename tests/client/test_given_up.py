@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from syncline.client import Client, Closed, ConnectionLost, Document, RequestError, Room, TypedDocument
+from syncline.client import Client, Closed, ConnectionLost, Document, RequestError, Room
 from syncline.client import link as link_module
 from syncline.client.link import Link
 from syncline.server.app import App
@@ -18,7 +18,7 @@ from .links import Open, cut
 
 Kind = Literal["room", "text", "rich-text", "json"]
 KINDS: tuple[Kind, ...] = ("room", "text", "rich-text", "json")
-Handle = Room | Document | TypedDocument
+Handle = Room | Document
 
 
 class Gate:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Closed, Disconnected, Document, Options, Room, TypedDocument
+from syncline.client import Closed, Disconnected, Document, Options, Room, TextDocument
 from tests.waiting import until
 
 from .links import GateClock, Open, cut, hold
@@ -16,17 +16,17 @@ from .links import GateClock, Open, cut, hold
 TYPES = ["text", "rich-text", "json"]
 
 
-def write(document: Document | TypedDocument, word: str) -> None:
-    if isinstance(document, Document):
+def write(document: Document, word: str) -> None:
+    if isinstance(document, TextDocument):
         document.insert(0, word)
     elif document.type == "json":
-        document.submit([{"p": [], "od": None, "oi": word}])
+        document.apply([{"p": [], "od": None, "oi": word}])
     else:
-        document.submit([{"insert": word}])
+        document.apply([{"insert": word}])
 
 
-def seen(document: Document | TypedDocument) -> Any:
-    return document.text if isinstance(document, Document) else document.content
+def seen(document: Document) -> Any:
+    return document.text if isinstance(document, TextDocument) else document.content
 
 
 WRITTEN: dict[str, Any] = {"text": "word", "json": "word", "rich-text": [{"insert": "word"}]}
@@ -115,7 +115,7 @@ async def test_what_cannot_be_sent_in_time_is_said(
         await sending
     assert lost == [*document.lost_work]
     [work] = document.lost_work
-    assert seen(document) == (work.text if type == "text" else work.content) == WRITTEN[type]
+    assert seen(document) == work.content == WRITTEN[type]
     assert len(other.lost_work) == 1
     said = [record.getMessage() for record in caplog.records]
     assert any(line.startswith("document 'notes' has ended (the document was left)") for line in said)
@@ -214,7 +214,7 @@ async def call(action: Any) -> None:
         await result
 
 
-def calls(handle: Room | Document | TypedDocument) -> list[Any]:
+def calls(handle: Room | Document) -> list[Any]:
     """Everything that can be asked of a handle, or done to it, but for leaving; also what would change nothing."""
     if isinstance(handle, Room):
         return [
@@ -235,11 +235,11 @@ def calls(handle: Room | Document | TypedDocument) -> list[Any]:
         handle.settled,
         lambda: handle.wait_for(lambda: True),
     ]
-    if isinstance(handle, TypedDocument):
+    if not isinstance(handle, TextDocument):
         return [
             *both,
-            lambda: handle.submit([]),
-            lambda: handle.submit("no"),
+            lambda: handle.apply([]),
+            lambda: handle.apply("no"),
             lambda: handle.set_content(handle.content),
         ]
     return [

@@ -11,10 +11,11 @@ from typing import Any, Literal
 import jwt
 import pytest
 
-from syncline.client import ConnectFailed, Document, Options, RequestError, TypedDocument, connect
+from syncline.client import ConnectFailed, Document, NotSent, Options, RequestError, TextDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.client.pace import Pace
+from syncline.core.bucket import Bucket
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from syncline.server.app import App
 from tests.serving import serving, ws_url
@@ -58,7 +59,7 @@ async def test_what_is_sent_keeps_to_the_servers_limits(tmp_path: Path, codec: A
         paste = "\x01ä漢💃" * 15_000
         document.insert(0, paste)
         await document.settled()
-        assert ada.reconnects == 0 and app.node.documents.live["d"].core.text() == paste
+        assert ada.reconnects == 0 and app.node.documents.live["d"].core.content() == paste
         with pytest.raises(RequestError) as error:
             await room.send("x" * LEAST_MESSAGE_BYTES)
         assert error.value.code == "message_too_large"
@@ -66,7 +67,7 @@ async def test_what_is_sent_keeps_to_the_servers_limits(tmp_path: Path, codec: A
         document.insert(0, paste)
         await document.settled()
         await asyncio.gather(*(one.send("back") for one in rooms))
-        assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == paste * 2
+        assert ada.reconnects == 1 and app.node.documents.live["d"].core.content() == paste * 2
 
 
 async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ async def test_a_server_that_takes_less_than_before(tmp_path: Path) -> None:
         take_least(app)
         await document.settled()
         assert ada.reconnects == 1 and ada.state == "open" and not refused
-        assert app.node.documents.live["d"].core.text() == "\x01" * 25_000 + "\x02" * 50_000 + "\x01" * 25_000
+        assert app.node.documents.live["d"].core.content() == "\x01" * 25_000 + "\x02" * 50_000 + "\x01" * 25_000
 
 
 async def test_until_a_server_has_told_its_limits_large_requests_wait() -> None:
@@ -275,21 +276,21 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         await connect(ws_url(app), name="Bob", backoff=QUICK) as bob,
     ):
         if type == "text":
-            mine: Document | TypedDocument = await ada.document("d")
-            theirs: Document | TypedDocument = await bob.document("d")
+            mine: Document = await ada.document("d")
+            theirs: Document = await bob.document("d")
         else:
             mine, theirs = await ada.document("d", type=type), await bob.document("d", type=type)
 
-        def write(document: Document | TypedDocument, word: str) -> None:
-            if isinstance(document, Document):
+        def write(document: Document, word: str) -> None:
+            if isinstance(document, TextDocument):
                 document.insert(0, word)
             else:
-                document.submit([{"p": [0], "li": word}] if type == "json" else [{"insert": word}])
+                document.apply([{"p": [0], "li": word}] if type == "json" else [{"insert": word}])
 
-        def shown(document: Document | TypedDocument) -> str:
-            return document.text if isinstance(document, Document) else str(document.content)
+        def shown(document: Document) -> str:
+            return document.text if isinstance(document, TextDocument) else str(document.content)
 
-        if isinstance(mine, TypedDocument) and type == "json":
+        if not isinstance(mine, TextDocument) and type == "json":
             mine.set_content([])
         await mine.settled()
         joins = app.node.counters.requests["document:join"]
@@ -317,6 +318,31 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         assert ada.reconnects == 0 and mine.healed == 0
 
 
+async def test_a_first_join_that_is_refused_for_now_waits(tmp_path: Path, codec: Any) -> None:
+    limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
+            ask_too_much(app, ada.user)
+            before = app.node.counters.errors["rate_limited"]
+            handle = await join()
+            assert handle.joined and app.node.counters.errors["rate_limited"] > before
+
+
+async def test_a_first_join_waits_no_longer_than_a_request_may() -> None:
+    async with scripted() as server:
+        error = {"code": "rate_limited", "message": "not now", "retry_after": 100.0}
+        server.script = lambda peer, envelope: peer.send({"id": envelope.get("id"), "event": "error", "error": error})
+        async with await connect(server.url, options=Options(request_timeout=0.1), backoff=QUICK) as ada:
+            for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
+                with pytest.raises(RequestError, match="rate_limited") as raised:
+                    await join()
+                assert raised.value.retry_after == 100.0
+            assert sum(one["event"].endswith(":join") for one in server.requests) == 3
+
+
 async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection_is_lost(tmp_path: Path) -> None:
     clock = GateClock()
     limits = {"user_requests_per_second": 20.0, "user_requests_burst": 30}
@@ -333,7 +359,7 @@ async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection
         cut(ada)
         clock.gate.set()
         await document.settled()
-        assert ada.reconnects == 1 and app.node.documents.live["d"].core.text() == "xy"
+        assert ada.reconnects == 1 and app.node.documents.live["d"].core.content() == "xy"
 
 
 async def test_what_is_sent_keeps_to_the_servers_rates(tmp_path: Path, codec: Any) -> None:
@@ -369,14 +395,14 @@ async def test_an_edit_larger_than_the_burst_gets_through_a_lost_connection(
         size = 100_000 if type == "text" else 40_000
         if type == "text":
             text = await ada.document("d")
-            document: Document | TypedDocument = text
+            document: Document = text
             lose(ada)
             text.insert(0, "x" * size)
         else:
             rich = await ada.document("d", type="rich-text")
             document = rich
             lose(ada)
-            rich.submit([{"insert": "x" * size}])
+            rich.apply([{"insert": "x" * size}])
         await until(lambda: document._state.in_flight is not None)
         cut(ada)
         await document.settled()
@@ -425,6 +451,71 @@ async def test_what_waits_for_its_turn_is_the_newest_and_what_is_wanted() -> Non
                 one.cancel()
 
 
+async def test_what_a_user_has_left_is_known_after_a_reconnect(tmp_path: Path, codec: Any) -> None:
+    limits = {"user_requests_per_second": 5.0, "user_requests_burst": 20}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        room = await ada.join("r")
+        for _ in range(2):
+            await asyncio.gather(*(room.send(number) for number in range(9)))
+            cut(ada)
+        await room.send("back")
+        assert app.node.counters.errors["rate_limited"] == 0 and ada.reconnects == 2
+
+
+async def test_the_limits_of_connection_and_user_are_kept_to_each(tmp_path: Path, codec: Any) -> None:
+    """Larger than the burst of one, and not than that of the other."""
+    limits = {
+        "bytes_per_second": 4096.0,
+        "bytes_burst": 4096,
+        "user_bytes_per_second": 8000.0,
+        "user_bytes_burst": 8192,
+    }
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        for size in 1500, 7900:
+            await ada.request("ping", {"x": "x" * size})
+        assert app.node.counters.errors["rate_limited"] == 0
+
+
+async def test_what_was_not_let_out_says_so(tmp_path: Path, codec: Any) -> None:
+    limits, clock = {"requests_per_second": 0.5, "requests_burst": 4}, GateClock()
+    options = Options(codec=codec, request_timeout=0.3, clock=clock, backoff=QUICK)
+    async with serving(tmp_path, limits=limits) as app, await connect(ws_url(app), name="Ada", options=options) as ada:
+        room = await ada.join("r")
+        first, *others = await asyncio.gather(
+            ada.request("ping"), ada.request("ping"), room.send("x"), ada.document("d"), return_exceptions=True
+        )
+        assert first is not None and [type(one) for one in others] == [NotSent] * 3
+        assert all("held back by the rate limit" in str(one) for one in others)
+        counted = app.node.counters.requests
+        assert (counted["ping"], counted["message:send"], counted["document:join"]) == (1, 0, 0)
+        clock.gate.clear()
+        cut(ada)
+        await until(lambda: ada.state == "waiting")
+        with pytest.raises(NotSent, match="no connection"):
+            await ada.request("ping")
+
+
+async def test_what_had_not_left_goes_out_on_the_next_connection(tmp_path: Path, codec: Any) -> None:
+    limits = {"requests_per_second": 0.5, "requests_burst": 6}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        room = await ada.join("r")
+        await asyncio.gather(*(ada.request("ping") for _ in range(3)))
+        asked = [asyncio.ensure_future(one) for one in (ada.request("ping"), room.send("x", retry=False))]
+        await until(lambda: ada.connection._paced is not None)
+        cut(ada)
+        await asyncio.gather(*asked)
+        assert app.node.counters.requests["ping"] == 4 and ada.reconnects == 1
+
+
 async def test_of_cursors_that_are_asked_about_each_is_answered(tmp_path: Path) -> None:
     async with serving(tmp_path) as app, await connect(ws_url(app), name="Ada", backoff=QUICK) as ada:
         document = await ada.document("d")
@@ -445,17 +536,56 @@ def test_what_went_out_before_the_limits_were_told_owes_nothing_beyond_the_burst
     pace = Pace(lambda: now[0])
     for _ in range(60):
         assert pace.take(100) == 0.0
-    pace.told({"requests_per_second": 3.0, "requests_burst": 10.0}.get)
+    pace.told({"requests_per_second": 3.0, "requests_burst": 10.0})
     wait = pace.take(100)
     assert 0 < wait < 1
     now[0] += wait + 0.001
     assert pace.take(100) == 0.0
 
 
+def test_what_went_out_before_the_limits_were_told_is_owed_in_full_where_the_server_took_it() -> None:
+    """A long token, or a join with much that is pending: it is more than the burst, and the server takes it from a full bucket."""
+    for gone, spent in ((3000,), 3000), ((3000, 500), 3000), ((400, 3000), 3400), ((100, 100), 200):
+        now = [1000.0]
+        pace = Pace(partial(now.__getitem__, 0))
+        for size in gone:
+            assert pace.take(size) == 0.0
+        pace.told({"bytes_per_second": 100.0, "bytes_burst": 1000.0})
+        wait = pace.take(50)
+        owed = spent + 50 - 900  # of a tenth less
+        assert wait == pytest.approx(max(0.0, owed / 90), abs=0.3)
+        now[0] += wait + 0.002
+        assert pace.take(50) == 0.0
+
+
+@pytest.mark.parametrize("less", [0, 5, 50])
+@pytest.mark.parametrize("size", [3600, 3690, 4090, 4092, 4096, 4097, 4101, 4140, 4200])
+def test_near_the_burst_the_servers_bucket_is_full(size: int, less: int) -> None:
+    """``less``: the server counts what a frame has beside its requests' data for all of them in equal parts."""
+    now = [1000.0]
+    pace, server = Pace(partial(now.__getitem__, 0)), Bucket(1000.0, 4096.0, now[0])
+    pace.told({"bytes_per_second": 1000.0, "bytes_burst": 4096.0})
+    for asked in (1700, size, 100, size, 10):
+        while wait := pace.take(asked):
+            now[0] += wait
+        assert server.take(now[0], asked - less if asked == size else asked + 5) == 0.0
+
+
+async def test_a_token_larger_than_the_burst_is_paid_for(tmp_path: Path) -> None:
+    limits = {"bytes_per_second": 2048.0, "bytes_burst": 2048}
+    long = jwt.encode({"sub": "ada", "exp": time.time() + 60, "pad": "x" * 2400}, SECRET, algorithm="HS256")
+    async with (
+        serving(tmp_path, auth=JWT, limits=limits) as app,
+        await connect(ws_url(app), token=long, backoff=QUICK) as ada,
+    ):
+        await ada.request("ping")
+        assert app.node.counters.errors["rate_limited"] == 0
+
+
 def test_waits_that_a_clock_can_tell() -> None:
     now = [1000.0]
     pace = Pace(lambda: now[0])
-    pace.told({"bytes_per_second": 10, "bytes_burst": 100, "requests_per_second": 1, "requests_burst": 1}.get)
+    pace.told({"bytes_per_second": 10, "bytes_burst": 100, "requests_per_second": 1, "requests_burst": 1})
     for _ in range(40):
         for _ in range(10):
             if not (wait := pace.take(50)):

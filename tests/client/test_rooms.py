@@ -29,7 +29,7 @@ from syncline.server.app import App
 from tests.serving import serving, ws_url
 from tests.waiting import until
 
-from .links import QUICK, GateClock, Open, cut
+from .links import QUICK, GateClock, Open, cut, lose
 from .peer import Peer, scripted
 
 
@@ -361,10 +361,9 @@ async def test_messages_are_sent_again_in_order_and_published_once(app: App, ope
 async def test_without_retry_a_lost_connection_is_told(open_client: Open) -> None:
     ada = await open_client(name="Ada")
     room = await ada.join("team")
-    ada.connection._flush = lambda: None  # type: ignore[method-assign]
+    lose(ada)
     sending = asyncio.create_task(room.send(1, retry=False))
-    await until(lambda: ada.connection._answers)
-    del ada.connection._flush
+    await until(lambda: any(asked.turn and asked.turn.sent for asked in ada.connection._answers.values()))
     cut(ada)
     with pytest.raises(ConnectionLost):
         await sending

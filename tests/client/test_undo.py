@@ -136,7 +136,7 @@ async def test_a_damaged_text_is_healed_while_typing_goes_on(tmp_path: Path) -> 
         document.insert(0, "what everybody has")
         await settle(document, other)
         origins: list[str] = []
-        other._state._view = CodePoints("what n?body has")
+        other._state.view = CodePoints("what n?body has")
         held = mirror(other)
 
         def healed(operation: Operation, origin: str) -> None:
@@ -168,7 +168,7 @@ async def test_a_damaged_text_is_healed_when_what_was_held_is_let_in(tmp_path: P
         other.hold()
         document.insert(len(document), "!")
         await until(lambda: other.held == 1)
-        other._state._view = CodePoints("what n?body")
+        other._state.view = CodePoints("what n?body")
         if also_what_waits:
             other._state._confirmed = CodePoints("nothing")
         held = mirror(other)

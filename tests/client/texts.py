@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from syncline.client import Document
+from syncline.client import TextDocument
 from syncline.core.ot import Operation, apply
 
 
-async def settle(*documents: Document) -> str:
+async def settle(*documents: TextDocument) -> str:
     """Everybody has everything; returns the text."""
     for document in documents:
         await document.settled()
@@ -17,7 +17,7 @@ async def settle(*documents: Document) -> str:
     return documents[0].text
 
 
-def mirror(document: Document) -> list[str]:
+def mirror(document: TextDocument) -> list[str]:
     """The text as the changes alone tell it."""
     held = [document.text]
 

@@ -9,6 +9,7 @@ from typing import Any
 from syncline.core.document import Document
 from syncline.core.entries import Entry
 from syncline.core.errors import SynclineError
+from syncline.core.text_type import TextType
 
 #: Written by the version before run-length bodies: five operations in both units, one transformed, one empty.
 FIRST_FORM = bytes.fromhex(
@@ -23,7 +24,7 @@ def history(seed: int, count: int = 60) -> tuple[Document, list[Entry]]:
     """A random editing history: bursts of typing and deleting in every direction, other operations, old bases, both
     units, several authors, numbers with gaps, times that stand still or jump."""
     rng = random.Random(seed)
-    document = Document("notes", "g")
+    document = TextType().open("notes", "g")
     alphabet = rng.choice(["ab", "aé漢", "a💃𝄞é"])
     seqs: dict[str, int] = {}
     time = 1_700_000_000.0

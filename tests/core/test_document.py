@@ -10,18 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncline.core.document import (
-    Cursor,
-    Document,
-    Entry,
-    Receipt,
-    decode_entries,
-    encode_entries,
-    live_documents,
-    new_text_snapshot,
-)
+from syncline.core.document import Document, live_documents
+from syncline.core.entries import Entry, decode_entries, encode_entries, new_text_snapshot
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, map_position
+from syncline.core.text_type import TextType
+from syncline.core.window import Cursor, Receipt
 from tests.oracle import document as oracle_document
 from tests.oracle.strategies import operations, units
 from tests.scale import seeds
@@ -38,7 +32,7 @@ def outdated(base: int, floor: int) -> Any:
 
 
 def new(text: str = "", **bounds: Any) -> Document:
-    document = Document("notes", "g1", **bounds)
+    document = TextType().open("notes", "g1", **bounds)
     if text:
         document.restore(0, new_text_snapshot(text))
     return document
@@ -46,7 +40,7 @@ def new(text: str = "", **bounds: Any) -> Document:
 
 def state(document: Document) -> Any:
     return (
-        document.text(),
+        document.content(),
         document.revision,
         document.floor,
         document.window_bytes,
@@ -60,7 +54,7 @@ class TestReceive:
     def test_an_operation(self) -> None:
         document = new("Hello, world")
         receipt = document.receive("a", "ada", 1, 0, [5, " there"], time=12.5)
-        assert document.text() == "Hello there, world"
+        assert document.content() == "Hello there, world"
         assert (document.revision, document.floor, document.length()) == (1, 0, 18)
         assert receipt.entry is not None
         entry = receipt.entry
@@ -76,7 +70,7 @@ class TestReceive:
         document = new("ab")
         document.receive("a", "ada", 1, 0, [1, "first"])
         receipt = document.receive("b", "bob", 1, 0, {"type": "insert", "position": 1, "content": "late"})
-        assert document.text() == "alatefirstb"
+        assert document.content() == "alatefirstb"
         assert receipt.entry is not None and receipt.entry.operation.components == [1, "late"]
 
     def test_an_operation_that_is_parsed_already(self) -> None:
@@ -90,7 +84,7 @@ class TestReceive:
         document.receive("a", "ada", 1, 0, [-2])
         document.set_cursor("b", 1, 0, 0)
         assert document.receive("b", "bob", 1, 0, [-2]).revision == 2
-        assert document.text() == "" and document.since(1)[0].operation.is_identity
+        assert document.content() == "" and document.since(1)[0].operation.is_identity
         assert document.cursor("b") == Cursor(0, 0)
 
     def test_units_meet(self) -> None:
@@ -98,7 +92,7 @@ class TestReceive:
         document.receive("p", "pat", 1, 0, [2, "🤟"], "unicode")
         document.receive("j", "jo", 1, 0, [3, "!"], "utf-16")
         document.receive("p", "pat", 2, 1, [4, "?"], "unicode")
-        assert document.text() == "a💃!🤟b?"
+        assert document.content() == "a💃!🤟b?"
         assert [entry.in_unit("utf-16").components for entry in document.since(0)] == [[3, "🤟"], [3, "!"], [7, "?"]]
         assert [entry.in_unit("unicode").components for entry in document.since(0)] == [[2, "🤟"], [2, "!"], [5, "?"]]
         assert (document.length("utf-16"), document.length("unicode")) == (8, 6)
@@ -141,7 +135,7 @@ class TestReceive:
         with refused(ErrorCode.DOCUMENT_TOO_LARGE):
             document.receive("a", "ada", 2, 1, ["x"])
         document.receive("a", "ada", 2, 1, ["x", -1])
-        assert document.text() == "x3456789"
+        assert document.content() == "x3456789"
 
 
 class TestExactlyOnce:
@@ -167,7 +161,7 @@ class TestExactlyOnce:
         document.receive("a", "ada", 3, 1, ["y"])
         with refused(ErrorCode.SEQUENCE_CONFLICT):  # a late copy of what was refused
             document.receive("a", "ada", 2, 1, ["z"])
-        assert document.text() == "yx"
+        assert document.content() == "yx"
 
     def test_the_digest_is_of_what_was_submitted(self) -> None:
         """What is kept is the transformed operation; a resubmission is the original one, also after a reload."""
@@ -181,7 +175,7 @@ class TestExactlyOnce:
         replayed.replay(0, decode_entries(body))
         restored.restore(4, document.snapshot())
         for each in (document, replayed, restored):
-            assert each.text() == document.text()
+            assert each.content() == document.content()
             assert each.receive("a", "ada", 2, 1, [2, "!"], "unicode") == (4, None, True)
             assert each.receive("b", "bob", 1, 0, ["y"]) == (2, None, True)
             for client, seq, components in (("a", 2, [7, "!"]), ("b", 1, ["other"])):
@@ -214,14 +208,14 @@ class TestExactlyOnce:
         assert document.last_seq("a") == 0 and document.last_seq("c") == 1
         with outdated(0, 2):
             document.receive("a", "a", 1, 0, ["a"])
-        before = document.text()
+        before = document.content()
         document.prepend(1, [entry for body in bodies[:2] for entry in decode_entries(body)])
         assert document.last_seq("a") == 1 and document.client_user("b") == "b"
         assert document.receive("a", "a", 1, 0, ["a"]) == (1, None, True)
         with refused(ErrorCode.CLIENT_TAKEN):
             document.receive("a", "eve", 2, 0, ["x"])
         assert document.receive("a", "a", 2, 1, ["A"]).revision == 5  # and goes on
-        assert document.text() != before
+        assert document.content() != before
         document.trim()
         assert document.client_count == 2 and document.last_seq("a") == 2
 
@@ -294,7 +288,7 @@ class TestWindow:
         with refused(ErrorCode.OPERATION_OUT_OF_RANGE):
             document.receive("b", "bob", 1, 1, [3, "x"])
         document.receive("b", "bob", 1, 1, [2, "x"])
-        assert document.text() == "x"
+        assert document.content() == "x"
 
 
 class TestCursors:
@@ -342,7 +336,7 @@ class TestCursors:
 class TestPersistence:
     def test_a_created_text(self) -> None:
         document = new("a💃")
-        assert (document.text(), document.revision, document.floor, document.length("unicode")) == ("a💃", 0, 0, 2)
+        assert (document.content(), document.revision, document.floor, document.length("unicode")) == ("a💃", 0, 0, 2)
         with refused(ErrorCode.OPERATION_INVALID):
             new_text_snapshot("\ud800")
 
@@ -378,7 +372,7 @@ class TestPersistence:
         document.replay(0, [Entry("a", "ada", 1, Operation(["a💃"]), Operation(["a💃"], "unicode"))])
         with pytest.raises(ValueError, match=r"fit|follow"):
             document.replay(1, [entry])
-        assert document.text() == "a💃"
+        assert document.content() == "a💃"
 
     def test_restore_refuses_damage_and_stays_as_it_was(self) -> None:
         document = new()
@@ -393,7 +387,7 @@ class TestPersistence:
                 document.restore(revision, body)
         assert state(document) == before
         document.restore(2, body)
-        assert document.text() == "éa💃" and document.floor == 2 and document.cursor("a") is None
+        assert document.content() == "éa💃" and document.floor == 2 and document.cursor("a") is None
 
     def test_entries_round_trip(self) -> None:
         entries = [
@@ -477,7 +471,7 @@ def test_fuzzed_bodies_with_a_right_checksum(seed: int) -> None:
             accepted += 1
         except ValueError:
             continue
-        text = target.text()
+        text = target.content()
         assert text.encode("utf-16-le").decode("utf-16-le") == text
     assert accepted > 0
 
@@ -537,7 +531,7 @@ def test_against_a_document_that_forgets_nothing(data: st.DataObject) -> None:
         except SynclineError as error:
             found = error.code.value
         assert found == expected
-        assert (document.text(), document.revision) == (reference.text, reference.revision)
+        assert (document.content(), document.revision) == (reference.text, reference.revision)
         if isinstance(found, tuple) and not found[1]:
             client, operation = arguments[0], document.since(document.revision - 1)[0].operation
             for unit in UNITS:

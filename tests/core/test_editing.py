@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from syncline.core.document import Document
 from syncline.core.ot import Operation
+from syncline.core.text_type import TextType
 from syncline.testing.cells import past
 from syncline.testing.editing import History, generate
 from tests.oracle.editing import fold
@@ -41,13 +41,13 @@ def apply_plainly(history: History) -> str:
 
 def served(history: History) -> str:
     """The server's text, of clients that transform as little as they may, so that the server has the most to do."""
-    document = Document("doc", "1")
+    document = TextType().open("doc", "1")
     facts = fold(history)
     for seq, (submission, committed) in enumerate(zip(facts.submissions, facts.committed, strict=True), 1):
         client = f"client {submission.agent}"
         entry = document.receive(client, client, seq, submission.base, submission.operation, "unicode").entry
         assert entry is not None and entry.in_unit("unicode") == Operation(committed, "unicode")
-    return document.text()
+    return document.content()
 
 
 def test_the_same_on_every_python() -> None:

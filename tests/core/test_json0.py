@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
-import inspect
-import sys
+import pickle
+from collections.abc import Callable
 from decimal import Decimal
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncline.core import json0, text0
+from syncline.core import json0
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.json_values import MAX_DEPTH, check_number, check_value, same_value, size
 from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
+from tests.oracle import json0 as slow
+from tests.oracle import json_values as slow_values
+from tests.oracle import text0
 from tests.oracle.json0 import length, random_operation, random_value
 from tests.peers import Peers
 
@@ -30,10 +34,12 @@ def same(one: Any, two: Any) -> bool:
 
 def with_lies(random: Random, operation: json0.Op) -> json0.Op:
     """The same operation, which says of everything that it removes that it was something else."""
-    return [
-        {name: random_value(random) if name in ("od", "ld") else value for name, value in component.items()}
-        for component in operation
-    ]
+    return json0.parse(
+        [
+            {name: random_value(random) if name in ("od", "ld") else value for name, value in component.items()}
+            for component in operation.components
+        ]
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- the laws
@@ -47,7 +53,8 @@ def test_apply_does_what_is_done_by_hand(random: Random) -> None:
     parsed = json0.parse(operation)
     assert same(json0.apply(content, parsed), after)
     assert same(content, before)
-    assert json0.parse(parsed) == parsed
+    assert json0.parse(parsed) is parsed and json0.parse(parsed.components) == parsed
+    assert JsonType().decode(parsed.encode()) == parsed and pickle.loads(pickle.dumps(parsed)) == parsed
 
 
 @given(randoms)
@@ -95,7 +102,9 @@ def test_invert_and_compose(random: Random) -> None:
     a, b = json0.parse(first), json0.parse(second)
     both = json0.compose(a, b)
     assert same(json0.apply(content, both), after)
-    assert json0.compose(a, []) == a and json0.transform([], a, "left") == [] and json0.transform(a, [], "left") == a
+    nothing = json0.parse([])
+    assert json0.compose(a, nothing) == a and json0.transform(a, nothing, "left") == a
+    assert json0.transform(nothing, a, "left") == nothing
     undo = json0.invert(both, content)
     assert same(json0.apply(after, undo), content)
     assert json0.resolve(after, undo)[1] == undo
@@ -128,13 +137,12 @@ def test_what_was_there_is_not_believed(seed: int) -> None:
 def test_what_a_client_says_it_removes_costs_nothing() -> None:
     """A transform past thousands of operations must not copy it for each of them."""
     operation = json0.parse([{"p": ["list"], "od": [0] * 10}])
-    claimed = operation[0]["od"]
+    claimed = operation.components[0]["od"]
     for index in range(10):
         operation = JsonType().rebase(operation, json0.parse([{"p": ["list", index], "na": 1}]), "left")
-    assert operation[0]["od"] is claimed
-    assert json0.transform(operation, json0.parse([{"p": ["list", 3], "na": 1}]), "left")[0]["od"][3] == 1, (
-        "as upstream"
-    )
+    assert operation.components[0]["od"] is claimed
+    changed = json0.transform(operation, json0.parse([{"p": ["list", 3], "na": 1}]), "left")
+    assert changed.components[0]["od"][3] == 1, "as upstream"
 
 
 @given(st.integers(0, 2**32))
@@ -173,28 +181,100 @@ def test_a_document_believes_nobody_and_all_end_alike(seed: int) -> None:
     assert same(json0.apply(after_a, json0.transform(b, a, "right")), document.content())
 
 
+# ---------------------------------------------------------------------------------------------------------- the oracle
+
+
+def raised(call: Callable[..., Any], *arguments: Any) -> Any:
+    """What it gives, or the code of what it raises."""
+    try:
+        return call(*arguments)
+    except SynclineError as error:
+        return error.code
+
+
+def as_json(value: Any) -> Any:
+    """Operations as their components, also in what ``resolve`` gives."""
+    if isinstance(value, tuple):
+        return [as_json(item) for item in value]
+    return value.components if isinstance(value, json0.Op) else value
+
+
+@given(randoms, st.integers(1, 6), st.booleans(), st.booleans())
+def test_it_is_the_oracle(random: Random, most: int, lies: bool, strange: bool) -> None:
+    """Component by component, value by value and refusal by refusal; ``strange``: not made on one content."""
+    content = random_value(random)
+    first, after = random_operation(random, content, most)
+    second, _ = random_operation(random, random_value(random) if strange else content, most)
+    third, _ = random_operation(random, random_value(random) if strange else after, most)
+    a, b, c = json0.parse(first), json0.parse(second), json0.parse(third)
+    if lies:
+        a, b = with_lies(random, a), with_lies(random, b)
+    x, y, z = a.components, b.components, c.components
+    assert x == slow.parse(x) and c.components == slow.parse(third)
+    assert c.encode() == msgspec.msgpack.encode(slow.parse(third), order="sorted"), "as logs have it"
+    for side in ("left", "right"):
+        mine = raised(json0.transform, a, b, side)
+        assert same(as_json(mine), raised(slow.transform, x, y, side))
+        blind = raised(JsonType().rebase, a, b, side)
+        expected = raised(lambda side=side: slow.transform(x, y, side, victims=False))
+        assert same(as_json(blind), expected)
+        if isinstance(mine, json0.Op):
+            assert same(
+                as_json(raised(json0.resolve, after, mine)), listed(raised(slow.resolve, after, mine.components))
+            )
+    assert same(json0.compose(a, c).components, slow.compose(x, z))
+    assert same(json0.invert_told(a).components, slow.invert_told(x))
+    assert same(as_json(raised(json0.invert, c, after)), raised(slow.invert, z, after))
+    for start in (content, after):
+        for mine, theirs in ((a, x), (b, y), (c, z), (json0.compose(a, c), slow.compose(x, z))):
+            assert same(as_json(raised(json0.resolve, start, mine)), listed(raised(slow.resolve, start, theirs)))
+
+
+def listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize(
+    "value", [*SHAPES, *([component] for component, _ in UNFIT)], ids=lambda value: repr(value)[:60]
+)
+def test_it_takes_what_the_oracle_takes(value: Any) -> None:
+    mine = raised(json0.parse, value)
+    assert as_json(mine) == raised(slow.parse, value)
+    if isinstance(mine, json0.Op):
+        assert as_json(raised(json0.resolve, DOCUMENT, mine)) == listed(raised(slow.resolve, DOCUMENT, mine.components))
+
+
 @given(randoms)
-def test_diff(random: Random) -> None:
-    before = random_value(random)
-    after = random.choice([random_value(random), random_operation(random, before, 3)[1]])
-    operation = json0.diff(before, after)
-    assert same(json0.apply(before, operation), after)
-    assert json0.parse(operation) == operation
-    assert json0.resolve(before, operation)[1] == operation
-    assert (operation == []) == same(before, after)
-
-
-def test_a_diff_keeps_what_is_equal() -> None:
-    before = {"title": "an old text", "items": [1, {"a": True}, 3], "gone": None}
-    after = {"title": "a new text", "items": [1, {"a": 1}, 2, 3]}
-    assert json0.diff(before, after) == [
-        {"p": ["title"], "t": "text0", "o": [{"p": 1, "d": "n old"}, {"p": 1, "i": " new"}]},
-        {"p": ["items", 1, "a"], "od": True, "oi": 1},
-        {"p": ["items", 2], "li": 2},
-        {"p": ["gone"], "od": None},
+def test_values_are_the_oracles(random: Random) -> None:
+    odd = [
+        1.0,
+        -0.0,
+        2.0**53,
+        2**60,
+        2**53 + 1,
+        float("inf"),
+        "\ud800",
+        b"x",
+        {"__proto__": 1},
+        {1: 1},
+        {"k" * 1025: 1},
     ]
-    many = json0.diff([0] * 2000, [1] * 2000)
-    assert [component["p"] for component in many] == [[]]
+    value = random_value(random)
+    for one in (value, [value, random.choice(odd)], {"k": random.choice(odd)}):
+        mine, theirs = raised(check_value, one), raised(slow_values.check_value, one)
+        assert same(mine, theirs)
+        if not isinstance(mine, str | ErrorCode):
+            assert size(mine) == slow_values.size(mine)
+    other = random_value(random)
+    assert same(value, other) == slow_values.same_value(value, other)
+
+
+def test_deep_values_overflow_no_stack() -> None:
+    for compare in (lambda value: same_value(value, nested(10**5)), size):
+        with pytest.raises(RecursionError):
+            compare(nested(10**5))
+    with pytest.raises(SynclineError):
+        check_value(nested(10**5))
 
 
 # ----------------------------------------------------------------------------------------------------------- the peer
@@ -215,24 +295,24 @@ def test_the_same_as_ot_json0(peers: Peers, most: int) -> None:
     for content, a, b, c, after_b in cases:
         moved = json0.transform(a, b, "left")
         calls += [
-            ("json0.transform", a, b, "left"),
-            ("json0.transform", b, a, "right"),
-            ("json0.compose", a, c),
-            ("json0.invert", a),
-            ("json0.apply", content, a),
-            ("json0.apply", after_b, moved),
+            ("json0.transform", a.components, b.components, "left"),
+            ("json0.transform", b.components, a.components, "right"),
+            ("json0.compose", a.components, c.components, content),
+            ("json0.invert", a.components),
+            ("json0.apply", content, a.components),
+            ("json0.apply", after_b, moved.components),
         ]
         ours += [
-            moved,
-            json0.transform(b, a, "right"),
+            moved.components,
+            json0.transform(b, a, "right").components,
             json0.compose(a, c),
-            json0.invert(a, content),
+            json0.invert(a, content).components,
             json0.apply(content, a),
             json0.apply(after_b, moved),
         ]
     for call, mine, theirs in zip(calls, ours, peers.batch(calls), strict=True):
         if call[0] == "json0.compose":  # upstream keeps "adds 0 in all" and the like
-            content = next(case[0] for case in cases if case[1] is call[1])
+            content = call[3]
             assert same(json0.apply(content, json0.parse(theirs)), json0.apply(content, mine))
         else:
             assert mine == theirs, call
@@ -294,7 +374,7 @@ def test_what_is_removed_is_never_refused_for_its_value() -> None:
         operation = json0.parse([{"p": ["o"], "od": odd}, {"p": ["list", 0], "ld": [odd], "li": 2}])
         after, told = json0.resolve(content, operation)
         assert after == {"list": [2]}
-        assert told == [{"p": ["o"], "od": {"n": 2.0**60}}, {"p": ["list", 0], "ld": 1, "li": 2}]
+        assert told.components == [{"p": ["o"], "od": {"n": 2.0**60}}, {"p": ["list", 0], "ld": 1, "li": 2}]
 
 
 def test_a_sum_stays_within_the_integers() -> None:
@@ -335,48 +415,219 @@ def test_operations_on_different_documents_never_break_transform(random: Random)
 # -------------------------------------------------------------------------------------------------------------- text0
 
 
+def edited(text: str, edits: list[Any]) -> str:
+    result: str = json0.apply(text, on_text(edits))
+    return result
+
+
+def on_text(edits: list[Any]) -> json0.Op:
+    return json0.parse([{"p": [], "t": "text0", "o": edits}])
+
+
+def random_edits(random: Random, text: str, most: int = 5) -> list[Any]:
+    now, result = text, []
+    for _ in range(random.randrange(1, most + 1)):
+        start = random.randrange(len(now) + 1)
+        if random.random() < 0.5 and start < len(now):
+            end = random.randrange(start + 1, len(now) + 1)
+            result.append({"p": length(now[:start]), "d": now[start:end]})
+            now = now[:start] + now[end:]
+        else:
+            result.append({"p": length(now[:start]), "i": random.choice(["x", "💃", "yz"])})
+            now = now[:start] + result[-1]["i"] + now[start:]
+    assert edited(text, result) == now
+    return result
+
+
+def random_text(random: Random, most: int = 8) -> str:
+    return "".join(random.choice(["a", "é", "💃", "漢b"]) for _ in range(random.randrange(most)))
+
+
 @given(randoms)
 def test_text_edits_converge_and_undo(random: Random) -> None:
-    text = "".join(random.choice(["a", "é", "💃", "漢b"]) for _ in range(random.randrange(8)))
-
-    def edits() -> list[Any]:
-        now, result = text, []
-        for _ in range(random.randrange(1, 6)):
-            start = random.randrange(len(now) + 1)
-            if random.random() < 0.5 and start < len(now):
-                end = random.randrange(start + 1, len(now) + 1)
-                result.append({"p": length(now[:start]), "d": now[start:end]})
-                now = now[:start] + now[end:]
-            else:
-                result.append({"p": length(now[:start]), "i": random.choice(["x", "💃", "yz"])})
-                now = now[:start] + result[-1]["i"] + now[start:]
-        assert text0.apply(text, result) == now
-        return result
-
-    a, b = edits(), edits()
-    one = text0.apply(text0.apply(text, b), text0.transform(a, b, "left"))
-    assert one == text0.apply(text0.apply(text, a), text0.transform(b, a, "right"))
-    assert text0.apply(text0.apply(text, a), text0.invert(a)) == text
-    assert text0.apply(text, text0.compose([], a)) == text0.apply(text, a)
-    other = text0.apply(text, b)
-    assert text0.apply(text, text0.diff(text, other)) == other
+    text = random_text(random)
+    a, b = (on_text(random_edits(random, text)) for _ in range(2))
+    with_a, with_b = json0.apply(text, a), json0.apply(text, b)
+    one = json0.apply(with_b, json0.transform(a, b, "left"))
+    assert one == json0.apply(with_a, json0.transform(b, a, "right"))
+    assert json0.apply(with_a, json0.invert(a, text)) == text
+    assert json0.apply(text, json0.compose(on_text([]), a)) == with_a
+    assert json0.apply(text, json0.diff(text, with_b)) == with_b
 
 
-def test_a_deletion_in_many_pieces_needs_no_deep_stack() -> None:
+@given(randoms, st.sampled_from([0, 5000]))
+def test_text_edits_are_the_oracles(random: Random, more: int) -> None:
+    """Also in strings that are long enough for another way (text0.LONG)."""
+    text = random_text(random, 12) + "z" * more
+    a, b = (random_edits(random, text, 6) for _ in range(2))
+    for side in ("left", "right"):
+        moved = json0.transform(on_text(a), on_text(b), side)  # type: ignore[arg-type]
+        expected = text0.transform(a, b, side)  # type: ignore[arg-type]
+        assert moved.components == ([{"p": [], "t": "text0", "o": expected}] if expected else [])
+        assert edited(edited(text, b), expected) == text0.apply(text0.apply(text, b), expected)
+    assert json0.compose(on_text([]), on_text(a)).components == on_text(a).components
+    both = json0.compose(on_text(a), on_text(random_edits(random, edited(text, a))))
+    assert edited(text, a) == text0.apply(text, a)
+    if both.components:
+        assert json0.apply(text, both) == text0.apply(text, both.components[0]["o"])
+    # Edits of another string: the same refusal, or none.
+    for edits in (b, [edit | {"p": edit["p"] + random.randrange(3)} for edit in b]):
+        other = random_text(random)
+        try:
+            expected_text = text0.apply(other, edits)
+        except SynclineError as error:
+            with pytest.raises(SynclineError) as mine:
+                edited(other, edits)
+            assert mine.value.code == error.code
+        else:
+            assert edited(other, edits) == expected_text
+
+
+def test_a_deletion_in_many_pieces() -> None:
     """Each insert splits it once more; upstream recurses there, and so could be made to overflow."""
     text = "x" * 800
     inserts = [{"p": 2 * at + at, "i": "y"} for at in range(1, 300)]
     deletion = [{"p": 0, "d": text}]
-    with_inserts = text0.apply(text, inserts)
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(len(inspect.stack()) + 60)
-    try:
-        one = text0.transform(deletion, inserts, "left")
-        two = text0.transform(inserts, deletion, "right")
-    finally:
-        sys.setrecursionlimit(limit)
-    assert len(one) == 300
-    assert text0.apply(with_inserts, one) == text0.apply("", two) == "y" * 299
+    one = json0.transform(on_text(deletion), on_text(inserts), "left")
+    two = json0.transform(on_text(inserts), on_text(deletion), "right")
+    assert len(one.components[0]["o"]) == 300
+    assert json0.apply(edited(text, inserts), one) == json0.apply("", two) == "y" * 299
+
+
+# ------------------------------------------------------------------------------------------------------------- bounds
+
+
+@given(randoms, st.integers(1, 12))
+def test_the_steps_of_a_transform_are_known_before(random: Random, most: int) -> None:
+    """Three a microsecond, of as many as the oracle does; deletions that inserts cut make more of them."""
+    steps = dict.fromkeys(("edits", "components"), 0)
+
+    def counting(what: str, step: Any) -> Any:
+        def counted(*arguments: Any) -> None:
+            steps[what] += 1
+            step(*arguments)
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text0, "transform_edit", counting("edits", text0.transform_edit))
+        patch.setattr(slow, "transform_component", counting("components", slow.transform_component))
+        text = random_text(random, 40)
+        content = random_value(random)
+        for a, b in (
+            (on_text(random_edits(random, text, most)), on_text(random_edits(random, text, most))),
+            (on_text([{"p": 0, "d": text}] if text else []), on_text(random_edits(random, text, 3 * most))),
+            [json0.parse(random_operation(random, content, most)[0]) for _ in range(2)],
+        ):
+            for one, two in ((a, b), (b, a)):
+                steps.update(edits=0, components=0)
+                slow.transform(one.components, two.components, "left")
+                # The oracle does each for both sides, and strings for both sides of their components.
+                assert max(steps["edits"] / 4, steps["components"] / 2) <= 3 * JsonType().cost(one, two)
+                assert JsonType().cost(one, two) == JsonType().cost(two, one)
+
+
+def test_what_weighs_much_in_a_transform() -> None:
+    kind = JsonType()
+    small = on_text([{"p": 1, "i": "x"}])
+
+    def cost(*components: Any) -> int:
+        return kind.cost(json0.parse(list(components)), small)
+
+    insert, deletion = {"p": 0, "i": "y" * 1_000_000}, {"p": 0, "d": "y" * 1_000_000}
+    assert cost({"p": [], "t": "text0", "o": [insert]}) <= 2, "it is not looked into"
+    assert cost({"p": [], "t": "text0", "o": [deletion]}) > 500, "an insert cuts it"
+    assert cost({"p": [], "t": "text0", "o": [insert, {"p": 9, "i": "z"}]}) > 500, "they become one"
+    wide = cost({"p": [], "t": "text0", "o": [{"p": 0, "d": "💃" * 1_000_000}]})
+    assert wide > 3 * cost({"p": [], "t": "text0", "o": [deletion]})
+    assert cost({"p": ["k" * 1000] * 64, "oi": 1}) > cost({"p": ["k"], "oi": 1})
+    # What adds them up is no less where it decides whether the loop may do it.
+    for edits in ([deletion], [{"p": 0, "d": "y" * 60}], [{"p": 2 * n, "i": "x"} for n in range(100)]):
+        operation = on_text(edits)
+        for other in (small, on_text([{"p": 3 * n, "i": "ab"} for n in range(20)])):
+            assert kind.labour(kind.weight(operation), kind.weight(other), 1) + 1 >= kind.cost(operation, other) // 2
+
+
+def test_what_is_removed_is_followed_within_a_bound() -> None:
+    change = json0.parse([{"p": ["list", 0], "na": 1}])
+    for count, followed in ((1000, True), (json0.MAX_FOLLOWED // 8 + 1, False)):
+        removal = json0.parse([{"p": ["list"], "od": [0] * count}])
+        moved = json0.transform(removal, change, "left").components[0]["od"]
+        assert moved[0] == followed and len(moved) == count
+        # ``resolve`` tells the truth in any case.
+        assert json0.resolve({"list": [1, 2]}, json0.transform(removal, change, "left"))[1].components == [
+            {"p": ["list"], "od": [1, 2]}
+        ]
+
+
+# ---------------------------------------------------------------------------------------------------------- splitting
+
+
+@given(randoms, st.integers(0, 300))
+def test_pieces_do_the_same(random: Random, limit: int) -> None:
+    """Each may be submitted, and is as small as was asked for where only texts make it large."""
+    kind = JsonType()
+    content = {"text": random_text(random, 400), "list": [random_text(random, 40), 1], "n": 1}
+    components: list[Any] = [
+        {"p": ["text"], "t": "text0", "o": random_edits(random, content["text"], 8)},
+        {"p": ["n"], "na": 1},
+        {"p": ["list", 0], "t": "text0", "o": [{"p": 0, "i": random.choice(["é", "💃", "x", "漢"]) * 300}]},
+        {"p": ["list", 1], "ld": 1, "li": "y" * random.randrange(100)},
+    ]
+    operation = json0.parse(components)
+    pieces = kind.split(operation, limit)
+    after = content
+    for piece in pieces:
+        assert json0.parse(piece.components) == piece
+        after = json0.apply(after, piece)
+    assert same(after, json0.apply(content, operation))
+    if limit >= 60:
+        for piece in pieces:
+            assert kind.bulk(piece) <= limit or ("li" in piece.components[0] and len(piece) == 1)
+    assert kind.split(operation, 10**6) == kind.split(operation) == [operation]
+    assert kind.split(json0.parse([]), limit) == [json0.parse([])]
+
+
+def test_many_edits_of_one_string_are_split() -> None:
+    """2,500 that wait together: no request takes more than 1,000."""
+    kind = JsonType()
+    waiting = on_text([])
+    for number in range(2500):
+        waiting = json0.compose(waiting, on_text([{"p": 2 * number, "i": "x"}]))
+    assert len(waiting) == 1 and waiting.count == 2500
+    pieces = kind.split(waiting)
+    assert [piece.count for piece in pieces] == [1000, 1000, 500]
+    text = "-" * 2500
+    after = text
+    for piece in pieces:
+        after = json0.apply(after, json0.parse(piece.components))
+    assert after == json0.apply(text, waiting) == "x-" * 2500
+    # Behind another component, and with others that fit beside it.
+    mixed = json0.parse(
+        [{"p": ["n"], "na": 1}] * 600
+        + [{"p": ["t"], "t": "text0", "o": [{"p": 0, "i": "a"}, {"p": 9, "i": "b"}] * 200}]
+    )
+    assert [piece.count for piece in kind.split(mixed)] == [1000]
+    mixed = json0.compose(
+        mixed, json0.parse([{"p": ["t"], "t": "text0", "o": [{"p": 5, "i": "c"}]}, {"p": ["n"], "na": 1}])
+    )
+    assert [piece.count for piece in kind.split(mixed)] == [1000, 2]
+
+
+def test_a_paste_is_split_by_bytes() -> None:
+    kind = JsonType()
+    for character in ("x", "é", "漢", "💃"):
+        paste = on_text([{"p": 3, "i": character * 100_000}, {"p": 0, "d": character * 100_000}])
+        pieces = kind.split(paste, 10_000)
+        assert max(map(kind.bulk, pieces)) <= 10_000 and len(pieces) <= 3 * kind.bulk(paste) // 10_000
+        after = "abc" + character * 10
+        start = character * 100_000 + after
+        back = start
+        for piece in kind.split(on_text([{"p": 0, "d": character * 100_000}]), 10_000):
+            back = json0.apply(back, piece)
+        assert back == after
+    value = json0.parse([{"p": [], "od": None, "oi": "x" * 100_000}])
+    assert kind.split(value, 10_000) == [value], "it cannot be told in pieces"
 
 
 def test_sizes() -> None:

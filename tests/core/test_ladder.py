@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.document import Document, Entry, encode_entries
+from syncline.core.entries import Entry, encode_entries
 from syncline.core.ot import Operation, map_position, transform
+from syncline.core.text_type import TextType
 from tests.oracle import ot as oracle
 from tests.scale import seeds
 
@@ -21,7 +22,7 @@ class History:
     def __init__(self, rng: random.Random, astral: bool, **bounds: Any) -> None:
         self.rng = rng
         self.letters = "ab💃漢" if astral else "abcé"
-        self.document = Document("d", "g", **bounds)
+        self.document = TextType().open("d", "g", **bounds)
         self.texts = [""]
         self.entries: list[Entry] = []
         self.seqs: dict[str, int] = {}
@@ -85,7 +86,7 @@ def test_every_way_up(seed: int) -> None:
         history.receive(base, unit, history.components(base, unit, 1 if rng.random() < 0.8 else rng.randint(0, 9)))
         if number % 7 == 0:
             check_cursor(history, rng.randint(0, history.document.revision), unit)
-    assert history.document.text() == history.texts[-1]
+    assert history.document.content() == history.texts[-1]
 
 
 def check_cursor(history: History, base: int, unit: Any) -> None:
@@ -101,7 +102,7 @@ def check_cursor(history: History, base: int, unit: Any) -> None:
 def test_a_splice_over_a_splice(data: st.DataObject) -> None:
     """All positions and orders that there are, close together; twice, so that what came out goes on."""
     draw = data.draw
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("a", "u", 1, 0, ["0123456789"])
     length = 10
     operations = []
@@ -226,7 +227,7 @@ class TestTheWindowMoves:
             history.grow(200)
         first.receive(10, "utf-16", first.components(10, "utf-16", 90))
         first.receive(20, "utf-16", first.components(20, "utf-16", 1))
-        taken = Document("d", "g")
+        taken = TextType().open("d", "g")
         taken.replay(0, second.entries[:5])
         snapshot = taken.snapshot()
         document = first.document

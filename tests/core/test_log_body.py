@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core.bodies import pack, raw_size
-from syncline.core.document import Document
 from syncline.core.entries import (
     Entry,
     decode_entries,
@@ -25,6 +24,7 @@ from syncline.core.entries import (
 )
 from syncline.core.log_body import pack_entries
 from syncline.core.ot import Operation
+from syncline.core.text_type import TextType
 from syncline.testing.editing import generate
 from tests import traces
 from tests.core.log_histories import FIRST_FORM, FIRST_FORM_TEXT, history
@@ -57,9 +57,9 @@ def test_a_round_trip_is_json(seed: int) -> None:
     assert written(decode_entries(body)) == written(entries)
     assert encode_entries(decode_entries(body)) == body
     assert written(decode_entries(pack_entries(body))) == written(entries)
-    again = Document("notes", "g")
+    again = TextType().open("notes", "g")
     again.replay(0, decode_entries(body))
-    assert again.text() == document.text() and again.revision == document.revision
+    assert again.content() == document.content() and again.revision == document.revision
 
 
 @given(st.integers(0, 2**32), st.data())
@@ -148,9 +148,9 @@ def test_the_first_form_is_read() -> None:
         [],
         [1, "ab", 2, -1, 2, "c"],
     ]
-    document = Document("notes", "g")
+    document = TextType().open("notes", "g")
     document.replay(0, entries)
-    assert document.text() == FIRST_FORM_TEXT
+    assert document.content() == FIRST_FORM_TEXT
 
 
 def test_the_first_form_is_merged_into_the_new_one() -> None:
@@ -211,7 +211,7 @@ def test_packing() -> None:
     snapshot = document.snapshot()
     small = pack(snapshot)
     assert len(small) < len(snapshot) / 2 and raw_size(small) == len(snapshot)
-    assert decode_snapshot(small)[0] == document.text()
+    assert decode_snapshot(small)[0] == document.content()
     tiny = encode_entries([])
     assert pack_entries(tiny) == tiny
     for junk in (b"", b"\x13", b"abcd"):
@@ -312,7 +312,7 @@ def sizes(entries: list[Entry]) -> tuple[int, int]:
 def test_a_text_with_its_whole_history_is_small() -> None:
     """4.2 bytes an edit, packed 1.3: words chosen at random, and many jumps."""
     history = generate(1, 20_000)
-    document = Document("notes", "g")
+    document = TextType().open("notes", "g")
     entries: list[Entry] = []
     for transaction in history.transactions:
         for patch in transaction.patches:
@@ -322,7 +322,7 @@ def test_a_text_with_its_whole_history_is_small() -> None:
             ).entry
             assert entry is not None
             entries.append(entry)
-    assert document.text() == history.end
+    assert document.content() == history.end
     size, packed = sizes(entries)
     assert size < 86_000
     assert packed < 27_500

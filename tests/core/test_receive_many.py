@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from syncline.core.document import Document, encode_entries
+from syncline.core.document import Document
+from syncline.core.entries import encode_entries
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, map_position
+from syncline.core.text_type import TextType
 from tests.scale import seeds
 
 
@@ -64,7 +66,7 @@ def described(result: Any) -> tuple[Any, ...]:
 @pytest.mark.parametrize("seed", seeds(8, 40, 200))
 def test_the_same_as_one_by_one(seed: int) -> None:
     rng = random.Random(seed)
-    one, many = (Document("d", "g", max_length=200, window_operations=60) for _ in range(2))
+    one, many = (TextType().open("d", "g", max_length=200, window_operations=60) for _ in range(2))
     for document in (one, many):
         document.receive("z", "u", 1, 0, ["x" * 50])
     seqs: dict[str, int] = {}
@@ -79,7 +81,7 @@ def test_the_same_as_one_by_one(seed: int) -> None:
             if expected[-1][0] == "outdated":
                 break
         assert results == expected
-        assert many.text() == one.text() and many.snapshot() == one.snapshot()
+        assert many.content() == one.content() and many.snapshot() == one.snapshot()
         assert [many.cursor(client) for client in "abcdefz"] == [one.cursor(client) for client in "abcdefz"]
         if turn % 5 == 0:
             one.trim()
@@ -89,7 +91,7 @@ def test_the_same_as_one_by_one(seed: int) -> None:
 
 
 def test_an_outdated_one_stops_it() -> None:
-    document = Document("d", "g", window_operations=1)
+    document = TextType().open("d", "g", window_operations=1)
     document.receive("a", "u", 1, 0, ["one"])
     document.receive("a", "u", 2, 1, ["two"])
     document.trim()
@@ -103,11 +105,11 @@ def test_an_outdated_one_stops_it() -> None:
     assert isinstance(second, OutdatedRevision) and (second.base, second.floor) == (0, 1)
     assert document.last_seq("d") == 0
     # The caller widens the window and sends the rest again.
-    assert document.text() == "btwoone"
+    assert document.content() == "btwoone"
 
 
 def test_what_is_no_submission_is_refused_before_anything_is_applied() -> None:
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     good = ("a", "u", 1, 0, ["x"], "utf-16")
     bad: list[Any] = [
         None,
@@ -132,7 +134,7 @@ def test_what_is_no_submission_is_refused_before_anything_is_applied() -> None:
 @pytest.mark.parametrize("window", [3, 40])
 def test_carets_survive_the_trimming_of_what_moved_them(window: int) -> None:
     rng = random.Random(window)
-    document = Document("d", "g", window_operations=window)
+    document = TextType().open("d", "g", window_operations=window)
     document.receive("author", "u", 1, 0, ["x" * 30])
     carets: dict[str, tuple[int, int]] = {"author": (30, 30)}
     for seq in range(2, 300):

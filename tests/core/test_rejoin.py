@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core.document import Document
+from syncline.core.document_type import DocumentType
 from syncline.core.entries import Entry
+from syncline.core.json_type import JsonType
 from syncline.core.ot import Operation, apply, transform
-from syncline.core.rejoin import Missed, Pending
+from syncline.core.rejoin import Composite, Missed, Pending
+from syncline.core.rich_type import RichType
+from syncline.core.text_type import TextType
 from tests.oracle.strategies import operations
+from tests.scale import seeds
+
+from .typed_edits import edit
 
 START = "the quick 😀 fox"
 
@@ -19,7 +30,7 @@ def some(data: st.DataObject, text: str) -> Operation:
 
 
 def missed(document: Document, revision: int, awaited: int | None = None, slices: int = 3) -> Missed:
-    found = Missed("me", "utf-16", awaited)
+    found = Missed(TextType(), "me", "utf-16", awaited)
     entries = document.since(revision)
     for at in range(0, len(entries), slices):
         found.add(entries[at : at + slices])
@@ -28,9 +39,9 @@ def missed(document: Document, revision: int, awaited: int | None = None, slices
 
 @given(st.data())
 def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("seed", "u", 1, 0, [START])
-    text = document.text()
+    text = document.content()
     first = some(data, text)
     middle = apply(text, first)
     second = some(data, middle)
@@ -40,12 +51,12 @@ def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
         if committed and number == when:
             document.receive("me", "u", 1, 1, first)
         author = data.draw(st.sampled_from(["a", "b"]))
-        document.receive(author, "u", number + 1, document.revision, some(data, document.text()))
+        document.receive(author, "u", number + 1, document.revision, some(data, document.content()))
 
     found = missed(document, 1, 1 if committed else None, data.draw(st.integers(1, 4)))
     carried = found.carry([Pending(first, 1), Pending(second, None)])
     assert len(carried) == (1 if committed else 2)
-    server = document.text()
+    server = document.content()
     for operation in carried:
         server = apply(server, operation)
 
@@ -70,7 +81,7 @@ def test_steps_and_pending_meet_at_the_head(data: st.DataObject) -> None:
 
 def test_what_was_committed_unnoticed_needs_single_steps() -> None:
     """The composite of a deletion and an insert at its place is not what an operation inside was transformed over."""
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("a", "u", 1, 0, ["the"])
     document.receive("a", "u", 2, 1, [-1])
     document.receive("a", "u", 3, 2, ["a"])
@@ -83,27 +94,91 @@ def test_what_was_committed_unnoticed_needs_single_steps() -> None:
 
 @given(st.data())
 def test_without_own_entries_it_is_one_step(data: st.DataObject) -> None:
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     document.receive("a", "u", 1, 0, [START])
     count = data.draw(st.integers(1, 12))
     for number in range(count):
-        document.receive("a", "u", number + 2, document.revision, some(data, document.text()))
+        document.receive("a", "u", number + 2, document.revision, some(data, document.content()))
     (step,) = missed(document, 1, slices=data.draw(st.integers(1, 5))).steps()
     assert not isinstance(step, Entry)
     assert step.count == count
-    assert apply(START, step.operation) == document.text()
+    assert apply(START, step.operation) == document.content()
 
 
 def test_an_undo_of_ones_own_is_somebody_elses_operation() -> None:
     """Its number is taken, its content is not in the client's text."""
-    found = Missed("me", "utf-16")
+    found = Missed(TextType(), "me", "utf-16")
     found.add([Entry("me", "u", 2, Operation([-3]), kind="undo")])
     assert found.carry([Pending(Operation([5, "x"]), 3)]) == [Operation([2, "x"])]
     assert found.carry([Pending(Operation([5, "x"]), 2)]) == [Operation([2, "x"])]
 
 
 def test_nothing_missed() -> None:
-    found = Missed("me", "utf-16")
+    found = Missed(TextType(), "me", "utf-16")
     assert found.steps() == []
-    assert found.weight() == 0
+    assert found.bulk() == 0
     assert found.carry([Pending(Operation(["x"]), None)]) == [Operation(["x"])]
+
+
+@pytest.mark.parametrize("type", [RichType(), JsonType()], ids=lambda type: type.name)
+@pytest.mark.parametrize("seed", seeds(40, 400))
+def test_documents_of_every_type_meet_at_the_head(type: DocumentType[Any, Any], seed: int) -> None:
+    """As above, with what their tests do at random."""
+    dice = random.Random(seed)
+    document, mine = type.open("d", "g"), type.open("d", "g")
+    for number in range(3):
+        document.receive("seed", "u", number + 1, number, edit(document, dice))
+    mine.replay(0, document.since(0))
+    made = []
+    for number in range(dice.randint(1, 3)):  # what the client does meanwhile, on its own
+        receipt = mine.receive("me", "u", number + 1, mine.revision, edit(mine, dice))
+        made.append(receipt.entry.operation)
+    committed, when = dice.random() < 0.5, dice.randint(0, 4)  # the first one got through, its ack did not
+    for number in range(5):
+        if committed and number == when:
+            document.receive("me", "u", 1, 3, type.describe(made[0]))
+        document.receive(dice.choice("ab"), "u", number + 1, document.revision, edit(document, dice))
+
+    found = Missed(type, "me", "utf-16", 1 if committed else None)
+    entries = document.since(3)
+    for at in range(0, len(entries), 2):
+        found.add(entries[at : at + 2])
+    pending = [Pending(operation, number + 1) for number, operation in enumerate(made)]
+    carried = found.carry(pending)
+    assert len(carried) == len(made) - committed
+
+    shown, waiting, revision = type.parse_content(mine.content(), trusted=True), list(made), 3
+    for step in found.steps():
+        theirs = step.operation
+        revision += step.count if isinstance(step, Composite) else 1
+        if not isinstance(step, Composite) and step.client == "me":
+            del waiting[0]
+            continue
+        moved = []
+        for own in waiting:
+            moved.append(type.transform(own, theirs, "left"))
+            theirs = type.transform(theirs, own, "right")
+        shown, waiting = type.apply(shown, theirs), moved
+    assert revision == document.revision
+    for operation in carried:
+        document.receive("me", "u", 9 + revision, document.revision, type.describe(operation))
+        revision += 1
+    assert type.show(shown) == document.content()
+    if not committed:
+        assert len(found.steps()) == 1, "one run of others is one step here"
+
+
+def test_composites_stay_small_enough_to_be_taken() -> None:
+    type = JsonType()
+    document = type.open("d", "g")
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": []}])
+    for number in range(2500):
+        document.receive("a", "u", number + 2, number + 1, [{"p": [number], "li": number}])
+    found = Missed(type, "me", "utf-16")
+    found.add(document.since(1))
+    steps = found.steps()
+    assert 2 < len(steps) < 10 and sum(step.count for step in steps) == 2500
+    content = type.parse_content([])
+    for step in steps:
+        content = type.apply(content, type.parse(type.describe(step.operation)))
+    assert content == document.content()

@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 import syncline
-from syncline.core.document import Document, Entry, decode_entries, encode_entries
+from syncline.core.entries import Entry, decode_entries, encode_entries
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, apply, compose, invert, transform
+from syncline.core.text_type import TextType
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
 from tests.scale import SEED, by_level, seeds
@@ -183,7 +184,7 @@ class Server:
 
     def start(self) -> None:
         self.waiting, self.accepted = [], []
-        self.document = Document(
+        self.document = TextType().open(
             "notes", "g1", window_operations=self.choices.randint(0, 6), max_length=MAX_LENGTH, max_clients=2
         )
         if self.snapshot is not None:
@@ -379,7 +380,7 @@ def check(server: Server, clients: list[Client]) -> None:
         points = oracle.apply(text, entry.in_unit("unicode").components, "unicode")
         text = oracle.apply(text, entry.operation.components, "utf-16")
         assert text == points
-    assert server.document.text() == text
+    assert server.document.content() == text
     for client in clients:
         assert client.text == client.confirmed == text
         committed = [entry.seq for entry in entries if entry.client == client.name]
@@ -387,7 +388,7 @@ def check(server: Server, clients: list[Client]) -> None:
         assert not client.refused & set(committed)
     depths = [server.document.undo_depth(client.name) for client in clients]
     server.start()
-    assert server.document.text() == text
+    assert server.document.content() == text
     assert [server.document.undo_depth(client.name) for client in clients] == depths
 
 

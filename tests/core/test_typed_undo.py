@@ -8,46 +8,25 @@ from typing import Any
 
 import pytest
 
+from syncline.core.document import Document
 from syncline.core.document_type import DocumentType
 from syncline.core.errors import SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.rich_type import RichType
-from syncline.core.typed_document import TypedDocument
-from syncline.core.typed_undo import TypedUndo
+from syncline.core.undo import Undo
+from syncline.core.value_log import ValueLog
 from tests.oracle.typed_undo import Eager
 from tests.scale import seeds
 
+from .typed_edits import edit
+
 TYPES: list[DocumentType[Any, Any]] = [RichType(), JsonType()]
-
-
-def edit(document: TypedDocument, dice: random.Random) -> Any:
-    """A random edit that applies at the head."""
-    if document.type.name == "rich-text":
-        length = sum(len(op["insert"]) for op in document.content())  # ``length`` counts formats too
-        at, choice = dice.randint(0, length), dice.randint(0, 2)
-        if choice == 0 or at == length:
-            return [*([{"retain": at}] if at else []), {"insert": dice.choice("abcdef") * 2}]
-        change = {"delete": 1} if choice == 1 else {"retain": 1, "attributes": {"b": dice.choice([True, None])}}
-        return [*([{"retain": at}] if at else []), change]
-    content = document.content()
-    if content is None:
-        return [{"p": [], "od": None, "oi": {"l": [], "n": 0}}]
-    length, choice = len(content["l"]), dice.randint(0, 3)
-    if choice == 0 or length == 0:
-        return [{"p": ["l", dice.randint(0, length)], "li": dice.randint(0, 9)}]
-    if choice == 1:
-        return [{"p": ["l", dice.randrange(length)], "ld": None}]
-    if choice == 2:
-        return [{"p": ["n"], "na": dice.randint(1, 5)}]
-    if "x" in content:
-        return [{"p": ["x"], "od": None, "oi": dice.randint(0, 9)}]
-    return [{"p": ["x"], "oi": dice.randint(0, 9)}]
 
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
 @pytest.mark.parametrize("seed", seeds(60, 300))
 def test_the_only_author_goes_back_and_forth_through_every_content(type: DocumentType[Any, Any], seed: int) -> None:
-    dice, document, seq = random.Random(seed), TypedDocument(type, "d", "g", undo_group_ms=0), 0
+    dice, document, seq = random.Random(seed), type.open("d", "g", undo_group_ms=0), 0
     shown = [copy.deepcopy(document.content())]
     for seq in range(1, 11):
         depth = document.undo_depth("a")[0]
@@ -74,8 +53,8 @@ class Schedule:
         self.done = {"edit": 0, "undo": 0, "redo": 0, "nothing": 0}
         self.log: list[Any] = []
 
-    def fresh(self) -> TypedDocument:
-        return TypedDocument(self.type, "d", "g", **{"undo_group_ms": 0, **self.bounds})
+    def fresh(self) -> Document:
+        return self.type.open("d", "g", **{"undo_group_ms": 0, **self.bounds})
 
     def step(self) -> None:
         document, client = self.document, self.dice.choice("abc")
@@ -101,15 +80,15 @@ class Schedule:
 
     def document_stacks(self) -> bytes:
         """The part of the snapshot that is about undo."""
-        stacks = TypedUndo(self.type, group_ms=0)
+        stacks = Undo(ValueLog(self.type), group_ms=0)
         content = self.type.empty()
         for entry in self.log:
             inverse = self.type.invert(entry.operation, content)
             content = self.type.apply(content, entry.operation)
-            stacks.record(entry.client, entry.user, entry.kind, entry.operation, inverse, len(entry.payload))
+            stacks.record(entry.client, entry.user, entry.kind, entry.operation, inverse)
         return stacks.snapshot()
 
-    def loaded(self, since: int = 0, snapshot: bytes | None = None) -> TypedDocument:
+    def loaded(self, since: int = 0, snapshot: bytes | None = None) -> Document:
         other = self.fresh()
         if snapshot is not None:
             other.restore(since, snapshot)
@@ -164,17 +143,17 @@ def test_stacks_are_the_same_after_loading(type: DocumentType[Any, Any], seed: i
         assert (other.content(), other.undo_bytes) == (document.content(), document.undo_bytes)
 
 
-def typed(document: TypedDocument, seq: int, at: int, text: str, time: float, client: str = "a") -> None:
+def typed(document: Document, seq: int, at: int, text: str, time: float, client: str = "a") -> None:
     operation: list[Any] = [{"retain": at}, {"insert": text}] if at else [{"insert": text}]
     document.receive(client, client, seq, document.revision, operation, time=time)
 
 
-def plain(document: TypedDocument) -> str:
+def plain(document: Document) -> str:
     return "".join(op["insert"] for op in document.content())
 
 
 def test_typing_in_rich_text_is_undone_word_by_word() -> None:
-    document = TypedDocument(RichType(), "d", "g")
+    document = RichType().open("d", "g")
     for index, letter in enumerate("two words"):
         typed(document, index + 1, index, letter, 1.0 + index / 10)
     assert document.undo_depth("a") == (2, 0)
@@ -188,7 +167,7 @@ def test_typing_in_rich_text_is_undone_word_by_word() -> None:
 
 
 def test_others_move_the_place_where_typing_goes_on() -> None:
-    document = TypedDocument(RichType(), "d", "g")
+    document = RichType().open("d", "g")
     typed(document, 1, 0, "a", 1.0)
     typed(document, 1, 0, "other ", 1.1, client="b")
     typed(document, 2, 7, "b", 1.2)
@@ -200,7 +179,7 @@ def test_others_move_the_place_where_typing_goes_on() -> None:
 
 
 def test_what_is_typed_in_one_go_lies_on_what_was_done_before() -> None:
-    document = TypedDocument(RichType(), "d", "g")
+    document = RichType().open("d", "g")
     typed(document, 1, 0, "theirs", 1.0, client="b")  # so that there is a log
     typed(document, 1, 0, "a paste that is long", 2.0)
     for index, letter in enumerate("xyz"):
@@ -213,7 +192,7 @@ def test_what_is_typed_in_one_go_lies_on_what_was_done_before() -> None:
 
 
 def test_backspaces_are_one_group_and_a_pause_ends_it() -> None:
-    document = TypedDocument(RichType(), "d", "g")
+    document = RichType().open("d", "g")
     typed(document, 1, 0, "a long text to begin with", 1.0)
     for index in range(3):
         operation = [{"retain": 24 - index}, {"delete": 1}]
@@ -227,7 +206,7 @@ def test_backspaces_are_one_group_and_a_pause_ends_it() -> None:
 
 
 def test_undo_brings_back_what_others_changed_meanwhile_as_it_was() -> None:
-    document = TypedDocument(JsonType(), "d", "g")
+    document = JsonType().open("d", "g")
     document.receive("a", "a", 1, 0, [{"p": [], "od": None, "oi": {"list": [1, 2], "n": 0}}])
     document.receive("a", "a", 2, 1, [{"p": ["list", 0], "ld": 1}])
     document.receive("b", "b", 1, 2, [{"p": ["list", 0], "li": 0}])
@@ -239,7 +218,7 @@ def test_undo_brings_back_what_others_changed_meanwhile_as_it_was() -> None:
 
 
 def test_a_subtree_that_somebody_removed_is_passed_over() -> None:
-    document = TypedDocument(JsonType(), "d", "g")
+    document = JsonType().open("d", "g")
     document.receive("a", "a", 1, 0, [{"p": [], "od": None, "oi": {"n": 0}}])
     document.receive("a", "a", 2, 1, [{"p": ["x"], "oi": {"deep": 1}}])
     document.receive("a", "a", 3, 2, [{"p": ["x", "deep"], "na": 1}])
@@ -256,7 +235,7 @@ def test_a_subtree_that_somebody_removed_is_passed_over() -> None:
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
 def test_bounds(type: DocumentType[Any, Any]) -> None:
     dice = random.Random(5)
-    document = TypedDocument(type, "d", "g", undo_depth=4, undo_bytes=8000, undo_history=50, undo_group_ms=0)
+    document = type.open("d", "g", undo_depth=4, undo_bytes=8000, undo_history=50, undo_group_ms=0)
     for seq in range(1, 301):
         for client in "ab":
             document.receive(client, client, seq, document.revision, edit(document, dice))
@@ -267,19 +246,42 @@ def test_bounds(type: DocumentType[Any, Any]) -> None:
     while document.revision % 256:
         document.receive("b", "b", document.revision, document.revision, edit(document, dice))
     assert document.undo_depth("a") == (0, 0)
-    none = TypedDocument(type, "d", "g", undo_depth=0)
+    none = type.open("d", "g", undo_depth=0)
     none.receive("a", "a", 1, 0, edit(none, dice))
     assert none.undo_depth("a") == (0, 0) and none.undo_bytes == 0
 
 
-def test_too_much_since_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from syncline.core import typed_undo
+def test_typing_in_a_string_of_json_is_undone_word_by_word() -> None:
+    """Also while another one types in another string, and moves this one."""
+    document = JsonType().open("d", "g")
+    document.receive("z", "z", 1, 0, [{"p": [], "od": None, "oi": ["", "other"]}])
+    for number, character in enumerate("one two"):
+        document.receive("b", "b", 2 * number + 1, document.revision, [{"p": [0], "li": number}])
+        document.receive("b", "b", 2 * number + 2, document.revision, [{"p": [number + 2, 0], "si": "x"}])
+        operation = [{"p": [number + 1, number], "si": character}]
+        document.receive("a", "a", number + 1, document.revision, operation, time=1.0 + number / 100)
+    assert document.undo_depth("a") == (2, 0)
+    again = JsonType().open("d", "g")
+    again.restore(document.revision, document.snapshot())
+    for one in (document, again):
+        assert one.content()[7] == "one two"
+        one.undo("a", "a", 20, one.revision)
+        assert one.content()[7] == "one " and one.content()[8] == "xxxxxxxother"
+        one.undo("a", "a", 21, one.revision)
+        assert one.content()[7] == ""
+    document.receive("a", "a", 22, document.revision, [{"p": [7, 0], "si": "a"}], time=5.0)
+    document.receive("a", "a", 23, document.revision, [{"p": [8, 1], "si": "b"}], time=5.0)
+    assert document.undo_depth("a") == (2, 0), "another string is another group"
 
-    document = TypedDocument(RichType(), "d", "g")
+
+def test_too_much_since_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from syncline.core import undo
+
+    document = RichType().open("d", "g")
     typed(document, 1, 0, "mine", 1.0)
     for seq in range(1, 11):
         typed(document, seq, 0, "theirs", 2.0, client="b")
-    monkeypatch.setattr(typed_undo, "MAX_COST", 5)
+    monkeypatch.setattr(undo, "MAX_COST", 5)
     with pytest.raises(SynclineError, match="too much"):
         document.undo("a", "a", 2, document.revision)
     monkeypatch.undo()
@@ -289,7 +291,7 @@ def test_too_much_since_is_refused_and_changes_nothing(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
 def test_another_user_under_the_client_id_cannot_undo(type: DocumentType[Any, Any]) -> None:
-    document = TypedDocument(type, "d", "g")
+    document = type.open("d", "g")
     document.receive("a", "ann", 1, 0, edit(document, random.Random(1)))
     with pytest.raises(SynclineError):
         document.undo("a", "bob", 2, 1)
@@ -300,7 +302,7 @@ def test_damaged_stacks_are_noticed(type: DocumentType[Any, Any]) -> None:
     schedule = Schedule(type, 3)
     for _ in range(30):
         schedule.step()
-    stacks = TypedUndo(type)
+    stacks = Undo(ValueLog(type))
     body = whole = schedule.document_stacks()
     stacks.restore(schedule.document.revision, whole)
     assert stacks.snapshot() == whole
@@ -309,7 +311,7 @@ def test_damaged_stacks_are_noticed(type: DocumentType[Any, Any]) -> None:
         damaged = bytearray(body)
         for _ in range(dice.randint(1, 3)):
             damaged[dice.randrange(len(damaged))] = dice.randrange(256)
-        fresh = TypedUndo(type)
+        fresh = Undo(ValueLog(type))
         try:
             fresh.restore(schedule.document.revision, bytes(damaged[: dice.randint(1, len(damaged))]))
         except ValueError:

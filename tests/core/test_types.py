@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import typed_undo
+from syncline.core import undo
+from syncline.core.document import Document
 from syncline.core.document_type import DocumentType
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 from syncline.core.json_values import exceeds
-from syncline.core.typed_document import TypedDocument
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from tests.oracle.edits import random_content, random_edit
 
@@ -66,6 +66,8 @@ def test_laws(name: str, random: Random) -> None:
     assert case.after(start, kind.diff(case.content(), case.content(with_b))) == with_b
     assert kind.is_identity(kind.diff(case.content(), case.content()))
     assert kind.cost(a, b) >= 0
+    assert case.after(start, *kind.split(a, random.randrange(1, 60))) == with_a
+    assert kind.split(a) == [a]
 
 
 @every_type
@@ -287,7 +289,25 @@ def test_bounds(name: str) -> None:
         document.since(1)
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(DOCUMENT_TYPES) if DOCUMENT_TYPES[name].has_cursors])
+def test_cursors_in_json_are_paths() -> None:
+    document = open_document("json", "d", "g")
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": {"items": ["hello", "you"]}}])
+    assert document.cursor("a") is None, "only who types in a string has a cursor by that"
+    document.set_cursor("b", 1, ["items", 0, 2], ["items", 1])
+    document.receive("a", "u", 2, 1, [{"p": ["items", 0, 1], "si": "XY"}])
+    assert document.cursor("a") == (("items", 0, 3), ("items", 0, 3))
+    assert document.cursor("b") == (("items", 0, 4), ("items", 1))
+    document.receive("a", "u", 3, 2, [{"p": ["items", 0], "li": 1}])
+    assert document.cursor("b") == (("items", 1, 4), ("items", 2))
+    document.set_cursor("c", 1, ["items", 0, 5], ["items", 0, 5])
+    assert document.cursor("c") == (("items", 1, 7), ("items", 1, 7))
+    with pytest.raises(SynclineError):
+        document.set_cursor("c", 3, ["items", 9], ["items", 9])
+    document.receive("a", "u", 4, 3, [{"p": ["items", 1], "ld": ""}])
+    assert document.cursor("c") == (("items", 1), ("items", 1))
+
+
+@pytest.mark.parametrize("name", ["rich-text", "text"])
 def test_cursors_follow_the_edits(name: str) -> None:
     document = open_document(name, "d", "g")
 
@@ -378,10 +398,10 @@ def patiently(request: Callable[[], object]) -> int:
             return labours
 
 
-def grown(name: str, count: int) -> TypedDocument:
+def grown(name: str, count: int) -> Document:
     """A document to which three clients have added one by one what makes the work of a fourth one long."""
     document = open_document(name, "d", "g")
-    assert isinstance(document, TypedDocument)
+    assert isinstance(document, Document)
     first: Any = [{"p": [], "od": None, "oi": []}] if name == "json" else [{"insert": "begin"}]
     document.receive("z", "u", 1, 0, first)
     for number in range(count):
@@ -395,19 +415,19 @@ def grown(name: str, count: int) -> TypedDocument:
 @pytest.mark.parametrize(("name", "count"), [("json", 200), ("rich-text", 2500)])
 def test_what_is_moved_beside_the_loop_is_what_transforms_give(name: str, count: int) -> None:
     document, twin = grown(name, count), grown(name, count)
-    edit: Any = [{"p": [0], "li": "x"}] * 20 if name == "json" else [{"insert": "x"}, {"retain": 5}, {"insert": "y"}]
+    edit: Any = [{"p": [0], "li": "x"}] * 100 if name == "json" else [{"insert": "x"}, {"retain": 5}, {"insert": "y"}]
     assert patiently(lambda: document.receive("x", "u", 1, 1, edit)) == 1
-    moved = twin.type.parse(edit)
+    moved = twin.engine.type.parse(edit)
     for entry in twin.since(1):
-        moved = twin.type.rebase(moved, entry.operation, "left")
-    twin.receive("x", "u", 1, twin.revision, twin.type.describe(moved))
+        moved = twin.engine.type.rebase(moved, entry.operation, "left")
+    twin.receive("x", "u", 1, twin.revision, twin.engine.type.describe(moved))
     assert document.content() == twin.content() and document.revision == twin.revision
 
 
 def test_an_undo_beside_the_loop_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = []
-    for quick in (typed_undo.QUICK, -1):
-        monkeypatch.setattr(typed_undo, "QUICK", quick)
+    for quick in (undo.QUICK, -1):
+        monkeypatch.setattr(undo, "QUICK", quick)
         document = grown("json", 30)
         labours = patiently(lambda document=document: document.undo("a", "u", 100, document.revision))  # type: ignore[misc]
         labours += patiently(lambda document=document: document.undo("a", "u", 101, document.revision, "redo"))  # type: ignore[misc]

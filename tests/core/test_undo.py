@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from syncline.core.ot import Operation, apply, invert
-from syncline.core.steps import live_steps
+from syncline.core.steps import Steps, live_steps
 from syncline.core.undo import Undo
 
 
@@ -19,7 +19,7 @@ class Desk:
 
     def __init__(self, text: str = "", **bounds: Any) -> None:
         self.text = text
-        self.undo = Undo(**bounds)
+        self.undo = Undo(Steps(), **bounds)
         self.time = 0.0
 
     def edit(self, client: str, components: list[int | str], after: float = 0.1, kind: Any = "edit") -> None:
@@ -323,7 +323,7 @@ class TestRecord:
         assert desk.flip("a") == "bb"
 
     def test_wrong_arguments(self) -> None:
-        undo = Undo()
+        undo = Undo(Steps())
         with pytest.raises(ValueError, match="utf-16"):
             undo.record("a", "u", "edit", Operation(["x"], "unicode"), Operation([-1]))
         with pytest.raises(ValueError, match="kind"):
@@ -349,7 +349,7 @@ class TestSnapshot:
     def test_round_trip(self) -> None:
         desk = self.filled()
         body = desk.undo.snapshot()
-        again = Undo()
+        again = Undo(Steps())
         again.restore(desk.undo.revision, body)
         assert again.snapshot() == body and again.bytes == desk.undo.bytes and again.revision == 7
         for client in "abc":
@@ -358,11 +358,11 @@ class TestSnapshot:
                 assert again.operation(client, "user", kind) == desk.undo.operation(client, "user", kind)
 
     def test_empty(self) -> None:
-        assert Undo().snapshot() == b""
+        assert Undo(Steps()).snapshot() == b""
         desk = self.filled()
         desk.undo.restore(9, b"")
         assert (desk.undo.revision, desk.undo.bytes, desk.undo.depth("a")) == (9, 0, (0, 0))
-        off = Undo(groups=0)
+        off = Undo(Steps(), groups=0)
         off.restore(7, self.filled().undo.snapshot())
         assert off.bytes == 0
 
@@ -370,7 +370,7 @@ class TestSnapshot:
         desk = Desk()
         desk.type("a", 0, "wo")
         body = desk.undo.snapshot()
-        desk.undo = Undo()
+        desk.undo = Undo(Steps())
         desk.undo.restore(2, body)
         desk.type("a", 2, "rd")
         assert desk.flip("a") == ""
@@ -380,14 +380,14 @@ class TestSnapshot:
         desk = Desk()
         desk.type("a", 0, before)
         body = desk.undo.snapshot()
-        desk.undo = Undo()
+        desk.undo = Undo(Steps())
         desk.undo.restore(len(before), body)
         desk.type("a", len(before), after)
         assert desk.flip("a") == left
 
     def test_damage_is_noticed(self) -> None:
         body = self.filled().undo.snapshot()
-        undo = Undo()
+        undo = Undo(Steps())
         undo.restore(7, body)
         for end in range(1, len(body)):
             with pytest.raises(ValueError, match=r"damaged|utf-8"):
@@ -412,7 +412,7 @@ def test_fuzzed_snapshots() -> None:
             content[choices.randrange(len(content))] = choices.choice(
                 [0, 1, 2, 4, 127, 128, 255, choices.randrange(256)]
             )
-        undo = Undo()
+        undo = Undo(Steps())
         try:
             undo.restore(7, bytes(content))
         except ValueError:

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import pytest
 
-from syncline.core.document import Document, Entry, decode_entries, encode_entries, new_text_snapshot
+from syncline.core.document import Document
+from syncline.core.entries import Entry, decode_entries, encode_entries, new_text_snapshot
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation
+from syncline.core.text_type import TextType
 from tests.scale import seeds
 
 
@@ -18,7 +20,7 @@ def refused(code: ErrorCode) -> Any:
 
 
 def new(text: str = "", **bounds: Any) -> Document:
-    document = Document("notes", "g1", **bounds)
+    document = TextType().open("notes", "g1", **bounds)
     if text:
         document.restore(0, new_text_snapshot(text))
     return document
@@ -29,7 +31,7 @@ def replayed(document: Document, entries: list[Entry], snapshot: tuple[int, byte
     if snapshot is not None:
         again.restore(*snapshot)
     again.replay(0, decode_entries(encode_entries(entries)))
-    assert (again.text(), again.revision) == (document.text(), document.revision)
+    assert (again.content(), again.revision) == (document.content(), document.revision)
     return again
 
 
@@ -40,13 +42,13 @@ class TestUndo:
         document.receive("b", "bob", 1, 1, ["> "], time=1.5)
         receipt = document.undo("a", "ada", 2, 1, time=2.0)
         entry = receipt.entry
-        assert (receipt.revision, receipt.duplicate, document.text()) == (3, False, "> Hello")
+        assert (receipt.revision, receipt.duplicate, document.content()) == (3, False, "> Hello")
         assert (entry.client, entry.user, entry.seq, entry.kind, entry.time) == ("a", "ada", 2, "undo", 2.0)
         assert entry.operation == Operation([7, -7]) and document.since(2) == [entry]
         assert document.last_seq("a") == 2 and document.cursor("a") == (7, 7)
         assert document.undo_depth("a") == (0, 1)
         receipt = document.undo("a", "ada", 3, 3, "redo")
-        assert receipt.entry.kind == "redo" and document.text() == "> Hello, world"
+        assert receipt.entry.kind == "redo" and document.content() == "> Hello, world"
         assert document.undo_depth("a") == (1, 0) and document.since(0)[0].kind == "edit"
 
     def test_refusals(self) -> None:
@@ -81,7 +83,7 @@ class TestUndo:
         with refused(ErrorCode.DOCUMENT_TOO_LARGE):
             document.undo("a", "ada", 2, 2)
         document.receive("b", "bob", 2, 2, [-1])
-        assert document.undo("a", "ada", 2, 3).revision == 4 and document.text() == "x" * 10 + "yy"
+        assert document.undo("a", "ada", 2, 3).revision == 4 and document.content() == "x" * 10 + "yy"
 
     def test_exactly_once(self) -> None:
         document = new()
@@ -90,20 +92,20 @@ class TestUndo:
         first = document.undo("a", "ada", 3, 2)
         for loaded in (document, replayed(document, document.since(0), None)):
             again = loaded.undo("a", "ada", 3, 2)
-            assert again == (first.revision, None, True) and loaded.text() == "one"
+            assert again == (first.revision, None, True) and loaded.content() == "one"
             with refused(ErrorCode.SEQUENCE_CONFLICT):
                 loaded.undo("a", "ada", 3, 2, "redo")
             with refused(ErrorCode.SEQUENCE_CONFLICT):
                 loaded.receive("a", "ada", 3, 2, [3, -4])
             loaded.undo("a", "ada", 4, 3)
-            assert loaded.text() == "" and loaded.undo("a", "ada", 3, 2).duplicate
+            assert loaded.content() == "" and loaded.undo("a", "ada", 3, 2).duplicate
 
     def test_units(self) -> None:
         document = new("💃")
         document.receive("a", "ada", 1, 0, [1, "a💃b"], "unicode")
         document.receive("b", "bob", 1, 1, ["🤟"])
         receipt = document.undo("a", "ada", 2, 2)
-        assert document.text() == "🤟💃"
+        assert document.content() == "🤟💃"
         assert receipt.entry.in_unit("unicode").components == [2, -3]
         assert receipt.entry.in_unit("utf-16").components == [4, -4]
 
@@ -129,8 +131,8 @@ class TestRestore:
         document.receive("b", "bob", 1, 1, [3, "💃", -1])
         receipt = document.restore_content("c", "cyd", 1, 0, 1, "one two", 3.0)
         assert receipt.entry.kind == "restore" and receipt.entry.operation.components == [3, " ", -2]
-        assert document.text() == "one two" and document.undo_depth("c") == (1, 0)
-        assert document.undo("c", "cyd", 2, 3).entry is not None and document.text() == "one💃two"
+        assert document.content() == "one two" and document.undo_depth("c") == (1, 0)
+        assert document.undo("c", "cyd", 2, 3).entry is not None and document.content() == "one💃two"
         with refused(ErrorCode.OPERATION_INVALID):
             document.restore_content("c", "cyd", 3, 4, 1, "\ud800")
 
@@ -171,7 +173,7 @@ class TestRestart:
                             client, client, seqs[client], document.revision, "undo" if kind == "u" else "redo", time
                         )
                     case "R":
-                        text = choices.choice(["", "x y", document.text() + "!"])
+                        text = choices.choice(["", "x y", document.content() + "!"])
                         receipt = document.restore_content(
                             client, client, seqs[client], document.revision, 0, text, time
                         )
@@ -198,10 +200,10 @@ class TestRestart:
         for index in range(3):
             document.undo("a", "ada", 6 + index, 5 + index)
         again = replayed(document, document.since(0), None, undo_depth=2, undo_group_ms=0)
-        assert again.text() == "xx" and again.undo_depth("a") == (0, 0)
+        assert again.content() == "xx" and again.undo_depth("a") == (0, 0)
         again.receive("a", "ada", 9, 8, ["y"])
         again.undo("a", "ada", 10, 9)
-        assert again.text() == "xx"
+        assert again.content() == "xx"
 
     def test_old_snapshots_are_read(self) -> None:
         # Written before there was anything to undo: flags 0, one client, text.
@@ -210,17 +212,17 @@ class TestRestart:
         content = b"\x21\x00\x01\x01a\x03ada\x01\x01" + bytes(8) + b"\x03abc"
         document = new()
         document.restore(1, content + crc32(content).to_bytes(4, "little"))
-        assert document.text() == "abc" and document.undo_depth("a") == (0, 0)
+        assert document.content() == "abc" and document.undo_depth("a") == (0, 0)
         document.receive("a", "ada", 2, 1, ["x"])
         document.undo("a", "ada", 3, 2)
-        assert document.text() == "abc"
+        assert document.content() == "abc"
 
 
 @pytest.mark.parametrize("seed", seeds(60, 300))
 def test_all_undone_and_redone_is_what_was_there(seed: int) -> None:
     """Two clients that type words into each other's; then one takes everything of its own back, and back again."""
     choices = random.Random(seed)
-    document = Document("d", "g")
+    document = TextType().open("d", "g")
     numbers = {"a": 0, "b": 0}
     time = 0.0
 
@@ -238,7 +240,7 @@ def test_all_undone_and_redone_is_what_was_there(seed: int) -> None:
         raise AssertionError("no end")
 
     for _ in range(choices.randint(2, 8)):
-        client, length = choices.choice("ab"), len(document.text())
+        client, length = choices.choice("ab"), len(document.content())
         at = choices.choice([0, length, choices.randint(0, length)])
         if at < length and choices.random() < 0.25:
             document.receive(
@@ -257,7 +259,7 @@ def test_all_undone_and_redone_is_what_was_there(seed: int) -> None:
                 time,
             )
             at += 1
-    before = document.text()
+    before = document.content()
     undone = all_of("undo")
     assert all_of("redo") == undone
-    assert document.text() == before
+    assert document.content() == before

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from syncline.core.ot import Operation, apply, invert
+from syncline.core.steps import Steps
 from syncline.core.undo import Undo
 from tests.oracle import ot as oracle
 from tests.oracle.undo import Flips
@@ -34,7 +35,7 @@ class Schedule:
     def __init__(self, choices: random.Random, **bounds: Any) -> None:
         self.choices = choices
         self.bounds = bounds
-        self.undo = Undo(**bounds)
+        self.undo = Undo(Steps(), **bounds)
         self.flips = Flips(bounds.get("groups", 100))
         self.letters = Letters()
         self.text = ""
@@ -65,7 +66,7 @@ class Schedule:
 
     def joined_at_the_bound(self, client: str) -> bool:
         """At the bound one goes when one comes: a copy with more room tells."""
-        roomy = Undo(**{**self.bounds, "groups": 10_000})
+        roomy = Undo(Steps(), **{**self.bounds, "groups": 10_000})
         for arguments in self.entries[:-1]:
             roomy.record(*arguments)
         before = roomy.depth(client)[0]
@@ -129,7 +130,7 @@ class Schedule:
                     self.flip(client, kind)
             case "reload":
                 body = self.undo.snapshot()
-                self.undo = Undo(**self.bounds)
+                self.undo = Undo(Steps(), **self.bounds)
                 self.undo.restore(len(self.entries), body)
                 assert self.undo.snapshot() == body
         assert self.flips.text == self.text
@@ -150,7 +151,7 @@ def run(seed: int, steps: int = 60, **bounds: Any) -> Schedule:
 def test_an_undo_flips_what_the_client_did(seed: int) -> None:
     schedule = run(seed)
     # The stacks are a fold over the commits: wherever a snapshot was taken, the whole log gives the same.
-    replayed = Undo(**schedule.bounds)
+    replayed = Undo(Steps(), **schedule.bounds)
     for arguments in schedule.entries:
         replayed.record(*arguments)
     assert replayed.snapshot() == schedule.undo.snapshot()
@@ -175,7 +176,7 @@ def test_a_snapshot_anywhere_with_every_bound_at_work(seed: int) -> None:
         "history": choices.choice([20, 300, 10**6]),
     }
     schedule = Schedule(choices, **bounds)
-    reloaded = Undo(**bounds)
+    reloaded = Undo(Steps(), **bounds)
     for _ in range(700):
         client = choices.choice("abc")
         schedule.time += choices.choice([0.1, 0.1, 2.0])
@@ -187,7 +188,7 @@ def test_a_snapshot_anywhere_with_every_bound_at_work(seed: int) -> None:
         reloaded.record(*schedule.entries[-1])
         if choices.random() < 0.1:
             body = reloaded.snapshot()
-            reloaded = Undo(**bounds)
+            reloaded = Undo(Steps(), **bounds)
             reloaded.restore(len(schedule.entries), body)
         assert reloaded.bytes == schedule.undo.bytes <= bounds["max_bytes"]
     assert reloaded.snapshot() == schedule.undo.snapshot()

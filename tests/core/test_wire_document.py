@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core import wire
-from syncline.core.document import Document
 from syncline.core.entries import Entry
 from syncline.core.ot import Operation, Unit
+from syncline.core.text_type import TextType
 from syncline.core.wire_document import operations_frame
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
@@ -58,7 +58,7 @@ def test_it_is_the_frame_that_msgspec_makes(
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 @pytest.mark.parametrize("unit", ["utf-16", "unicode"])
 def test_units_and_kinds(codec: wire.Codec, unit: Unit) -> None:
-    document = Document("d", "1")
+    document = TextType().open("d", "1")
     document.receive("a", "ada", 1, 0, ["😀a𝄞b"], "utf-16", 0.0)
     document.receive("b", "bob", 1, 1, [2, "x😀", 1, "𝄞y", 2, -1], "utf-16", 0.0)
     document.receive("c", "eve", 1, 2, [1, "🂡", 2, "z"], "unicode", 0.0)

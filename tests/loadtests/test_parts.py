@@ -244,7 +244,7 @@ def test_an_editor_keeps_one_operation_in_flight_and_tells_how_old_it_was() -> N
     editor.on_operation({"document": "d", "revision": 2, "operations": [entry]}, 107.0)
     assert len(relay.posted) == 2
     assert acks == [5.0, 6.0]  # the second one's oldest key was due at 101
-    assert editor.state.settled and len(stamps(editor.state.text)) >= 1
+    assert editor.state.settled and len(stamps(editor.state.content)) >= 1
     assert not counted(counts)
 
 

@@ -1,4 +1,4 @@
-"""Undo as a path that every commit moves at once: slow, whole, without bounds or groups. Beside core/typed_undo.py."""
+"""Undo as a path that every commit moves at once: slow, whole, without bounds or groups. Beside core/undo.pyx."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -187,7 +188,7 @@ def test_changed_limits_hold_for_everybody_and_keep_the_account() -> None:
         ({"bytes_per_second": 30_000, "bytes_burst": 20_000}, {"bytes_per_second": 30_000, "bytes_burst": 30_000}),
         (
             {"user_bytes_per_second": 500, "user_bytes_burst": 2000},
-            {"bytes_per_second": 500, "bytes_burst": 2000},
+            {"user_bytes_per_second": 500, "user_bytes_burst": 2000},
         ),
         (
             {
@@ -196,14 +197,39 @@ def test_changed_limits_hold_for_everybody_and_keep_the_account() -> None:
                 "user_requests_per_second": 10,
                 "user_requests_burst": 15,
             },
-            {"requests_per_second": 5, "requests_burst": 15},
+            {
+                "requests_per_second": 5,
+                "requests_burst": 20,
+                "user_requests_per_second": 10,
+                "user_requests_burst": 15,
+            },
         ),
     ],
 )
 async def test_what_is_limited_is_told(serve: Serve, config: dict[str, float], told: dict[str, float]) -> None:
     async with serve(limits=config) as app, dial(app.url) as ada:
         limits = (await ada.call("auth", name="Ada"))["limits"]
-        assert {name: limit for name, limit in limits.items() if name.startswith(("requests", "bytes"))} == told
+        rates = {name: limit for name, limit in limits.items() if re.search("(per_second|burst)$", name)}
+        assert rates == told
+        left = {name: limit for name, limit in limits.items() if name.endswith("_left")}
+        assert left.keys() == {name.replace("_burst", "_left") for name in rates if name.endswith("_burst")}
+        for name, limit in left.items():
+            spent = rates[name.replace("_left", "_burst")] - limit
+            assert spent == 0 if name.startswith("user") else 0 < spent < 200  # by `auth`
+
+
+def test_what_is_owed_is_told() -> None:
+    clock = Hand()
+    rates = Rates(
+        limits(bytes_per_second=100, bytes_burst=1000, user_requests_per_second=1, user_requests_burst=3), clock
+    )
+    ada, other = Somebody(rates, "ada"), Somebody(rates, "ada")
+    assert ada.take(1500) == other.take(5) == 0.0
+    told = rates.told(ada)
+    assert (told["bytes_left"], told["user_requests_left"]) == (-500.0, 1.0)
+    clock.now += 2.5
+    told = rates.told(ada)
+    assert (told["bytes_left"], told["user_requests_left"]) == (-250.0, 3.0)
 
 
 async def test_a_client_that_types_too_fast_loses_nothing(serve: Serve) -> None:

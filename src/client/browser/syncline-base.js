@@ -2,7 +2,7 @@
 
 /**
  * A request that failed. `code` is one of docs/protocol.md, or this side's: disconnected, timeout, closed,
- * buffer_full, unsettled.
+ * buffer_full, not_sent, unsettled.
  */
 export class SynclineError extends Error {
   constructor(code, message, detail = {}) {
@@ -47,6 +47,24 @@ export function checkOptions(given, names) {
   if (typeof given !== "object" || given === null) throw new TypeError(`options are an object, not ${named(given)}`);
   for (const name of Object.keys(given)) checkName(name, names, "option");
   return given;
+}
+
+/** Whether it is an object as JSON has them: no array, and of no class (Date, Map, ...). Another window's are, too. */
+export function isObject(value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/** Throws invalid_data for what JSON does not have: written, it would be another value, unsaid. A field that is undefined is left out. */
+export function checkJson(value) {
+  if (value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)) return;
+  if (Array.isArray(value)) for (const item of value) checkJson(item);
+  else if (isObject(value)) for (const item of Object.values(value)) item === undefined || checkJson(item);
+  else {
+    const what = typeof value === "object" ? `an object of the class ${value.constructor?.name}` : String(value);
+    throw new SynclineError("invalid_data", `${what} is no ${typeof value === "number" ? "number" : "value"} of JSON`);
+  }
 }
 
 /** Of what callbacks make happen in one go, before it is taken for something that has no end. */
@@ -213,11 +231,14 @@ export const RETRIED = new Set([
 export const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 
 // What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout buffer_full".split(" "));
+const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout".split(" "));
 // The join's answer tells; taken back when that happens again and again. Every other code: taken back.
 const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
 const DOUBTFUL = new Set([...DOUBTFUL_REQUEST, "revision_unknown"]);
 const MOST_TRIES = 3;
+
+/** Nothing of it was done, or sent: it may be, later. */
+export const NOT_YET = new Set(["rate_limited", "buffer_full"]);
 
 /** Whether the fate of what is in flight ({item, tries}) is open after this refusal: to be joined again. Counts the tries. */
 export function staysOpen(flight, code) {
@@ -347,8 +368,8 @@ export class Joined extends Emitter {
   }
 
   /**
-   * What is in flight ({sent, limited}) was refused for now, as too much was asked for: nothing was done, and the session goes on. The
-   * same is sent again, not sooner than the server said.
+   * What is in flight ({sent, limited}) was refused for now (NOT_YET), as too much was asked for: nothing was done, and the session goes
+   * on. The same is sent again, not sooner than the server said.
    */
   _limited(flight, error) {
     if (this.state !== "joined") return; // the answer to the join tells

@@ -1,7 +1,7 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
+  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
   worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
@@ -258,11 +258,20 @@ export class SynclineDocument extends Joined {
     return this.#request("restore", revision);
   }
 
-  #request(kind, to) {
+  /**
+   * Gives a document that has no content yet its first one. Resolves with false when it has one: of several that do this at the same
+   * time, or one of which was offline, the first one's stays, and nothing else changes.
+   */
+  async initialize(content) {
+    this.type.parseContent(content);
+    return this.#request("initialize", undefined, structuredClone(content));
+  }
+
+  #request(kind, to, content) {
     if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
     if (!this.writable) return Promise.reject(this._refusal());
     const settled = this.settled;
-    const request = { kind, to, ...deferred() };
+    const request = { kind, to, content, ...deferred() };
     try {
       this.#state.ask(request);
     } catch (error) {
@@ -305,6 +314,7 @@ export class SynclineDocument extends Joined {
         }
       }
       if (item.kind === "restore") data.to = item.to;
+      if (item.kind === "initialize") data.content = item.content;
       const { flight } = this.#state;
       const current = () => this.state === "joined" && this.#state.flight === flight;
       return this.client._ask(`document:${item.kind}`, data, (answer) => {
@@ -484,11 +494,11 @@ export class SynclineDocument extends Joined {
   #failed(error) {
     const { code = "invalid_data", message } = error; // without one it could not be sent
     const { flight } = this.#state;
-    if (code === "rate_limited") return this._limited(flight, error);
+    if (NOT_YET.has(code)) return this._limited(flight, error);
     if (staysOpen(flight, code)) return this._again(error);
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
-    else if (item.kind) item.reject(error);
+    else if (item.kind && (item.kind !== "initialize" || code !== "document_exists")) item.reject(error);
     let changes;
     try {
       changes = this.#state.refuse(seq);

@@ -1,12 +1,12 @@
 /**
  * JSON documents: pure functions over plain values. A part of the Syncline client: import syncline.js.
  *
- * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.py and
- * text0.py, which say more about why): both must come to the same content. Values and operations are never changed once
+ * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.pyx and
+ * text0.pyx, which say more about why): both must come to the same content. Values and operations are never changed once
  * they are made; `apply` copies what lies on the path.
  */
 
-import { bytesOf, cutText, SynclineError } from "./syncline-base.js";
+import { bytesOf, cutText, isObject, SynclineError } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
 import { diff } from "./syncline-jsondiff.js";
 
@@ -18,7 +18,6 @@ const FORMS = new Set(["na p", "lm p", "oi p", "od p", "od oi p", "li p", "ld p"
 const refuse = (message, code = "operation_invalid") => {
   throw new SynclineError(code, message);
 };
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const has = (object, name) => Object.hasOwn(object, name);
 const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
 

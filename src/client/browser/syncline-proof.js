@@ -279,6 +279,6 @@ export class Heartbeat {
       const answers = new Map(rooms.map((answer) => [answer.room, answer]));
       for (const room of waiting()) room._compared(answers.get(room.name));
     };
-    this.#client._ask("room:digest", { rooms: asked.map(([, claim]) => claim) }, answered, waiting);
+    this.#client._ask("room:digest", { rooms: asked.map(([, claim]) => claim) }, answered, waiting, true);
   }
 }

@@ -10,7 +10,7 @@
  * The rules are those of quill-delta 5 and the server's (src/core/rich.pyx): all must come to the same ops.
  */
 
-import { bytesOf, cutText } from "./syncline-base.js";
+import { bytesOf, cutText, isObject } from "./syncline-base.js";
 import { richHash } from "./syncline-hash.js";
 import { ot, text } from "./syncline-ot.js";
 
@@ -21,11 +21,9 @@ const MOST_NAME = 255;
 const MOST_ATTRIBUTES = 16_384;
 const MOST_EMBED = 1_048_576;
 const DEPTH = 16;
-const EXPONENT = 1e21; // from here on JSON writes integers as 1e+21, which the server takes
 const EMBED = "\uFFFC";
 
 const own = (map, name) => map !== undefined && Object.hasOwn(map, name);
-const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (op) => typeof op.insert === "string";
 const isEmbed = (op) => isObject(op.insert);
 const isRetain = (op) => op.retain !== undefined;
@@ -73,13 +71,10 @@ function readValue(value, depth, room) {
   }
   if (typeof value === "number") {
     if (!Number.isFinite(value)) refuse("a number must be finite");
-    if (room.left !== Infinity && Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < EXPONENT) {
-      refuse("an integer that JavaScript cannot hold exactly");
-    }
     room.left -= 4;
     return value;
   }
-  if (typeof value !== "object") refuse("attributes and embeds must be JSON");
+  if (!isObject(value) && !Array.isArray(value)) refuse("attributes and embeds must be JSON");
   if (depth === 0) refuse(`attributes and embeds may be nested ${DEPTH} deep`);
   if (Array.isArray(value)) return Array.from(value, (inner) => readValue(inner, depth - 1, room));
   const copy = {};
@@ -144,7 +139,7 @@ function readOp(value, trusted) {
  * bound on its size holds, since formats add up. Throws TypeError.
  */
 function parse(value, trusted = false) {
-  const given = isObject(value) ? value.ops : value;
+  const given = Array.isArray(value) ? value : value?.ops; // Quill's Delta is of a class
   if (!Array.isArray(given)) refuse("a delta is a list of ops");
   if (!trusted && given.length > MOST_OPS) refuse(`more than ${MOST_OPS} ops`);
   const ops = [];

@@ -236,7 +236,7 @@ export class Room extends Joined {
       return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
     }
     const refused = (error) => (error.code === "disconnected" && item.retry ? this.#wait(item) : item.reject(this._reason(error)));
-    item.id = this.client._ask("message:send", item.message, item.resolve, refused);
+    item.id = this.client._ask("message:send", item.message, item.resolve, refused, true);
     return undefined;
   }
 
@@ -248,7 +248,8 @@ export class Room extends Joined {
     } else if (this.#unsent.size >= maxRequests) {
       item.reject(new SynclineError("buffer_full", "too many messages wait for the connection"));
     } else {
-      const late = () => this.#unsent.delete(item) && item.reject(new SynclineError("timeout", "the room was not joined in time"));
+      const code = item.first === undefined ? "not_sent" : "timeout"; // what was lost with a connection may have been published
+      const late = () => this.#unsent.delete(item) && item.reject(new SynclineError(code, "the room was not joined in time"));
       item.timer = setTimeout(late, requestTimeout);
       this.#unsent.add(item);
     }
@@ -285,7 +286,7 @@ export class Room extends Joined {
     const wanted = this.client._presence;
     if (this.state !== "joined" || !wanted || this.#said === wanted) return;
     this.#said = wanted;
-    this.client.request("presence:update", { room: this.name, ...wanted }).catch((error) => {
+    this.client._ask("presence:update", { room: this.name, ...wanted }, () => {}, (error) => {
       if (error.code !== "disconnected") this._emit("error", error);
     });
   }

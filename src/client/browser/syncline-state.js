@@ -100,7 +100,7 @@ export class DocumentState {
     return told;
   }
 
-  /** Asks for an undo, redo or restore after what was done so far: `request` is {kind, to}. Throws buffer_full. */
+  /** Asks for an undo, redo, restore or initialize after what was done so far: `request` is {kind, to, content}. Throws buffer_full. */
   ask(request) {
     const size = (this.queue.length ? this.#size : 0) + REQUEST_BULK;
     if (size > this.maxPending && this.#bulkOf(this.queue) + REQUEST_BULK > this.maxPending) {
@@ -421,7 +421,7 @@ export class DocumentState {
   /** Returns what changes for the content. */
   #acknowledge(client, operation, kind) {
     const { item, seq, composites } = this.flight;
-    if (kind !== (item.kind ?? "edit")) throw new Diverged(`operation ${seq} was committed as ${kind}`);
+    if (kind !== (item.kind === "initialize" ? "restore" : item.kind ?? "edit")) throw new Diverged(`operation ${seq} was committed as ${kind}`);
     const after = this.type.apply(this.confirmed, operation);
     // Transforming over operations that were composed is not the same as over one after another: then the server's
     // form is the right one. Else another form with another content is a fault.

@@ -111,7 +111,7 @@ export const richText: DocumentType<Delta, Delta, number> & {
 
 /** Codes of docs/protocol.md, and those of this side. */
 export type ErrorCode =
-  | "disconnected" | "timeout" | "closed" | "buffer_full" | "diverged" | "unsettled"
+  | "disconnected" | "timeout" | "closed" | "buffer_full" | "not_sent" | "diverged" | "unsettled"
   | "malformed_frame" | "unknown_event" | "invalid_data" | "unauthenticated" | "already_authenticated"
   | "token_invalid" | "token_expired" | "forbidden" | "room_not_found" | "room_exists" | "not_a_member"
   | "password_required" | "password_wrong" | "document_not_found" | "document_exists" | "not_joined" | "client_taken"
@@ -219,8 +219,11 @@ export interface Identity {
   /** Of this connection; the client keeps to them. Sizes in bytes. */
   limits?: {
     message_bytes: number; batch_size: number; rooms: number; documents: number; idempotency_seconds: number;
-    /** Those of the rates are there where they are limited. */
+    /** Those of the rates are there where they are limited: of this connection, and of its user over all connections. */
     requests_per_second?: number; requests_burst?: number; bytes_per_second?: number; bytes_burst?: number;
+    user_requests_per_second?: number; user_requests_burst?: number; user_bytes_per_second?: number; user_bytes_burst?: number;
+    /** What was left of each when it was told; below 0: it was owed. */
+    requests_left?: number; bytes_left?: number; user_requests_left?: number; user_bytes_left?: number;
   };
 }
 
@@ -615,6 +618,8 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   redo(): Promise<boolean>;
   /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
   restore(revision: number): Promise<boolean>;
+  /** Gives a document without content its first one; false: it has one, which stays. Rejects when it is refused. */
+  initialize(content: DocumentTypes[Name]["content"]): Promise<boolean>;
   /** Up to `limit` (100; 1,000 at most) operations after revision `since`. */
   history(options?: { since?: number; limit?: number } & Abortable): Promise<History<Name>>;
   contentAt(revision: number, options?: Abortable): Promise<Version<Name>>;

@@ -16,7 +16,7 @@
  */
 
 import {
-  call, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, refusal, report, RETRIED, SynclineError, unlessAborted,
+  call, checkJson, checkName, checkOptions, deferred, Emitter, HOLDER, LONGEST, longer, named, refusal, report, RETRIED, SynclineError, unlessAborted,
   within,
 } from "./syncline-base.js";
 import { SynclineDocument, SynclineText } from "./syncline-document.js";
@@ -70,17 +70,12 @@ const BATCH = 64; // envelopes in one frame, where the server takes so many
 const BATCH_BYTES = 393_216;
 // What any server takes, until it has told its own limits (docs/protocol.md, Limits).
 const LEAST = { batch_size: 16, message_bytes: 32_768 };
+const PING = "ping";
 const REFRESH = 1000; // between two refreshes of a token, however often the server says that it ends
 const CONTENT = new Set(["document:create", "document:join", "document:operation"]);
 // What a WebSocket class throws where it can never work: a page that may not, say.
 const VAIN = new Set(["SecurityError", "SyntaxError", "TypeError"]);
 const HALVES = /\\\\|\\ud[89a-f][0-9a-f]{2}/g; // in what JSON.stringify writes: the pairs are no escapes there
-
-/** In JSON, NaN and Infinity would become null, unsaid. */
-function finite(key, value) {
-  if (typeof value === "number" && !Number.isFinite(value)) throw new SynclineError("invalid_data", `${value} is no number of JSON`);
-  return value;
-}
 
 function nameOf(name, what) {
   if (typeof name !== "string") throw new TypeError(`the name of a ${what} is a string, not ${named(name)}`);
@@ -439,16 +434,20 @@ export class Client extends Emitter {
     this.#deadline = Infinity;
     const period = (this.identity?.ping_seconds ?? 25) * 1000;
     const hidden = globalThis.document?.visibilityState === "hidden";
-    this.#pulse = setTimeout(() => this.#check(period), hidden ? period : Math.min(this.#options.heartbeat, period));
+    const wait = hidden ? period : Math.min(this.#options.heartbeat, period);
+    // Of few requests that are allowed half are left for others.
+    this.#pulse = setTimeout(() => this.#check(period), Math.min(LONGEST, Math.max(wait, 2 * this.#pace.period(PING))));
     this.#setStalled(false);
   }
 
   /** Asks the server whether it is there; without an answer it is `stalled`, and lost after `limit` ms, or when asked before sooner. */
   #check(limit) {
     // At once: behind what waits for its turn it would find a server dead that is there.
-    const ping = JSON.stringify({ event: "ping", id: this.#nextId++ });
+    const id = this.#nextId++;
+    const ping = JSON.stringify({ event: PING, id });
     if (this.#socket?.readyState === 1) this.#socket.send(ping);
-    this.#pace.count(ping);
+    const giveBack = this.#pace.count(ping);
+    this.#requests.set(id, { event: PING, timer: 0, resolve() {}, reject: ({ code }) => code === "rate_limited" && giveBack() });
     const deadline = Date.now() + limit;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
@@ -494,7 +493,7 @@ export class Client extends Emitter {
   /** `source`: the frame, and where the envelope begins in it. */
   #answered({ id, event, result, error }, source) {
     const request = this.#requests.get(id);
-    if (!request) return; // a ping's, or one that came too late
+    if (!request) return; // it came too late
     this.#requests.delete(id);
     clearTimeout(request.timer);
     if (event !== "error") request.resolve(result, source);
@@ -546,8 +545,8 @@ export class Client extends Emitter {
     const envelope = { event };
     if (data !== undefined) envelope.data = data;
     if (id !== undefined) envelope.id = id;
-    let text = JSON.stringify(envelope);
-    if (text.includes("null")) JSON.stringify(envelope, finite); // one in the value may be what is no number
+    let text = JSON.stringify(envelope); // first: of what refers to itself there is no end
+    checkJson(envelope);
     // Half a surrogate pair is U+FFFD, but in the content of documents: there the server refuses it.
     if (!CONTENT.has(event)) text = text.replace(HALVES, (found) => (found.length === 6 ? "\\ufffd" : found));
     if (longer(text, this.maxMessage)) throw new SynclineError("message_too_large");
@@ -593,6 +592,7 @@ export class Client extends Emitter {
         break;
       }
       if (batch.length >= most || length + text.length + 1 > room) send();
+      if (id !== undefined) this.#expect(id, "timeout", "no answer to");
       batch.push(text);
       length += text.length + 1;
     }
@@ -616,7 +616,7 @@ export class Client extends Emitter {
     signal?.throwIfAborted();
     let id;
     const answer = new Promise((resolve, reject) => {
-      id = this._ask(event, data, resolve, reject);
+      id = this._ask(event, data, resolve, reject, true);
     });
     return unlessAborted(answer, signal, () => this._forget(id));
   }
@@ -652,25 +652,32 @@ export class Client extends Emitter {
     });
   }
 
+  /** A request is given up that has no answer after `requestTimeout` from now on, with `code`. */
+  #expect(id, code, message) {
+    const request = this.#requests.get(id);
+    clearTimeout(request.timer);
+    request.timer = setTimeout(() => {
+      this.#requests.delete(id);
+      request.reject(new SynclineError(code, `${message} ${request.event}`, { event: request.event }));
+    }, this.#options.requestTimeout);
+  }
+
   /**
-   * @internal A request whose answer is handed over at once: what follows it in the same frame finds it done.
+   * @internal A request whose answer is handed over at once: what follows it in the same frame finds it done. What may not go out yet
+   * waits until it may: its answer is waited for from then on. `impatient`: no longer than `requestTimeout` for that, too.
    */
-  _ask(event, data, resolve, reject) {
+  _ask(event, data, resolve, reject, impatient = false) {
     if (!this._joinable) return reject(this._offline());
     if (this.#requests.size >= this.#options.maxRequests || this.buffered > this.#options.maxBuffered) {
       return reject(new SynclineError("buffer_full", "too many requests wait for an answer"));
     }
     const id = this.#nextId++;
-    const timer = setTimeout(() => {
-      this.#requests.delete(id);
-      reject(new SynclineError("timeout", `no answer to ${event}`, { event }));
-    }, this.#options.requestTimeout);
-    this.#requests.set(id, { event, timer, resolve, reject });
+    this.#requests.set(id, { event, timer: 0, resolve, reject });
     try {
       this._send(event, data, id);
+      if (impatient) this.#expect(id, "not_sent", "held back by the rate limit, not sent:");
     } catch (error) {
-      this.#requests.delete(id);
-      clearTimeout(timer);
+      this._forget(id);
       reject(error);
     }
     return id;
@@ -757,9 +764,10 @@ export class Client extends Emitter {
     await this.request("document:create", data);
   }
 
-  /** One's own status ("online", "away", "busy"; TypeError for another) in all rooms, said again after each reconnect. */
+  /** One's own status ("online", "away", "busy"; TypeError for another; `metadata`: JSON, invalid_data for what is none) in all rooms, said again after each reconnect. */
   setPresence(status, metadata = null) {
     checkName(status, ["online", "away", "busy"], "status");
+    checkJson(metadata);
     this.#presence = { status, metadata };
     for (const room of this.rooms.values()) room._tellPresence();
   }

@@ -11,6 +11,7 @@ from ..events import (
     DocumentCreate,
     DocumentCursor,
     DocumentGrant,
+    DocumentInitialize,
     DocumentJoin,
     DocumentOnly,
     DocumentOperation,
@@ -83,9 +84,18 @@ async def restore(session: Session, data: DocumentRestore, request: Request) -> 
     live.submit(collaborator, data, request, "restore", content)
 
 
+@EVENTS.on("document:initialize", DocumentInitialize, content=("content",))
+def initialize(session: Session, data: DocumentInitialize, request: Request) -> None:
+    live, collaborator = joined(session, data.document)
+    live.submit(collaborator, data, request, "restore")
+
+
 @EVENTS.on("document:cursor", DocumentCursor)
 def cursor(session: Session, data: DocumentCursor, request: Request) -> dict[str, Any]:
     live, collaborator = joined(session, data.document)
+    for position in (data.anchor, data.head):
+        if position is not None:
+            live.type.parse_position(position)
     live.move_cursor(collaborator, data)
     return {"document": data.document}
 

@@ -1,9 +1,4 @@
-"""JSON values as documents hold them: checked where they enter, compared, measured.
-
-A value is None, bool, int, float, str, a list or a dict with string keys. Every number is a double, as in JavaScript, in one
-form: integers up to 2^53 - 1 as int, other finite numbers as float. Depth and keys are bounded. docs/types.md, "Numbers", has
-the rule for all sides.
-"""
+"""JSON values, slowly and obviously: what core/json_values.pyx does."""
 
 from __future__ import annotations
 
@@ -11,10 +6,8 @@ import math
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-import msgspec
-
-from .errors import SynclineError
-from .text0 import invalid, units
+from syncline.core.errors import SynclineError
+from tests.oracle.text0 import invalid, units
 
 Value: TypeAlias = Any
 
@@ -25,19 +18,6 @@ MAX_KEY = 1024
 MAX_INTEGER = 2**53 - 1
 #: Positions and indexes; no document comes near.
 MAX_INDEX = 2**31 - 1
-
-
-def json_decoder(type: Any = Any) -> msgspec.json.Decoder[Any]:
-    """For JSON from outside: what a number costs has a bound. By itself msgspec takes 10 us for one near the ends of the doubles, and a
-    message full of them would stop a loop for seconds."""
-    return msgspec.json.Decoder(type, float_hook=_finite)
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if not math.isfinite(value):
-        raise ValueError("a number beyond the doubles")
-    return value
 
 
 def check_value(value: object, depth: int = 0) -> Value:
@@ -122,28 +102,6 @@ def same_value(one: Value, two: Value) -> bool:
     if type(one) is list:
         return len(one) == len(two) and all(map(same_value, one, two))
     return bool(one == two)
-
-
-def exceeds(value: object, limit: int) -> bool:
-    """Whether its strings, keys and values are more than ``limit`` together. O(limit)."""
-    left, waiting = limit, [value]
-    while waiting:
-        one = waiting.pop()
-        left -= 1
-        if type(one) is str:
-            left -= len(one)
-        elif type(one) is list:
-            left -= len(one)
-            if left >= 0:
-                waiting += one
-        elif type(one) is dict:
-            left -= len(one)
-            if left >= 0:
-                waiting += one
-                waiting += one.values()
-        if left < 0:
-            return True
-    return False
 
 
 def size(value: Value) -> int:

@@ -1,12 +1,4 @@
-"""Edits inside a string of a JSON document: ShareDB's text0, the subtype of json0. Plain code, no classes.
-
-An operation is a list of ``{"p": position, "i": text}`` and ``{"p": position, "d": text}``, done one after the other:
-a position counts the string as the edits before it have left it. Positions and lengths are UTF-16 code units, as in
-JavaScript; Python's strings are cut accordingly. The rules, ties included, are those of npm ``ot-json0`` 1.1 (text0.js,
-bootstrapTransform.js), so that clients of that package may take part.
-
-An operation is never changed once it is made. O(edits) for all but ``transform``: O(edits x other's edits).
-"""
+"""Edits inside a string of a JSON document, slowly and obviously: what core/text0.pyx does, over plain lists and dicts."""
 
 from __future__ import annotations
 
@@ -14,15 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from .errors import ErrorCode, SynclineError
-from .text import Text
+from syncline.core.errors import ErrorCode, SynclineError
 
 Side: TypeAlias = Literal["left", "right"]
 Edit: TypeAlias = dict[str, Any]
 C = TypeVar("C")
-
-#: Characters from which on several edits are made in a text with chunks: each on its own copies the string.
-LONG = 4096
 
 
 def invalid(what: str) -> SynclineError:
@@ -67,10 +55,6 @@ def inject(text: str, position: int, inserted: str) -> str:
 def apply(text: str, edits: list[Edit]) -> str:
     """The string after the edits. Raises SynclineError: operation_out_of_range; operation_invalid (splits a pair,
     deletes what is not there)."""
-    if is_long(text, edits):
-        whole = Text(text)
-        edit(whole, edits)
-        return str(whole)
     for one in edits:
         position = one["p"]
         length = units(text)
@@ -84,23 +68,6 @@ def apply(text: str, edits: list[Edit]) -> str:
                 raise invalid("the text to delete is not what is there")
             text = cut(text, 0, position) + cut(text, end, length)
     return text
-
-
-def is_long(text: str, edits: list[Edit]) -> bool:
-    """Whether several edits of it are better made on a text with chunks."""
-    return len(edits) > 1 and len(text) + sum(len(one.get("i", "")) for one in edits) > LONG
-
-
-def edit(whole: Text, edits: list[Edit]) -> None:
-    """As ``apply``, on a text, which is spoilt when that raises. O(edits x log text)."""
-    for one in edits:
-        position, deleted = one["p"], one.get("d", "")
-        if position > len(whole):
-            raise out_of_range("an edit past the end of its string")
-        end = position + units(deleted)
-        if deleted and (end > len(whole) or whole.slice(position, end) != deleted):
-            raise invalid("the text to delete is not what is there")
-        whole.splice(position, end - position, one.get("i", ""))
 
 
 def append(edits: list[Edit], edit: Edit) -> None:
@@ -128,21 +95,6 @@ def compose(first: list[Edit], second: list[Edit]) -> list[Edit]:
 def invert(edits: list[Edit]) -> list[Edit]:
     """What undoes the edits."""
     return [{"p": edit["p"], ("d" if "i" in edit else "i"): edit.get("i", edit.get("d"))} for edit in reversed(edits)]
-
-
-def diff(before: str, after: str) -> list[Edit]:
-    """The smallest single replacement: common prefix and suffix stay, no pair is split. O(text)."""
-    shorter = min(len(before), len(after))
-    head = 0
-    while head < shorter and before[head] == after[head]:
-        head += 1
-    tail = 0
-    while tail < shorter - head and before[-1 - tail] == after[-1 - tail]:
-        tail += 1
-    position = units(before[:head])
-    deleted, inserted = before[head : len(before) - tail], after[head : len(after) - tail]
-    result: list[Edit] = [{"p": position, "d": deleted}] if deleted else []
-    return [*result, {"p": position, "i": inserted}] if inserted else result
 
 
 def move(position: int, other: Edit, after: bool) -> int:

@@ -1,0 +1,1 @@
+"""differences.pyx shares nothing natively."""

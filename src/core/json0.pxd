@@ -1,0 +1,1 @@
+"""json0.pyx shares nothing natively."""

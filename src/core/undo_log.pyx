@@ -1,0 +1,183 @@
+"""What undo needs to know of a type of documents: what others did, kept for all clients at once, and what an undo is made of.
+
+``Undo`` (undo.pyx) is the fold, the same for all; there are two logs: ``Steps`` (steps.pyx) for texts, arrays of C; ``ValueLog``
+(value_log.pyx) for any ``DocumentType``. Also here: how numbers and names are written in a snapshot.
+
+A *step* is what one committed operation did; of what nobody has to see it does nothing. *undoing*: what the engine gives with an
+operation that is applied, from which ``inverse`` makes the operation back.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+
+cimport cython
+
+from syncline.core.parts cimport MAX_LENGTH
+
+
+cdef class UndoLog:
+    """Not for use by itself. Ranges are of steps, and inside the log."""
+
+    cdef UndoLog emptied(self):
+        """Another one, without steps."""
+        raise NotImplementedError
+
+    cdef int append(self, object operation, Py_ssize_t size) except -1:
+        """``size``: bytes of the operation in the log of the document, where that is known, or -1. None does nothing."""
+        raise NotImplementedError
+
+    cdef int extend(self, UndoLog other, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Those of ``other`` in the range that do something."""
+        raise NotImplementedError
+
+    cdef int drop(self, Py_ssize_t count) except -1:
+        """Forgets the first ``count``, which is at most ``self.count``. O(what is left)."""
+        raise NotImplementedError
+
+    cdef bint is_empty(self, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Whether none of the range does anything."""
+        raise NotImplementedError
+
+    cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end):
+        """Takes a caret past the steps of the range (an insert just at it leaves it where it is). ``spot``: which text it is in, of types that
+        have several; None: the one there is. Returns the spot after that, False where it is gone."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t footprint(self) noexcept:  # reads fields
+        """About what the steps occupy in memory, in bytes."""
+        return 0
+
+    # Operations that undo
+
+    cdef object lift(self, object operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out):
+        """``operation`` after the steps of the range, and to ``out`` those steps after ``operation``; both start in the same content. One at a
+        time, the operation on the left: so the result does not depend on how a history is cut into ranges. Raises SynclineError."""
+        raise NotImplementedError
+
+    def lifting(self, operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out, list budget):
+        """The same in parts, between which others may work. ``budget``: its item goes down by about the microseconds that are spent."""
+        raise NotImplementedError
+
+    cdef object compose(self, object first, object second):
+        """What both do, one after the other."""
+        raise NotImplementedError
+
+    cdef bint is_identity(self, object operation) except -1:
+        raise NotImplementedError
+
+    cdef bint is_same(self, object planned, object applied) except -1:
+        """Whether ``applied`` is what was committed of ``planned``."""
+        raise NotImplementedError
+
+    cdef int check(self, object operation) except -1:
+        """Raises SynclineError for what is too large to be submitted."""
+        return 0
+
+    def undoing(self, operation, inverse):
+        """What an engine gives for ``operation``, which ``inverse`` undoes. Raises ValueError for operations of another kind."""
+        return inverse
+
+    cdef bint changes(self, object operation, object undoing) except -1:
+        """Whether there is anything to undo."""
+        raise NotImplementedError
+
+    cdef object stroke(self, object operation, object undoing, Stroke *stroke):
+        """Typing or deleting a few characters at one place, or CLOSED; returns the spot."""
+        raise NotImplementedError
+
+    cdef object inverse(self, object operation, object undoing):
+        """What undoes ``operation`` in the content after it."""
+        raise NotImplementedError
+
+    cdef object grown(self, object operation, object undoing, object top):
+        """The inverse of ``operation``, and then ``top``, which applies where that leads."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t weigh(self, object operation) except -1:
+        """About what an item of it occupies in memory, in bytes."""
+        raise NotImplementedError
+
+    # In a snapshot
+
+    cdef int write(self, bytearray out) except -1:
+        """All steps. Of those that do nothing the number: they come in long runs."""
+        raise NotImplementedError
+
+    cdef int write_operation(self, bytearray out, object operation) except -1:
+        raise NotImplementedError
+
+    cdef int write_spot(self, bytearray out, object spot) except -1:
+        return 0
+
+    cdef UndoLog read(self, Source source, int64_t limit):
+        """Another one, of at most ``limit`` steps. Raises ValueError."""
+        raise NotImplementedError
+
+    cdef object read_operation(self, Source source):
+        raise NotImplementedError
+
+    cdef object read_spot(self, Source source):
+        return None
+
+
+cdef int write_number(bytearray out, int64_t value) except -1:
+    """LEB128; ``value`` is not negative."""
+    while value >= 0x80:
+        out.append((value & 0x7F) | 0x80)
+        value >>= 7
+    out.append(value)
+    return 0
+
+
+cdef int write_text(bytearray out, str text) except -1:
+    cdef bytes encoded = text.encode("utf-8")
+    write_number(out, len(encoded))
+    out += encoded
+    return 0
+
+
+cdef object damaged(str what):
+    return ValueError(f"damaged body: {what}")
+
+
+@cython.final
+cdef class Source:
+    """Walks what was written. Every method raises ValueError rather than read past the end."""
+
+    def __init__(self, bytes body not None):
+        self.body = body
+        self.data = <const unsigned char *>PyBytes_AS_STRING(body)
+        self.at = 0
+        self.end = PyBytes_GET_SIZE(body)
+
+    cdef int64_t number(self, int64_t limit) except -1:
+        """From 0 to ``limit``."""
+        cdef int64_t value = 0
+        cdef int shift = 0
+        cdef unsigned char byte
+        while True:
+            if self.at == self.end:
+                raise damaged("cut off")
+            if shift > 49:
+                raise damaged("a number is too large")
+            byte = self.data[self.at]
+            self.at += 1
+            value |= <int64_t>(byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+            shift += 7
+        if value > limit:
+            raise damaged("a number is too large")
+        return value
+
+    cdef bytes chunk(self):
+        """Bytes after their number."""
+        cdef int64_t length = self.number(4 * MAX_LENGTH)
+        cdef const char *start = <const char *>self.data + self.at
+        if length > self.end - self.at:
+            raise damaged("cut off")
+        self.at += length
+        return start[:length]
+
+    cdef str text(self):
+        return self.chunk().decode("utf-8")
