@@ -162,8 +162,8 @@ function editPast(result, edit, other, side) {
   return addEdit(result, { p: Math.min(edit.p, other.p), d: edit.d.slice(0, low - edit.p) + edit.d.slice(high - edit.p) });
 }
 
-/** Both lists past each other; `apart` tells pairs that are nothing to each other. Pieces that a component falls into go through the rest of `first` one after the other. */
-function crossed(first, second, step, add, apart = () => false) {
+/** Both lists of edits past each other. Pieces that an edit falls into go through the rest of `first` one after the other. */
+function crossEdits(first, second) {
   let left = first;
   const right = [];
   const behind = [];
@@ -173,7 +173,7 @@ function crossed(first, second, step, add, apart = () => false) {
     if (next === waiting.length) {
       if (!behind.length) return [left, right];
       const outer = behind.pop();
-      for (const component of left) add(outer.walked, component);
+      for (const component of left) addEdit(outer.walked, component);
       left = outer.walked;
       ({ waiting, next } = outer);
       continue;
@@ -182,13 +182,9 @@ function crossed(first, second, step, add, apart = () => false) {
     const walked = [];
     let index = 0;
     for (; index < left.length && walker; index += 1) {
-      if (apart(left[index], walker)) {
-        add(walked, left[index]);
-        continue;
-      }
       const pieces = [];
-      step(walked, left[index], walker, "left");
-      step(pieces, walker, left[index], "right");
+      editPast(walked, left[index], walker, "left");
+      editPast(pieces, walker, left[index], "right");
       if (pieces.length === 1) walker = pieces[0];
       else {
         const rest = left.slice(index + 1);
@@ -197,14 +193,14 @@ function crossed(first, second, step, add, apart = () => false) {
           left = rest;
           [waiting, next] = [pieces, 0];
         } else {
-          for (const component of rest) add(walked, component);
+          for (const component of rest) addEdit(walked, component);
           left = walked;
         }
         walker = null;
       }
     }
     if (walker) {
-      add(right, walker);
+      addEdit(right, walker);
       left = walked;
     }
   }
@@ -294,7 +290,13 @@ function invertComponent(component) {
 /** What undoes `operation`, which applies to `content`. */
 const invert = (operation, content) => commit(content, operation)[1].reverse().map(invertComponent);
 
-const samePath = (one, two) => one.length === two.length && one.every((step, index) => step === two[index]);
+function samePath(one, two) {
+  let at = one.length;
+  if (at !== two.length) return false;
+  while (at > 0 && one[at - 1] === two[at - 1]) at -= 1; // they mostly differ at the end
+  return at === 0;
+}
+
 const isScalar = (value) => typeof value !== "object" || value === null;
 
 function append(operation, component) {
@@ -400,7 +402,7 @@ function atStep(component, at, step) {
   if (component.p[at] === step) return component;
   const p = component.p.slice();
   p[at] = step;
-  return { ...component, p };
+  return component.li !== undefined && component.ld === undefined ? { p, li: component.li } : { ...component, p }; // the quick way for most
 }
 const after = (flag) => (flag ? 1 : 0);
 
@@ -416,27 +418,47 @@ function withChangedVictim(component, other, within) {
   }
 }
 
-function componentPast(result, given, other, side, victims = true) {
+/** `given` after `other`, or null. Without `victims` what it says of what it removes stays as it is: `commit` makes that true. */
+function past(given, other, side, victims) {
   let component = given;
-  const within = victims ? operand(component, other) : null;
-  if (within !== null && reach(other) > reach(component) && (component.ld !== undefined || component.od !== undefined)) {
-    component = withChangedVictim(component, other, within);
-  }
+  const within = victims && (component.ld !== undefined || component.od !== undefined) ? operand(component, other) : null;
+  if (within !== null && reach(other) > reach(component)) component = withChangedVictim(component, other, within);
   const at = operand(other, component);
-  const listed = other.li !== undefined || other.ld !== undefined || other.lm !== undefined;
-  if (at === null || (listed && typeof stepOf(component, at) !== "number")) return append(result, component);
-  let passed = component;
-  if (other.o) {
-    if (component.o) {
-      const [left, right] = side === "left" ? [component.o, other.o] : [other.o, component.o];
-      const o = crossed(left, right, editPast, addEdit)[side === "left" ? 0 : 1];
-      passed = o.length ? { ...component, o } : null;
+  if (at === null || (isListed(other) && typeof stepOf(component, at) !== "number")) return component;
+  if (other.o || other.na !== undefined) return component; // edits of one string: pastEdits
+  if (other.oi !== undefined || other.od !== undefined) return pastKey(component, other, at, side);
+  if (other.lm !== undefined) return pastMove(component, other, at, side);
+  if (other.ld === undefined) return pastInsert(component, other, at, side);
+  return other.li === undefined ? pastRemoval(component, other, at) : pastReplacement(component, other, at, side);
+}
+
+/** Two edits of strings past each other; nulls for nothing. */
+function pastEdits(own, other) {
+  const [left, right] = crossEdits(own.o, other.o);
+  return [left.length ? { ...own, o: left } : null, right.length ? { ...other, o: right } : null];
+}
+
+/** Both operations past each other, the first wins ties. O(first x second); pairs that are nothing to each other cost next to nothing. */
+function crossed(first, second, victims) {
+  let left = first;
+  const right = [];
+  for (const component of second) {
+    let walker = component;
+    const walked = [];
+    for (const own of left) {
+      if (walker === null || apart(own, walker)) append(walked, own);
+      else {
+        const [passed, next] = own.o && walker.o && samePath(own.p, walker.p)
+          ? pastEdits(own, walker)
+          : [past(own, walker, "left", victims), past(walker, own, "right", victims)];
+        if (passed) append(walked, passed);
+        walker = next;
+      }
     }
-  } else if (other.oi !== undefined || other.od !== undefined) passed = pastKey(component, other, at, side);
-  else if (other.lm !== undefined) passed = pastMove(component, other, at, side);
-  else if (other.ld !== undefined) passed = other.li !== undefined ? pastReplacement(component, other, at, side) : pastRemoval(component, other, at);
-  else if (other.li !== undefined) passed = pastInsert(component, other, at, side);
-  return passed && append(result, passed);
+    if (walker) append(right, walker);
+    left = walked;
+  }
+  return [left, right];
 }
 
 function pastKey(component, other, at, side) {
@@ -520,13 +542,12 @@ function movePastMove(component, other, at, side) {
 
 /** `operation` as it must be made after `other`; both were made on the same content. "left" wins ties. */
 function transform(operation, other, side) {
-  if (side === "left") return crossed(operation, other, componentPast, append, apart)[0];
-  return crossed(other, operation, componentPast, append, apart)[1];
+  if (side === "left") return crossed(operation, other, true)[0];
+  return crossed(other, operation, true)[1];
 }
 
-/** Both past each other, "left" the own one. What is said of what is removed is not moved along: `commit` makes it true. */
-const cross = (own, other) => crossed(own, other, rebasePast, append, apart);
-const rebasePast = (result, component, other, side) => componentPast(result, component, other, side, false);
+/** Both past each other, "left" the own one. */
+const cross = (own, other) => crossed(own, other, false);
 
 // Positions: a path, the last step of which may be an offset in a string. The server's are src/core/json_positions.pyx ------------------------
 
@@ -598,8 +619,8 @@ function stroke(operation) {
 }
 
 /** What an operation does: what it says of what was there is not believed, and may differ. */
-const claimless = ({ od, ld, ...rest }) => ({ ...rest, od: od !== undefined, ld: ld !== undefined });
-const intent = (operation) => JSON.stringify(operation.map(claimless));
+const intended = ({ p, o, na, lm, oi, li, od, ld }) => [p, o, na, lm, oi, li, oi === undefined, li === undefined, od === undefined, ld === undefined];
+const intent = (operation) => JSON.stringify(operation.map(intended));
 
 /** The type json of documents (syncline-types.js says what is in a type). Every function returns new values and changes none. */
 export const json = {
