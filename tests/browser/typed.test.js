@@ -23,7 +23,8 @@ class TypedServer extends ReferenceServer {
     return this.documents.get(name);
   }
 
-  join(connection, { document: name, client, type, revision, generation }, reply, fail) {
+  join(connection, { document: name, client, type, revision, generation, pending = [] }, reply, fail) {
+    for (const { operation } of pending) this.type.parse(operation); // as the server does, which refuses the join else
     assert.equal(type, this.type.name);
     const document = this.document(name);
     const owner = document.owners.get(client) ?? connection.user;
