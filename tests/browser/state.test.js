@@ -371,3 +371,20 @@ test("what is typed without a session stays in steps, bounded; what is deleted a
   const sent = ot.apply("", state.flight.item.operation);
   assert.equal(state.queue.reduce((made, { operation }) => ot.apply(made, operation), sent), state.content);
 });
+
+test("a join tells nothing that the server refuses: no operation of more than 1,000 components", () => {
+  const json = typeOf("json");
+  const state = new DocumentState(json, "a", { limit: () => 1_000_000 });
+  state.start("g", 0, { list: [] });
+  state.detach();
+  for (let number = 0; number < 3000; number += 1) state.edit([{ p: ["list", number], li: number }]);
+  const told = state.tellPending();
+  assert.ok(told.length > 0 && told.length <= 16);
+  assert.equal(told.reduce((sum, { operation }) => sum + json.parse(operation).length, 0), 3000);
+  state.attach(0, 0);
+  state.hurry();
+  for (const { operation } of state.queue) json.parse(operation);
+  state.detach();
+  state.queue = [{ operation: state.queue.flatMap(({ operation }) => operation) }]; // as transforms may make one longer
+  assert.deepEqual(state.tellPending(), []);
+});

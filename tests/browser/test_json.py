@@ -74,7 +74,7 @@ def test_it_agrees_with_the_core(node: str) -> None:
         assert got == {"ok": wanted}, call
 
 
-def test_its_differences_lead_there(node: str) -> None:
+def test_its_differences_are_the_cores(node: str) -> None:
     pairs = []
     for seed in range(500):
         random = Random(seed)
@@ -82,6 +82,7 @@ def test_its_differences_lead_there(node: str) -> None:
         pairs.append((content, random_operation(random, content, 1 + seed % 6)[1]))
     answers = ask(node, [("diff", content, after) for content, after in pairs])
     for (content, after), answer in zip(pairs, answers, strict=True):
+        assert answer["ok"] == json0.diff(content, after).components
         assert same_value(json0.apply(content, json0.parse(answer["ok"])), after)
 
 

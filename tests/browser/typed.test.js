@@ -1,7 +1,7 @@
 // Documents of type json and rich-text: the handle against a reference server, through random interleavings, losses and refusals.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Client, json, registerType, richText } from "../../src/client/browser/syncline.js";
+import { Client, json, ot, registerType, richText } from "../../src/client/browser/syncline.js";
 import { typeOf } from "../../src/client/browser/syncline-types.js";
 import { randomJson, randomRich } from "./random.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
@@ -23,7 +23,8 @@ class TypedServer extends ReferenceServer {
     return this.documents.get(name);
   }
 
-  join(connection, { document: name, client, type, revision, generation }, reply, fail) {
+  join(connection, { document: name, client, type, revision, generation, pending = [] }, reply, fail) {
+    for (const { operation } of pending) this.type.parse(operation); // as the server does, which refuses the join else
     assert.equal(type, this.type.name);
     const document = this.document(name);
     const owner = document.owners.get(client) ?? connection.user;
@@ -754,3 +755,115 @@ for (const [name, type, first, strokes, expected] of [
     end();
   });
 }
+
+test("what was missed is taken in in slices: others run between, order is kept, and nothing is lost when it breaks off", async (context) => {
+  let clock = 0;
+  context.mock.method(performance, "now", () => (clock += 4)); // time passes with each look at it: 8 operations a slice
+  for (const broken of [false, true]) {
+    const server = new TypedServer(seeded(41));
+    const { handles: [ada, bob], views: [view], end } = await crowd(server, 2, { cursorInterval: 0 });
+    ada.edit([{ p: [], od: null, oi: { items: [], text: "" } }]);
+    await settle(server, [ada, bob]);
+    const [away] = [...server.connections].filter((one) => one.user === "user0");
+    server.intercept = (connection) => connection === away;
+    server.deaf = away;
+    ada.edit([{ p: ["text", 0], si: "mine" }]);
+    for (let number = 0; number < 300; number += 1) server.commit("board", { client: "zoe", seq: number + 1 }, [{ p: ["items", number], li: number }]);
+    await settle(server, [bob]);
+    bob.setCursor(["items", 200]);
+    await settle(server, [bob]);
+    server.intercept = () => false;
+    server.deaf = null;
+    const told = [];
+    let [typed, cut] = [false, false];
+    const type = () => {
+      if (!typed) ada.edit([{ p: ["text", 0], si: "between " }]);
+      typed = true;
+    };
+    ada.on("state", ({ state }) => told.push(state));
+    ada.on("change", ({ origin }) => {
+      if (told.at(-1) !== origin) told.push(origin);
+      if (origin === "remote" && !typed) setImmediate(type);
+      if (broken && origin === "remote" && typed && !cut) {
+        cut = true;
+        for (const one of server.connections) server.cut(one);
+      }
+    });
+    server.cut(away);
+    await settle(server, [ada, bob]);
+    await settle(server, [ada, bob]);
+    assert.deepEqual([ada.content, bob.content], [onServer(server).content, onServer(server).content]);
+    assert.deepEqual(ada.content, { items: Array.from({ length: 300 }, (_, number) => number), text: "between mine" });
+    assert.deepEqual([view.content, view.errors, view.resets], [ada.content, [], []]);
+    const rejoin = ["detached", "joining", "remote", "local", "remote"];
+    assert.deepEqual(told, broken ? [...rejoin, "detached", "joining", "remote", "joined"] : [...rejoin, "joined"]);
+    if (!broken) assert.deepEqual(ada.cursors.get(bob.id).anchor, ["items", 200]);
+    end();
+  }
+});
+
+test("json: setContent keeps identity: what one moves another edits, and the edit lands on it", async () => {
+  for (const named of [true, false]) {
+    const thing = (name) => (named ? { id: name, title: name } : { title: name });
+    const server = new TypedServer(seeded(51));
+    const { handles: [ada, bob], end } = await crowd(server, 2);
+    ada.setContent({ items: ["a", "b", "c", "d"].map(thing) });
+    await settle(server, [ada, bob]);
+    ada.setContent({ items: ["d", "a", "b", "c"].map(thing) });
+    bob.edit([{ p: ["items", 3, "title", 1], si: "!" }, { p: ["items", 1, "done"], oi: true }]);
+    await settle(server, [ada, bob]);
+    const wanted = { items: [{ ...thing("d"), title: "d!" }, thing("a"), { ...thing("b"), done: true }, thing("c")] };
+    assert.deepEqual([ada.content, bob.content, onServer(server).content], [wanted, wanted, wanted]);
+    assert.ok(onServer(server).history.some(({ operation: [{ p, lm }] }) => p[1] === 3 && lm === 0));
+    ada.setContent({ items: [{ ...wanted.items[2], title: "bee" }, ...wanted.items.slice(0, 2), thing("e")] });
+    await settle(server, [ada, bob]);
+    if (named) assert.ok(onServer(server).history.at(-1).operation.some(({ p, t }) => t === "text0" && p.at(-1) === "title"));
+    assert.deepEqual([bob.content.items.map(({ title }) => title), bob.content], [["bee", "d!", "a", "e"], ada.content]);
+    end();
+  }
+});
+
+test("differences lead there, whatever the lists; texts are changed where they differ", () => {
+  const random = seeded(52);
+  const pick = (list) => list[Math.floor(random() * list.length)];
+  const thing = () => pick([
+    () => Math.floor(random() * 3), () => ({ id: pick([0, 1, 2, "1", "x"]), x: Math.floor(random() * 2), list: [Math.floor(random() * 2)] }),
+    () => ({ x: Math.floor(random() * 2) }), () => pick(["ab", "abc", null, true, { id: true }, { id: 1.5 }, [0], [[1]]]),
+  ])();
+  for (let round = 0; round < 3000; round += 1) {
+    const before = Array.from({ length: Math.floor(random() * 9) }, thing);
+    const after = random() < 0.6 ? before.map((one) => [random(), one]).sort(([a], [b]) => a - b).map(([, one]) => one).slice(Math.floor(random() * 3)) : [];
+    after.push(...Array.from({ length: Math.floor(random() * 4) }, thing));
+    const operation = json.parse(json.diff({ in: [before, 1] }, { in: [after, 2] }));
+    assert.deepEqual(json.commit({ in: [before, 1] }, operation), [{ in: [after, 2] }, operation]);
+    const [one, two] = [0, 1].map(() => Array.from({ length: Math.floor(random() * 14) }, () => pick(["a", "b", "💃", "\u{1FA00}"])).join(""));
+    assert.equal(ot.apply(one, ot.diff(one, two)), two);
+    assert.ok(ot.keepsPairs(ot.diff(one, two), one));
+    assert.equal(json.apply(one, json.diff(one, two)), two);
+  }
+  assert.deepEqual(ot.diff("The quick fox jumps", "A quick brown fox leaps"), ["A", -3, 7, "brown ", 4, "lea", -3]);
+  assert.deepEqual(ot.diff("an old text", "a new text"), [1, " new", -5]); // what words share by chance is not kept
+  const noise = [0, 1].map(() => Array.from({ length: 20_000 }, () => pick(["a", "b"])).join(""));
+  assert.ok(ot.diff(...noise).length <= 4); // a search is given up
+  const many = Array.from({ length: 190 }, (_, gap) => `5${"-".repeat(gap + 10)}`).join("");
+  assert.ok(ot.diff(many, many.replaceAll("5", "X")).filter((part) => typeof part === "string").length <= 100);
+  const shuffled = Array.from({ length: 3000 }, (_, id) => ({ id, x: id % 7 }));
+  assert.deepEqual(json.apply(shuffled, json.diff(shuffled, [...shuffled].reverse())), [...shuffled].reverse());
+});
+
+test("a number that JSON cannot tell is not shown, one that another client stored can be removed", async () => {
+  const server = new TypedServer(seeded(53));
+  const { handles: [ada, bob], views, end } = await crowd(server, 2);
+  server.commit("board", { client: "zoe", seq: 1 }, [{ p: [], od: null, oi: { big: { id: 2 ** 63, n: 2 ** 53 }, n: 2 ** 53 - 1 } }]);
+  await settle(server, [ada, bob]);
+  for (const operation of [[{ p: ["n"], na: 1 }], [{ p: ["n"], na: 2 ** 53 }], [{ p: ["big", "n"], na: -1 }], [{ p: ["x"], oi: NaN }]]) {
+    assert.throws(() => ada.edit(operation), { code: "operation_invalid" }, JSON.stringify(operation));
+  }
+  assert.equal(ada.content.n, 2 ** 53 - 1);
+  ada.edit([{ p: ["n"], na: -1 }]);
+  ada.edit([{ p: ["big"], od: { id: 2n ** 63n } }]); // whatever it says was there
+  await settle(server, [ada, bob]);
+  assert.deepEqual([bob.content, ada.content], [{ n: 2 ** 53 - 2 }, { n: 2 ** 53 - 2 }]);
+  assert.deepEqual(views.map(({ refused, errors }) => [refused, errors]), [[[], []], [[], []]]);
+  end();
+});

@@ -336,9 +336,11 @@ export class Joined extends Emitter {
       current((result, source) => {
         this.#failures = 0;
         this.state = "joined";
-        this._joinedWith(result, source);
-        this._opened.resolve(this);
-        if (this._joining === token) this._emit("state", { state: "joined" });
+        const done = () => {
+          this._opened.resolve(this);
+          if (this._joining === token) this._emit("state", { state: "joined" });
+        };
+        if (!this._joinedWith(result, source, done)) done(); // else it is done later
       }),
       current((error) => {
         if (this._mendJoin(error)) this._attach();

@@ -18,6 +18,9 @@ function coded(call) {
   }
 }
 
+const SLICE = 8; // milliseconds that a page may stand still while much arrives
+const MEASURED = 8; // operations at least, to say how fast they are taken in
+
 /**
  * A shared document of any type as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
  *
@@ -34,6 +37,9 @@ export class SynclineDocument extends Joined {
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
+  #inbox = []; // tasks: what came from the server and is not taken in yet, in order
+  #working = 0; // a timer, between two slices
+  #speed = 2; // operations that are taken in in a millisecond, as measured
   #patience = new Patience();
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
@@ -91,6 +97,7 @@ export class SynclineDocument extends Joined {
   // Joining --------------------------------------------------------------------------------------------------------
   _join(resolve, reject) {
     const state = this.#state;
+    this.#drop(); // the answer has it
     const data = { document: this.name, type: this.type.name, unit: "utf-16", client: this.id };
     state.detach();
     if (state.generation !== null) {
@@ -116,36 +123,38 @@ export class SynclineDocument extends Joined {
     return true;
   }
 
-  _joinedWith(answer) {
+  /** Says that it calls `then` itself, when everything that came with the answer is taken in. */
+  _joinedWith(answer, source, then) {
     this.#small = false;
     this._roleIs(answer.role);
     this.collaborators = new Map();
     this.places = new Map();
-    for (const { anchor, head, ...who } of answer.collaborators) {
-      if (who.client === this.id) continue;
-      this.collaborators.set(who.client, who);
-      this.#place(who.client, anchor, head);
-    }
+    for (const { anchor: _, head: __, ...who } of answer.collaborators) if (who.client !== this.id) this.collaborators.set(who.client, who);
     const state = this.#state;
     const settled = this.settled;
+    const joined = () => {
+      for (const { client, anchor, head } of answer.collaborators) this.#place(client, anchor, head);
+      Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
+      this.#tellSteps();
+      this._emit("collaborators", this.collaborators);
+      this._emit("cursors", this.cursors);
+      if (settled !== this.settled) this._emit("settled", this.settled);
+      this._flush();
+      this.#cursorLater();
+      then();
+    };
     if (answer.operations === null) {
-      if (!this.#load(answer)) return;
-    } else {
-      state.attach(answer.seq, answer.operations.length);
-      const joining = this._joining;
-      this.#operations(answer.revision, answer.operations, answer.hash);
-      if (this._joining !== joining) return; // a difference was found: another join is under way
-      if (state.inDoubt && answer.more) return void this._attach();
-      if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
-      if (state.flight?.sent && !answer.more) return void this.#reload("an acknowledged operation was not in the history");
+      if (this.#load(answer)) joined();
+      return true;
     }
-    Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
-    this.#tellSteps();
-    this._emit("collaborators", this.collaborators);
-    this._emit("cursors", this.cursors);
-    if (settled !== this.settled) this._emit("settled", this.settled);
-    this._flush();
-    this.#cursorLater();
+    state.attach(answer.seq, answer.operations.length);
+    this.#do(this.#intake(answer.revision, answer.operations, answer.hash, () => {
+      if (state.inDoubt && answer.more) return this._attach();
+      if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
+      if (state.flight?.sent && !answer.more) return this.#reload("an acknowledged operation was not in the history");
+      return joined();
+    }));
+    return true;
   }
 
   /** A whole content. One of the same history: what waits is carried over; else it has nowhere to go. False: it cannot be read. */
@@ -190,6 +199,7 @@ export class SynclineDocument extends Joined {
   }
 
   _detach() {
+    this.#drop();
     this.#state?.detach();
     super._detach();
   }
@@ -290,7 +300,7 @@ export class SynclineDocument extends Joined {
     this.#scheduled = true;
     queueMicrotask(() => {
       this.#scheduled = false;
-      if (this.state !== "joined") return undefined;
+      if (this.state !== "joined" || this.#inbox.length) return undefined;
       const submission = this.#state.take();
       if (!submission) return undefined;
       this.#patience.sent();
@@ -344,8 +354,38 @@ export class SynclineDocument extends Joined {
   // What the server says -------------------------------------------------------------------------------------------
   _push(event, data) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this.#operations(data.revision, data.operations, data.hash);
-    else if (event === "document:cursor") {
+    if (event === "document:operation") this.#do(this.#intake(data.revision, data.operations, data.hash));
+    else this.#do(() => this.#pushed(event, data));
+  }
+
+  /** A task, which gives false when there was not time enough for all of it. One after the other, in slices: a page goes on meanwhile. */
+  #do(task) {
+    if (this.#inbox.push(task) === 1) this.#work();
+  }
+
+  #work() {
+    const until = globalThis.document?.visibilityState === "hidden" ? Infinity : performance.now() + SLICE; // there timers are slow
+    const inbox = this.#inbox;
+    while (inbox.length) {
+      const through = inbox[0](until, () => this.#inbox === inbox);
+      if (this.#inbox !== inbox) return; // dropped
+      if (through !== false) inbox.shift();
+      if (inbox.length && performance.now() >= until) {
+        this.#working = setTimeout(() => this.#work());
+        return;
+      }
+    }
+    this._flush();
+    this.#cursorLater();
+  }
+
+  #drop() {
+    clearTimeout(this.#working);
+    this.#inbox = [];
+  }
+
+  #pushed(event, data) {
+    if (event === "document:cursor") {
       for (const { client, anchor, head } of data.cursors) this.#place(client, anchor, head);
       this._emit("cursors", this.cursors);
     } else if (event === "document:collaborator_joined") {
@@ -368,10 +408,36 @@ export class SynclineDocument extends Joined {
     }
   }
 
-  #operations(revision, entries, hash) {
-    const start = entries.reduce((at, { count = 1 }) => at - count, revision);
-    if (start > this.revision) return void this._attach(); // something is missing: ask for it
-    const settled = this.settled;
+  /** A task: takes committed operations in, as many at a time as there is time for; `then` when all are here. */
+  #intake(revision, entries, hash, then = () => {}) {
+    const counted = (some) => some.reduce((sum, { count = 1 }) => sum + count, 0);
+    let settled = null; // before
+    let at = revision - counted(entries);
+    let next = 0;
+    return (until, current) => {
+      settled ??= this.settled;
+      if (at > this.revision) return this._attach(); // something is missing: ask for it
+      while (next < entries.length) {
+        const began = performance.now();
+        if (began >= until) return false;
+        const part = entries.slice(next, next + Math.ceil(this.#speed * Math.max(0, until - began)));
+        next += part.length;
+        at += counted(part);
+        if (!this.#receive(at, part) || !current()) return undefined;
+        if (part.length < MEASURED) continue;
+        const speed = part.length / Math.max(performance.now() - began, 0.1);
+        this.#speed = Math.max(1 / SLICE, Math.min(speed, 4 * this.#speed));
+      }
+      if (settled !== this.settled) this._emit("settled", this.settled);
+      const same = hash !== undefined ? this.#state.same(revision, hash) : null;
+      if (same === false && worthHealing(this.#alarms)) return this.#reload("the content was not the server's");
+      this.#alarms = same ? 0 : this.#alarms + (same === false);
+      return then();
+    };
+  }
+
+  /** Whether they fit. */
+  #receive(revision, entries) {
     const visit = (operation, author) => {
       this.#movePlaces(operation, author);
       const end = author === null ? this.type.end(operation) : null;
@@ -383,17 +449,13 @@ export class SynclineDocument extends Joined {
       this.#state.receive(revision, entries, (change) => this.#tell([change]), visit);
     } catch (error) {
       this._emit("error", error);
-      return this.#reload("what is here and the history did not fit together");
+      this.#reload("what is here and the history did not fit together");
+      return false;
     }
     if (flight !== null && this.#state.flight !== flight) this.#patience.answered();
     this.#finish();
     this._emit("cursors", this.cursors);
-    if (settled !== this.settled) this._emit("settled", this.settled);
-    const same = hash !== undefined ? this.#state.same(revision, hash) : null;
-    if (same === false && worthHealing(this.#alarms)) return this.#reload("the content was not the server's");
-    this.#alarms = same ? 0 : this.#alarms + (same === false);
-    this._flush();
-    return this.#cursorLater();
+    return true;
   }
 
   /** `_change` at once, while `content` is what it made: for who keeps in step with that. */
@@ -423,7 +485,9 @@ export class SynclineDocument extends Joined {
   /** @internal An error push; returns whether it was this document's operation. */
   _failed(error) {
     if (error.event !== "document:operation" || !this.#state.isInFlight(this.id, error.seq)) return error.event === "document:cursor";
-    this.#failed(refusal(error, error.event));
+    this.#do(() => {
+      if (this.#state.isInFlight(this.id, error.seq)) this.#failed(refusal(error, error.event));
+    });
     return true;
   }
 
@@ -489,7 +553,7 @@ export class SynclineDocument extends Joined {
   }
 
   #cursorDue() {
-    if (this.#cursor === undefined || this.state !== "joined" || !this.settled) return false;
+    if (this.#cursor === undefined || this.state !== "joined" || !this.settled || this.#inbox.length) return false;
     return !sameRange(this.#cursor, this.#told);
   }
 

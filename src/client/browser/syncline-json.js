@@ -8,6 +8,7 @@
 
 import { bytesOf, cutText, isObject, SynclineError } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
+import { diff } from "./syncline-jsondiff.js";
 
 const MOST_COMPONENTS = 1000;
 const MOST_LEVELS = 64;
@@ -140,7 +141,10 @@ function moved(at, other, after) {
 }
 
 function editPast(result, edit, other, side) {
-  if (edit.i !== undefined) return addEdit(result, { p: moved(edit.p, other, side === "right"), i: edit.i });
+  if (edit.i !== undefined) {
+    const p = moved(edit.p, other, side === "right");
+    return addEdit(result, p === edit.p ? edit : { p, i: edit.i });
+  }
   const end = edit.p + edit.d.length;
   if (other.i !== undefined) {
     const before = Math.min(Math.max(other.p - edit.p, 0), edit.d.length);
@@ -158,57 +162,45 @@ function editPast(result, edit, other, side) {
   return addEdit(result, { p: Math.min(edit.p, other.p), d: edit.d.slice(0, low - edit.p) + edit.d.slice(high - edit.p) });
 }
 
-function diffText(before, after) {
-  const shorter = Math.min(before.length, after.length);
-  let head = 0;
-  while (head < shorter && before[head] === after[head]) head += 1;
-  if (inside(before, head) || inside(after, head)) head -= 1;
-  let tail = 0;
-  while (tail < shorter - head && before[before.length - 1 - tail] === after[after.length - 1 - tail]) tail += 1;
-  if (inside(before, before.length - tail) || inside(after, after.length - tail)) tail -= 1;
-  const gone = before.slice(head, before.length - tail);
-  const come = after.slice(head, after.length - tail);
-  return [...(gone ? [{ p: head, d: gone }] : []), ...(come ? [{ p: head, i: come }] : [])];
-}
-
-/** Both lists past each other. Pieces that a component falls into go through the rest of `first` one after the other. */
-function cross(first, second, step, add) {
+/** Both lists of edits past each other. Pieces that an edit falls into go through the rest of `first` one after the other. */
+function crossEdits(first, second) {
   let left = first;
   const right = [];
   const behind = [];
-  let waiting = [...second];
+  let waiting = second;
+  let next = 0;
   for (;;) {
-    if (!waiting.length) {
+    if (next === waiting.length) {
       if (!behind.length) return [left, right];
       const outer = behind.pop();
-      for (const component of left) add(outer.walked, component);
+      for (const component of left) addEdit(outer.walked, component);
       left = outer.walked;
-      waiting = outer.waiting;
+      ({ waiting, next } = outer);
       continue;
     }
-    let walker = waiting.shift();
+    let walker = waiting[next++];
     const walked = [];
     let index = 0;
     for (; index < left.length && walker; index += 1) {
       const pieces = [];
-      step(walked, left[index], walker, "left");
-      step(pieces, walker, left[index], "right");
+      editPast(walked, left[index], walker, "left");
+      editPast(pieces, walker, left[index], "right");
       if (pieces.length === 1) walker = pieces[0];
       else {
         const rest = left.slice(index + 1);
         if (pieces.length) {
-          behind.push({ walked, waiting });
+          behind.push({ walked, waiting, next });
           left = rest;
-          waiting = pieces;
+          [waiting, next] = [pieces, 0];
         } else {
-          for (const component of rest) add(walked, component);
+          for (const component of rest) addEdit(walked, component);
           left = walked;
         }
         walker = null;
       }
     }
     if (walker) {
-      add(right, walker);
+      addEdit(right, walker);
       left = walked;
     }
   }
@@ -242,27 +234,27 @@ function resolveComponent(holder, fresh, component) {
     const text = lookup(node, key);
     if (typeof text !== "string") refuse("text is edited where there is none");
     node[key] = applyEdits(text, component.o);
-  } else if (has(component, "na")) {
+  } else if (component.na !== undefined) {
     const number = lookup(node, key);
     const sum = number + component.na;
     if (!Number.isSafeInteger(number) || !Number.isSafeInteger(sum)) refuse("na where there is no integer, or beyond 2^53 - 1");
     node[key] = sum;
-  } else if (has(component, "oi") || has(component, "od")) {
+  } else if (component.oi !== undefined || component.od !== undefined) {
     if (Array.isArray(node)) refuse("oi and od are for objects");
-    if (!has(component, "od") && has(node, key)) refuse("oi without od where the key exists");
-    const told = has(component, "od") ? { ...component, od: lookup(node, key) } : component;
-    if (has(component, "oi")) node[key] = component.oi;
+    if (component.od === undefined && has(node, key)) refuse("oi without od where the key exists");
+    const told = component.od !== undefined ? { ...component, od: lookup(node, key) } : component;
+    if (component.oi !== undefined) node[key] = component.oi;
     else delete node[key];
     return told;
   } else if (!Array.isArray(node)) refuse("li, ld and lm are for lists");
-  else if (has(component, "lm")) {
+  else if (component.lm !== undefined) {
     const item = lookup(node, key);
     lookup(node, component.lm);
     node.splice(key, 1);
     node.splice(component.lm, 0, item);
-  } else if (has(component, "ld")) {
+  } else if (component.ld !== undefined) {
     const ld = lookup(node, key);
-    if (has(component, "li")) node[key] = component.li;
+    if (component.li !== undefined) node[key] = component.li;
     else node.splice(key, 1);
     return { ...component, ld };
   } else {
@@ -298,7 +290,13 @@ function invertComponent(component) {
 /** What undoes `operation`, which applies to `content`. */
 const invert = (operation, content) => commit(content, operation)[1].reverse().map(invertComponent);
 
-const samePath = (one, two) => one.length === two.length && one.every((step, index) => step === two[index]);
+function samePath(one, two) {
+  let at = one.length;
+  if (at !== two.length) return false;
+  while (at > 0 && one[at - 1] === two[at - 1]) at -= 1; // they mostly differ at the end
+  return at === 0;
+}
+
 const isScalar = (value) => typeof value !== "object" || value === null;
 
 function append(operation, component) {
@@ -309,19 +307,19 @@ function append(operation, component) {
     for (const edit of component.o) addEdit(o, edit);
     operation.pop();
     if (o.length) operation.push({ ...component, o });
-  } else if (has(component, "na") && has(last, "na") && Number.isSafeInteger(component.na + last.na)) {
+  } else if (component.na !== undefined && last.na !== undefined && Number.isSafeInteger(component.na + last.na)) {
     operation[operation.length - 1] = { ...component, na: component.na + last.na };
-  } else if (has(last, "li") && has(component, "ld") && !has(component, "li") && isScalar(last.li)) {
+  } else if (last.li !== undefined && component.ld !== undefined && component.li === undefined && isScalar(last.li)) {
     operation.pop();
-    if (has(last, "ld")) operation.push({ p: last.p, ld: last.ld });
-  } else if (has(last, "od") && !has(last, "oi") && has(component, "oi") && !has(component, "od")) {
+    if (last.ld !== undefined) operation.push({ p: last.p, ld: last.ld });
+  } else if (last.od !== undefined && last.oi === undefined && component.oi !== undefined && component.od === undefined) {
     operation[operation.length - 1] = { ...last, oi: component.oi };
-  } else if (has(last, "oi") && has(component, "od")) {
+  } else if (last.oi !== undefined && component.od !== undefined) {
     operation.pop();
     const rest = without(last, "oi");
-    if (has(component, "oi")) rest.oi = component.oi;
+    if (component.oi !== undefined) rest.oi = component.oi;
     if (Object.keys(rest).length > 1) operation.push(rest);
-  } else if (!(has(component, "lm") && component.lm === component.p[component.p.length - 1])) {
+  } else if (!(component.lm !== undefined && component.lm === component.p[component.p.length - 1])) {
     operation.push(component);
   }
 }
@@ -385,14 +383,33 @@ function operand(above, below) {
   return last;
 }
 
+const isListed = ({ li, ld, lm }) => li !== undefined || ld !== undefined || lm !== undefined;
+
+/** Whether two components are nothing to each other, as far as that is seen at once: where their paths part. */
+function apart(one, other) {
+  const [a, b] = [one.p, other.p];
+  const shorter = Math.min(a.length, b.length);
+  for (let at = 0; at < shorter; at += 1) {
+    if (a[at] === b[at]) continue;
+    if (typeof a[at] === "string" || typeof b[at] === "string") return true; // the keys of an object are nothing to each other
+    return !(at === a.length - 1 && isListed(one)) && !(at === b.length - 1 && isListed(other));
+  }
+  return false;
+}
+
 const stepOf = ({ p }, at) => (at >= 0 && at < p.length ? p[at] : null);
-const atStep = (component, at, step) => ({ ...component, p: [...component.p.slice(0, at), step, ...component.p.slice(at + 1)] });
+function atStep(component, at, step) {
+  if (component.p[at] === step) return component;
+  const p = component.p.slice();
+  p[at] = step;
+  return component.li !== undefined && component.ld === undefined ? { p, li: component.li } : { ...component, p }; // the quick way for most
+}
 const after = (flag) => (flag ? 1 : 0);
 
 /** `component` removes something that `other` changes: it then removes the changed thing. */
 function withChangedVictim(component, other, within) {
   if (stepOf(component, within) !== stepOf(other, within)) return component;
-  const name = has(component, "ld") ? "ld" : "od";
+  const name = component.ld !== undefined ? "ld" : "od";
   try {
     return { ...component, [name]: apply(component[name], [{ ...other, p: other.p.slice(component.p.length) }]) };
   } catch (error) {
@@ -401,34 +418,54 @@ function withChangedVictim(component, other, within) {
   }
 }
 
-function componentPast(result, given, other, side) {
+/** `given` after `other`, or null. Without `victims` what it says of what it removes stays as it is: `commit` makes that true. */
+function past(given, other, side, victims) {
   let component = given;
-  const within = operand(component, other);
-  if (within !== null && reach(other) > reach(component) && (has(component, "ld") || has(component, "od"))) {
-    component = withChangedVictim(component, other, within);
-  }
+  const within = victims && (component.ld !== undefined || component.od !== undefined) ? operand(component, other) : null;
+  if (within !== null && reach(other) > reach(component)) component = withChangedVictim(component, other, within);
   const at = operand(other, component);
-  const listed = has(other, "li") || has(other, "ld") || has(other, "lm");
-  if (at === null || (listed && typeof stepOf(component, at) !== "number")) return append(result, component);
-  let passed = component;
-  if (other.o) {
-    if (component.o) {
-      const [left, right] = side === "left" ? [component.o, other.o] : [other.o, component.o];
-      const o = cross(left, right, editPast, addEdit)[side === "left" ? 0 : 1];
-      passed = o.length ? { ...component, o } : null;
+  if (at === null || (isListed(other) && typeof stepOf(component, at) !== "number")) return component;
+  if (other.o || other.na !== undefined) return component; // edits of one string: pastEdits
+  if (other.oi !== undefined || other.od !== undefined) return pastKey(component, other, at, side);
+  if (other.lm !== undefined) return pastMove(component, other, at, side);
+  if (other.ld === undefined) return pastInsert(component, other, at, side);
+  return other.li === undefined ? pastRemoval(component, other, at) : pastReplacement(component, other, at, side);
+}
+
+/** Two edits of strings past each other; nulls for nothing. */
+function pastEdits(own, other) {
+  const [left, right] = crossEdits(own.o, other.o);
+  return [left.length ? { ...own, o: left } : null, right.length ? { ...other, o: right } : null];
+}
+
+/** Both operations past each other, the first wins ties. O(first x second); pairs that are nothing to each other cost next to nothing. */
+function crossed(first, second, victims) {
+  let left = first;
+  const right = [];
+  for (const component of second) {
+    let walker = component;
+    const walked = [];
+    for (const own of left) {
+      if (walker === null || apart(own, walker)) append(walked, own);
+      else {
+        const [passed, next] = own.o && walker.o && samePath(own.p, walker.p)
+          ? pastEdits(own, walker)
+          : [past(own, walker, "left", victims), past(walker, own, "right", victims)];
+        if (passed) append(walked, passed);
+        walker = next;
+      }
     }
-  } else if (has(other, "oi") || has(other, "od")) passed = pastKey(component, other, at, side);
-  else if (has(other, "lm")) passed = pastMove(component, other, at, side);
-  else if (has(other, "ld")) passed = has(other, "li") ? pastReplacement(component, other, at, side) : pastRemoval(component, other, at);
-  else if (has(other, "li")) passed = pastInsert(component, other, at, side);
-  return passed && append(result, passed);
+    if (walker) append(right, walker);
+    left = walked;
+  }
+  return [left, right];
 }
 
 function pastKey(component, other, at, side) {
   if (stepOf(component, at) !== stepOf(other, at)) return component;
   const same = reach(component) === reach(other);
-  if (!has(other, "oi")) return same && has(component, "oi") ? { p: component.p, oi: component.oi } : null;
-  if (same && has(component, "oi") && side === "left") return { p: component.p, od: other.oi, oi: component.oi };
+  if (other.oi === undefined) return same && component.oi !== undefined ? { p: component.p, oi: component.oi } : null;
+  if (same && component.oi !== undefined && side === "left") return { p: component.p, od: other.oi, oi: component.oi };
   return null;
 }
 
@@ -436,18 +473,18 @@ function pastInsert(component, other, at, side) {
   const index = component.p[at];
   const place = other.p[at];
   const same = reach(component) === reach(other);
-  if (same && has(component, "li") && !has(component, "ld") && index === place) {
+  if (same && component.li !== undefined && component.ld === undefined && index === place) {
     return atStep(component, at, index + after(side === "right"));
   }
-  const lm = same && has(component, "lm") && place <= component.lm ? { lm: component.lm + 1 } : {};
-  return { ...atStep(component, at, index + after(place <= index)), ...lm };
+  const moved = atStep(component, at, index + after(place <= index));
+  return same && component.lm !== undefined && place <= component.lm ? { ...moved, lm: component.lm + 1 } : moved;
 }
 
 function pastReplacement(component, other, at, side) {
   if (component.p[at] !== other.p[at]) return component;
   if (reach(component) !== reach(other)) return null;
-  if (!has(component, "ld")) return component;
-  return has(component, "li") && side === "left" ? { ...component, ld: other.li } : null;
+  if (component.ld === undefined) return component;
+  return component.li !== undefined && side === "left" ? { ...component, ld: other.li } : null;
 }
 
 function pastRemoval(given, other, at) {
@@ -455,14 +492,14 @@ function pastRemoval(given, other, at) {
   const index = component.p[at];
   const place = other.p[at];
   const same = reach(component) === reach(other);
-  if (same && has(component, "lm")) {
+  if (same && component.lm !== undefined) {
     if (place === index) return null;
     const to = component.lm;
     if (place < to || (place === to && index < to)) component = { ...component, lm: to - 1 };
   }
   if (place === index) {
     if (!same) return null;
-    if (has(component, "ld")) return has(component, "li") ? { p: component.p, li: component.li } : null;
+    if (component.ld !== undefined) return component.li !== undefined ? { p: component.p, li: component.li } : null;
   }
   return atStep(component, at, index - after(place < index));
 }
@@ -472,8 +509,8 @@ function pastMove(component, other, at, side) {
   const from = other.p[at];
   const to = other.lm;
   const same = reach(component) === reach(other);
-  if (same && has(component, "lm")) return movePastMove(component, other, at, side);
-  if (same && has(component, "li") && !has(component, "ld")) {
+  if (same && component.lm !== undefined) return movePastMove(component, other, at, side);
+  if (same && component.li !== undefined && component.ld === undefined) {
     return atStep(component, at, index - after(index > from) + after(index > to));
   }
   return atStep(component, at, carried(index, from, to));
@@ -505,9 +542,12 @@ function movePastMove(component, other, at, side) {
 
 /** `operation` as it must be made after `other`; both were made on the same content. "left" wins ties. */
 function transform(operation, other, side) {
-  if (side === "left") return cross(operation, other, componentPast, append)[0];
-  return cross(other, operation, componentPast, append)[1];
+  if (side === "left") return crossed(operation, other, true)[0];
+  return crossed(other, operation, true)[1];
 }
+
+/** Both past each other, "left" the own one. */
+const cross = (own, other) => crossed(own, other, false);
 
 // Positions: a path, the last step of which may be an offset in a string. The server's are src/core/json_positions.pyx ------------------------
 
@@ -578,62 +618,9 @@ function stroke(operation) {
   return { at, text: i, removed: d.length, where: JSON.stringify(operation[0].p) };
 }
 
-// Diff -----------------------------------------------------------------------------------------------------------------
-
-function sameValue(one, two) {
-  if (Array.isArray(one)) {
-    return Array.isArray(two) && one.length === two.length && one.every((item, index) => sameValue(item, two[index]));
-  }
-  if (!isObject(one) || !isObject(two)) return one === two;
-  const keys = Object.keys(one);
-  return keys.length === Object.keys(two).length && keys.every((key) => has(two, key) && sameValue(one[key], two[key]));
-}
-
-const kindOf = (value) => (Array.isArray(value) ? "list" : value === null ? "null" : typeof value);
-
-function diffAt(result, p, before, afterwards, old, fresh) {
-  const kind = kindOf(before);
-  if (kind !== kindOf(afterwards) || !["list", "object", "string"].includes(kind)) {
-    if (!sameValue(before, afterwards)) result.push({ p, [old]: before, [fresh]: afterwards });
-  } else if (kind === "string") {
-    const o = diffText(before, afterwards);
-    if (o.length) result.push({ p, t: "text0", o });
-  } else if (kind === "object") {
-    for (const [key, value] of Object.entries(before)) {
-      if (has(afterwards, key)) diffAt(result, [...p, key], value, afterwards[key], "od", "oi");
-      else result.push({ p: [...p, key], od: value });
-    }
-    for (const [key, oi] of Object.entries(afterwards)) if (!has(before, key)) result.push({ p: [...p, key], oi });
-  } else diffLists(result, p, before, afterwards);
-}
-
-function diffLists(result, p, before, afterwards) {
-  const shorter = Math.min(before.length, afterwards.length);
-  let head = 0;
-  while (head < shorter && sameValue(before[head], afterwards[head])) head += 1;
-  let tail = 0;
-  while (tail < shorter - head && sameValue(before[before.length - 1 - tail], afterwards[afterwards.length - 1 - tail])) {
-    tail += 1;
-  }
-  const middle = shorter - tail;
-  for (let index = head; index < middle; index += 1) {
-    diffAt(result, [...p, index], before[index], afterwards[index], "ld", "li");
-  }
-  for (const ld of before.slice(middle, before.length - tail)) result.push({ p: [...p, middle], ld });
-  for (let index = middle; index < afterwards.length - tail; index += 1) result.push({ p: [...p, index], li: afterwards[index] });
-}
-
-/** An operation from one value to another that keeps what is equal. */
-function diff(before, afterwards) {
-  const result = [];
-  diffAt(result, [], before, afterwards, "od", "oi");
-  const total = result.reduce((sum, component) => sum + weight(component), 0);
-  return total > MOST_COMPONENTS ? [{ p: [], od: before, oi: afterwards }] : result;
-}
-
 /** What an operation does: what it says of what was there is not believed, and may differ. */
-const claimless = ({ od, ld, ...rest }) => ({ ...rest, od: od !== undefined, ld: ld !== undefined });
-const intent = (operation) => JSON.stringify(operation.map(claimless));
+const intended = ({ p, o, na, lm, oi, li, od, ld }) => [p, o, na, lm, oi, li, oi === undefined, li === undefined, od === undefined, ld === undefined];
+const intent = (operation) => JSON.stringify(operation.map(intended));
 
 /** The type json of documents (syncline-types.js says what is in a type). Every function returns new values and changes none. */
 export const json = {
@@ -645,6 +632,7 @@ export const json = {
   commit,
   compose,
   transform,
+  cross,
   invert,
   diff,
   hash: contentHash,

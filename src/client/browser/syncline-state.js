@@ -38,7 +38,7 @@ export class DocumentState {
     this.attached = false;
     this.content = type.empty();
     this.confirmed = this.content;
-    this.seq = 0; // the newest that was ever sent
+    this.seq = 0; // the newest that was sent under this id
     this.flight = null; // {item, limit, seq, sender, sent, composites, tries}
     this.queue = []; // {operation}, or a request: {kind, to, ...}
     this.finished = []; // [request, whether it was done]; the reader empties it
@@ -147,12 +147,18 @@ export class DocumentState {
     let count = steps.slice(this.told).filter(({ operation }) => operation).length;
     for (let at = this.told; count > most && at < steps.length - 1; ) {
       const [first, second] = [steps[at].operation, steps[at + 1].operation];
-      if (first && second && (limit === Infinity || this.#bulkOf(steps.slice(at, at + 2)) <= limit)) {
-        steps.splice(at, 2, { operation: this.type.compose(first, second) });
+      const operation = first && second ? this.type.compose(first, second) : null;
+      if (operation && (limit === Infinity || this.#fits(operation, limit))) {
+        steps.splice(at, 2, { operation });
         count -= 1;
       } else at += 1;
     }
     this.queue = steps;
+  }
+
+  /** Whether it can go out in one go. */
+  #fits(operation, limit) {
+    return this.type.split(operation, limit).length < 2;
   }
 
   /** What to send now: {seq, revision, item}, or null. Nothing more until the fate of that is known. */
@@ -218,7 +224,8 @@ export class DocumentState {
       if (this.flight.sender !== this.client) return null;
       told.unshift({ operation: this.flight.item.operation, seq: this.flight.seq });
     }
-    if (told.length > MOST_TOLD || this.#bulkOf(told) > this.limit()) return [];
+    const parsed = told.every(({ operation }) => this.#fits(operation, Infinity)); // not more than anybody takes
+    if (told.length > MOST_TOLD || this.#bulkOf(told) > this.limit() || !parsed) return [];
     this.told = this.queue.length;
     return told;
   }
@@ -353,6 +360,7 @@ export class DocumentState {
   /** Goes on under another client id: this one is another user's now. What was to be undone belongs to the old one. */
   rename(client) {
     this.client = client;
+    this.seq = 0;
     this.undo = 0;
     this.redo = 0;
     if (this.flight?.item.kind) {
