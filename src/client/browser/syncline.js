@@ -336,6 +336,17 @@ export class Client extends Emitter {
     for (const entry of this.#entries()) if (entry.state === "detached") entry._attach();
   }
 
+  /** The server's limits are others, or what is left of them is: what waits for its turn is looked at again. */
+  #limited(limits) {
+    if (!this.online) return;
+    this.#limits = { ...LEAST, message_bytes: this.#limits.message_bytes, ...limits };
+    this.identity = { ...this.identity, limits: { message_bytes: this.#limits.message_bytes, ...limits } };
+    this.#pace.told(limits);
+    clearTimeout(this.#pacing);
+    this.#pacing = 0;
+    this.#flush();
+  }
+
   #keepGuest({ guest, token }) {
     if (!token || this.#options.token !== undefined) return;
     this.#options.guestToken = token;
@@ -502,7 +513,8 @@ export class Client extends Emitter {
   }
 
   #pushed(event, data, source) {
-    if (event === "auth:expiring") this.#refreshSoon();
+    if (event === "auth:limits") this.#limited(data.limits);
+    else if (event === "auth:expiring") this.#refreshSoon();
     else if (event === "error") {
       const document = this.documents.get(data.document);
       if (document?._failed(data)) return;
