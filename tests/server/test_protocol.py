@@ -300,6 +300,18 @@ async def test_a_session_that_misbehaves_is_disconnected(serve: Serve) -> None:
         assert await client.closed() == (4502, "misbehaving")
 
 
+async def test_a_frame_without_a_request_is_a_bad_one(serve: Serve) -> None:
+    """It would cost nothing, however long it is."""
+    async with serve(limits={"bad_requests_per_minute": 5}) as app:
+        for codec, empty in ("json", "[" + " " * 1000 + "]"), ("msgpack", b"\x90"), ("msgpack", b"\xdd\0\0\0\0"):
+            async with dial(app.url, codec=codec, name="Ada") as client:
+                await client.raw(empty)
+                assert (await client.push("error"))["code"] == "malformed_frame"
+                for _ in range(5):
+                    await client.raw(empty)
+                assert await client.closed() == (4502, "misbehaving")
+
+
 async def test_too_large_messages(serve: Serve) -> None:
     async with serve(limits={"message_bytes": 2048}) as app:
         async with dial(app.url, name="Ada") as client:
