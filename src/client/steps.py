@@ -79,7 +79,7 @@ class Steps:
 
     error: ClientError | None
     _client: Client
-    _check_edit: Callable[[], None]
+    _check_edit: Callable[..., None]
     _schedule: Callable[[], None]
     _guarded: Callable[..., None]
     _refused: Callable[[int, RequestError], None]
@@ -131,7 +131,7 @@ class Steps:
             raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
 
     async def _ask_for(self, kind: RequestKind, to: int = 0) -> bool:
-        self._check_edit()
+        self._check_edit(f"document:{kind}")
         request = self._steps.request(kind, to)
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._requests[request] = future

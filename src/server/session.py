@@ -292,7 +292,7 @@ class Session:
             if mended is not None:
                 self._read(handler, request, mended)
                 return
-            text = explained(error)
+            text = explained(error, handler.json.type)
             raise SynclineError(ErrorCode.INVALID_DATA, text) from error
 
     def _wait(self, work: Coroutine[Any, Any, Any], request: Request) -> None:

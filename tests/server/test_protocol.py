@@ -252,6 +252,10 @@ async def test_errors_as_reply_and_as_push(app: App) -> None:
         for name in ("k\n", "é"):
             answer = await client.ask("document:join", document="d", client=name)
             assert answer["error"]["message"] == "Expected `str` of visible ASCII characters - at `$.client`"
+        answer = await client.ask("presence:update", status="asleep")
+        assert answer["error"]["message"] == "Invalid enum value 'asleep' - at `$.status`: one of online, away, busy"
+        answer = await client.ask("document:create", document="new", default_role="owner")
+        assert answer["error"]["message"].endswith("at `$.default_role`: one of editor, reader")
         assert await client.error("room:join", room="x" * 129) == "invalid_data"
         assert await client.error("room:join", room="r", history=-1) == "invalid_data"
         assert await client.error("message:send", room="r", data=1) == "not_a_member"

@@ -284,7 +284,7 @@ export class Room extends Joined {
 
   /** Whether this user may send here. */
   get writable() {
-    return this.role !== null && this.role !== "reader" && !this._over;
+    return this.role !== null && this.role !== "reader" && !(this._error ?? this.client._error);
   }
 
   _tellPresence() {

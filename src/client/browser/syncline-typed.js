@@ -111,7 +111,7 @@ export class TypedHandle extends Joined {
   }
 
   get writable() {
-    return this.generation !== null && this.role !== "reader" && !this._over;
+    return this.generation !== null && this.role !== "reader" && !(this._error ?? this.client._error);
   }
 
   // Local edits ----------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ export class TypedHandle extends Joined {
 
   #request(kind, to) {
     if (this.client._error) return Promise.reject(this.client._error);
-    if (!this.writable) return Promise.reject(this._refusal());
+    if (!this.writable) return Promise.reject(this._refusal(`document:${kind}`));
     if (this.#queue.filter((item) => item.kind).length >= MOST_REQUESTS) return Promise.reject(new SynclineError("buffer_full"));
     const settled = this.settled;
     const request = { kind, to, ...deferred() };

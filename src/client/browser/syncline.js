@@ -301,7 +301,10 @@ export class Client extends Emitter {
   /** Without one `auth` would be a guest's, or refused for good. */
   async #freshToken() {
     const late = new SynclineError("timeout", "the token function did not answer in time");
-    const token = await within(this.#options.token(), this.#options.connectTimeout, late);
+    const asked = async () => this.#options.token();
+    const token = await within(asked(), this.#options.connectTimeout, late).catch((error) => {
+      throw error === late ? late : new SynclineError("token_invalid", `the token function failed: ${error?.message ?? error}`, { cause: error });
+    });
     if (!token || typeof token !== "string") throw new SynclineError("token_invalid", "the token function gave no token");
     return token;
   }
