@@ -41,11 +41,12 @@ class Access(ABC):
         if self.error is not None:
             raise self.error
 
-    def _check_edit(self) -> None:
-        """Raises why a document cannot be edited: what the server would answer, before anything has changed here."""
+    def _check_edit(self, event: str = "document:operation") -> None:
+        """Raises why a document cannot be edited, or asked for an undo: what the server would answer to ``event``, before anything has
+        changed here."""
         self._check()
         if self.role == "reader":
-            raise RequestError(ErrorCode.FORBIDDEN.value, "readers do not edit", "document:operation")
+            raise RequestError(ErrorCode.FORBIDDEN.value, "readers do not edit", event)
 
     def _role_is(self, role: str) -> None:
         before, self.role = self.role, role

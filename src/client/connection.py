@@ -652,6 +652,9 @@ class Connection:
 
     async def _go_on(self, wait: float) -> None:
         await self.options.clock.sleep(wait)
+        self._go_at_once()
+
+    def _go_at_once(self) -> None:
         self._paced = None
         self._flush()
         if self._paced is None:
@@ -712,11 +715,24 @@ class Connection:
             return
         if not event or not isinstance(data, dict):
             raise ProtocolViolation("a push without event or data")
+        if event == "auth:limits":
+            self._on_limits(data.get("limits"))
         if event == "auth:expiring":
             if self._refreshing is None or self._refreshing.done():
                 self._refreshing = self._spawn(self._refresh(self._link))
         elif self._authenticated:
             self._owner.on_push_received(event, data)
+
+    def _on_limits(self, limits: Any) -> None:
+        """Those of this connection are others, or what is left of them is: what waits for its turn is looked at again."""
+        if not isinstance(limits, dict) or not self._authenticated:
+            return
+        kept = {name: told for name, told in self._limits.items() if name == "message_bytes"}
+        self.identity = {**self.identity, "limits": kept | limits}
+        self._pace.told(limits)
+        if self._paced is not None:
+            self._paced.cancel()
+            self._go_at_once()
 
     def on_lost(self, link: Link, code: int, reason: str) -> None:
         if link is not self._link:

@@ -134,7 +134,8 @@ class Room(Handle):
 
     occupancy: how many are here; of a large room that is all that is kept up to date, ``members`` are some of them.
     history: what the first join brought, and what has come until the first ``messages()`` or ``on_message``, oldest first; those go on
-    where it ends. Of what has come at most ``Options.early_messages``; of more the newest.
+    where it ends. At most what the join brought and ``Options.early_messages`` more: then the oldest is dropped, whichever it is.
+    history_dropped: how many that were.
     recovered: whether the last rejoin brought everything that was missed; None before the first one.
     role: owner, moderator, member or reader; ``on_role`` tells when it changes.
     error: why the room is no longer joined; None while it is. ``on_removed`` tells when this user was taken out.
@@ -151,6 +152,7 @@ class Room(Handle):
         self.occupancy = Occupancy(0, 0)
         self._said: dict[str, Any] | None = None  # one's presence here
         self.history: list[Publication] = []
+        self.history_dropped = 0
         self.recovered: bool | None = None
         self.proof = Proof()
         self._password = password
@@ -549,6 +551,7 @@ class Room(Handle):
         if len(self.history) < most:
             self.history.append(publication)
         else:
+            self.history_dropped += len(self.history) + 1 - most
             self.history = [*self.history, publication][len(self.history) + 1 - most :]
 
     def _publication(self, received: Received) -> Publication | None:

@@ -60,7 +60,7 @@ class Steps:
     error: ClientError | None
     _client: Client
     _state: DocumentState
-    _check_edit: Callable[[], None]
+    _check_edit: Callable[..., None]
     _schedule: Callable[[], None]
     _guarded: Callable[..., None]
     _refused: Callable[[int, RequestError], None]
@@ -120,7 +120,7 @@ class Steps:
         return await self._ask_for("initialize", content=content)
 
     async def _ask_for(self, kind: RequestKind, to: int = 0, content: Any = None) -> bool:
-        self._check_edit()
+        self._check_edit(f"document:{kind}")
         request = self._state.request(kind, to, thawed(content))
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._requests[request] = future

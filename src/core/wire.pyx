@@ -99,6 +99,8 @@ def decode(str codec not None, bytes message not None, Py_ssize_t max_batch):
     except (ValueError, RecursionError):
         # msgspec's errors and UnicodeDecodeError are ValueErrors.
         return _salvage(codec, message, max_batch)
+    if not envelopes:  # however long it is, no request would pay for it
+        return [], (Refused(None, SynclineError(ErrorCode.MALFORMED_FRAME, "an array without a request")),)
     if len(envelopes) <= max_batch:
         return envelopes, ()
     # As many again are answered by their ids: what a frame costs in answers is bounded, however many envelopes it has.

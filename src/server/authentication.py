@@ -26,6 +26,8 @@ class Authentication:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._config = node.config.auth
+        self._common = self._common_limits()
+        self._untold: set[Session] = set()  # in this turn of the loop
 
     def expect(self, session: Session) -> None:
         """A new connection without a user: it has ``auth.timeout_seconds`` to say who it is."""
@@ -134,15 +136,37 @@ class Authentication:
             "expires_at": session.expires_at,
             "ping_seconds": limits.ping_seconds,
             "version": node.version,
-            "limits": {
-                "message_bytes": limits.message_bytes,
-                "batch_size": limits.batch_size,
-                "rooms": limits.rooms,
-                "documents": limits.documents,
-                "idempotency_seconds": node.config.rooms.idempotency_seconds,
-                **node.rates.told(session),
-            },
+            "limits": {"message_bytes": limits.message_bytes, **self._common, **node.rates.told(session)},
         }
+
+    def _common_limits(self) -> dict[str, float]:
+        """Those that hold for open connections when they are changed, beside the rates."""
+        config = self._node.config
+        return {
+            "batch_size": config.limits.batch_size,
+            "rooms": config.limits.rooms,
+            "documents": config.limits.documents,
+            "idempotency_seconds": config.rooms.idempotency_seconds,
+        }
+
+    def reconfigured(self, rates: bool) -> None:
+        """The configuration is another one, ``rates``: those are. Open connections are told. O(sessions)."""
+        before, self._common = self._common, self._common_limits()
+        if rates or before != self._common:
+            for session in self._node.hub.sessions.values():
+                self.tell_limits(session)
+
+    def tell_limits(self, session: Session) -> None:
+        """The client does not know how much it may ask for: `auth:limits`, once for all of this turn that says so."""
+        if not self._untold:
+            self._node.call_soon(self._tell_limits)
+        self._untold.add(session)
+
+    def _tell_limits(self) -> None:
+        untold, self._untold = self._untold, set()
+        for session in untold:
+            if session.state is State.OPEN:
+                session.push("auth:limits", {"limits": self._common | self._node.rates.told(session)})
 
     def refresh(self, session: Session, token: str | None) -> dict[str, Any]:
         """The `auth:refresh` event: a new expiry for the same user. Raises SynclineError."""

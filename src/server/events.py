@@ -7,7 +7,9 @@ misspelt one would open to all what is meant for few.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -38,14 +40,27 @@ _WORDS = {
 }
 
 
-def explained(error: Exception) -> str:
-    """What a decoder says, for who wrote the data."""
+def explained(error: Exception, data: Any = None) -> str:
+    """What a decoder of ``data``, a struct, says, for who wrote the data."""
     if not isinstance(error, msgspec.DecodeError):
         return "not decodable"
     text = str(error)
     for pattern, words in _WORDS.items():
         text = text.replace(pattern, words)
+    if found := re.fullmatch(r"Invalid enum value .* - at `\$\.(\w+)`", text, re.DOTALL):
+        field = get_type_hints(data).get(found[1]) if data is not None else None
+        values = [value for value in _values(field) if isinstance(value, str)]
+        text += f": one of {', '.join(values)}" if values else ""
     return text
+
+
+def _values(field: Any) -> Iterator[object]:
+    """What a Literal may be, also in a union."""
+    for argument in get_args(field):
+        if get_args(argument):
+            yield from _values(argument)
+        else:
+            yield argument
 
 
 class Empty(msgspec.Struct):

@@ -229,7 +229,7 @@ def _record(logger: str, level: int, text: str, *values: object) -> logging.LogR
 
 def _repeated(told: Repeated) -> logging.LogRecord:
     """The line that stands for those that were left out; of their own logger and level, so that who filters by those sees it."""
-    record = _record(told.logger, told.level, "%d more in %.0f s: %s", told.lines, told.seconds, told.message)
+    record = _record(told.logger, told.level, "%d more in %.0f s, such as: %s", told.lines, told.seconds, told.message)
     record.repeated, record.seconds = told.lines, round(told.seconds, 3)
     if told.addresses:
         record.addresses, record.most_of = told.addresses, told.most_of

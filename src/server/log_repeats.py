@@ -33,7 +33,8 @@ _Key: TypeAlias = tuple[str, int, str, _Fault | None]
 
 
 class Repeated(NamedTuple):
-    """What was left out of one kind: ``lines`` in ``seconds``. ``addresses``: of so many clients, most of them of ``most_of``."""
+    """What was left out of one kind: ``lines`` in ``seconds``, ``message`` the first of them. ``addresses``: of so many clients, most of
+    them of ``most_of``."""
 
     logger: str
     level: int
@@ -45,12 +46,13 @@ class Repeated(NamedTuple):
 
 
 class _Kind:
-    __slots__ = ("began", "by", "left_out", "written")
+    __slots__ = ("began", "by", "left_out", "message", "written")
 
     def __init__(self, now: float) -> None:
         self.began = now
         self.written = 0
         self.left_out = 0
+        self.message = ""  # the first of what was left out
         self.by: dict[str, list[int]] = {}  # address -> lines written, lines left out
 
 
@@ -95,7 +97,9 @@ class Repeats:
             kind.written += 1
             return True
         mine[1] += 1
-        self._waiting += not kind.left_out
+        if not kind.left_out:
+            self._waiting += 1
+            kind.message = _formatted(record, message)
         kind.left_out += 1
         self.left_out += 1
         return False
@@ -125,7 +129,7 @@ class Repeats:
         self._waiting -= 1
         by = {address: left_out for address, (_, left_out) in kind.by.items() if address and left_out}
         most_of = max(by, key=by.__getitem__, default="")
-        self._over.append(Repeated(*key[:3], kind.left_out, now - kind.began, len(by), most_of))
+        self._over.append(Repeated(*key[:2], kind.message, kind.left_out, now - kind.began, len(by), most_of))
 
 
 def _message(record: logging.LogRecord) -> tuple[str, str]:
@@ -139,6 +143,16 @@ def _message(record: logging.LogRecord) -> tuple[str, str]:
         message = type(message).__name__
     # asyncio puts what it knows of a fault into further lines, with the addresses of objects.
     return message.partition("\n")[0], _subscriber(address)
+
+
+def _formatted(record: logging.LogRecord, message: str) -> str:
+    """``message`` with its arguments, as it would have been written."""
+    if not isinstance(record.msg, str):
+        return message
+    try:
+        return record.getMessage().partition("\n")[0]
+    except Exception:  # arguments that do not fit: the line would have been a fault of its own
+        return message
 
 
 def _subscriber(address: object) -> str:

@@ -168,7 +168,7 @@ class Node:
         )
         self.hub.recent = limits.recent_users
         self.guesses.limit(limits.wrong_passwords_per_minute)
-        self.rates.reconfigured(self.hub.sessions.values())
+        self.authentication.reconfigured(self.rates.reconfigured(self.hub.sessions.values()))
         for thread in (self.hashing, self.archive.thread, self.archive.moves, self.archive.loads):
             thread.limit(limits.waiting_work)
 

@@ -171,18 +171,20 @@ class Rates:
         if not known.connections:
             self._leaving[session.user] = known.full_at()
 
-    def reconfigured(self, sessions: Iterable[Limited]) -> None:
-        """The limits may be others now. If they are, all ``sessions``, those that are open, begin anew with full buckets. O(sessions)."""
+    def reconfigured(self, sessions: Iterable[Limited]) -> bool:
+        """The limits may be others now. If they are, all ``sessions``, those that are open, begin anew with full buckets. Whether they are.
+        O(sessions)."""
         before = self._limits
         self._read()
         if self._limits == before:
-            return
+            return False
         self._users.clear()
         self._leaving.clear()
         for session in sessions:
             session.allowance = self.connection()
             if session.user:
                 self.opened(session)
+        return True
 
     def _forget(self) -> None:
         """Drops the first of those who left and whose buckets are full: two for each that comes, so they stay few."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,6 +13,15 @@ from ..core.errors import SynclineError
 
 if TYPE_CHECKING:
     from .session import Session
+
+
+#: What an envelope that waits occupies beside its data.
+ENVELOPE_BYTES: Final = 400
+
+
+def held(envelope: wire.Envelope) -> int:
+    """Bytes in memory, about."""
+    return ENVELOPE_BYTES + len(envelope.data)
 
 
 @dataclass(slots=True, frozen=True)

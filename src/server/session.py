@@ -22,7 +22,7 @@ from . import eager, refusals
 from .addresses import subscriber
 from .events import explained
 from .rates import sizes
-from .requests import Handler, Request
+from .requests import Handler, Request, held
 from .seams import Credentials, Timer, Unavailable
 
 if TYPE_CHECKING:
@@ -47,9 +47,6 @@ BAD_REQUESTS: Final = frozenset(
         ErrorCode.TOKEN_INVALID,
     }
 )
-
-#: What an envelope in the inbox occupies beside its data.
-ENVELOPE_BYTES: Final = 400
 
 
 class State(IntEnum):
@@ -204,7 +201,7 @@ class Session:
                     self._inbox = deque()
                 wire.detach(envelope)
                 self._inbox.append((envelope, arrived, size))
-                self._inbox_bytes += _held(envelope)
+                self._inbox_bytes += held(envelope)
             else:
                 self._dispatch(envelope, arrived, size)
             if self.state >= State.CLOSING:
@@ -262,6 +259,7 @@ class Session:
             return
         if self.allowance is not None and (refusal := self.allowance.refusal(size)) is not None:
             request.fail(refusal)
+            self.node.authentication.tell_limits(self)
             return
         if handler.waits:
             self._wait(handler.call(self, request.data, request), request)
@@ -294,7 +292,7 @@ class Session:
             if mended is not None:
                 self._read(handler, request, mended)
                 return
-            text = explained(error)
+            text = explained(error, handler.json.type)
             raise SynclineError(ErrorCode.INVALID_DATA, text) from error
 
     def _wait(self, work: Coroutine[Any, Any, Any], request: Request) -> None:
@@ -328,7 +326,7 @@ class Session:
     def _drain_inbox(self) -> None:
         while self._inbox and not self._waiting and self.state < State.CLOSING:
             envelope, arrived, size = self._inbox.popleft()
-            self._inbox_bytes -= _held(envelope)
+            self._inbox_bytes -= held(envelope)
             self._dispatch(envelope, arrived, size)
         if not self._inbox:
             self._inbox = None
@@ -393,8 +391,3 @@ class Session:
         self.node.counters.disconnect(why.reason)
         refusals.ended(why, self.about)
         self.connection.close(why.code, why.reason)
-
-
-def _held(envelope: wire.Envelope) -> int:
-    """Bytes in memory, about."""
-    return ENVELOPE_BYTES + len(envelope.data)

@@ -115,7 +115,10 @@ test("a role in a document is taken and given, access is taken away", async (t) 
     role("reader");
     await until(server, () => told.length === 1);
     assert.deepEqual([handle.role, handle.writable, told[0]], ["reader", false, { role: { role: "reader" } }]);
-    assert.throws(edit, forbidden);
+    assert.throws(edit, { ...forbidden, event: "document:operation" });
+    for (const [ask, event] of [["undo", "document:undo"], ["redo", "document:redo"], ["restore", "document:restore"]]) {
+      await assert.rejects(handle[ask](0), { ...forbidden, event });
+    }
     role("editor");
     await until(server, () => told.length === 2);
     assert.equal(handle.writable, true);

@@ -580,13 +580,23 @@ test("close() ends everything, connect() begins anew", async () => {
   const room = client.room("team");
   const notes = client.document("notes");
   await until(server, () => room.state === "joined" && notes.state === "joined");
-  client.close();
+  const board = client.document("board", { type: "json" });
+  board.generation = "g"; // as if it had been joined
+  board.role = "editor";
+  notes.insert(0, "kept");
+  client.close({ settle: 0 });
   assert.equal(server.connections.size, 0);
   await assert.rejects(client.request("ping"), { code: "closed" });
-  notes.insert(0, "kept");
+  for (const edit of [() => notes.insert(0, "lost"), () => notes.edit([]), () => board.edit([]), () => board.setContent(1)]) {
+    assert.throws(edit, { code: "closed" });
+  }
+  assert.deepEqual([notes.writable, board.writable, room.writable, notes.text], [false, false, false, "kept"]);
+  board.leave({ settle: 0 });
   client.connect();
-  await until(server, () => notes.settled);
+  await until(server, () => notes.joined && notes.settled);
   assert.equal(server.document("notes").text, "kept");
+  assert.deepEqual([notes.writable, room.writable], [true, true]);
+  notes.insert(0, "and ");
   client.close();
 });
 

@@ -68,6 +68,20 @@ test("what is asked of a document of a client that was closed is refused, not wa
   }
 });
 
+test("a token function that throws is told with a code and what it threw", async () => {
+  const server = new ReferenceServer(seeded(70));
+  const faults = [new Error("no session"), "gone"];
+  const waiting = [() => { throw faults[0]; }, () => Promise.reject(faults[1]), () => "good"];
+  const client = connect(server, { token: () => waiting.shift()() });
+  const errors = [];
+  client.on("error", (error) => errors.push(error));
+  await until(server, () => client.online);
+  assert.deepEqual(errors.map(({ code, message, cause }) => [code, message, cause]), [
+    ["token_invalid", "the token function failed: no session", faults[0]], ["token_invalid", "the token function failed: gone", "gone"],
+  ]);
+  client.close();
+});
+
 test("a token function that does not answer is told, asked again, and no attempt waits for it for ever", async () => {
   const server = new ReferenceServer(seeded(69));
   let asked = 0;

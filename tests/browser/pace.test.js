@@ -293,3 +293,26 @@ test("the limits of connection and user are kept to each, from what was left whe
   both.told({ bytes_per_second: 1, bytes_burst: 4096, bytes_left: 4096, user_bytes_per_second: 1, user_bytes_burst: 8192, user_bytes_left: 8000 });
   assert.deepEqual([goes(both, "x".repeat(7900)), goes(both, "x".repeat(2000))], [false, true]);
 });
+
+test("limits that are told again hold from then on, and end what was owed", async () => {
+  const server = new ReferenceServer(seeded(109));
+  server.limits = { ...server.limits, bytes_per_second: 100, bytes_burst: 1000 };
+  const client = connect(server);
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  notes.insert(0, "x".repeat(100_000));
+  await until(server, () => notes.settled);
+  let answered = 0;
+  const ask = () => client.request("ping").then(() => { answered += 1; }, () => {});
+  ask();
+  await rest(server);
+  assert.equal(answered, 0);
+  const limits = { batch_size: 20, requests_per_second: 0.001, requests_burst: 5, requests_left: 3 };
+  server.push(only(server), "auth:limits", { limits });
+  await until(server, () => answered === 1);
+  assert.deepEqual(client.identity.limits, { message_bytes: 1_048_576, ...limits });
+  for (let number = 0; number < 4; number += 1) ask();
+  await rest(server);
+  assert.equal(answered, 2); // 4.5 - 2 of three and a half
+  client.close({ settle: 0 });
+});

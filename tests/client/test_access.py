@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -172,6 +173,11 @@ async def test_a_role_in_a_document_is_taken_and_given(open_client: Open, codec:
         with pytest.raises(RequestError) as caught:
             await action()
         assert caught.value.code == "forbidden"
+    asks = (other.undo, "undo"), (other.redo, "redo"), (partial(other.restore, 0), "restore")
+    for ask, kind in asks:
+        with pytest.raises(RequestError) as caught:
+            await ask()
+        assert (caught.value.code, caught.value.event) == ("forbidden", f"document:{kind}")
     assert (seen(other), refused, bob.connection._next_id, other._is_settled) == (before, [], asked, True)
     other.role = "editor"  # as before it has heard: on its way meanwhile
     edit(other, "no")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from typing import Any, Literal
 import jwt
 import pytest
 
-from syncline.client import ConnectFailed, Document, NotSent, Options, RequestError, TextDocument, connect
+from syncline.client import Client, ConnectFailed, Document, NotSent, Options, RequestError, TextDocument, connect
 from syncline.client.connection import REFRESH_SECONDS
 from syncline.client.link import with_token
 from syncline.client.pace import Pace
@@ -34,9 +35,10 @@ def take_least(app: App) -> None:
         object.__setattr__(app.node.config.limits, *limit)
 
 
-def ask_too_much(app: App, user: str) -> None:
-    """As another connection of that user would."""
-    while not app.node.rates._users[user].take(1):
+def ask_too_much(app: App, client: Client) -> None:
+    """As another connection of that user would; the client does not know yet."""
+    client.connection._pace.told({})
+    while not app.node.rates._users[client.user].take(1):
         pass
 
 
@@ -296,7 +298,7 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         joins = app.node.counters.requests["document:join"]
         refused: list[str] = []
         mine.on_refused(lambda operation, code: refused.append(code))
-        ask_too_much(app, ada.user)
+        ask_too_much(app, ada)
         first = mine.revision
         write(mine, "one ")
         await until(lambda: app.node.counters.errors["rate_limited"] > 0)
@@ -308,7 +310,7 @@ async def test_what_is_refused_for_now_is_sent_again_in_the_same_session(
         assert all(shown(mine).count(word) == 1 for word in ("one", "two", "three"))
         assert theirs.revision - first in (3, 4)
         for step in (mine.undo, mine.redo, partial(mine.restore, first)):
-            ask_too_much(app, ada.user)
+            ask_too_much(app, ada)
             before = app.node.counters.errors["rate_limited"]
             assert await step() is not False
             assert app.node.counters.errors["rate_limited"] > before
@@ -325,7 +327,7 @@ async def test_a_first_join_that_is_refused_for_now_waits(tmp_path: Path, codec:
         await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
     ):
         for join in partial(ada.join, "r"), partial(ada.document, "d"), partial(ada.document, "j", type="json"):
-            ask_too_much(app, ada.user)
+            ask_too_much(app, ada)
             before = app.node.counters.errors["rate_limited"]
             handle = await join()
             assert handle.joined and app.node.counters.errors["rate_limited"] > before
@@ -351,7 +353,7 @@ async def test_what_was_refused_for_now_is_sent_after_a_join_when_the_connection
         await connect(ws_url(app), name="Ada", backoff=QUICK, clock=clock) as ada,
     ):
         document = await ada.document("d")
-        ask_too_much(app, ada.user)
+        ask_too_much(app, ada)
         clock.gate.clear()
         document.insert(0, "x")
         await until(lambda: clock.waiting > 0 and app.node.counters.errors["rate_limited"] == 1)
@@ -463,6 +465,39 @@ async def test_what_a_user_has_left_is_known_after_a_reconnect(tmp_path: Path, c
             cut(ada)
         await room.send("back")
         assert app.node.counters.errors["rate_limited"] == 0 and ada.reconnects == 2
+
+
+async def test_limits_that_are_lifted_end_what_is_owed(tmp_path: Path, codec: Any) -> None:
+    limits = {"bytes_per_second": 1024.0, "bytes_burst": 1024}
+    async with (
+        serving(tmp_path, limits=limits) as app,
+        await connect(ws_url(app), name="Ada", codec=codec, backoff=QUICK) as ada,
+    ):
+        document = await ada.document("d")
+        document.insert(0, "x" * 50_000)  # most of a minute
+        await document.settled()
+        asked = asyncio.ensure_future(ada.request("ping"))
+        undone = asyncio.ensure_future(document.undo())
+        await until(lambda: ada.connection._paced is not None)
+        config = app.node.config
+        await app.reload(replace(config, limits=replace(config.limits, bytes_per_second=0.0)))
+        await asyncio.wait_for(asyncio.gather(asked, undone), 20)
+        assert "bytes_per_second" not in ada.identity["limits"] and ada.identity["limits"]["message_bytes"] > 0
+        assert document.text == "" and ada.reconnects == 0
+
+
+async def test_several_connections_of_a_user_learn_what_is_left(tmp_path: Path, codec: Any) -> None:
+    limits = {"user_requests_per_second": 5.0, "user_requests_burst": 12}
+    async with serving(tmp_path, auth=JWT, limits=limits) as app:
+        one = await connect(ws_url(app), token=token(), codec=codec, backoff=QUICK)
+        async with one, await connect(ws_url(app), token=token(), backoff=QUICK) as two:
+            await asyncio.gather(*(two.request("ping") for _ in range(9)))
+            answers = await asyncio.gather(*(one.request("ping") for _ in range(9)), return_exceptions=True)
+            refused = app.node.counters.errors["rate_limited"]
+            assert 0 < refused == sum(isinstance(answer, RequestError) for answer in answers)
+            await until(lambda: one.identity["limits"]["user_requests_left"] < 2)
+            await asyncio.gather(*(one.request("ping") for _ in range(5)))
+            assert app.node.counters.errors["rate_limited"] == refused
 
 
 async def test_the_limits_of_connection_and_user_are_kept_to_each(tmp_path: Path, codec: Any) -> None:

@@ -597,6 +597,7 @@ async def test_nothing_is_missed_between_a_join_and_the_first_listener(open_clie
         await room.send(number)
     await until(lambda: bob.reconnects == 1 and theirs.position.offset == 12)
     assert [one.data for one in theirs.history] == [*range(2, 12)], "eight after the two that the join brought"
+    assert theirs.history_dropped == 1
     async with theirs.messages() as messages:
         await room.send(12)
         assert (await anext(messages)).data == 12
@@ -611,7 +612,7 @@ async def test_nothing_is_missed_between_a_join_and_the_first_listener(open_clie
         none = await (await open_client(options=Options(early_messages=0))).join("team", history=many)
         await room.send("x")
         await until(lambda none=none: none.position == room.position)
-        assert len(none.history) == many
+        assert (len(none.history), none.history_dropped) == (many, 1)
     walker = await bob.join("slow", history=2)
     other = await ada.join("slow")
     seen: list[Any] = []

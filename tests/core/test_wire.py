@@ -81,7 +81,9 @@ def test_batches() -> None:
     assert [(one.event, one.id) for one in both] == [("a", None), ("b", 0)]
     packed = msgspec.msgpack.encode([{"event": "a"}, {"event": "b"}])
     assert [one.event for one in decoded("msgpack", packed, 2)] == ["a", "b"]
-    assert decoded("json", b"[]", 2) == []
+    for codec, empty in ("json", b" [ ] "), ("msgpack", b"\x90"):
+        envelopes, refused = wire.decode(codec, empty, 2)
+        assert ([*envelopes], [one.error.code for one in refused]) == ([], [ErrorCode.MALFORMED_FRAME])
 
 
 @pytest.mark.parametrize("fault", [b"", b',{"event":5}'])

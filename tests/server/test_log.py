@@ -233,7 +233,7 @@ def test_of_a_kind_a_few_pass_and_the_rest_is_told(repeats: Repeats, time: Time)
     ] * (8 - FEW)
     assert repeats.waiting and repeats.left_out == 3 and repeats.over() == []
     time.now += 10.0
-    assert repeats.over() == [Repeated("a", logging.WARNING, "publish to %s failed", 3, 10.0, 0, "")]
+    assert repeats.over() == [Repeated("a", logging.WARNING, "publish to 5 failed", 3, 10.0, 0, "")]
     assert not repeats.waiting and repeats.over() == []
     assert passing(repeats, 8) == FEW, "another period"
 
@@ -325,7 +325,7 @@ def test_repeated_lines_are_told_at_the_end(stream: io.StringIO, kind: str) -> N
         handler.close()
     text = stream.getvalue()
     assert len([line for line in text.splitlines() if "publish to" in line]) == FEW + 1 == text.count("a task failed")
-    assert re.search(rf"{1000 - FEW} more in \d+ s: publish to %s failed: %s", text)
+    assert re.search(rf"{1000 - FEW} more in \d+ s, such as: publish to room-{FEW} failed: full", text)
     if kind == "json":
         for line in lines(stream)[-2:]:
             assert line["repeated"] == 1000 - FEW and line["seconds"] >= 0.0 and line["logger"] == "syncline.messages"

@@ -252,6 +252,10 @@ async def test_errors_as_reply_and_as_push(app: App) -> None:
         for name in ("k\n", "é"):
             answer = await client.ask("document:join", document="d", client=name)
             assert answer["error"]["message"] == "Expected `str` of visible ASCII characters - at `$.client`"
+        answer = await client.ask("presence:update", status="asleep")
+        assert answer["error"]["message"] == "Invalid enum value 'asleep' - at `$.status`: one of online, away, busy"
+        answer = await client.ask("document:create", document="new", default_role="owner")
+        assert answer["error"]["message"].endswith("at `$.default_role`: one of editor, reader")
         assert await client.error("room:join", room="x" * 129) == "invalid_data"
         assert await client.error("room:join", room="r", history=-1) == "invalid_data"
         assert await client.error("message:send", room="r", data=1) == "not_a_member"
@@ -298,6 +302,18 @@ async def test_a_session_that_misbehaves_is_disconnected(serve: Serve) -> None:
         for _ in range(6):
             await client.send({"event": "no:such"})
         assert await client.closed() == (4502, "misbehaving")
+
+
+async def test_a_frame_without_a_request_is_a_bad_one(serve: Serve) -> None:
+    """It would cost nothing, however long it is."""
+    async with serve(limits={"bad_requests_per_minute": 5}) as app:
+        for codec, empty in ("json", "[" + " " * 1000 + "]"), ("msgpack", b"\x90"), ("msgpack", b"\xdd\0\0\0\0"):
+            async with dial(app.url, codec=codec, name="Ada") as client:
+                await client.raw(empty)
+                assert (await client.push("error"))["code"] == "malformed_frame"
+                for _ in range(5):
+                    await client.raw(empty)
+                assert await client.closed() == (4502, "misbehaving")
 
 
 async def test_too_large_messages(serve: Serve) -> None:

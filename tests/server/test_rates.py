@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -216,6 +217,38 @@ async def test_what_is_limited_is_told(serve: Serve, config: dict[str, float], t
         for name, limit in left.items():
             spent = rates[name.replace("_left", "_burst")] - limit
             assert spent == 0 if name.startswith("user") else 0 < spent < 200  # by `auth`
+
+
+async def test_who_was_refused_is_told_what_is_left(serve: Serve) -> None:
+    """Once for a frame, and not the others."""
+    async with serve(limits={"requests_per_second": 0.1, "requests_burst": 5}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await ada.send(*({"event": "ping", "id": 1000 + number} for number in range(9)))
+            limits = (await ada.push("auth:limits"))["limits"]
+            assert limits["requests_per_second"] == 0.1 and 0 <= limits["requests_left"] < 1
+            assert limits["batch_size"] == app.node.config.limits.batch_size and "message_bytes" not in limits
+            assert all(envelope["event"] != "auth:limits" for envelope in await bob.flushed())
+            assert await ada.error("ping") == "rate_limited"
+            assert [envelope["event"] for envelope in ada.inbox].count("auth:limits") <= 1  # of this ping
+
+
+async def test_limits_that_were_changed_are_told(serve: Serve) -> None:
+    async with serve(limits={"requests_per_second": 5, "user_bytes_per_second": 500}) as app:
+        config = app.node.config
+
+        async def reload(**limits: float) -> None:
+            await app.reload(replace(config, limits=replace(config.limits, **limits)))
+
+        async with dial(app.url, name="Ada") as ada, dial(app.url) as nobody:
+            await reload(requests_per_second=0, user_bytes_per_second=700)
+            limits = (await ada.push("auth:limits"))["limits"]
+            assert limits["user_bytes_per_second"] == 700 and "requests_per_second" not in limits
+            await reload()
+            await reload(batch_size=20)
+            assert (await ada.push("auth:limits"))["limits"]["batch_size"] == 20
+            await nobody.call("auth", name="Bob")
+            others = [*await ada.flushed(), *await nobody.flushed()]
+            assert all(envelope["event"] != "auth:limits" for envelope in others)
 
 
 def test_what_is_owed_is_told() -> None:

@@ -413,6 +413,12 @@ def test_each_migration_is_a_line(tmp_path: Path) -> None:
         assert len(told(server.log, "its schema went from")) == len(lines)
 
 
+def test_a_new_file_is_one_line(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        (line,) = [*told(server.log, "its schema went from"), *told(server.log, "created, with schema version")]
+        assert line == f"{tmp_path / 'syncline.db'}: created, with schema version {len(migrations.MIGRATIONS)}"
+
+
 # -- values ------------------------------------------------------------------------------------------------------------
 
 JUNK = [None, "x", b"\xff\x00\x01", b"", -1, 2**62, 1.5, 0]

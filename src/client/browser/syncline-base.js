@@ -292,10 +292,11 @@ export class Joined extends Emitter {
     return this.state === "joined";
   }
 
-  /** Why a document cannot be edited. */
-  _refusal() {
-    if (this._error) return this._error;
-    if (this.role === "reader") return new SynclineError("forbidden", "readers do not edit");
+  /** Why a document cannot be edited, or asked for an undo: `event`. */
+  _refusal(event = "document:operation") {
+    const over = this._error ?? this.client._error;
+    if (over) return over;
+    if (this.role === "reader") return new SynclineError("forbidden", "readers do not edit", { event });
     return new SynclineError("not_joined", "the document is not joined yet");
   }
 

@@ -77,7 +77,7 @@ export class SynclineDocument extends Joined {
 
   /** Whether edits are allowed: joined once, and not as a reader. */
   get writable() {
-    return this.generation !== null && this.role !== "reader" && !this._over;
+    return this.generation !== null && this.role !== "reader" && !(this._error ?? this.client._error);
   }
 
   /** Whether the server has every edit, and every undo is answered. */
@@ -269,7 +269,7 @@ export class SynclineDocument extends Joined {
 
   #request(kind, to, content) {
     if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
-    if (!this.writable) return Promise.reject(this._refusal());
+    if (!this.writable) return Promise.reject(this._refusal(`document:${kind}`));
     const settled = this.settled;
     const request = { kind, to, content, ...deferred() };
     try {

@@ -33,9 +33,11 @@ export class Room extends Joined {
     this.position = options.position ?? null;
     /**
      * What the first join brought, which `message` events tell, too, to who listens by then; and what has come until somebody listened.
-     * Oldest first; of what has come at most `earlyMessages`: of more the newest.
+     * Oldest first; at most what the join brought and `earlyMessages` more: then the oldest is dropped, whichever it is.
      */
     this.history = [];
+    /** How many that were. */
+    this.historyDropped = 0;
     /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
     this.roomClass = "history";
     /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
@@ -111,7 +113,10 @@ export class Room extends Joined {
     if (first) this.#brought += 1;
     const most = this.#brought + this.client.options.earlyMessages;
     if (this.history.length < most) this.history.push(message);
-    else this.history = [...this.history, message].slice(this.history.length + 1 - most);
+    else {
+      this.historyDropped += this.history.length + 1 - most;
+      this.history = [...this.history, message].slice(this.history.length + 1 - most);
+    }
   }
 
   on(name, callback) {
@@ -279,7 +284,7 @@ export class Room extends Joined {
 
   /** Whether this user may send here. */
   get writable() {
-    return this.role !== null && this.role !== "reader" && !this._over;
+    return this.role !== null && this.role !== "reader" && !(this._error ?? this.client._error);
   }
 
   _tellPresence() {

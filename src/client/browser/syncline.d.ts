@@ -417,10 +417,13 @@ export class Room implements Emitter<RoomEvents> {
   readonly ready: Promise<Room>;
   readonly position: Position | null;
   /**
-   * What the first join brought (`history` of the options), and what has come until somebody listens for `message`: oldest first; of
-   * what has come at most `earlyMessages`. Who listens before it is joined, on the handle of `client.room`, hears it as events, too.
+   * What the first join brought (`history` of the options), and what has come until somebody listens for `message`: oldest first; at
+   * most what the join brought and `earlyMessages` more: then the oldest is dropped, whichever it is. Who listens before it is joined, on
+   * the handle of `client.room`, hears what the join brought as events, too.
    */
   readonly history: readonly Message[];
+  /** How many of it were dropped. */
+  readonly historyDropped: number;
   readonly role: RoomRole | null;
   readonly joined: boolean;
   /** Whether this user may send here. */

@@ -300,7 +300,10 @@ export class Client extends Emitter {
   /** Without one `auth` would be a guest's, or refused for good. */
   async #freshToken() {
     const late = new SynclineError("timeout", "the token function did not answer in time");
-    const token = await within(this.#options.token(), this.#options.connectTimeout, late);
+    const asked = async () => this.#options.token();
+    const token = await within(asked(), this.#options.connectTimeout, late).catch((error) => {
+      throw error === late ? late : new SynclineError("token_invalid", `the token function failed: ${error?.message ?? error}`, { cause: error });
+    });
     if (!token || typeof token !== "string") throw new SynclineError("token_invalid", "the token function gave no token");
     return token;
   }
@@ -333,6 +336,17 @@ export class Client extends Emitter {
     this.#opened.resolve(this);
     if (this.#outbox.length) this.#flush(); // what was too large until now
     for (const entry of this.#entries()) if (entry.state === "detached") entry._attach();
+  }
+
+  /** The server's limits are others, or what is left of them is: what waits for its turn is looked at again. */
+  #limited(limits) {
+    if (!this.online) return;
+    this.#limits = { ...LEAST, message_bytes: this.#limits.message_bytes, ...limits };
+    this.identity = { ...this.identity, limits: { message_bytes: this.#limits.message_bytes, ...limits } };
+    this.#pace.told(limits);
+    clearTimeout(this.#pacing);
+    this.#pacing = 0;
+    this.#flush();
   }
 
   #keepGuest({ guest, token }) {
@@ -501,7 +515,8 @@ export class Client extends Emitter {
   }
 
   #pushed(event, data, source) {
-    if (event === "auth:expiring") this.#refreshSoon();
+    if (event === "auth:limits") this.#limited(data.limits);
+    else if (event === "auth:expiring") this.#refreshSoon();
     else if (event === "error") {
       const document = this.documents.get(data.document);
       if (document?._failed(data)) return;

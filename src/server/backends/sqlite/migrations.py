@@ -164,12 +164,15 @@ def require_ours(connection: sqlite3.Connection) -> None:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Brings the file to the newest schema; each step is a line in the log. Raises NotOurs, Damaged, sqlite3.Error.
+    """Brings the file to the newest schema; each step is a line in the log, and all of a new file are one.
+
+    Raises NotOurs, Damaged, sqlite3.Error.
 
     Each step looks at the version inside its own transaction, so two processes may start at once.
     """
     connection.create_function("idempotency_digest", 3, idempotency_digest, deterministic=True)
     (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
+    new = False
     while True:
         started = time.perf_counter()
         connection.execute("BEGIN IMMEDIATE")
@@ -188,8 +191,13 @@ def migrate(connection: sqlite3.Connection) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+        new = new or version == 0
         if version == len(MIGRATIONS):
+            if new:
+                log.info("%s: created, with schema version %d", file, version)
             return
+        if new:
+            continue
         seconds = time.perf_counter() - started
         log.info("%s: its schema went from version %d to %d in %.3f s", file, version, version + 1, seconds)
 
