@@ -77,9 +77,8 @@ class Pace:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._limits: list[tuple[str, _Limit]] = []
-        self._gone: (
-            list[int] | None
-        ) = []  # the sizes of what went before it was told: of `auth`, and of what is joined with it
+        #: The sizes of what went before it was told: of `auth`, and of what is joined with it.
+        self._gone: list[int] | None = []
 
     def told(self, limits: Mapping[str, Any]) -> None:
         """``limits``: as the server has said them, and what was left of each when it answered `auth`."""

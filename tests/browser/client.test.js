@@ -581,8 +581,8 @@ test("close() ends everything, connect() begins anew", async () => {
   const notes = client.document("notes");
   await until(server, () => room.state === "joined" && notes.state === "joined");
   const board = client.document("board", { type: "json" });
-  board.generation = "g"; // as if it had been joined
-  board.role = "editor";
+  const answer = { role: "editor", generation: "g", revision: 0, content: {}, operations: null, seq: 0, collaborators: [] };
+  board._joinedWith(answer, "join", () => {}); // the reference server has texts only
   notes.insert(0, "kept");
   client.close({ settle: 0 });
   assert.equal(server.connections.size, 0);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -29,16 +30,23 @@ def test_under_node(script: str, node: str) -> None:
         found = [peers.vectors(), *filter(Path.is_file, [traces.data() / "ot-vectors.jsonl.gz"])]
         environment["SYNCLINE_VECTORS"] = os.pathsep.join(map(str, found))
     command = [node, "--test", "--test-reporter=tap", script]
+    run = subprocess.Popen(
+        command,
+        cwd=HERE,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     try:
-        done = subprocess.run(
-            command, cwd=HERE, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
-    except (
-        subprocess.TimeoutExpired
-    ) as error:  # a test that has failed may leave a client behind, and Node waits for that
-        pytest.fail(f"still runs after {PATIENCE} s: {error.stdout}")
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    assert "\n# fail 0\n" in done.stdout and "\n# pass 0\n" not in done.stdout, done.stdout[-2000:]
+        said, errors = run.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)  # also the script itself: the runner is only its parent
+        # a test that has failed may leave a client behind, and Node waits for that
+        pytest.fail(f"still runs after {PATIENCE} s: {run.communicate()[0][-8000:]}")
+    assert run.returncode == 0, said[-8000:] + errors[-2000:]
+    assert "\n# fail 0\n" in said and "\n# pass 0\n" not in said, said[-2000:]
 
 
 def test_types(node: str) -> None:

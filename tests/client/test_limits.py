@@ -19,6 +19,7 @@ from syncline.client.pace import Pace
 from syncline.core.bucket import Bucket
 from syncline.core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from syncline.server.app import App
+from tests.server.wsclient import dial
 from tests.serving import serving, ws_url
 from tests.waiting import until
 
@@ -488,16 +489,20 @@ async def test_limits_that_are_lifted_end_what_is_owed(tmp_path: Path, codec: An
 
 async def test_several_connections_of_a_user_learn_what_is_left(tmp_path: Path, codec: Any) -> None:
     limits = {"user_requests_per_second": 5.0, "user_requests_burst": 12}
-    async with serving(tmp_path, auth=JWT, limits=limits) as app:
-        one = await connect(ws_url(app), token=token(), codec=codec, backoff=QUICK)
-        async with one, await connect(ws_url(app), token=token(), backoff=QUICK) as two:
-            await asyncio.gather(*(two.request("ping") for _ in range(9)))
-            answers = await asyncio.gather(*(one.request("ping") for _ in range(9)), return_exceptions=True)
-            refused = app.node.counters.errors["rate_limited"]
-            assert 0 < refused == sum(isinstance(answer, RequestError) for answer in answers)
-            await until(lambda: one.identity["limits"]["user_requests_left"] < 2)
-            await asyncio.gather(*(one.request("ping") for _ in range(5)))
-            assert app.node.counters.errors["rate_limited"] == refused
+    async with (
+        serving(tmp_path, auth=JWT, limits=limits) as app,
+        await connect(ws_url(app), token=token(), codec=codec, backoff=QUICK) as one,
+        dial(app.url, token=token()) as other,  # which has a pace of its own
+    ):
+        await other.send(*({"event": "ping", "id": number} for number in range(1, 13)))
+        await other.take(lambda answer: answer.get("id") == 12)
+        before = app.node.counters.errors["rate_limited"]
+        answers = await asyncio.gather(*(one.request("ping") for _ in range(9)), return_exceptions=True)
+        refused = app.node.counters.errors["rate_limited"]
+        assert 0 < refused - before == sum(isinstance(answer, RequestError) for answer in answers)
+        await until(lambda: one.identity["limits"]["user_requests_left"] < 2)
+        await asyncio.gather(*(one.request("ping") for _ in range(5)))
+        assert app.node.counters.errors["rate_limited"] == refused
 
 
 async def test_the_limits_of_connection_and_user_are_kept_to_each(tmp_path: Path, codec: Any) -> None:
