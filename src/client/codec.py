@@ -6,12 +6,12 @@ came (proof.py hashes them) and is decoded once. A raw value that is not copied 
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import msgspec
 
 from ..core.json_values import json_decoder
+from ..core.payload import require_expressible
 from .errors import ProtocolViolation, Undecodable
 
 CodecName = Literal["json", "msgpack"]
@@ -64,29 +64,6 @@ def _well_formed(value: Any) -> Any:
     return value
 
 
-class NotJson(ValueError):
-    """A value that JSON does not have: written, it would be another one, unsaid."""
-
-
-def check_value(value: Any) -> None:
-    """None, bool, int, a finite float, str, and lists, tuples and dicts (their keys are str) of such. Raises NotJson. O(value)."""
-    if value is None or isinstance(value, (str, int)):
-        return
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise NotJson("a number that is not finite")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise NotJson(f"a key that is no str but {type(key).__name__}")
-            check_value(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            check_value(item)
-    else:
-        raise NotJson(f"a value that JSON does not have: {type(value).__name__}")
-
-
 class Codec:
     """``encode`` one envelope, ``join`` several into one frame, ``decode`` a frame into its envelopes."""
 
@@ -104,6 +81,10 @@ class Codec:
         self._received = kind.Decoder(Received).decode
         self._joined = kind.Decoder(_Joined).decode
         self._fields = kind.Decoder(dict[str, msgspec.Raw]).decode
+
+    def require_expressible(self, envelope: dict[str, Any]) -> None:
+        """That what is in it has a form of its own in this encoding. Raises SynclineError(invalid_data). O(envelope)."""
+        require_expressible(self.name, envelope, around=2)
 
     def encode(self, envelope: dict[str, Any]) -> bytes:
         """Raises TypeError or ValueError (UnicodeEncodeError for half a surrogate pair) when the data has no form in this encoding."""

@@ -24,10 +24,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from msgspec import Raw
 
-from ..core.errors import Disconnect, ErrorCode
+from ..core.errors import Disconnect, ErrorCode, SynclineError
 from ..core.limits import LEAST_BATCH_SIZE, LEAST_MESSAGE_BYTES
 from .backoff import Backoff, Clock, SystemClock
-from .codec import Codec, CodecName, Incoming, NotJson, Received, check_value
+from .codec import Codec, CodecName, Incoming, Received
 from .errors import (
     ClientError,
     Closed,
@@ -58,9 +58,9 @@ REFRESH_SECONDS = 1.0
 #: Bytes of an array around envelopes, and of each separator in it: JSON's; MessagePack's are fewer.
 FRAME_BYTES = 5
 #: What holds the content of documents: the server takes it as it is, or not at all.
-CONTENT = frozenset({"document:create", "document:join", "document:operation"})
+CONTENT = frozenset({"document:create", "document:initialize", "document:join", "document:operation"})
 #: What documents have checked already.
-CHECKED = frozenset({"document:join", "document:operation"})
+CHECKED = frozenset({"document:initialize", "document:join", "document:operation"})
 #: Of these only the newest of a document has to go out.
 NEWEST = frozenset({"document:cursor"})
 #: After so many ping_seconds of silence the server is asked whether it is there: later than a ping of its own would come.
@@ -581,8 +581,8 @@ class Connection:
             envelope["id"] = self._next_id
         try:
             encoded = self._encoded(envelope)
-        except NotJson as error:
-            raise RequestError(ErrorCode.INVALID_DATA.value, f"{error}, not sent", event) from error
+        except SynclineError as error:
+            raise RequestError(error.code.value, f"{error.message}, not sent", event) from error
         if len(encoded) > self._message_bytes:
             raise _too_large(event)
         if answer is not None:
@@ -596,10 +596,10 @@ class Connection:
         return self._next_id
 
     def _encoded(self, envelope: dict[str, Any]) -> bytes:
-        """Raises NotJson, RequestError(operation_invalid), TypeError."""
+        """Raises SynclineError(invalid_data), RequestError(operation_invalid), TypeError."""
         event: str = envelope["event"]
         if event not in CHECKED:
-            check_value(envelope)
+            self._codec.require_expressible(envelope)
         try:
             return self._codec.encode(envelope)
         except UnicodeEncodeError as error:

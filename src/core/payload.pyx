@@ -61,6 +61,40 @@ def deliverable(str codec not None, bytes payload not None):
     return payload
 
 
+def require_expressible(str codec not None, object value, int around=0):
+    if codec == "json":
+        _expressible(value, False, -around)
+    elif codec == "msgpack":
+        _expressible(value, True, -around)
+    else:
+        raise ValueError("unknown codec")
+
+
+cdef int _expressible(object value, bint binary, int depth) except -1:
+    if value is None or isinstance(value, (str, int)):
+        return 0
+    if isinstance(value, float):
+        if not isfinite(<double>value):
+            raise SynclineError(ErrorCode.INVALID_DATA, "a number that is not finite")
+        return 0
+    if isinstance(value, (dict, list, tuple)):
+        if depth == _DEPTH:  # also what holds itself
+            raise SynclineError(ErrorCode.INVALID_DATA, f"nested more than {_DEPTH} levels deep")
+        if isinstance(value, dict):
+            for key, item in (<dict>value).items():
+                if not isinstance(key, str) and not (binary and type(key) is int):
+                    raise SynclineError(ErrorCode.INVALID_DATA, f"a key that is no str but {type(key).__name__}")
+                _expressible(item, binary, depth + 1)
+        else:
+            for item in value:
+                _expressible(item, binary, depth + 1)
+        return 0
+    if binary and isinstance(value, (bytes, bytearray, memoryview)):
+        return 0
+    name = "MessagePack" if binary else "JSON"
+    raise SynclineError(ErrorCode.INVALID_DATA, f"a value that {name} does not have: {type(value).__name__}")
+
+
 cdef object _refusal(str why, Py_ssize_t at):
     return SynclineError(ErrorCode.INVALID_DATA, f"payload: {why} (at byte {at})")
 
