@@ -36,9 +36,11 @@ which ``commit`` may change in place: what is kept of it is copied.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from ..core.document_type import DocumentType
@@ -225,7 +227,7 @@ class DocumentState:
         limit = self._pending_limit
         if self._pending_size + size <= limit or self._measure_pending() + size <= limit:
             return
-        self._limit_steps(1)  # steps hold what was deleted again
+        self._limit_steps(1, math.inf)  # steps hold what was deleted again
         if self._measure_pending() + size > limit:
             raise BufferFull(f"more than {limit} characters wait to be acknowledged")
 
@@ -269,18 +271,30 @@ class DocumentState:
         self.queue[:0] = rest
         return piece
 
-    def _limit_steps(self, most: int = _MOST_STEPS) -> None:
-        """Of more edits, the oldest become one. By default so many as a join can tell."""
-        if len(self.queue) - self._told <= most:
+    def _limit_steps(self, most: int = _MOST_STEPS, limit: float | None = None) -> None:
+        """Of more edits than ``most`` those become one that stand beside one another and are smallest together, unless that could not be
+        sent in one go: so all stay about as large, and each costs the server little of what it has in a join. By default so many as a
+        join can tell. O(edits + operations)."""
+        steps = self.queue[self._told :]
+        count = sum(not isinstance(item, Request) for item in steps)
+        if count <= most:
             return
-        while sum(not isinstance(item, Request) for item in self.queue[self._told :]) > most:
-            for at in range(self._told, len(self.queue) - 1):
-                first, second = self.queue[at], self.queue[at + 1]
-                if not isinstance(first, Request) and not isinstance(second, Request):
-                    self.queue[at : at + 2] = [self.type.compose(first, second)]
-                    break
-            else:
-                return  # a request is between any two
+        limit = self.operation_limit if limit is None else limit
+        bulks = [math.inf if isinstance(item, Request) else self._size(item) for item in steps]
+        together = [first + second for first, second in pairwise(bulks)]
+        while count > most and (least := min(together, default=math.inf)) < math.inf:
+            at = together.index(least)
+            composed = self.type.compose(steps[at], steps[at + 1])
+            if limit < math.inf and len(self.type.split(composed, int(limit))) > 1:
+                together[at] = math.inf
+                continue
+            steps[at : at + 2] = [composed]
+            bulks[at : at + 2] = [self._size(composed)]
+            del together[at]
+            for pair in range(max(0, at - 1), min(at + 1, len(together))):
+                together[pair] = bulks[pair] + bulks[pair + 1]
+            count -= 1
+        self.queue[self._told :] = steps
 
     def hurry(self) -> None:
         """Steps that wait become one: each costs a round trip, and there may not be time for many."""

@@ -372,6 +372,17 @@ test("what is typed without a session stays in steps, bounded; what is deleted a
   assert.equal(state.queue.reduce((made, { operation }) => ot.apply(made, operation), sent), state.content);
 });
 
+test("steps that wait become one where they are smallest, so that none is much larger than others", () => {
+  const json = typeOf("json");
+  const state = new DocumentState(json, "a", { limit: () => 1_000_000 });
+  state.start("g", 0, { list: [] });
+  state.detach();
+  for (let number = 0; number < 1000; number += 1) state.edit([{ p: ["list", 0], li: number }]);
+  const sizes = state.queue.map(({ operation }) => operation.length);
+  assert.equal(sizes.reduce((sum, size) => sum + size), 1000);
+  assert.ok(sizes.length === 15 && Math.max(...sizes) <= 200, String(sizes));
+});
+
 test("a join tells nothing that the server refuses: no operation of more than 1,000 components", () => {
   const json = typeOf("json");
   const state = new DocumentState(json, "a", { limit: () => 1_000_000 });

@@ -10,6 +10,7 @@ from syncline.client.code_points import TEXT, CodePoints
 from syncline.client.document_state import DocumentState
 from syncline.client.document_values import Change
 from syncline.client.errors import BufferFull, Diverged
+from syncline.core.json_type import JsonType
 from syncline.core.ot import Operation, apply, compose, invert
 
 
@@ -346,3 +347,15 @@ def test_a_text_with_the_pending_edits_goes_under_what_is_typed_meanwhile() -> N
     assert submission is not None
     assert submission[:2] == (2, 50), "another number: the server had it in another form"
     assert [submission.work, *state.queue] == [op(3, "X"), op(6, "Y"), op("meanwhile ")], "steps of their own"
+
+
+def test_steps_that_wait_become_one_where_they_are_smallest() -> None:
+    """A join that tells them costs the server little of what it has for each: of the largest it could be too much."""
+    kind = JsonType()
+    state = DocumentState(kind, "me")
+    state.start("g", 0, {"list": []})
+    state.detach()
+    for number in range(1000):
+        state.edit(kind.parse([{"p": ["list", 0], "li": number}]))
+    sizes = [len(kind.describe(step)) for step in state.queue]
+    assert (len(sizes), sum(sizes)) == (15, 1000) and max(sizes) <= 200, sizes

@@ -139,21 +139,33 @@ export class DocumentState {
     this.#limitSteps(1);
   }
 
-  /** Of more edits in a row than `most` the oldest become one, unless that could not be sent in one go. */
+  /**
+   * Of more edits than `most` those become one that stand beside one another and are smallest together, unless that could not be sent
+   * in one go: so all stay about as large, and each costs the server little of what it has in a join. O(edits + operations).
+   */
   #limitSteps(most = MOST_STEPS, bulk = null) {
-    if (this.queue.length - this.told <= most) return;
+    const steps = this.queue.slice(this.told);
+    let count = steps.filter(({ operation }) => operation).length;
+    if (count <= most) return;
     const limit = bulk ?? this.limit();
-    const steps = [...this.queue];
-    let count = steps.slice(this.told).filter(({ operation }) => operation).length;
-    for (let at = this.told; count > most && at < steps.length - 1; ) {
-      const [first, second] = [steps[at].operation, steps[at + 1].operation];
-      const operation = first && second ? this.type.compose(first, second) : null;
-      if (operation && (limit === Infinity || this.#fits(operation, limit))) {
-        steps.splice(at, 2, { operation });
-        count -= 1;
-      } else at += 1;
+    const bulks = steps.map(({ operation }) => (operation ? this.type.bulk(operation) : Infinity));
+    const together = bulks.slice(1).map((bulk, at) => bulks[at] + bulk);
+    while (count > most) {
+      const least = Math.min(...together);
+      if (least === Infinity || !together.length) break;
+      const at = together.indexOf(least);
+      const operation = this.type.compose(steps[at].operation, steps[at + 1].operation);
+      if (limit !== Infinity && !this.#fits(operation, limit)) {
+        together[at] = Infinity;
+        continue;
+      }
+      steps.splice(at, 2, { operation });
+      bulks.splice(at, 2, this.type.bulk(operation));
+      together.splice(at, 1);
+      for (const pair of [at - 1, at]) if (pair >= 0 && pair < together.length) together[pair] = bulks[pair] + bulks[pair + 1];
+      count -= 1;
     }
-    this.queue = steps;
+    this.queue.splice(this.told, Infinity, ...steps);
   }
 
   /** Whether it can go out in one go. */
