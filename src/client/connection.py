@@ -694,9 +694,8 @@ class Connection:
             if error is None:
                 answer(result, None)
             elif not self._authenticated and envelope.id != self._auth_id:
-                answer(
-                    None, ConnectionLost("not authenticated")
-                )  # as auth was refused: it is asked for again, or the end
+                # As auth was refused: it is asked for again, or the end.
+                answer(None, ConnectionLost("not authenticated"))
             elif isinstance(error, dict):
                 answer(None, RequestError.read(error, asked.event))
             else:

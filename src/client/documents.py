@@ -120,9 +120,8 @@ class Document(Handle, Steps):
         self._own_cursor: tuple[Any, Any] | None = None
         self._cursor_changed = False
         self._flushing = False
-        self._line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = (
-            deque()
-        )  # what the server said, to be taken in, in order
+        #: What the server said, to be taken in, in order.
+        self._line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._taking_in = False
         self._until = 0.0  # when the slice that is under way is over
         self._slice_is_due = False

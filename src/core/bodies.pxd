@@ -19,6 +19,7 @@ cdef class Writer:
     cdef int fixed(self, uint64_t value, int width) except -1
     cdef int varint(self, uint64_t value) except -1
     cdef int text(self, str value) except -1
+    cdef int chunk(self, bytes value) except -1
     cdef int column(self, Writer other) except -1
     cdef bytes content(self)
     cdef bytes finish(self)

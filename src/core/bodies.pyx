@@ -87,9 +87,12 @@ cdef class Writer:
 
     cdef int text(self, str value) except -1:
         """Raises ValueError (UnicodeEncodeError) for lone surrogates."""
-        cdef bytes encoded = value.encode("utf-8")
-        self.varint(PyBytes_GET_SIZE(encoded))
-        return self.raw(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
+        return self.chunk(value.encode("utf-8"))
+
+    cdef int chunk(self, bytes value) except -1:
+        """With their number before them."""
+        self.varint(PyBytes_GET_SIZE(value))
+        return self.raw(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value))
 
     cdef int column(self, Writer other) except -1:
         """Another buffer's bytes, with their number before them."""

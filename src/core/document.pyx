@@ -12,7 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 cimport cython
 
 from syncline.core.engine cimport Arrival, Caret, Engine
-from syncline.core.entries cimport encode_snapshot
+from syncline.core.entries cimport encode_snapshot, payload_digest
 from syncline.core.ot cimport unit_is_utf16
 from syncline.core.undo cimport Undo
 from syncline.core.window cimport (
@@ -30,7 +30,8 @@ from syncline.core.window cimport (
     require_nameable,
 )
 
-from syncline.core.content_hash import content_hash
+import msgspec
+
 from syncline.core.entries import decode_snapshot
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 
@@ -38,6 +39,8 @@ from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, Synclin
 cdef uint64_t UNDO_DIGEST = 0x756E646F
 cdef uint64_t RESTORE_DIGEST = 0x726573746F726500ULL
 cdef uint64_t INITIAL_DIGEST = 0x696E697400000000ULL
+
+_encode = msgspec.msgpack.encode
 
 cdef Py_ssize_t live = 0
 
@@ -226,8 +229,8 @@ cdef class Document(Window):
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef uint64_t digest
         try:
-            digest = INITIAL_DIGEST ^ <uint64_t>content_hash(value)
-        except (TypeError, ValueError) as error:
+            digest = INITIAL_DIGEST ^ payload_digest(_encode(value))
+        except (TypeError, ValueError, OverflowError) as error:
             raise SynclineError(ErrorCode.OPERATION_INVALID, str(error)) from error
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memmove
 
 cimport cython
 
+from syncline.core.bodies cimport Writer, damaged
 from syncline.core.ot cimport MAX_COMPONENTS, Operation, new_operation
 from syncline.core.parts cimport (
     DELETE,
@@ -35,9 +36,6 @@ from syncline.core.undo_log cimport (
     Source,
     Stroke,
     UndoLog,
-    damaged,
-    write_number,
-    write_text,
 )
 
 from syncline.core.ot import compose
@@ -232,29 +230,29 @@ cdef class Steps(UndoLog):
 
     # ---------------------------------------------------------------------------------------------- in a snapshot
 
-    cdef int write(self, bytearray out) except -1:
+    cdef int write(self, Writer out) except -1:
         cdef Py_ssize_t index = 0, at, run
-        write_number(out, self.count)
+        out.varint(self.count)
         while index < self.count:
             at = self.start_of(index)
             run = 0
             while index + run < self.count and self.ends[index + run] == at:
                 run += 1
             if run:
-                write_number(out, 0)
-                write_number(out, run)
+                out.varint(0)
+                out.varint(run)
                 index += run
             else:
-                write_number(out, self.ends[index] - at)
+                out.varint(self.ends[index] - at)
                 write_parts(out, self.parts + at, self.ends[index] - at)
                 index += 1
         return 0
 
-    cdef int write_operation(self, bytearray out, object operation) except -1:
+    cdef int write_operation(self, Writer out, object operation) except -1:
         cdef Operation edit = <Operation>operation
-        write_number(out, edit.count)
+        out.varint(edit.count)
         write_parts(out, edit.parts, edit.count)
-        return write_text(out, edit.text)
+        return out.text(edit.text)
 
     cdef UndoLog read(self, Source source, int64_t limit):
         cdef int64_t left = source.number(limit), count, run
@@ -424,10 +422,10 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
         parts_close(&step)
 
 
-cdef int write_parts(bytearray out, const Part *parts, Py_ssize_t count) except -1:
+cdef int write_parts(Writer out, const Part *parts, Py_ssize_t count) except -1:
     cdef Py_ssize_t index
     for index in range(count):
-        write_number(out, <int64_t>parts[index].length * 4 + parts[index].kind)
+        out.varint(<int64_t>parts[index].length * 4 + parts[index].kind)
     return 0
 
 

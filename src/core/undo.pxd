@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t
 
+from syncline.core.bodies cimport Writer
 from syncline.core.undo_log cimport Source, Stroke, UndoLog
 
 
@@ -79,4 +80,4 @@ cdef class Undo:
     cdef int squeeze(self) except -1
     cdef int read(self, int64_t revision, Source source) except -1
     cdef list read_items(self, Source source)
-    cdef int write_items(self, bytearray out, list items) except -1
+    cdef int write_items(self, Writer out, list items) except -1

@@ -32,6 +32,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 cimport cython
 
+from syncline.core.bodies cimport Writer, damaged
 from syncline.core.parts cimport MAX_LENGTH
 from syncline.core.undo_log cimport (
     CLOSED,
@@ -40,9 +41,6 @@ from syncline.core.undo_log cimport (
     Source,
     Stroke,
     UndoLog,
-    damaged,
-    write_number,
-    write_text,
 )
 from syncline.core.window cimport EDIT, REDO, RESTORE, UNDO, read_kind
 
@@ -198,6 +196,7 @@ cdef class Undo:
         return plan
 
     cdef int make(self, _Plan plan) except -1:
+        # Texts: they need no parts, and a generator for each undo would cost more than what it does.
         cdef _Item item
         cdef UndoLog out
         while (item := plan.next()) is not None:
@@ -449,27 +448,27 @@ cdef class Undo:
 
     def snapshot(self):
         """Everything, for ``restore`` at the same revision; empty when there is nothing. O(size)."""
-        cdef bytearray out = bytearray()
+        cdef Writer out = Writer()
         cdef _Stack stack
         if not self.stacks:
             return b""
-        out.append(UNDO_V1)
+        out.varint(UNDO_V1)
         self.log.write(out)
-        write_number(out, len(self.stacks))
+        out.varint(len(self.stacks))
         for stack in self.stacks.values():
-            write_text(out, stack.client)
-            write_text(out, stack.user)
-            write_number(out, stack.open)
+            out.text(stack.client)
+            out.text(stack.user)
+            out.varint(stack.open)
             if stack.open != CLOSED:
-                write_number(out, stack.time)
+                out.varint(stack.time)
                 self.log.write_spot(out, stack.spot)
-                write_number(out, stack.caret)
-                write_number(out, self.revision - stack.caret_at)
-                write_number(out, stack.blank)
-                write_number(out, stack.edits)
+                out.varint(stack.caret)
+                out.varint(self.revision - stack.caret_at)
+                out.varint(stack.blank)
+                out.varint(stack.edits)
             self.write_items(out, stack.undo)
             self.write_items(out, stack.redo)
-        return bytes(out)
+        return out.content()
 
     def restore(self, int64_t revision, bytes body not None):
         """Takes over a snapshot made at ``revision``. Raises ValueError, and changes nothing, when it is damaged."""
@@ -516,7 +515,7 @@ cdef class Undo:
             if stack.client in self.stacks or not (stack.undo or stack.redo) or (stack.open and not stack.undo):
                 raise damaged("stacks do not fit together")
             self.stacks[stack.client] = stack
-        if source.at != source.end:
+        if source.whole.at != source.whole.end:
             raise damaged("it goes on after the end")
         return 0
 
@@ -541,16 +540,16 @@ cdef class Undo:
             self.count(item)
         return items
 
-    cdef int write_items(self, bytearray out, list items) except -1:
+    cdef int write_items(self, Writer out, list items) except -1:
         cdef _Item item
-        write_number(out, len(items))
+        out.varint(len(items))
         for item in items:
-            write_number(out, item.joins)
-            write_number(out, item.created)
-            write_number(out, item.at)
+            out.varint(item.joins)
+            out.varint(item.created)
+            out.varint(item.at)
             self.log.write_operation(out, item.operation)
             if item.pending is None:
-                write_number(out, 0)
+                out.varint(0)
             else:
                 item.pending.write(out)
         return 0

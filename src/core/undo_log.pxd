@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t
 
+from syncline.core.bodies cimport Column, Writer
+
 
 cdef struct Stroke:
     int kind           # CLOSED, TYPING or DELETING
@@ -38,24 +40,17 @@ cdef class UndoLog:
     cdef object inverse(self, object operation, object undoing)
     cdef object grown(self, object operation, object undoing, object top)
     cdef Py_ssize_t weigh(self, object operation) except -1
-    cdef int write(self, bytearray out) except -1
-    cdef int write_operation(self, bytearray out, object operation) except -1
-    cdef int write_spot(self, bytearray out, object spot) except -1
+    cdef int write(self, Writer out) except -1
+    cdef int write_operation(self, Writer out, object operation) except -1
+    cdef int write_spot(self, Writer out, object spot) except -1
     cdef UndoLog read(self, Source source, int64_t limit)
     cdef object read_operation(self, Source source)
     cdef object read_spot(self, Source source)
 
 
-cdef int write_number(bytearray out, int64_t value) except -1
-cdef int write_text(bytearray out, str text) except -1
-cdef object damaged(str what)
-
-
 cdef class Source:
     cdef bytes body             # keeps the memory alive
-    cdef const unsigned char *data
-    cdef Py_ssize_t at
-    cdef Py_ssize_t end
+    cdef Column whole           # what is left to read
 
     cdef int64_t number(self, int64_t limit) except -1
     cdef bytes chunk(self)

@@ -1,17 +1,18 @@
 """What undo needs to know of a type of documents: what others did, kept for all clients at once, and what an undo is made of.
 
 ``Undo`` (undo.pyx) is the fold, the same for all; there are two logs: ``Steps`` (steps.pyx) for texts, arrays of C; ``ValueLog``
-(value_log.pyx) for any ``DocumentType``. Also here: how numbers and names are written in a snapshot.
+(value_log.pyx) for any ``DocumentType``. Also here: how a snapshot of it is read.
 
 A *step* is what one committed operation did; of what nobody has to see it does nothing. *undoing*: what the engine gives with an
 operation that is applied, from which ``inverse`` makes the operation back.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 cimport cython
 
+from syncline.core.bodies cimport Writer, column_varint, damaged
 from syncline.core.parts cimport MAX_LENGTH
 
 
@@ -99,14 +100,14 @@ cdef class UndoLog:
 
     # In a snapshot
 
-    cdef int write(self, bytearray out) except -1:
+    cdef int write(self, Writer out) except -1:
         """All steps. Of those that do nothing the number: they come in long runs."""
         raise NotImplementedError
 
-    cdef int write_operation(self, bytearray out, object operation) except -1:
+    cdef int write_operation(self, Writer out, object operation) except -1:
         raise NotImplementedError
 
-    cdef int write_spot(self, bytearray out, object spot) except -1:
+    cdef int write_spot(self, Writer out, object spot) except -1:
         return 0
 
     cdef UndoLog read(self, Source source, int64_t limit):
@@ -120,63 +121,26 @@ cdef class UndoLog:
         return None
 
 
-cdef int write_number(bytearray out, int64_t value) except -1:
-    """LEB128; ``value`` is not negative."""
-    while value >= 0x80:
-        out.append((value & 0x7F) | 0x80)
-        value >>= 7
-    out.append(value)
-    return 0
-
-
-cdef int write_text(bytearray out, str text) except -1:
-    cdef bytes encoded = text.encode("utf-8")
-    write_number(out, len(encoded))
-    out += encoded
-    return 0
-
-
-cdef object damaged(str what):
-    return ValueError(f"damaged body: {what}")
-
-
 @cython.final
 cdef class Source:
     """Walks what was written. Every method raises ValueError rather than read past the end."""
 
     def __init__(self, bytes body not None):
         self.body = body
-        self.data = <const unsigned char *>PyBytes_AS_STRING(body)
-        self.at = 0
-        self.end = PyBytes_GET_SIZE(body)
+        self.whole.data = <const uint8_t *>PyBytes_AS_STRING(body)
+        self.whole.end = PyBytes_GET_SIZE(body)
 
     cdef int64_t number(self, int64_t limit) except -1:
         """From 0 to ``limit``."""
-        cdef int64_t value = 0
-        cdef int shift = 0
-        cdef unsigned char byte
-        while True:
-            if self.at == self.end:
-                raise damaged("cut off")
-            if shift > 49:
-                raise damaged("a number is too large")
-            byte = self.data[self.at]
-            self.at += 1
-            value |= <int64_t>(byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        if value > limit:
-            raise damaged("a number is too large")
-        return value
+        return <int64_t>column_varint(&self.whole, <uint64_t>limit)
 
     cdef bytes chunk(self):
         """Bytes after their number."""
         cdef int64_t length = self.number(4 * MAX_LENGTH)
-        cdef const char *start = <const char *>self.data + self.at
-        if length > self.end - self.at:
+        cdef const char *start = <const char *>self.whole.data + self.whole.at
+        if length > self.whole.end - self.whole.at:
             raise damaged("cut off")
-        self.at += length
+        self.whole.at += length
         return start[:length]
 
     cdef str text(self):

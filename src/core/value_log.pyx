@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 cimport cython
 
+from syncline.core.bodies cimport Writer, damaged
 from syncline.core.undo_log cimport (
     CLOSED,
     DELETING,
@@ -12,8 +13,6 @@ from syncline.core.undo_log cimport (
     Source,
     Stroke,
     UndoLog,
-    damaged,
-    write_number,
 )
 
 import msgspec
@@ -154,33 +153,29 @@ cdef class ValueLog(UndoLog):
 
     # ---------------------------------------------------------------------------------------------- in a snapshot
 
-    cdef int write(self, bytearray out) except -1:
+    cdef int write(self, Writer out) except -1:
         cdef Py_ssize_t index = 0, run
-        write_number(out, self.count)
+        out.varint(self.count)
         while index < self.count:
             run = 0
             while index + run < self.count and self.steps[index + run] is None:
                 run += 1
             if run:
-                write_number(out, 0)
-                write_number(out, run)
+                out.varint(0)
+                out.varint(run)
                 index += run
             else:
                 self.write_operation(out, self.steps[index])
                 index += 1
         return 0
 
-    cdef int write_operation(self, bytearray out, object operation) except -1:
+    cdef int write_operation(self, Writer out, object operation) except -1:
         cdef bytes encoded = self.type.encode(operation)
-        write_number(out, len(encoded))
-        out += encoded
-        return 0
+        return out.chunk(encoded)
 
-    cdef int write_spot(self, bytearray out, object spot) except -1:
+    cdef int write_spot(self, Writer out, object spot) except -1:
         cdef bytes encoded = _encode(spot)
-        write_number(out, len(encoded))
-        out += encoded
-        return 0
+        return out.chunk(encoded)
 
     cdef UndoLog read(self, Source source, int64_t limit):
         cdef int64_t left = source.number(limit), run

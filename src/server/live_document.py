@@ -165,7 +165,7 @@ class LiveDocument:
             if submission not in self._inbox:
                 return  # its client has gone, or was sent out
             self._inbox.remove(submission)
-            if isinstance(error, SynclineError) and (submission.kind != "edit" or error.code == "operation_invalid"):
+            if isinstance(error, SynclineError) and (submission.kind != "edit" or error.code is ErrorCode.OPERATION_INVALID):
                 submission.request.fail(error)
             else:
                 ours = not isinstance(error, TooFarBehind)
