@@ -103,7 +103,7 @@ async def test_an_expired_connection_comes_back_with_a_fresh_token(tmp_path: Pat
         async def get_token() -> str:
             nonlocal count
             count += 1
-            return token(seconds=1 if count == 1 else 60)
+            return token(seconds=4 if count == 1 else 60)
 
         async with await connect(ws_url(app), get_token=get_token, backoff=QUICK) as ada:
             room = await ada.join("team")
@@ -114,7 +114,7 @@ async def test_an_expired_connection_comes_back_with_a_fresh_token(tmp_path: Pat
 
 async def test_an_expired_connection_without_a_fresh_token_ends(tmp_path: Path) -> None:
     async with serving(tmp_path, auth=JWT) as app:
-        ada = await connect(ws_url(app), token=token(seconds=1), backoff=QUICK)
+        ada = await connect(ws_url(app), token=token(seconds=4), backoff=QUICK)
         room = await ada.join("team")
         with pytest.raises(RequestError) as error:
             await anext(room.messages())
