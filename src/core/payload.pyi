@@ -16,5 +16,6 @@ def deliverable(codec: Codec, payload: bytes) -> bytes:
 def require_expressible(codec: Codec, value: object, around: int = 0) -> None:
     """None, bool, int, a finite float, str, and lists, tuples and dicts (their keys are str) of such; in MessagePack also bytes,
     bytearray and memoryview, and keys that are int. Raises SynclineError(invalid_data) for what is none of these or nested more than
-    ``MAX_DEPTH`` levels deep, beside ``around`` levels that are no payload: encoders write it as something else (a set as a list, a date as a text), unsaid. O(value).
+    ``MAX_DEPTH`` levels deep, beside ``around`` levels that are no payload: encoders write it as something
+    else (a set as a list, a date as a text), unsaid. O(value).
     """

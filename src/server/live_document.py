@@ -38,8 +38,6 @@ log = logging.getLogger("syncline.documents")
 
 
 class LiveDocument:
-    """A loaded document: its core, its collaborators, and the pipeline."""
-
     def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
         self.node = node
         self.id = record.id
@@ -165,7 +163,9 @@ class LiveDocument:
             if submission not in self._inbox:
                 return  # its client has gone, or was sent out
             self._inbox.remove(submission)
-            if isinstance(error, SynclineError) and (submission.kind != "edit" or error.code is ErrorCode.OPERATION_INVALID):
+            if isinstance(error, SynclineError) and (
+                submission.kind != "edit" or error.code is ErrorCode.OPERATION_INVALID
+            ):
                 submission.request.fail(error)
             else:
                 ours = not isinstance(error, TooFarBehind)

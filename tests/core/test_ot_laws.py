@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncline.core.errors import SynclineError
@@ -21,6 +21,11 @@ def case(draw: Any, chain: int = 0, concurrent: int = 0) -> tuple[str, Any, list
         followers.append(Operation(draw(operations(at, unit)), unit))
         at = oracle.apply(at, followers[-1].components, unit)
     return text, unit, followers, [Operation(draw(operations(text, unit)), unit) for _ in range(concurrent)]
+
+
+def changed(operation: Operation) -> int:
+    """Units inserted and deleted."""
+    return sum(len(part) if isinstance(part, str) else max(-part, 0) for part in operation.components)
 
 
 @given(st.data())
@@ -130,10 +135,14 @@ def test_units_round_trip(data: st.DataObject) -> None:
 
 
 @given(texts, texts, units)
+@example(" aa", "a a ", "utf-16")
 def test_diff(before: str, after: str, unit: Any) -> None:
     operation = diff(before, after, unit)
     assert apply(before, operation) == after
-    assert len(operation.components) <= 3
+    splice = diff(before, after, unit, thorough=False)
+    assert apply(before, splice) == after
+    assert len(splice.components) <= 3
+    assert changed(diff(before, after, "unicode")) <= changed(diff(before, after, "unicode", thorough=False))
     assert diff(after, after, unit).is_identity
 
 
