@@ -12,6 +12,8 @@ cdef class Document(Window):
     cdef dict carets             # client -> Caret
     cdef int64_t carets_from     # none of them is older
     cdef Undo stacks             # what each client can undo
+    cdef readonly bint torn      # an unforeseen error came while something was applied
+    cdef readonly str undo_lost  # why nothing of what could be undone was in the snapshot that was loaded, or None
 
     cdef object accept(
         self, str client, str user, object seq, object base, object operation, bint utf16, double time
@@ -19,7 +21,9 @@ cdef class Document(Window):
     cdef object commit(
         self, str client, str user, int64_t number, object operation, uint8_t mark, uint64_t digest, double time
     )
+    cdef int require_empty(self) except -1
     cdef int append(self, Commit entry) except -1
+    cdef int follow(self, str client, Commit entry) except -1
     cdef Caret caret_of(self, str client)
     cdef int bring_on(self, Caret caret) except -1
     cdef int keep_caret(self, str client, Caret caret) except -1

@@ -120,7 +120,14 @@ class Document(Window):
     def snapshot(self) -> bytes:
         """Content, clients' sequence numbers and what they can undo at ``revision``, for ``restore``. O(size)."""
     def restore(self, revision: int, body: bytes) -> None:
-        """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged."""
+        """Takes over a snapshot; the window is empty then. Raises ValueError, changing nothing, when it is damaged. Where only what could
+        be undone is, nothing can be undone, and ``undo_lost`` says why."""
+    @property
+    def undo_lost(self) -> str | None:
+        """Why nothing of what could be undone was in the snapshot that was loaded."""
+    @property
+    def torn(self) -> bool:
+        """An unforeseen error came while something was applied: what is in memory is not to be trusted any more."""
     def replay(self, base: int, entries: list[Any]) -> None:
         """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
         skipped.

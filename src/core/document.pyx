@@ -228,6 +228,8 @@ cdef class Document(Window):
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef uint64_t digest
+        if number > self.last_seq(client) and start >= self.bottom():  # it is new: then nothing of it need be looked at
+            self.require_empty()
         try:
             digest = INITIAL_DIGEST ^ payload_digest(_encode(value))
         except (TypeError, ValueError, OverflowError) as error:
@@ -235,10 +237,14 @@ cdef class Document(Window):
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
-        if not self.engine.is_empty():
-            raise SynclineError(ErrorCode.DOCUMENT_EXISTS, "the document has content already")
+        self.require_empty()
         operation = self.engine.replacing(value, (client, number, digest, start, self.revision))
         return self.commit(client, user, number, operation, RESTORE, digest, time)
+
+    cdef int require_empty(self) except -1:
+        if not self.engine.is_empty():
+            raise SynclineError(ErrorCode.DOCUMENT_EXISTS, "the document has content already")
+        return 0
 
     def undo_depth(self, str client not None):
         """(groups to undo, groups to redo), at most: others may have left nothing of one. O(1)."""
@@ -259,23 +265,32 @@ cdef class Document(Window):
     ):
         """Applies an operation that is at the head. Raises when it does not fit."""
         cdef ClientState state = self.clients.get(client)
-        cdef Caret caret
-        cdef Commit entry
+        cdef Commit entry = None
         if state is None:
             require_nameable(client)
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
-        entry = self.engine.make(client, user, number, operation, mark, digest, time)
-        self.append(entry)
-        caret = self.carets.get(client)
+        try:
+            entry = self.engine.make(client, user, number, operation, mark, digest, time)
+            self.append(entry)
+            self.follow(client, entry)
+            self.forget_clients()
+        except BaseException as error:
+            # A refusal by ``make`` has changed nothing; of anything else that is not known.
+            self.torn = entry is not None or not isinstance(error, SynclineError)
+            raise
+        return new_receipt(self.revision, entry)
+
+    cdef int follow(self, str client, Commit entry) except -1:
+        """The author's cursor goes to the end of what it did."""
+        cdef Caret caret = self.carets.get(client)
         if caret is not None:
             if self.engine.follow(caret, entry):
                 caret.revision = self.revision
         elif (caret := self.engine.caret()) is not None and self.engine.follow(caret, entry):
             self.keep_caret(client, caret)
-        self.forget_clients()
-        return new_receipt(self.revision, entry)
+        return 0
 
     cdef int append(self, Commit entry) except -1:
         """What the engine has applied."""
@@ -365,14 +380,20 @@ cdef class Document(Window):
         return encode_snapshot(self.engine.dump(), self.clients.values(), self.forgotten, self.stacks.snapshot())
 
     def restore(self, int64_t revision, bytes body not None):
-        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged.
-        """
+        """Takes over a snapshot; the window is empty then. Raises ValueError, and changes nothing, when it is damaged. Where only what could
+        be undone is, nothing can be undone, and ``undo_lost`` says why."""
         if revision < 0:
             raise ValueError("a revision is not negative")
         dumped, states, forgotten, undo = decode_snapshot(body)
         content = self.engine.loaded(dumped)
         stacks = self.stacks.emptied()
-        stacks.restore(revision, undo)
+        try:
+            stacks.restore(revision, undo)
+        except ValueError as error:
+            stacks.restore(revision, b"")  # the document is worth more than what can be undone in it
+            self.undo_lost = str(error)
+        else:
+            self.undo_lost = None
         self.start_at(revision, states, forgotten)
         self.stacks = stacks
         self.engine.adopt(content)

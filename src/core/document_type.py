@@ -29,6 +29,9 @@ from .value_engine import (
 #: ``bulk`` of what ``compose_all`` makes, at most.
 MOST_COMPOSED = 262_144
 
+#: No content comes near; what moves one may add to it without overflow.
+MAX_POSITION = 2**31 - 1
+
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
 
@@ -221,8 +224,8 @@ class DocumentType(ABC, Generic[C, O]):
 
     def parse_position(self, value: object) -> Any:
         """One end of a cursor, from outside; by default an offset. Raises SynclineError(invalid_data)."""
-        if type(value) is not int or value < 0:
-            raise SynclineError(ErrorCode.INVALID_DATA, "a position is an integer from 0")
+        if type(value) is not int or not 0 <= value <= MAX_POSITION:
+            raise SynclineError(ErrorCode.INVALID_DATA, f"a position is an integer from 0 to {MAX_POSITION}")
         return value
 
     def check_position(self, content: C, position: Any) -> None:

@@ -8,7 +8,7 @@ MAX_COMPONENTS: int
 MAX_SHIFTED: int
 MAX_FOLLOWED: int
 
-def parse(value: object) -> Op:
+def parse(value: object, trusted: bool = False) -> Op:
     """An operation from outside, checked in one pass and in canonical form; one that is that already. O(operation).
 
     Raises SynclineError(operation_invalid): wrong shapes, paths and sizes, and as ``check_value``. Whether it fits the document is

@@ -45,13 +45,14 @@ cdef int64_t VICTIM_ROOM = MAX_FOLLOWED
 cdef int64_t NO_END = 2**62
 
 
-def parse(value):
-    """An operation from outside, checked in one pass and in canonical form; one that is that already. O(operation).
+def parse(value, bint trusted=False):
+    """An operation from outside, checked in one pass and in canonical form; one that is that already. O(operation). ``trusted``: one of
+    ours, which may have grown past MAX_COMPONENTS by what others did.
 
     Raises SynclineError(operation_invalid): wrong shapes, paths and sizes, and as ``check_value``. Whether it fits the document is
     for ``resolve``.
     """
-    return parse_op(value)
+    return parse_op(value, NO_END if trusted else MAX_COMPONENTS)
 
 
 # --------------------------------------------------------------------------------------------------- apply and friends

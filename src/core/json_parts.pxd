@@ -43,4 +43,4 @@ cdef Py_ssize_t index_at(tuple path, Py_ssize_t at) noexcept
 cdef bint same_step(object one, object two) noexcept
 cdef bint same_path(tuple one, tuple two) noexcept
 cdef Op new_op(list parts)
-cdef Op parse_op(object value)
+cdef Op parse_op(object value, Py_ssize_t most=*)

@@ -203,4 +203,6 @@ cdef class ValueLog(UndoLog):
         spot = _decode(source.chunk())
         if spot is None or spot is False:
             return spot
-        return self.type.parse_position(spot)
+        if type(spot) is not list or not all([type(step) is str or (type(step) is int and step >= 0) for step in spot]):
+            raise damaged("not a place")
+        return tuple(spot)

@@ -359,13 +359,22 @@ cdef class Window:
 
     cdef int require_next(self, Commit commit, int64_t revision) except -1:
         """Whether a stored commit can follow as ``revision``; ValueError when not. Its names become those in memory.
+
+        A number that is not above the client's last one, or another user, is no damage: between the two the client was forgotten. When
+        that was depended on how the floor rose and on bounds that are not in the log. Only who made the head is never forgotten.
         """
         cdef ClientState state
         if revision != self.revision + 1:
             raise ValueError(f"revisions {self.revision + 1} to {revision - 1} are missing")
         state = self.clients.get(commit.client)
-        if state is not None:
-            if commit.seq <= state.seq or commit.user != state.user:
-                raise ValueError(f"revision {revision} does not follow the client's earlier ones")
+        if state is None:
+            return 0
+        if commit.seq > state.seq and commit.user == state.user:
             commit.client, commit.user = state.name, state.user  # one object per name
+            return 0
+        if state.revision == self.revision:
+            raise ValueError(f"revision {revision} does not follow the client's last one")
+        del self.clients[state.name]
+        self.silent = []
+        self.forgotten = True
         return 0

@@ -145,6 +145,8 @@ class Documents:
         yield
         if stored.snapshot is not None:
             core.restore(stored.snapshot.revision, stored.snapshot.body)
+            if core.undo_lost is not None:
+                log.error("document %s: nothing done before this can be undone: %s", record.id, core.undo_lost)
             yield
         for turn in stored.turns:
             entries = type.decode_entries(turn.body)

@@ -18,7 +18,8 @@ from ..core.document import Document
 from ..core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 from ..core.types import AnyEntry, document_type
 from .collaborator import Collaborator
-from .document_frames import broadcast, show_cursors
+from .document_cursors import MovedCursors
+from .document_frames import broadcast
 from .document_hashes import Hashes
 from .document_history import widen
 from .events import DocumentCursor
@@ -32,9 +33,15 @@ from .submission import Submission, Submitted, fate_known
 if TYPE_CHECKING:
     from ..core.window import Kind
     from .node import Node
-    from .session import Session
 
 log = logging.getLogger("syncline.documents")
+
+#: A turn takes what waits for so long, or until so much is to be told of it (characters, about). The rest is for the next one, after
+#: everybody else has had a turn of the loop.
+TURN_SECONDS = 0.005
+TURN_BULK = 4_194_304
+#: Why a document was loaded anew.
+BROKEN = "a fault of the server"
 
 
 class LiveDocument:
@@ -51,7 +58,7 @@ class LiveDocument:
         self._inbox: list[Submission] = []
         self._accepted: list[Submission] = []  # in the commit under way, duplicates of this turn included
         self._entries: list[AnyEntry] = []  # what that commit stores
-        self._cursors: dict[str, DocumentCursor] = {}  # client -> newest, waiting for the turn
+        self._cursors = MovedCursors()
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
         self._pace = Pace(node.clock, node.call_soon, node.config.documents.rest_microseconds)
         self._committing = False
@@ -91,7 +98,7 @@ class LiveDocument:
 
     def move_cursor(self, collaborator: Collaborator, data: DocumentCursor) -> None:
         """Queues a cursor; the newest per client wins."""
-        self._cursors[collaborator.client] = data
+        self._cursors.add(collaborator.client, data)
         self.schedule()
 
     def schedule(self) -> None:
@@ -101,25 +108,43 @@ class LiveDocument:
     def _turn(self) -> None:
         if self.closed or self._committing or self._preparing:
             return
+        try:
+            self._take_turn()
+        except Exception:
+            self._broken("its turn")
+
+    def _take_turn(self) -> None:
         if self.hashes.wanted:
             self._preparing = True
             self.node.spawn(self.hashes.take(self))
             return
         self._pace.sent(len(self.collaborators))
-        self._take_cursors()  # first: what is pushed about them is at a revision that everybody has
+        self._cursors.take(self)  # first: what is pushed about them is at a revision that everybody has
         self._receive()
-        if self._entries:
+        if self.core.torn:
+            self.node.documents.drop(self, BROKEN)
+        elif self._entries:
             self._commit()
         else:
             self._answer()
-            self.node.documents.consider_idle(self)
+            self._go_on()
+
+    def _broken(self, where: str) -> None:
+        """An unforeseen error: what is in memory may be ahead of the disk, so the document is loaded anew."""
+        log.exception("document %s: %s", self.id, where)
+        if not self.closed:
+            self.node.documents.drop(self, BROKEN)
 
     # Stage 2: receive ----------------------------------------------------------------------------------------
 
     def _receive(self) -> None:
         inbox, self._inbox = self._inbox, []
-        now = self.node.clock.time()
+        now, monotonic = self.node.clock.time(), self.node.clock.monotonic
+        end, bulk = monotonic() + TURN_SECONDS, 0
         for index, submission in enumerate(inbox):
+            if index and (bulk > TURN_BULK or monotonic() > end):  # others have a turn first
+                self._inbox = inbox[index:] + self._inbox
+                return
             if submission.collaborator.sent_back:
                 submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "join again"))
                 continue
@@ -138,32 +163,43 @@ class LiveDocument:
                 return
             except TooFarBehind:
                 self._send_back(submission, "too much was committed since its revision")
+            except Exception:
+                self._fault(submission)
+                if self.core.torn:
+                    self._inbox = inbox[index + 1 :] + self._inbox
+                    return
             else:
                 submission.receipt = receipt
                 self._accepted.append(submission)
                 if not receipt.duplicate and receipt.entry is not None:
                     self._entries.append(receipt.entry)
+                    bulk += receipt.entry.bulk
                     if submission.data.revision < receipt.revision - 1:
                         self.node.counters.operations_transformed += 1
+
+    def _fault(self, submission: Submission) -> None:
+        """A fault of ours came up with it. It is refused for good: as often as it were tried again, it would come up again."""
+        log.exception("document %s: an operation", self.id, extra=submission.collaborator.session.about)
+        self.node.counters.operations_refused += 1
+        submission.request.fail(SynclineError(ErrorCode.OPERATION_INVALID, "the server has failed to do it"))
 
     async def _prepare(self, submission: Submission, needs: OutdatedRevision | Laborious) -> None:
         try:
             if isinstance(needs, OutdatedRevision):
                 await widen(self, needs.base)
             else:
-                await self._labour(submission, needs)
+                await submission.labour(self, needs)
         except SessionGone:
             submission.collaborator.sent_back = True
         except Exception as error:
             revision, about = submission.data.revision, submission.collaborator.session.about
-            if not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
-                log.exception("document %s: an operation made at revision %d", self.id, revision, extra=about)
-            else:
-                log.info("document %s: an operation made at revision %d: %s", self.id, revision, error, extra=about)
-            if submission not in self._inbox:
-                return  # its client has gone, or was sent out
+            log.info("document %s: an operation made at revision %d: %s", self.id, revision, error, extra=about)
+            if not self.waits(submission):
+                return
             self._inbox.remove(submission)
-            if isinstance(error, SynclineError) and (
+            if not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
+                self._fault(submission)
+            elif isinstance(error, SynclineError) and (
                 submission.kind != "edit" or error.code is ErrorCode.OPERATION_INVALID
             ):
                 submission.request.fail(error)
@@ -172,20 +208,6 @@ class LiveDocument:
                 self._send_back(submission, "it cannot be moved to the head here", ours=ours)
         finally:
             self.prepared()
-
-    async def _labour(self, submission: Submission, needs: Laborious) -> None:
-        """Beside the loop, as far as its user's share of that goes. Raises TooFarBehind, SynclineError, SessionGone."""
-        session = submission.collaborator.session
-
-        def check() -> None:
-            session.require_open()
-            if self.closed or submission not in self._inbox:
-                raise SessionGone
-
-        submission.laborious = True
-        if wait := self.node.labours.take(session.user, needs.cost):
-            raise SynclineError(ErrorCode.RATE_LIMITED, "you have asked for much work", wait)
-        await self.node.archive.moves.work(session.work("move"), needs.steps, check)
 
     def _send_back(self, submission: Submission, why: str, *, ours: bool = False) -> None:
         """Its client joins again and moves it to the head itself: nothing of it is lost, and the work is the client's. ``ours``: we
@@ -199,12 +221,9 @@ class LiveDocument:
         self.remove(collaborator)
         collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
 
-    async def content_at(self, session: Session, revision: int) -> Any:
-        """The content at a former revision, for one who asks. Raises SynclineError(revision_unknown, history_trimmed), Unavailable."""
-        if revision > self.core.revision:
-            raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.core.revision}")
-        await self.settle()
-        return (await self.node.archive.at(session, self.id, revision)).content
+    def waits(self, submission: Submission) -> bool:
+        """Whether it still does: its client may have gone, or was sent out."""
+        return submission in self._inbox
 
     # Stage 3: commit -----------------------------------------------------------------------------------------
 
@@ -220,8 +239,11 @@ class LiveDocument:
             self._committing = False
             if error is not None or revision is None:
                 self._commit_failed(error)
-            else:
+                return
+            try:
                 self._committed(revision)
+            except Exception:
+                self._broken("the end of a commit")
 
         self.node.store.append(self.id, self.core.generation, turn, done)
 
@@ -282,26 +304,6 @@ class LiveDocument:
             if receipt.duplicate:
                 self.node.counters.operations_duplicate += 1
 
-    # Cursors -------------------------------------------------------------------------------------------------
-
-    def _take_cursors(self) -> None:
-        cursors, self._cursors = self._cursors, {}
-        moved: list[Collaborator] = []
-        for client, data in cursors.items():
-            collaborator = self.collaborators.get(client)
-            if collaborator is None:
-                continue
-            if data.anchor is None or data.head is None:
-                self.core.drop_cursor(client)
-            else:
-                try:
-                    self.core.set_cursor(client, data.revision, data.anchor, data.head, collaborator.unit)
-                except (SynclineError, OutdatedRevision):
-                    continue  # volatile: a newer one will come
-            moved.append(collaborator)
-        if moved:
-            show_cursors(self.core, moved, self.collaborators.values())
-
     # Joining and leaving -------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
@@ -343,7 +345,7 @@ class LiveDocument:
         if self.collaborators.get(collaborator.client) is not collaborator:
             return
         del self.collaborators[collaborator.client]
-        self._cursors.pop(collaborator.client, None)
+        self._cursors.forget(collaborator.client)
         self.core.drop_cursor(collaborator.client)
         gone = {"client": collaborator.client, "user": session.user, "name": session.name}
         self.notify("document:collaborator_left", gone, None)

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..core.document import Document
+from ..core.errors import ErrorCode, Laborious, SynclineError
 from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
 from .events import DocumentInitialize, DocumentOperation, DocumentRestore, DocumentUndo
 from .requests import Request
+from .session import SessionGone
 
 if TYPE_CHECKING:
+    from .live_document import LiveDocument
     from .node import Node
 
 Submitted = DocumentOperation | DocumentUndo | DocumentRestore | DocumentInitialize
@@ -48,6 +51,20 @@ class Submission:
         if isinstance(data, DocumentRestore):
             return core.restore_content(client, user, data.seq, data.revision, data.to, self.content, time)
         return core.undo(client, user, data.seq, data.revision, "redo" if self.kind == "redo" else "undo", time)
+
+    async def labour(self, live: LiveDocument, needs: Laborious) -> None:
+        """Its work, beside the loop, as far as its user's share of that goes. Raises TooFarBehind, SynclineError, SessionGone."""
+        session, node = self.collaborator.session, live.node
+
+        def check() -> None:
+            session.require_open()
+            if live.closed or not live.waits(self):
+                raise SessionGone
+
+        self.laborious = True
+        if wait := node.labours.take(session.user, needs.cost):
+            raise SynclineError(ErrorCode.RATE_LIMITED, "you have asked for much work", wait)
+        await node.archive.moves.work(session.work("move"), needs.steps, check)
 
 
 def fate_known(submissions: Iterable[Submission], node: Node) -> None:

@@ -15,6 +15,7 @@ from syncline.core.entries import Entry, decode_entries, encode_entries, new_tex
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation, map_position
 from syncline.core.text_type import TextType
+from syncline.core.types import document_type
 from syncline.core.window import Cursor, Receipt
 from tests.oracle import document as oracle_document
 from tests.oracle.strategies import operations, units
@@ -550,6 +551,42 @@ def test_against_a_document_that_forgets_nothing(data: st.DataObject) -> None:
         if data.draw(st.integers(0, 9)) == 0:
             document = reload(document, bounds)
             cursors = {}
+
+
+@pytest.mark.parametrize("name", ["text", "rich-text", "json"])
+@pytest.mark.parametrize("seed", seeds(15, 150))
+def test_what_was_accepted_is_replayed_whatever_was_forgotten_meanwhile(name: str, seed: int) -> None:
+    """Clients come back under small numbers, and under other users, when they are forgotten: when that is depends on the bounds and on how
+    the turns were cut, which the log does not tell."""
+    dice = random.Random(seed)
+    kind = document_type(name)
+    document = kind.open("d", "g", window_operations=dice.randint(0, 2), max_clients=dice.randint(1, 3))
+    edit: Any = {"text": ["x"], "rich-text": [{"insert": "x"}], "json": [{"p": [], "od": None, "oi": 1}]}[name]
+    log: list[Any] = []
+    again = 0
+    snapshots: list[tuple[int, bytes]] = []
+    for _ in range(60):
+        client = dice.choice("abcd")
+        user = document.client_user(client) or dice.choice(["ada", "bob"])
+        seq = document.last_seq(client) + 1
+        again += any(one.client == client and (one.seq >= seq or one.user != user) for one in log)
+        log.append(document.receive(client, user, seq, document.revision, edit).entry)
+        if dice.random() < 0.5:
+            document.trim()
+        if dice.random() < 0.1:
+            snapshots.append((document.revision, document.snapshot()))
+    assert again
+    for bounds in ({}, {"max_clients": 1}, {"window_operations": 0, "max_clients": 2}):
+        for revision, snapshot in [(0, None), *snapshots]:
+            loaded = kind.open("d", "g", **bounds)
+            if snapshot is not None:
+                loaded.restore(revision, snapshot)
+            while loaded.revision < len(log):
+                base = loaded.revision
+                loaded.replay(base, kind.decode_entries(kind.encode_entries(log[base : base + dice.randint(1, 30)])))
+            assert (loaded.content(), loaded.revision) == (document.content(), len(log))
+            last = log[-1]
+            assert (loaded.last_seq(last.client), loaded.client_user(last.client)) == (last.seq, last.user)
 
 
 def receive(document: Document, reference: oracle_document.Document, arguments: Any) -> Receipt:

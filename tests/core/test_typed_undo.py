@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import random
 from typing import Any
+from zlib import crc32
 
 import pytest
 
+from syncline.core import json0
 from syncline.core.document import Document
 from syncline.core.document_type import DocumentType
-from syncline.core.errors import SynclineError
+from syncline.core.entries import decode_snapshot
+from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.json_type import JsonType
 from syncline.core.rich_type import RichType
+from syncline.core.text_type import TextType
 from syncline.core.undo import Undo
 from syncline.core.value_log import ValueLog
 from tests.oracle.typed_undo import Eager
@@ -316,3 +320,63 @@ def test_damaged_stacks_are_noticed(type: DocumentType[Any, Any]) -> None:
             fresh.restore(schedule.document.revision, bytes(damaged[: dice.randint(1, len(damaged))]))
         except ValueError:
             assert fresh.snapshot() == b"" and fresh.revision == 0
+
+
+def submit(document: Document, client: str, operation: Any, time: float = 1.0) -> None:
+    document.receive(client, client, document.last_seq(client) + 1, document.revision, operation, time=time)
+
+
+def test_a_place_may_be_longer_than_that_of_a_cursor() -> None:
+    document = JsonType().open("d", "g")
+    path = [f"{level}" * 200 for level in range(8)]
+    value: Any = "abc"
+    for step in reversed(path):
+        value = {step: value}
+    submit(document, "a", [{"p": [], "od": None, "oi": value}])
+    submit(document, "b", [{"p": path, "t": "text0", "o": [{"p": 1, "i": "!"}]}])
+    again = JsonType().open("d", "g")
+    again.restore(2, document.snapshot())
+    assert again.undo_lost is None and again.snapshot() == document.snapshot()
+    submit(again, "b", [{"p": path, "t": "text0", "o": [{"p": 2, "i": "?"}]}], time=1.5)
+    assert again.undo_depth("b") == (1, 0)  # typing goes on
+
+
+def test_steps_of_any_size_are_read_back() -> None:
+    """Those that wait for an item may have grown by what others did."""
+    many = [{"p": ["t"], "t": "text0", "o": [{"p": 2 * at, "d": "x"}]} for at in range(1000)]
+    grown = json0.parse([*many, *({**one, "p": ["u"]} for one in many)], trusted=True)
+    with pytest.raises(SynclineError, match="1000 components"):
+        json0.parse(grown.components)
+    undo = Undo(ValueLog(JsonType()))
+    for client in "ab":
+        undo.record(client, client, "edit", grown, json0.invert_told(grown))
+    other = Undo(ValueLog(JsonType()))
+    other.restore(2, undo.snapshot())
+    assert other.snapshot() == undo.snapshot()
+
+
+@pytest.mark.parametrize("type", [*TYPES, TextType()], ids=lambda type: type.name)
+def test_damaged_stacks_cost_no_more_than_the_stacks(type: DocumentType[Any, Any]) -> None:
+    first, second = {
+        "text": (["ab"], [-1]),
+        "rich-text": ([{"insert": "ab"}], [{"delete": 1}]),
+        "json": ([{"p": [], "od": None, "oi": ["a", "b"]}], [{"p": [0], "ld": "a"}]),
+    }[type.name]
+    document = type.open("d", "g")
+    submit(document, "a", first)
+    submit(document, "b", second)
+    body = document.snapshot()
+    stacks = decode_snapshot(body)[3]
+    at = body.index(stacks)
+    damaged = body[:at] + bytes([stacks[0] + 1]) + body[at + 1 : -4]
+    again = type.open("d", "g")
+    again.restore(2, damaged + crc32(damaged).to_bytes(4, "little"))
+    assert again.undo_lost is not None and again.undo_depth("a") == (0, 0)
+    assert (again.content(), again.last_seq("a")) == (document.content(), 1)
+    with pytest.raises(SynclineError, check=lambda error: error.code is ErrorCode.NOTHING_TO_UNDO):
+        again.undo("a", "a", 2, 2)
+    submit(again, "a", second)
+    again.undo("a", "a", 9, again.revision)
+    assert again.content() == document.content()
+    again.restore(2, body)
+    assert again.undo_lost is None and again.undo_depth("a") == (1, 0)

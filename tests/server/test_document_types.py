@@ -723,9 +723,10 @@ async def test_a_fault_while_an_operation_is_moved_is_told_once(serve: Serve, mo
             patch.setattr(JsonType, "rebase", fault)
             operation = [{"p": [0], "li": number} for number in range(500)]
             code = await bob.error("document:operation", document="d", seq=1, revision=0, operation=operation)
-            assert code == "document_unavailable"
-            await bob.push("document:resync", document="d")
-        await ada.call("document:operation", document="d", seq=51, revision=50, operation=[{"p": [0], "na": 1}])
+            assert code == "operation_invalid"
+        for number, who in enumerate((ada, bob)):
+            data = {"document": "d", "seq": 51, "revision": 50 + number, "operation": [{"p": [0], "na": 1}]}
+            assert (await who.call("document:operation", **data))["revision"] == 51 + number
         assert app.node.counters.errors["internal"] == 0
 
 

@@ -79,7 +79,10 @@ async def restore(session: Session, data: DocumentRestore, request: Request) -> 
     live, collaborator = joined(session, data.document)
     if collaborator.role == "reader":
         raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
-    content = await live.content_at(session, data.to)
+    if data.to > live.core.revision:
+        raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
+    await live.settle()
+    content = (await session.node.archive.at(session, live.id, data.to)).content
     live, collaborator = joined(session, data.document)  # it may have been sent out meanwhile
     live.submit(collaborator, data, request, "restore", content)
 

@@ -1,0 +1,56 @@
+"""Cursors of one document that were moved since its last turn: the newest of each client waits for the next one."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ..core.errors import OutdatedRevision, SynclineError
+from .collaborator import Collaborator
+from .document_frames import show_cursors
+from .events import DocumentCursor
+
+if TYPE_CHECKING:
+    from .live_document import LiveDocument
+
+log = logging.getLogger("syncline.documents")
+
+
+class MovedCursors:
+    """At most one of each collaborator."""
+
+    __slots__ = ("_moved",)
+
+    def __init__(self) -> None:
+        self._moved: dict[str, DocumentCursor] = {}  # client -> newest
+
+    def __bool__(self) -> bool:
+        return bool(self._moved)
+
+    def add(self, client: str, data: DocumentCursor) -> None:
+        self._moved[client] = data
+
+    def forget(self, client: str) -> None:
+        self._moved.pop(client, None)
+
+    def take(self, live: LiveDocument) -> None:
+        """Sets them, and shows them to the others. One that cannot be set is left out: a newer one will come."""
+        cursors, self._moved = self._moved, {}
+        moved: list[Collaborator] = []
+        for client, data in cursors.items():
+            collaborator = live.collaborators.get(client)
+            if collaborator is None:
+                continue
+            if data.anchor is None or data.head is None:
+                live.core.drop_cursor(client)
+            else:
+                try:
+                    live.core.set_cursor(client, data.revision, data.anchor, data.head, collaborator.unit)
+                except (SynclineError, OutdatedRevision):
+                    continue
+                except Exception:
+                    log.exception("document %s: a cursor", live.id, extra=collaborator.session.about)
+                    continue
+            moved.append(collaborator)
+        if moved:
+            show_cursors(live.core, moved, live.collaborators.values())
