@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("syncline.documents")
 
-#: A turn takes what waits for so long, or until so much is to be told of it (characters, about). The rest is for the next one, after
-#: everybody else has had a turn of the loop.
+#: A turn takes what waits for so long, or until so much is to be told of it (characters, about); the rest is for the next one.
 TURN_SECONDS = 0.005
 TURN_BULK = 4_194_304
 #: Why a document was loaded anew.
