@@ -19,4 +19,6 @@ cdef class Steps(UndoLog):
     cdef Py_ssize_t start_of(self, Py_ssize_t index) noexcept
 
 
-cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, Py_ssize_t end, Steps out)
+cdef Operation pass_through(
+    Operation operation, Steps steps, Py_ssize_t *start, Py_ssize_t end, Steps out, int64_t room, int64_t *spent
+)

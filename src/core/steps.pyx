@@ -43,6 +43,11 @@ from syncline.core.ot import compose
 # An operation has at most so many components (ot.pyx); several composed ones may have more.
 cdef int64_t MAX_PARTS = 10_000_000
 
+# Steps and parts that are looked at in a microsecond; and how many microseconds of that are done at once.
+cdef int64_t UNITS = 100
+cdef int64_t SOME = 1000
+cdef int64_t NO_ROOM = 2**62
+
 # What an item with its operation occupies beside parts and text, rounded up.
 cdef Py_ssize_t ITEM_BYTES = 320
 
@@ -174,8 +179,29 @@ cdef class Steps(UndoLog):
 
     # ------------------------------------------------------------------------------------------------- operations
 
+    cdef int64_t labour(
+        self, object operation, UndoLog pending, Py_ssize_t start, Py_ssize_t end, UndoLog passed
+    ) except -1:
+        cdef Steps before = <Steps>pending, after = <Steps>passed
+        cdef int64_t count = end - start + after.count, parts = self.start_of(end) - self.start_of(start) + after.used
+        if before is not None:
+            count += before.count
+            parts += before.used
+        return (count + parts + count * (<Operation>operation).count) // UNITS
+
     cdef object lift(self, object operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out):
-        return pass_through(<Operation>operation, <Steps>steps, start, end, <Steps>out)
+        cdef int64_t spent = 0
+        return pass_through(<Operation>operation, <Steps>steps, &start, end, <Steps>out, NO_ROOM, &spent)
+
+    def lifting(self, operation, Steps steps not None, Py_ssize_t start, Py_ssize_t end, Steps out not None, list budget):
+        while start < end:
+            operation, start, spent = lift_some(operation, steps, start, end, out)
+            budget[0] -= spent
+            if budget[0] < 0:
+                raise invalid("too much was committed since what it would undo")
+            if start < end:
+                yield
+        return operation
 
     cdef object compose(self, object first, object second):
         return compose(first, second)
@@ -354,11 +380,21 @@ cdef void extent(const Part *parts, Py_ssize_t count, int64_t *end, int64_t *del
             delta[0] -= parts[index].length
 
 
-cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, Py_ssize_t end, Steps out):
+cdef tuple lift_some(Operation operation, Steps steps, Py_ssize_t start, Py_ssize_t end, Steps out):
+    """(operation after them, how far it has come, microseconds, about): the steps that take a millisecond, about; one at least."""
+    cdef int64_t spent = 0
+    operation = pass_through(operation, steps, &start, end, out, SOME * UNITS, &spent)
+    return operation, start, spent // UNITS
+
+
+cdef Operation pass_through(
+    Operation operation, Steps steps, Py_ssize_t *start, Py_ssize_t end, Steps out, int64_t room, int64_t *spent
+):
     """``operation`` after the steps of the range, and to ``out`` the steps after ``operation``.
 
     Both start in the same text. One at a time, the operation on the left: the result does not depend on how a history
-    is cut into ranges. O(steps x parts).
+    is cut into ranges. O(steps x parts). It stops, and ``start`` says where, when ``spent`` is ``room``: steps and parts that were
+    looked at.
     """
     cdef Parts buffers[2]
     cdef Parts step
@@ -370,8 +406,10 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
     cdef int64_t delta = operation.inserted - operation.deleted
     cdef int64_t first, last, grows
     cdef int turn = 1
-    if count == 0 or steps.is_empty(start, end):
-        out.extend(steps, start, end)
+    if count == 0 or steps.is_empty(start[0], end):
+        out.extend(steps, start[0], end)
+        spent[0] += end - start[0]
+        start[0] = end
         return operation
     parts_open(&buffers[0])
     parts_open(&buffers[1])
@@ -380,9 +418,13 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
         for index in range(count):
             parts_push(&buffers[0], operation.parts[index].kind, operation.parts[index].length)
         parts = buffers[0].items
-        for index in range(start, end):
+        for index in range(start[0], end):
+            start[0] = index
+            if spent[0] >= room:
+                break
             at = steps.start_of(index)
             size = steps.ends[index] - at
+            spent[0] += 1 + size
             if size == 0:
                 continue
             other = steps.parts + at
@@ -402,6 +444,7 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
                     end_of_base += grows
                     continue
             step.count = 0
+            spent[0] += count
             transform_parts(other, size, parts, count, False, &step)
             buffers[turn].count = 0
             transform_parts(parts, count, other, size, True, &buffers[turn])
@@ -414,6 +457,8 @@ cdef Operation pass_through(Operation operation, Steps steps, Py_ssize_t start, 
             extent(parts, count, &end_of_base, &delta)
             if step.count and not (step.count == 1 and step.items[0].kind == RETAIN):
                 out.push(step.items, step.count)
+        else:
+            start[0] = end
         buffers[1 - turn].count = count
         return new_operation(&buffers[1 - turn], operation.text if operation.inserted else "", True)
     finally:

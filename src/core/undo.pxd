@@ -43,7 +43,7 @@ cdef class _Plan:
     cdef int64_t until         # the last revision before the lowest item that goes
     cdef UndoLog passed        # what others did, as the items below see it
 
-    cdef _Item next(self)
+    cdef _Item top(self)
     cdef bint answers(self, str client, str user, uint8_t mark, int64_t revision) except -1
 
 
@@ -63,7 +63,7 @@ cdef class Undo:
     cdef Undo emptied(self)
     cdef object find(self, str client, str user, uint8_t mark)
     cdef _Plan plan(self, str client, str user, uint8_t mark, bint quick)
-    cdef int make(self, _Plan plan) except -1
+    cdef bint make(self, _Plan plan) except -1
     cdef int add(self, _Plan plan, _Item item, object lifted, UndoLog passed) except -1
     cdef int keep(
         self, str client, str user, uint8_t mark, object operation, object undoing, Py_ssize_t size, double time

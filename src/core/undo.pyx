@@ -83,12 +83,11 @@ cdef class _Stack:
 cdef class _Plan:
     """What an undo would do."""
 
-    cdef _Item next(self):
-        """None: it is made."""
+    cdef _Item top(self):
+        """The next item that goes; None: it is made."""
         if self.operation is not None or self.left == 0:
             return None
-        self.left -= 1
-        return self.items[self.left]
+        return self.items[self.left - 1]
 
     cdef bint answers(self, str client, str user, uint8_t mark, int64_t revision) except -1:
         return self.revision == revision and self.mark == mark and self.client == client and self.user == user
@@ -184,35 +183,39 @@ cdef class Undo:
         if stack is not None and stack.user == user:
             plan.items = stack.undo if mark == UNDO else stack.redo
             plan.left = len(plan.items)
-        if self.log.laborious:
+        if not self.make(plan):
             budget = [MAX_COST]
             steps = self._planning(plan, budget)
             for _ in steps:
                 if quick and budget[0] < MAX_COST - QUICK:
                     raise Laborious(steps, MAX_COST / 4)
-        else:
-            self.make(plan)
         self.planned = plan
         return plan
 
-    cdef int make(self, _Plan plan) except -1:
-        # Texts: they need no parts, and a generator for each undo would cost more than what it does.
+    cdef bint make(self, _Plan plan) except -1:
+        """As far as it is known to be quick; whether that is all. A generator would cost more than most undos of texts."""
         cdef _Item item
         cdef UndoLog out
-        while (item := plan.next()) is not None:
+        cdef int64_t left = QUICK
+        while (item := plan.top()) is not None:
+            left -= self.log.labour(item.operation, item.pending, item.at - self.base, plan.until - self.base, plan.passed)
+            if left < 0:
+                return False
+            plan.left -= 1
             out = self.log.emptied()
             lifted = item.operation
             if item.pending is not None:
                 lifted = self.log.lift(lifted, item.pending, 0, item.pending.count, out)
             lifted = self.log.lift(lifted, self.log, item.at - self.base, plan.until - self.base, out)
             self.add(plan, item, self.log.lift(lifted, plan.passed, 0, plan.passed.count, out), out)
-        return 0
+        return True
 
     def _planning(self, _Plan plan, list budget):
         """``make`` in parts, between which others may work, but not on this document."""
         cdef _Item item
         cdef UndoLog out
-        while (item := plan.next()) is not None:
+        while (item := plan.top()) is not None:
+            plan.left -= 1
             out = self.log.emptied()
             lifted = item.operation
             if item.pending is not None:
@@ -222,6 +225,8 @@ cdef class Undo:
             )
             lifted = yield from self.log.lifting(lifted, plan.passed, 0, plan.passed.count, out, budget)
             self.add(plan, item, lifted, out)
+            if plan.top() is not None:
+                yield
         self.planned = plan
 
     cdef int add(self, _Plan plan, _Item item, object lifted, UndoLog passed) except -1:

@@ -21,7 +21,6 @@ cdef enum:
 
 cdef class UndoLog:
     cdef readonly Py_ssize_t count
-    cdef bint laborious  # whether ``lifting`` is to be asked, or ``lift``
 
     cdef UndoLog emptied(self)
     cdef int append(self, object operation, Py_ssize_t size) except -1
@@ -30,6 +29,9 @@ cdef class UndoLog:
     cdef bint is_empty(self, Py_ssize_t start, Py_ssize_t end) except -1
     cdef object move(self, object spot, int64_t *caret, Py_ssize_t start, Py_ssize_t end)
     cdef Py_ssize_t footprint(self) noexcept
+    cdef int64_t labour(
+        self, object operation, UndoLog pending, Py_ssize_t start, Py_ssize_t end, UndoLog passed
+    ) except -1
     cdef object lift(self, object operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out)
     cdef object compose(self, object first, object second)
     cdef bint is_identity(self, object operation) except -1

@@ -16,6 +16,9 @@ from syncline.core.bodies cimport Writer, column_varint, damaged
 from syncline.core.parts cimport MAX_LENGTH
 
 
+cdef int64_t NEVER_LITTLE = 2**62
+
+
 cdef class UndoLog:
     """Not for use by itself. Ranges are of steps, and inside the log."""
 
@@ -49,6 +52,13 @@ cdef class UndoLog:
         return 0
 
     # Operations that undo
+
+    cdef int64_t labour(
+        self, object operation, UndoLog pending, Py_ssize_t start, Py_ssize_t end, UndoLog passed
+    ) except -1:
+        """About how many microseconds it takes at most to lift ``operation`` past ``pending`` (or None), the range of these steps, and
+        ``passed``. O(1). Where that is never little, only ``lifting`` is asked for it, not ``lift``."""
+        return NEVER_LITTLE
 
     cdef object lift(self, object operation, UndoLog steps, Py_ssize_t start, Py_ssize_t end, UndoLog out):
         """``operation`` after the steps of the range, and to ``out`` those steps after ``operation``; both start in the same content. One at a

@@ -38,7 +38,6 @@ cdef class ValueLog(UndoLog):
         self.type = type
         self.steps = []
         self.sizes = []
-        self.laborious = True
 
     cdef UndoLog emptied(self):
         return ValueLog(self.type)

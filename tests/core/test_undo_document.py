@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import pytest
 
+from syncline.core import undo
 from syncline.core.document import Document
 from syncline.core.entries import Entry, decode_entries, encode_entries, new_text_snapshot
-from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
+from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation
 from syncline.core.text_type import TextType
 from tests.scale import seeds
@@ -263,3 +264,84 @@ def test_all_undone_and_redone_is_what_was_there(seed: int) -> None:
     undone = all_of("undo")
     assert all_of("redo") == undone
     assert document.content() == before
+
+
+class TestMuchWork:
+    """What an undo has to see may be thousands of operations, past a thousand places each."""
+
+    def long(self, places: int, others: int) -> tuple[Document, list[Entry]]:
+        document = new()
+        document.receive("z", "zoe", 1, 0, ["x" * 10_000])
+        document.receive("a", "ada", 1, 1, [1, "ab"] * places)
+        choices = random.Random(4)
+        for number in range(others):
+            document.receive("b", "bob", number + 1, document.revision, [choices.randrange(1, 3 * places), "q"])
+        return document, document.since(0)
+
+    def test_it_is_done_in_steps(self) -> None:
+        document, _ = self.long(1000, 1000)
+        before = document.content()
+        with pytest.raises(Laborious) as needs:
+            document.undo("a", "ada", 2, document.revision)
+        assert sum(1 for _ in needs.value.steps) > 5
+        assert document.content() == before
+        receipt = document.undo("a", "ada", 2, document.revision)
+        assert document.content().count("ab") == 0 and document.content().count("q") == 1000
+        again = replayed(document, document.since(0), None)  # there it is not planned before
+        assert again.undo_depth("a") == (0, 1) and receipt.entry.kind == "undo"
+
+    def test_few_places_are_no_work(self) -> None:
+        document, _ = self.long(1, 1000)
+        document.undo("a", "ada", 2, document.revision)
+        assert "ab" not in document.content()
+
+    def test_it_has_a_bound(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        document, entries = self.long(300, 1000)
+        monkeypatch.setattr(undo, "MAX_COST", 3000)
+        monkeypatch.setattr(undo, "QUICK", 3000)
+        with refused(ErrorCode.OPERATION_INVALID):
+            document.undo("a", "ada", 2, document.revision)
+        assert document.revision == len(entries)
+        monkeypatch.undo()
+        with pytest.raises(Laborious) as needs:
+            document.undo("a", "ada", 2, document.revision)
+        for _ in needs.value.steps:
+            pass
+        document.undo("a", "ada", 2, document.revision)
+        assert "ab" not in document.content()
+
+
+@pytest.mark.parametrize("seed", seeds(10, 60))
+def test_in_steps_or_at_once_is_the_same(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    dice = random.Random(seed)
+    document, seqs = new("some text"), dict.fromkeys("abc", 0)
+    for _ in range(80):
+        client = dice.choice("abc")
+        at = dice.randint(0, document.length())
+        kind = dice.choice(["edit", "edit", "edit", "undo", "redo"])
+        seqs[client] += 1
+        if kind == "edit":
+            change: Any = "yz" if dice.random() < 0.6 or at == document.length() else -1
+            document.receive(client, client, seqs[client], document.revision, [at, change] if at else [change])
+            continue
+        outcomes = []
+        for quick in (2000, -1):
+            monkeypatch.setattr(undo, "QUICK", quick)
+            fork = new()
+            fork.restore(document.revision, document.snapshot())
+            while True:
+                try:
+                    fork.undo(client, client, seqs[client], fork.revision, kind)  # type: ignore[arg-type]
+                except Laborious as needs:
+                    for _ in needs.steps:
+                        pass
+                    continue
+                except SynclineError as error:
+                    outcomes.append((error.code, fork.snapshot()))
+                else:
+                    outcomes.append((None, fork.snapshot()))
+                break
+        assert outcomes[0] == outcomes[1]
+        monkeypatch.undo()
+        if outcomes[0][0] is None:
+            document.undo(client, client, seqs[client], document.revision, kind)  # type: ignore[arg-type]
