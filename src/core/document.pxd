@@ -11,6 +11,7 @@ cdef class Document(Window):
     cdef readonly Engine engine
     cdef dict carets             # client -> Caret
     cdef int64_t carets_from     # none of them is older
+    cdef list late               # clients whose turn it is to be taken on, the last one first
     cdef Undo stacks             # what each client can undo
     cdef readonly bint torn      # an unforeseen error came while something was applied
     cdef readonly str undo_lost  # why nothing of what could be undone was in the snapshot that was loaded, or None
@@ -24,6 +25,7 @@ cdef class Document(Window):
     cdef int require_empty(self) except -1
     cdef int append(self, Commit entry) except -1
     cdef int follow(self, str client, Commit entry) except -1
-    cdef Caret caret_of(self, str client)
-    cdef int bring_on(self, Caret caret) except -1
+    cdef int64_t bring_on(self, str client, Caret caret, int64_t room) except -1
+    cdef int gather(self, int64_t lowest) except -1
+    cdef int lead(self) except -1
     cdef int keep_caret(self, str client, Caret caret) except -1

@@ -40,6 +40,11 @@ cdef uint64_t UNDO_DIGEST = 0x756E646F
 cdef uint64_t RESTORE_DIGEST = 0x726573746F726500ULL
 cdef uint64_t INITIAL_DIGEST = 0x696E697400000000ULL
 
+# Microseconds that cursors may take, about: some of them after each turn, one that is asked for, all that the window would leave behind.
+cdef int64_t EACH_TURN = 500
+cdef int64_t EACH_CURSOR = 50
+cdef int64_t AT_ONCE = 5_000
+
 _encode = msgspec.msgpack.encode
 
 cdef Py_ssize_t live = 0
@@ -87,6 +92,7 @@ cdef class Document(Window):
         )
         self.engine = engine
         self.carets = {}
+        self.late = []
         self.stacks = Undo(
             engine.undo_log(), groups=undo_depth, max_bytes=undo_bytes, history=undo_history, group_ms=undo_group_ms
         )
@@ -107,6 +113,8 @@ cdef class Document(Window):
         """
         Window.trim(self)
         self.engine.trimmed(self.bottom())
+        if self.engine.leads and self.carets:
+            self.lead()
 
     @property
     def ladder_bytes(self):
@@ -114,12 +122,8 @@ cdef class Document(Window):
         return self.engine.ladder_bytes()
 
     cdef int floor_rises(self, Commit commit) except -1:
-        cdef Caret caret
-        if self.carets_from <= self.bottom():
-            # Some caret may not have seen it yet. Once they all are at the head, that is good for a whole window.
-            for caret in self.carets.values():
-                self.bring_on(caret)
-            self.carets_from = self.revision
+        if self.carets_from <= self.bottom():  # some caret may not have seen it yet
+            self.gather(self.bottom() + 1)
         return self.engine.rise(commit)
 
     # ---------------------------------------------------------------------------------------------------- receive
@@ -333,18 +337,43 @@ cdef class Document(Window):
 
     # ----------------------------------------------------------------------------------------------------- cursors
 
-    cdef Caret caret_of(self, str client):
-        """It at the head, or None. Carets follow when they are asked for, so that an operation does not cost by how
-        many there are."""
-        cdef Caret caret = self.carets.get(client)
-        if caret is not None:
-            self.bring_on(caret)
-        return caret
+    # Carets follow some at a time, and when they are asked for: so an operation does not cost by how many there are. None takes long at
+    # once, and what stays behind the window is dropped: who is there sets it again, and with few carets none is ever that late.
 
-    cdef int bring_on(self, Caret caret) except -1:
-        if caret.revision < self.revision:
-            self.engine.bring_on(self, caret)
-            caret.revision = self.revision
+    cdef int64_t bring_on(self, str client, Caret caret, int64_t room) except -1:
+        """Returns what it took of ``room``. One that cannot be moved costs nobody anything but itself."""
+        if caret.revision >= self.revision:
+            return 0
+        try:
+            return self.engine.bring_on(self, caret, room)
+        except Exception:
+            self.carets.pop(client, None)
+            return 0
+
+    cdef int gather(self, int64_t lowest) except -1:
+        """Takes all carets on, and drops those that are before ``lowest`` still."""
+        cdef Caret caret
+        cdef int64_t room = AT_ONCE
+        self.carets_from = self.revision
+        for client, caret in list(self.carets.items()):
+            room -= self.bring_on(client, caret, room)
+            if caret.revision < lowest:
+                self.carets.pop(client, None)
+            else:
+                self.carets_from = min(self.carets_from, caret.revision)
+        return 0
+
+    cdef int lead(self) except -1:
+        """Takes some of them on, each in its turn."""
+        cdef Caret caret
+        cdef int64_t room = EACH_TURN
+        if not self.late:
+            self.late = list(self.carets)
+        while room > 0 and self.late:
+            client = self.late.pop()
+            caret = self.carets.get(client)
+            if caret is not None:
+                room -= 1 + self.bring_on(client, caret, room)
         return 0
 
     def set_cursor(self, str client not None, base, anchor, head, unit="utf-16"):
@@ -369,9 +398,12 @@ cdef class Document(Window):
         self.carets.pop(client, None)
 
     def cursor(self, str client not None, unit="utf-16"):
-        """A Cursor at the head, or None."""
-        cdef Caret caret = self.caret_of(client)
-        return None if caret is None else self.engine.shown(caret, unit)
+        """A Cursor at the head; None where there is none, or it is too far behind to be there at once."""
+        cdef Caret caret = self.carets.get(client)
+        if caret is None:
+            return None
+        self.bring_on(client, caret, EACH_CURSOR)
+        return self.engine.shown(caret, unit) if caret.revision == self.revision and client in self.carets else None
 
     # ------------------------------------------------------------------------------------------------- persistence
 
@@ -398,6 +430,7 @@ cdef class Document(Window):
         self.stacks = stacks
         self.engine.adopt(content)
         self.carets = {}
+        self.late = []
         self.carets_from = revision
 
     def replay(self, int64_t base, list entries not None):

@@ -22,6 +22,7 @@ cdef class Caret:
 
 cdef class Engine:
     cdef readonly bint undone   # whether anything can be undone at all
+    cdef bint leads             # whether carets are taken on after each turn: far behind they are dear
     # Of what was applied last, for undo:
     cdef object applied         # the operation,
     cdef Py_ssize_t applied_bytes  # how many the log has of it, or -1,
@@ -40,4 +41,4 @@ cdef class Engine:
     cdef int rise(self, Commit commit) except -1
     cdef Caret caret(self)
     cdef bint follow(self, Caret caret, Commit commit) except -1
-    cdef int bring_on(self, Window window, Caret caret) except -1
+    cdef int64_t bring_on(self, Window window, Caret caret, int64_t room) except -1

@@ -59,6 +59,8 @@ cdef class Engine:
         """Sets its author's caret to the end of what the newest commit did. Whether it says anything about that."""
         return False
 
-    cdef int bring_on(self, Window window, Caret caret) except -1:
-        """From ``caret.revision`` to the head; an insert at a caret leaves it where it is (the tie rule)."""
+    cdef int64_t bring_on(self, Window window, Caret caret, int64_t room) except -1:
+        """From ``caret.revision`` to the head; an insert at a caret leaves it where it is (the tie rule). Returns about how many
+        microseconds that took; when it is ``room``, the caret may be at a revision before the head."""
+        caret.revision = window.revision
         return 0

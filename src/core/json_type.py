@@ -134,6 +134,9 @@ class JsonType(DocumentType[Value, Op]):
     def move(self, operation: Op, position: Place, stick: Side = "left") -> Place:
         return json_positions.move(operation, position, stick == "right")
 
+    def places(self, operation: Op) -> int:
+        return 1 + operation.count // 4
+
     def end(self, operation: Op) -> Place | None:
         return json_positions.end(operation)
 

@@ -221,7 +221,7 @@ cdef class TextEngine(Engine):
         own.anchor = own.head = operation.tail()
         return True
 
-    cdef int bring_on(self, Window window, Caret caret) except -1:
+    cdef int64_t bring_on(self, Window window, Caret caret, int64_t room) except -1:
         """An insert at a cursor leaves it where it is, because an operation that its owner has under way there goes to the left of that
         insert too (the tie rule), and so the text being typed and its cursor stay together."""
         cdef TextCaret own = <TextCaret>caret
@@ -235,7 +235,8 @@ cdef class TextEngine(Engine):
         else:
             own.head = anchor
         own.anchor = anchor
-        return 0
+        own.revision = window.revision
+        return 1
 
     def place(self, Window window not None, int64_t base, anchor, head, unit):
         """A caret at the head, of a selection in the text at ``base``, which the window reaches. A position inside a surrogate pair goes

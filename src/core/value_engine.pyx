@@ -29,6 +29,9 @@ cdef int64_t MAX_COST = 250_000
 cdef int64_t QUICK = 2_000
 cdef int64_t SMALL = 20_000
 
+# Microseconds that a cursor may take to the head when it is set.
+cdef int64_t FAR = 5_000
+
 # The limit of what was committed already.
 NO_LIMIT = 2**62
 
@@ -59,6 +62,7 @@ cdef class TypedEntry(Commit):
         self.mark = read_kind(kind)
         self.payload = type.encode(operation)
         self.weight = type.weight(operation)
+        self.places = type.places(operation)
 
     def told(self, unit="utf-16"):
         """The operation as the protocol shows it."""
@@ -94,6 +98,7 @@ cdef class ValueEngine(Engine):
         self.type = type
         self.max_length = max_length
         self.undone = undone
+        self.leads = type.has_cursors
         self.held = type.empty()
         self.size = type.size(self.held)
         self.hash_revision = -1
@@ -225,15 +230,21 @@ cdef class ValueEngine(Engine):
         own.anchor = own.head = end
         return True
 
-    cdef int bring_on(self, Window window, Caret caret) except -1:
+    cdef int64_t bring_on(self, Window window, Caret caret, int64_t room) except -1:
         cdef ValueCaret own = <ValueCaret>caret
+        cdef TypedEntry entry
         cdef Py_ssize_t index
+        cdef int64_t spent = 0
         for index in range(window.first + (own.revision - window.bottom()), len(window.entries)):
-            operation = (<TypedEntry>window.entries[index]).operation
+            if spent >= room:
+                break
+            entry = <TypedEntry>window.entries[index]
             same = own.head is own.anchor
-            own.anchor = self.type.move(operation, own.anchor)
-            own.head = own.anchor if same else self.type.move(operation, own.head)
-        return 0
+            own.anchor = self.type.move(entry.operation, own.anchor)
+            own.head = own.anchor if same else self.type.move(entry.operation, own.head)
+            own.revision += 1
+            spent += entry.places
+        return spent
 
     def place(self, Window window not None, int64_t base, anchor, head, unit):
         """A caret at the head, of a selection in the content at ``base``, which the window reaches. Raises SynclineError(invalid_data)."""
@@ -243,7 +254,9 @@ cdef class ValueEngine(Engine):
         caret.revision = base
         caret.anchor = self.type.parse_position(anchor)
         caret.head = self.type.parse_position(head)
-        self.bring_on(window, caret)
+        self.bring_on(window, caret, FAR)
+        if caret.revision < window.revision:
+            raise SynclineError(ErrorCode.INVALID_DATA, "too much was committed since the revision of the cursor")
         self.type.check_position(self.held, caret.anchor)
         self.type.check_position(self.held, caret.head)
         return caret

@@ -21,6 +21,7 @@ from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, Synclin
 from syncline.core.json_values import exceeds
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from tests.oracle.edits import random_content, random_edit
+from tests.scale import seeds
 
 randoms = st.integers(0, 2**32).map(Random)
 every_type = pytest.mark.parametrize("name", sorted(DOCUMENT_TYPES))
@@ -507,3 +508,80 @@ def test_many_edits_of_one_long_string_are_one_copy() -> None:
 )
 def test_whether_a_value_is_large_is_known_without_looking_at_all_of_it(value: Any, limit: int, more: bool) -> None:
     assert exceeds(value, limit) == more
+
+
+@pytest.mark.parametrize("name", ["rich-text", "json"])
+@pytest.mark.parametrize("seed", seeds(4, 20))
+def test_cursors_are_taken_on_in_turn_and_go_where_each_edit_takes_them(name: str, seed: int) -> None:
+    """With a few of them none is ever behind the window, whatever its size."""
+    dice, kind = Random(seed), document_type(name)
+    document = open_document(name, "d", "g", window_operations=dice.randint(1, 20))
+    start: Any = [{"insert": "x" * 50}] if name == "rich-text" else [{"p": [], "od": None, "oi": ["x" * 50]}]
+    document.receive("a", "u", 1, 0, start)
+    places: dict[str, Any] = {}
+    for seq in range(2, 120):
+        if dice.random() < 0.3:
+            client, at = dice.choice("bcdefgh"), dice.randint(0, 20)
+            places[client] = at if name == "rich-text" else (0, at)
+            document.set_cursor(client, document.revision, places[client], places[client])
+        at = dice.randint(0, 20)
+        change: Any = {"insert": "yy"} if dice.random() < 0.6 else {"delete": 1}
+        edit: Any = [*([{"retain": at}] if at else []), change]
+        if name == "json":
+            edit = [{"p": [0, at], "si": "yy"}] if "insert" in change else [{"p": [0, at], "sd": "?"}]
+            if "delete" in change:
+                edit = [{"p": [0, at], "sd": document.content()[0][at]}]
+        operation = document.receive("a", "u", seq, document.revision, edit).entry.operation
+        places = {client: kind.move(operation, place) for client, place in places.items()}
+        if dice.random() < 0.7:
+            document.trim()
+        if dice.random() < 0.2:
+            for client, place in places.items():
+                assert document.cursor(client) == (place, place)
+    for client, place in places.items():
+        assert document.cursor(client) == (place, place)
+
+
+def test_cursors_far_behind_take_no_time() -> None:
+    """What would take long is left: a cursor is set again, and nobody waits for those of others."""
+    document = open_document("json", "d", "g", window_bytes=10**8)
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": ["x" * 1000, "y" * 1000]}])
+    for client in range(50):
+        document.set_cursor(f"c{client}", 1, [1, 5], [1, 7])
+    large = [{"p": [0], "t": "text0", "o": [{"p": 0, "i": "."}] * 1000}]
+    for seq in range(2, 102):
+        document.receive("a", "u", seq, document.revision, large)
+    with pytest.raises(SynclineError, match="cursor"):
+        document.set_cursor("late", 1, [1, 5], [1, 5])
+    document.set_cursor("soon", 100, [1, 5], [1, 5])
+    assert document.cursor("soon") == ((1, 5), (1, 5))
+    assert document.cursor("c0") is None
+    for _ in range(200 * 50):
+        document.trim()  # each of which takes some on
+    assert document.cursor("c0") == ((1, 5), (1, 7)) == document.cursor("c49")
+
+
+@pytest.mark.parametrize("name", ["rich-text", "json"])
+def test_a_cursor_that_cannot_be_moved_costs_itself(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = document_type(name)
+    document = open_document(name, "d", "g", window_operations=1)
+    place: Any = 0 if name == "rich-text" else []
+    for client in "abc":
+        document.set_cursor(client, 0, place, place)
+    document.receive("a", "u", 1, 0, edit_of(name))
+    move = type(kind).move
+
+    def broken(self: Any, operation: Any, position: Any, stick: Any = "left") -> Any:
+        if "c" in faulty:
+            faulty.remove("c")
+            raise OverflowError
+        return move(self, operation, position, stick)
+
+    faulty = ["c"]
+    monkeypatch.setattr(type(kind), "move", broken)
+    document.trim()
+    document.receive("a", "u", 2, 1, second_edit(name))
+    document.trim()
+    document.trim()
+    assert [document.cursor(client) is None for client in "abc"].count(True) == 1
+    assert document.floor == document.revision - 1
