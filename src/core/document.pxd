@@ -13,7 +13,7 @@ cdef class Document(Window):
     cdef int64_t carets_from     # none of them is older
     cdef list late               # clients whose turn it is to be taken on, the last one first
     cdef Undo stacks             # what each client can undo
-    cdef readonly bint torn      # an unforeseen error came while something was applied
+    cdef readonly bint torn      # while something is applied, and after an unforeseen error in that
     cdef readonly str undo_lost  # why nothing of what could be undone was in the snapshot that was loaded, or None
 
     cdef object accept(

@@ -181,7 +181,7 @@ cdef class Document(Window):
         cdef uint64_t digest
         if start > self.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.revision}")
-        arrival.used = False
+        arrival.used = self.torn = False
         try:
             digest = self.engine.read(&arrival, operation, utf16)
             receipt = self.admit(client, user, number, start, digest)
@@ -201,6 +201,7 @@ cdef class Document(Window):
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef uint8_t mark = read_kind(kind)
         cdef uint64_t digest = UNDO_DIGEST + mark
+        self.torn = False
         if mark != UNDO and mark != REDO:
             raise ValueError("kind must be 'undo' or 'redo'")
         receipt = self.admit(client, user, number, start, digest)
@@ -218,6 +219,7 @@ cdef class Document(Window):
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision"), source = read_count(to, "to")
         cdef uint64_t digest = RESTORE_DIGEST ^ <uint64_t>source
+        self.torn = False
         receipt = self.admit(client, user, number, start, digest)
         if receipt is not None:
             return receipt
@@ -232,6 +234,7 @@ cdef class Document(Window):
         """
         cdef int64_t number = read_seq(seq), start = read_count(base, "revision")
         cdef uint64_t digest
+        self.torn = False
         if number > self.last_seq(client) and start >= self.bottom():  # it is new: then nothing of it need be looked at
             self.require_empty()
         try:
@@ -269,21 +272,18 @@ cdef class Document(Window):
     ):
         """Applies an operation that is at the head. Raises when it does not fit."""
         cdef ClientState state = self.clients.get(client)
-        cdef Commit entry = None
+        cdef Commit entry
         if state is None:
             require_nameable(client)
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
-        try:
-            entry = self.engine.make(client, user, number, operation, mark, digest, time)
-            self.append(entry)
-            self.follow(client, entry)
-            self.forget_clients()
-        except BaseException as error:
-            # A refusal by ``make`` has changed nothing; of anything else that is not known.
-            self.torn = entry is not None or not isinstance(error, SynclineError)
-            raise
+        self.torn = True  # until it is done; a refusal by ``make`` is none of the errors that this is asked after
+        entry = self.engine.make(client, user, number, operation, mark, digest, time)
+        self.append(entry)
+        self.follow(client, entry)
+        self.forget_clients()
+        self.torn = False
         return new_receipt(self.revision, entry)
 
     cdef int follow(self, str client, Commit entry) except -1:

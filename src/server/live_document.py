@@ -60,7 +60,7 @@ class LiveDocument:
         self._cursors = MovedCursors()
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
         self._pace = Pace(node.clock, node.call_soon, node.config.documents.rest_microseconds)
-        self._committing = False
+        self.committing = False  # a commit is under way
         self._preparing = False
         self.snapshots = Snapshots(core.revision)
         self.hashes = Hashes(core.revision)
@@ -101,11 +101,11 @@ class LiveDocument:
         self.schedule()
 
     def schedule(self) -> None:
-        if not self._committing and not self._preparing:
+        if not self.committing and not self._preparing:
             self._pace.schedule(self._turn)
 
     def _turn(self) -> None:
-        if self.closed or self._committing or self._preparing:
+        if self.closed or self.committing or self._preparing:
             return
         try:
             self._take_turn()
@@ -119,8 +119,7 @@ class LiveDocument:
             return
         self._pace.sent(len(self.collaborators))
         self._cursors.take(self)  # first: what is pushed about them is at a revision that everybody has
-        self._receive()
-        if self.core.torn:
+        if not self._receive():
             self.node.documents.drop(self, BROKEN)
         elif self._entries:
             self._commit()
@@ -136,14 +135,15 @@ class LiveDocument:
 
     # Stage 2: receive ----------------------------------------------------------------------------------------
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """False: it has broken the core."""
         inbox, self._inbox = self._inbox, []
         now, monotonic = self.node.clock.time(), self.node.clock.monotonic
         end, bulk = monotonic() + TURN_SECONDS, 0
         for index, submission in enumerate(inbox):
             if index and (bulk > TURN_BULK or monotonic() > end):  # others have a turn first
                 self._inbox = inbox[index:] + self._inbox
-                return
+                return True
             if submission.collaborator.sent_back:
                 submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "join again"))
                 continue
@@ -159,14 +159,14 @@ class LiveDocument:
                 self._inbox = inbox[index:] + self._inbox
                 self._preparing = True
                 self.node.spawn(self._prepare(submission, needs))
-                return
+                return True
             except TooFarBehind:
                 self._send_back(submission, "too much was committed since its revision")
             except Exception:
                 self._fault(submission)
                 if self.core.torn:
                     self._inbox = inbox[index + 1 :] + self._inbox
-                    return
+                    return False
             else:
                 submission.receipt = receipt
                 self._accepted.append(submission)
@@ -175,6 +175,7 @@ class LiveDocument:
                     bulk += receipt.entry.bulk
                     if submission.data.revision < receipt.revision - 1:
                         self.node.counters.operations_transformed += 1
+        return True
 
     def _fault(self, submission: Submission) -> None:
         """A fault of ours came up with it. It is refused for good: as often as it were tried again, it would come up again."""
@@ -227,7 +228,7 @@ class LiveDocument:
     # Stage 3: commit -----------------------------------------------------------------------------------------
 
     def _commit(self) -> None:
-        self._committing = True
+        self.committing = True
         base = self.core.revision - len(self._entries)
         turn = Turn(base, len(self._entries), self.type.encode_entries(self._entries), self.node.clock.time())
         self.snapshots.logged(len(turn.body))
@@ -235,7 +236,7 @@ class LiveDocument:
 
         def done(revision: int | None, error: Exception | None) -> None:
             self.node.counters.commits.observe(self.node.clock.monotonic() - started)
-            self._committing = False
+            self.committing = False
             if error is not None or revision is None:
                 self._commit_failed(error)
                 return
@@ -307,7 +308,7 @@ class LiveDocument:
 
     async def settle(self) -> None:
         """Returns when no commit is under way. What runs before the next await then sees only committed state."""
-        if not self._committing:
+        if not self.committing:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -389,12 +390,8 @@ class LiveDocument:
             callback()
 
     @property
-    def committing(self) -> bool:
-        return self._committing
-
-    @property
     def busy(self) -> bool:
         """Whether work is under way that must not be cut off."""
         return bool(
-            self.pins or self._committing or self._inbox or self._preparing or self._settled or self.snapshots.saving
+            self.pins or self.committing or self._inbox or self._preparing or self._settled or self.snapshots.saving
         )

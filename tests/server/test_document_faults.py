@@ -149,10 +149,11 @@ async def test_a_turn_ends_when_it_has_lasted_or_has_made_much(app: App, monkeyp
     received: list[int] = []
     taken = live_document.LiveDocument._receive
 
-    def counted(self: live_document.LiveDocument) -> None:
+    def counted(self: live_document.LiveDocument) -> bool:
         before = self.core.revision
-        taken(self)
+        whole = taken(self)
         received.append(self.core.revision - before)
+        return whole
 
     monkeypatch.setattr(live_document.LiveDocument, "_receive", counted)
     async with dial(app.url, name="Ada") as ada:

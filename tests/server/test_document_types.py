@@ -722,17 +722,15 @@ async def test_a_fault_while_an_operation_is_moved_is_told_once(serve: Serve, mo
         with monkeypatch.context() as patch:
             patch.setattr(JsonType, "rebase", fault)
             operation = [{"p": [0], "li": number} for number in range(500)]
-            code = await bob.error("document:operation", document="d", seq=1, revision=0, operation=operation)
-            assert code == "operation_invalid"
+            data: dict[str, Any] = {"document": "d", "seq": 1, "revision": 0, "operation": operation}
+            assert await bob.error("document:operation", **data) == "operation_invalid"
         for number, who in enumerate((ada, bob)):
             data = {"document": "d", "seq": 51, "revision": 50 + number, "operation": [{"p": [0], "na": 1}]}
             assert (await who.call("document:operation", **data))["revision"] == 51 + number
         assert app.node.counters.errors["internal"] == 0
 
 
-async def test_a_client_that_joins_again_is_told_what_was_not_taken(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_joins_again_is_told_what_was_not_taken(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
         await behind(ada, bob, 50)
         go, begun = threading.Event(), threading.Event()
