@@ -127,8 +127,8 @@ class Document(Window):
         """Why nothing of what could be undone was in the snapshot that was loaded."""
     @property
     def torn(self) -> bool:
-        """After an error that is none of ours (``errors.py``): whether it came while something was applied, so that what is in memory is not
-        to be trusted any more."""
+        """After an error that is none of ours (``errors.py``): whether it came while something was applied, so that what is in memory is
+        not to be trusted any more."""
     def replay(self, base: int, entries: list[Any]) -> None:
         """Applies committed entries (revisions base + 1 ...) again, on load; those at or below ``revision`` are
         skipped.

@@ -17,6 +17,7 @@ from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from syncline.core.value_engine import TypedEntry
 from syncline.server import document_hashes, fair_thread
 from syncline.server.app import App
+from syncline.server.keyed_buckets import KeyedBuckets
 from syncline.server.seams import Turn, Unavailable
 from tests.serving import Serve
 from tests.waiting import until
@@ -682,12 +683,12 @@ async def test_work_that_ends_in_a_refusal_is_not_free_and_is_limited(serve: Ser
 async def test_who_asks_for_much_work_does_it_himself(serve: Serve) -> None:
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
         await behind(ada, bob, 60)
+        app.node.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
         app.node.labours.take(bob.user, 1_000_000.0)
         await submit(bob, "d", 1, 0, [{"p": [0], "li": 1} for _ in range(500)])
         await bob.push("document:resync", document="d")
-        state = await bob.call(
-            "document:join", document="d", client="b", revision=0, generation=(await state_of(app, "d"))["generation"]
-        )
+        generation = (await state_of(app, "d"))["generation"]
+        state = await bob.call("document:join", document="d", client="b", revision=0, generation=generation)
         assert len(state["operations"]) == 60 and "more" not in state
 
 
@@ -722,8 +723,8 @@ async def test_a_fault_while_an_operation_is_moved_is_told_once(serve: Serve, mo
         with monkeypatch.context() as patch:
             patch.setattr(JsonType, "rebase", fault)
             operation = [{"p": [0], "li": number} for number in range(500)]
-            data: dict[str, Any] = {"document": "d", "seq": 1, "revision": 0, "operation": operation}
-            assert await bob.error("document:operation", **data) == "operation_invalid"
+            code = await bob.error("document:operation", document="d", seq=1, revision=0, operation=operation)
+        assert code == "operation_invalid"
         for number, who in enumerate((ada, bob)):
             data = {"document": "d", "seq": 51, "revision": 50 + number, "operation": [{"p": [0], "na": 1}]}
             assert (await who.call("document:operation", **data))["revision"] == 51 + number
