@@ -62,18 +62,17 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             live.pins -= 1
             documents.consider_idle(live)
     core = live.core
+    olds = [old for old in (session.documents.get(live.id), live.collaborators.get(client)) if old is not None]
+    if {core.client_user(client) or session.user, *(old.session.user for old in olds)} != {session.user}:
+        raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
     if data.diverged is not None:
         session.node.divergences.claimed(session, live, client, data.diverged)
-    if core.client_user(client) not in (None, session.user):
-        raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
-    for old in (session.documents.get(live.id), live.collaborators.get(client)):
-        if old is not None:
-            if old.session.user != session.user:
-                raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
-            live.remove(old)
+    for old in olds:
+        live.remove(old)
     at = core.revision if answer.at is None else answer.at
     collaborator = Collaborator(session, client, role, data.unit, at)
-    known = [other.describe(core, data.unit) for other in live.collaborators.values()]
+    # Cursors are those at the head: who is not there yet gets them when it is.
+    known = [other.describe(core if at == core.revision else None, data.unit) for other in live.collaborators.values()]
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
     undo, redo = core.undo_depth(client)
@@ -96,7 +95,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     )
     if at < core.revision:
         # The client is a collaborator from now on, but operations reach it only through this until it is there.
-        await _catch_up_or_out(live, collaborator, at, answer.rest)
+        await _go_on(live, collaborator, at, answer.rest)
 
 
 #: Microseconds that the hash in the answer may take: joining must not become dear by it.
@@ -203,27 +202,25 @@ async def let_catch_up(live: LiveDocument, collaborator: Collaborator, at: int) 
         await drained(session, session.connection.flusher.low_bytes)
     except SessionGone:
         return
-    if not await _catch_up_or_out(live, collaborator, at, []):
-        return
-    others = [other for other in live.collaborators.values() if other is not collaborator]
-    if others and live.collaborators.get(collaborator.client) is collaborator:
-        show_cursors(live.core, others, [collaborator])
+    await _go_on(live, collaborator, at, [])
 
 
-async def _catch_up_or_out(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> bool:
-    """Whether it is there. Who cannot be told what it missed joins again."""
+async def _go_on(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
+    """Tells it what follows revision ``at``, and then the others' cursors. Who cannot be told what it missed joins again."""
     session = collaborator.session
     try:
         await _catch_up(live, collaborator, at, rest)
-        return True
     except SessionGone:
-        return False
+        return
     except (SynclineError, Unavailable, ValueError) as error:
         log.warning("document %s: cannot catch up from revision %d: %s", live.id, at, error, extra=session.about)
         if live.collaborators.get(collaborator.client) is collaborator:
             live.remove(collaborator)
             session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})
-        return False
+        return
+    others = [other for other in live.collaborators.values() if other is not collaborator]
+    if others and live.collaborators.get(collaborator.client) is collaborator:
+        show_cursors(live.core, others, [collaborator])
 
 
 def _in_one_frame(entries: list[AnyEntry]) -> int:
