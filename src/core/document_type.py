@@ -26,7 +26,7 @@ from .value_engine import (
     first_snapshot,
 )
 
-#: ``bulk`` of what ``compose_all`` makes, at most.
+#: ``bulk`` of what ``composing`` makes, at most.
 MOST_COMPOSED = 262_144
 
 #: No content comes near; what moves one may add to it without overflow.
@@ -186,24 +186,27 @@ class DocumentType(ABC, Generic[C, O]):
     def compose(self, first: O, second: O) -> O:
         """What ``first`` and then ``second`` do. Raises SynclineError."""
 
-    def compose_all(self, operations: Sequence[O]) -> list[tuple[O, int]]:
-        """The same in few operations, and how many each stands for: neighbours are composed as long as the outcome may be submitted, and is
-        not large. O(size x log n)."""
-        few = [(operation, 1) for operation in operations]
+    def composable(self, first: O, second: O) -> bool:
+        """Whether what both do as one may surely be submitted, is not large, and is composed within a few milliseconds."""
+        return self.bulk(first) + self.bulk(second) <= MOST_COMPOSED
+
+    def composing(self, some: list[tuple[O, int]]) -> Generator[None, None, list[tuple[O, int]]]:
+        """The same in few operations, and how many each stands for, of such pairs: neighbours that are ``composable`` are composed, in
+        steps. O(size x log n)."""
         while True:
-            merged: list[tuple[O, int]] = []
-            for at in range(0, len(few) - 1, 2):
-                (first, count), (second, others) = few[at], few[at + 1]
-                if self.bulk(first) + self.bulk(second) <= MOST_COMPOSED:
-                    both = self.compose(first, second)
-                    if len(self.split(both)) <= 1:
-                        merged.append((both, count + others))
-                        continue
-                merged += few[at : at + 2]
-            merged += few[len(few) // 2 * 2 :]
-            if len(merged) == len(few):
-                return few
-            few = merged
+            fewer: list[tuple[O, int]] = []
+            at = 0
+            while at < len(some):
+                operation, count = some[at]
+                at += 1
+                if at < len(some) and self.composable(operation, some[at][0]):
+                    operation, count = self.compose(operation, some[at][0]), count + some[at][1]
+                    at += 1
+                    yield
+                fewer.append((operation, count))
+            if len(fewer) == len(some):
+                return some
+            some = fewer
 
     @abstractmethod
     def invert(self, operation: O, content: C) -> O:

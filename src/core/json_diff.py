@@ -6,7 +6,8 @@ Of those in both lists a longest common subsequence stays where it is, the other
 differ are changed within; so are those without one that stand, in order, between the same two that stay. The rest is removed and inserted.
 
 Bounds: searches share MOST_STEPS. When they are used up, or one needs too much, lists keep what is in each of them once, and strings
-are replaced from where they differ on to where they differ no more. Otherwise O(both x depth).
+are replaced from where they differ on to where they differ no more. What is too much for one operation is not made to its end, as it is
+not used. Otherwise O(both x depth).
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def is_too_much(found: Components) -> bool:
     return sum(len(one.get("o", "1")) for one in found) > MAX_COMPONENTS
 
 
+def is_sure(found: Components) -> bool:
+    """Whether it is too much already, whatever comes."""
+    return len(found) > MAX_COMPONENTS
+
+
 def diff_texts(path: Path, before: str, after: str, budget: list[int]) -> Components:
     edits: list[dict[str, Any]] = []
     at = position = 0
@@ -76,6 +82,8 @@ def diff_keys(path: Path, before: dict[str, Value], after: dict[str, Value], bud
             result.append({"p": [*path, key], "od": value})
         else:
             result += changes([*path, key], value, after[key], ("od", "oi"), budget)
+        if is_sure(result):
+            return result
     return result + [{"p": [*path, key], "oi": value} for key, value in after.items() if key not in before]
 
 
@@ -94,20 +102,24 @@ def diff_lists(path: Path, before: list[Value], after: list[Value], budget: list
     stay = subsequence(old, new, budget)
     stay = sorted(stay + pairs_between(stay, before, after, old, new))
     moved = others_in_both(stay, old, new)
-    result: Components = []
-    for index, place in sorted(stay + moved):  # in the list as it was
-        result += changes([*path, head + index], before[index], after[place], ("ld", "li"), budget)
     kept = {index for index, _ in stay + moved}
     gone = [index for index in range(len(before)) if index not in kept]
-    result += [{"p": [*path, head + index], "ld": before[index]} for index in reversed(gone)]
-    return result + arranged(path, head, after, stay, moved, gone)
+    rest: Components = [{"p": [*path, head + index], "ld": before[index]} for index in reversed(gone)]
+    rest += arranged(path, head, after, stay, moved, gone)
+    result: Components = []
+    for index, place in sorted(stay + moved):  # in the list as it was
+        if is_sure(rest) or is_sure(result):
+            break
+        result += changes([*path, head + index], before[index], after[place], ("ld", "li"), budget)
+    return result + rest
 
 
 def arranged(path: Path, head: int, after: list[Value], stay: Pairs, moved: Pairs, gone: list[int]) -> Components:
     """Moves and inserts, from the first place on; ``gone`` are removed already. ``head``: elements before all of these.
 
     Elements that stay or wait to be moved are known by their old index without those; what was put between them by ``slots``: how many
-    of those stand before it, in order; what was taken from among them by ``away``.
+    of those stand before it, in order; what was taken from among them by ``away``. O(n log n): where those grow long not in order, it
+    is too much soon.
     """
     staying, moving = {place: index for index, place in stay}, {place: index for index, place in moved}
     away: list[int] = []
@@ -115,6 +127,8 @@ def arranged(path: Path, head: int, after: list[Value], stay: Pairs, moved: Pair
     passed = 0  # of those that stay or wait, so many lie before the place that is filled next
     result: Components = []
     for place, value in enumerate(after):
+        if is_sure(result):
+            break
         if place in staying:
             passed = staying[place] - bisect_left(gone, staying[place]) + 1
             continue

@@ -28,7 +28,9 @@ cdef class Op:
     cdef int64_t load    # what `measure` finds: components and edits, more for long paths,
     cdef int64_t cuts    # by how many its deletions in strings may be more when they are cut by inserts,
     cdef int64_t inserts # into strings,
-    cdef int64_t copied  # and how much text may be copied at each step
+    cdef int64_t copied  # how much text may be copied at each step,
+    cdef int64_t joins   # what joining edits of one string takes, once,
+    cdef int64_t texts   # and bytes of what it does in several strings
 
     cdef bytes encoding(self)
     cdef int measure(self) except -1

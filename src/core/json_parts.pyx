@@ -371,6 +371,10 @@ cdef enum:
     STEP_BYTES = 256
     COPIED_BYTES = 400
     CUTS = 64  # of the pieces that deletions may be cut into, so many are counted before it is known by what
+    # Edits of one string in several components are joined where they touch, once: each takes that long, and as much for so many bytes of
+    # all of them, half of which are copied.
+    JOIN = 4
+    JOINED_BYTES = 1600
 
 cdef int64_t HEAVIEST = 2**40  # no sum of them overflows
 
@@ -420,40 +424,52 @@ cdef class Op:
     def weight(self):
         """What sums and products of estimate: about thirds of a microsecond that a transform past a single component takes."""
         self.measure()
-        return min(self.load + min(self.cuts, CUTS) + (self.load + 1) * self.copied, HEAVIEST)
+        return min(self.load + min(self.cuts, CUTS) + (self.load + 1) * self.copied + self.joins, HEAVIEST)
 
     def cost(self, Op other not None):
         """At most about so many microseconds a transform of one past the other takes, but for what ``victims`` are followed. O(1) once
         both are measured."""
-        cdef double one, two, copied
+        cdef double one, two, copied, joins
         self.measure()
         other.measure()
         # Each step may copy what the two that meet in it have; texts may grow together step by step.
         one, two = self.load + min(self.cuts, other.inserts), other.load + min(other.cuts, self.inserts)
         copied = self.copied + other.copied
-        return 1 + <int64_t>min((one * two + (one + two) * copied) / 3, 1e15)
+        # What stood between edits of one string may be gone: about as often as the other one has components.
+        joins = self.joins + other.joins + min(one, two) * ((self.texts + other.texts) // JOINED_BYTES)
+        return 1 + <int64_t>min((one * two + (one + two) * copied + joins) / 3, 1e15)
 
     cdef int measure(self) except -1:
         """O(operation), once."""
         cdef Component one
         cdef StringEdit edit
-        cdef int64_t copied
+        cdef int64_t copied, texts, count, before
+        cdef dict strings = {}  # path -> components, edits and bytes of texts
         if self.load:
             return 0
         for one in self.parts:
             self.load += 1 + path_bytes(one.path) // PATH_BYTES
             if one.kind != TEXT:
                 continue
-            copied = 0
+            copied = texts = 0
             self.load += len(one.edits) - 1
             for edit in one.edits:
                 if edit.deletes:
                     self.cuts += edit.length - 1
                 else:
                     self.inserts += 1
-                if edit.deletes or len(one.edits) > 1:  # one insert alone is never copied
+                texts += len(edit.text) * PyUnicode_KIND(edit.text)
+                if edit.deletes or len(one.edits) > 1:  # one insert alone is only joined to others
                     copied += len(edit.text) * PyUnicode_KIND(edit.text)
             self.copied += copied // COPIED_BYTES
+            self.texts += texts
+            parts, count, before = strings.get(one.path, (0, 0, 0))
+            strings[one.path] = parts + 1, count + len(one.edits), before + texts
+        if len(strings) == 1:
+            self.texts = 0
+        for parts, count, texts in strings.values():
+            if parts > 1:
+                self.joins += (count - 1) * (JOIN + texts // JOINED_BYTES)
         return 0
 
     def split(self, int64_t limit):

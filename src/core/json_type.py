@@ -9,13 +9,16 @@ import msgspec
 
 from . import json0, json_positions
 from .content_hash import ContentHasher, content_hash
-from .document_type import DocumentType
+from .document_type import MOST_COMPOSED, DocumentType
 from .errors import ErrorCode, SynclineError
 from .json0 import Op
 from .json_positions import Place
 from .json_values import Value, check_value, json_decoder, size
 from .text0 import Side
 from .value_engine import NO_LIMIT
+
+#: Bytes that composing two operations may copy: some milliseconds.
+COPIED = 32_000_000
 
 _decoder = msgspec.msgpack.Decoder()
 _decode = json_decoder().decode
@@ -113,6 +116,12 @@ class JsonType(DocumentType[Value, Op]):
 
     def compose(self, first: Op, second: Op) -> Op:
         return json0.compose(first, second)
+
+    def composable(self, first: Op, second: Op) -> bool:
+        if first.count + second.count > json0.MAX_COMPONENTS:
+            return False
+        bulk = self.bulk(first)  # each edit of the second one may copy a text of the first
+        return bulk + self.bulk(second) <= MOST_COMPOSED and bulk * second.count <= COPIED
 
     def invert(self, operation: Op, content: Value) -> Op:
         return json0.invert(operation, content)

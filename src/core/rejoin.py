@@ -10,7 +10,7 @@ unnoticed has been transformed step by step: up to its entry the steps stay sing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,16 +18,15 @@ from .document_type import DocumentType
 from .ot import Unit
 from .types import AnyEntry
 
-#: Operations composed in one go by ``Missed.add``'s callers, between which they may let others run.
-SLICE = 2000
-
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """``count`` revisions as one operation."""
+    """``count`` revisions as one operation. ``bulk``, ``weight``: as its type counts them."""
 
     operation: Any
     count: int
+    bulk: int
+    weight: int
 
 
 class Pending(NamedTuple):
@@ -48,60 +47,58 @@ class Missed:
         self._client = client
         self._unit = unit
         self._awaited = awaited
-        self._run: list[Composite] = []  # others' operations, each slice of them composed
         self._steps: list[AnyEntry | Composite] = []
+        self._weight = 0
+        self.bulk = 0  # about how many characters the steps take to tell
 
-    def add(self, entries: Iterable[AnyEntry]) -> None:
-        """Entries that follow what was added before. O(size, times log n)."""
-        slice_: list[Any] = []
+    def add(self, entries: Iterable[AnyEntry]) -> Generator[None, None, None]:
+        """Entries that follow what was added before; in steps of at most a few milliseconds. O(size, times log n)."""
+        run: list[tuple[Any, int]] = []  # others' operations, and how many each stands for
+        if self._steps and isinstance(last := self._steps[-1], Composite):  # more may fit into it
+            self._steps.pop()
+            self._count(last, -1)
+            run.append((last.operation, last.count))
         for entry in entries:
-            if self._awaited is not None:
-                self._steps.append(entry)
-                if entry.client == self._client and entry.seq == self._awaited:
-                    self._awaited = None
-            elif entry.client == self._client:
-                self._run += self._composed(slice_)
-                slice_ = []
-                self._close()
-                self._steps.append(entry)
-            else:
-                slice_.append(entry.in_unit(self._unit))
-        self._run += self._composed(slice_)
+            if self._awaited is None and entry.client != self._client:
+                run.append((entry.in_unit(self._unit), 1))
+                continue
+            yield from self._close(run)
+            run = []
+            self._steps.append(entry)
+            self.bulk += entry.bulk + 16
+            self._weight += self._type.weight(entry.operation)
+            if entry.client == self._client and entry.seq == self._awaited:
+                self._awaited = None
+        yield from self._close(run)
 
-    def _composed(self, operations: list[Any]) -> list[Composite]:
-        return [Composite(operation, count) for operation, count in self._type.compose_all(operations)]
+    def _close(self, run: list[tuple[Any, int]]) -> Generator[None, None, None]:
+        type = self._type
+        for operation, count in (yield from type.composing(run)):
+            step = Composite(operation, count, type.bulk(operation), type.weight(operation))
+            self._steps.append(step)
+            self._count(step, 1)
 
-    def _close(self) -> None:
-        at = 0
-        for composite in self._composed([composite.operation for composite in self._run]):
-            some = self._run[at : at + composite.count]
-            at += composite.count
-            self._steps.append(Composite(composite.operation, sum(one.count for one in some)))
-        self._run = []
+    def _count(self, step: Composite, sign: int) -> None:
+        self.bulk += sign * (step.bulk + 16)
+        self._weight += sign * step.weight
 
     def steps(self) -> list[AnyEntry | Composite]:
         """Everything added, in order: entries up to the awaited one, then the client's own ones, and few Composites for
         each run between them."""
-        self._close()
         return self._steps
-
-    def bulk(self) -> int:
-        """About how many characters the steps take to tell."""
-        return sum(self._type.bulk(step.operation) + 16 for step in self.steps())
 
     def labour(self, pending: list[Pending]) -> int:
         """About how many microseconds ``carry`` takes."""
-        weigh = self._type.weight
-        steps = self.steps()
-        weight, others = sum(weigh(one.operation) for one in pending), sum(weigh(step.operation) for step in steps)
-        return self._type.labour(weight, others, len(steps) * len(pending))
+        weight = sum(self._type.weight(one.operation) for one in pending)
+        return self._type.labour(weight, self._weight, len(self._steps) * len(pending))
 
     def carry(self, pending: list[Pending]) -> list[Any]:
         """``pending`` (in the order made, in the content that the client had) as it must be applied at the head.
 
-        What is committed already is left out: its entry is among the steps, with its seq.
+        What is committed already is left out: its entry is among the steps, with its seq. The client applies the others and submits
+        them: what they only say (``rebase``) is made true there.
         """
-        transform = self._type.transform
+        rebase = self._type.rebase
         carried = list(pending)
         for step in self.steps():
             if isinstance(step, Composite):
@@ -113,7 +110,7 @@ class Missed:
                 theirs = step.in_unit(self._unit)
             moved = []
             for operation, seq in carried:
-                moved.append(Pending(transform(operation, theirs, "left"), seq))
-                theirs = transform(theirs, operation, "right")
+                moved.append(Pending(rebase(operation, theirs, "left"), seq))
+                theirs = rebase(theirs, operation, "right")
             carried = moved
         return [operation for operation, _ in carried]

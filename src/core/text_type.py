@@ -7,7 +7,7 @@ from typing import Any
 from zlib import crc32
 
 from .compose import compose_all
-from .document_type import DocumentType
+from .document_type import MOST_COMPOSED, DocumentType
 from .entries import Entry, decode_entries, encode_entries, new_text_snapshot
 from .errors import ErrorCode, SynclineError
 from .ot import Operation, Unit, apply, compose, diff, invert, map_position, transform
@@ -92,10 +92,17 @@ class TextType(DocumentType[str, Operation]):
     def compose(self, first: Operation, second: Operation) -> Operation:
         return compose(first, second)
 
-    def compose_all(self, operations: Sequence[Operation]) -> list[tuple[Operation, int]]:
-        if len(operations) < 2:
-            return [(operation, 1) for operation in operations]
-        return [(compose_all(operations, operations[0].unit), len(operations))]
+    def composing(self, some: list[tuple[Operation, int]]) -> Generator[None, None, list[tuple[Operation, int]]]:
+        joined: list[tuple[Operation, int]] = []
+        start = size = 0
+        for at, (operation, _) in enumerate(some):
+            bulk = self.bulk(operation)
+            if start < at and size + bulk > MOST_COMPOSED:
+                joined.append(_as_one(some[start:at]))
+                yield
+                start, size = at, 0
+            size += bulk
+        return (yield from super().composing([*joined, _as_one(some[start:])] if some else []))
 
     def bulk(self, operation: Operation) -> int:
         return len(operation.text) + 4 * len(operation.components)
@@ -133,6 +140,14 @@ class TextType(DocumentType[str, Operation]):
         if units(text) > limit:
             raise SynclineError(ErrorCode.DOCUMENT_TOO_LARGE, f"at most {limit} UTF-16 code units")
         return new_text_snapshot(text)
+
+
+def _as_one(some: list[tuple[Operation, int]]) -> tuple[Operation, int]:
+    """One at least."""
+    operation, count = some[0]
+    if len(some) == 1:
+        return operation, count
+    return compose_all([one for one, _ in some], operation.unit), sum(count for _, count in some)
 
 
 def text_of(content: str) -> Generator[None, None, Text]:

@@ -27,8 +27,9 @@ class Collaborator:
         self.sent_back = False  # it has to join again; what else it has sent counts on what was not taken
         self.behind = False  # still catching up: operations and cursors do not reach it yet
 
-    def describe(self, document: Document, unit: Unit) -> dict[str, Any]:
-        cursor = document.cursor(self.client, unit)
+    def describe(self, document: Document | None, unit: Unit) -> dict[str, Any]:
+        """``document``: None for one who has not what the cursor stands in."""
+        cursor = None if document is None else document.cursor(self.client, unit)
         return {
             "client": self.client,
             "user": self.session.user,

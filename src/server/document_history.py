@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from ..core.document_type import DocumentType
 from ..core.errors import ErrorCode, SynclineError, TooFarBehind
 from ..core.types import AnyEntry
+from .archive import OWN
 from .document_frames import entries_between
+from .fair_thread import Steps
+from .seams import Turn
 
 if TYPE_CHECKING:
     from .live_document import LiveDocument
@@ -19,6 +23,8 @@ FIRST: Final = 64
 MOST_BYTES: Final = 4_194_304
 #: What a smaller window counts as there.
 LEAST_BYTES: Final = 1_048_576
+#: Bytes of turns that are decoded on the loop: some milliseconds. More is decoded beside it.
+AT_ONCE: Final = 65_536
 
 
 async def widen(live: LiveDocument, base: int) -> None:
@@ -36,11 +42,28 @@ async def widen(live: LiveDocument, base: int) -> None:
         turns = await live.node.store.turns(live.id, start, floor)
         if floor != live.core.floor:  # somebody else widened or the window was trimmed meanwhile
             continue
-        entries = entries_between(live.type, turns, start, floor)
+        entries = await _decoded(live, turns, start, floor)
+        if floor != live.core.floor:
+            continue
         if len(entries) != floor - start:
             raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {start} is no longer stored")
         live.core.prepend(start + 1, entries)
         step = min(4 * step, PIECE) if sum(map(entry_size, entries)) < LEAST_BYTES else FIRST
+
+
+async def _decoded(live: LiveDocument, turns: list[Turn], since: int, until: int) -> list[AnyEntry]:
+    """The entries of revisions since + 1 ... until. Raises ValueError on a damaged body."""
+    if sum(len(turn.body) for turn in turns) <= AT_ONCE:
+        return entries_between(live.type, turns, since, until)
+    return await live.node.archive.loads.work(OWN, _decoding(live.type, turns, since, until), bounded=False)
+
+
+def _decoding(type: DocumentType[Any, Any], turns: list[Turn], since: int, until: int) -> Steps[list[AnyEntry]]:
+    entries: list[AnyEntry] = []
+    for turn in turns:
+        entries += entries_between(type, [turn], since, until)
+        yield
+    return entries
 
 
 async def history(live: LiveDocument, revision: int, most: int) -> tuple[list[AnyEntry], bool]:
@@ -56,7 +79,7 @@ async def history(live: LiveDocument, revision: int, most: int) -> tuple[list[An
         floor = live.core.floor
         until = min(floor, at + step, revision + most)
         if at < until:
-            part = entries_between(live.type, await live.node.store.turns(live.id, at, until), at, until)
+            part = await _decoded(live, await live.node.store.turns(live.id, at, until), at, until)
             if len(part) != until - at:
                 raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
             older += part

@@ -16,12 +16,13 @@ from ..core.document import Document
 from ..core.document_type import DocumentType
 from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Unit
-from ..core.rejoin import SLICE, Composite, Missed, Pending
+from ..core.rejoin import Composite, Missed, Pending
 from ..core.types import AnyEntry
 from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
 from .document_history import entry_size, history
 from .events import DocumentJoin
+from .fair_thread import run
 from .live_document import LiveDocument
 from .requests import Request
 from .seams import Unavailable
@@ -29,13 +30,12 @@ from .session import Session, SessionGone
 
 log = logging.getLogger("syncline.documents")
 
-#: Operations may be large: catching up begins with so many in a frame, and goes on with more or fewer by the size of the frames.
-FIRST_ENTRIES = 64
+#: Operations may be large: of those that a client missed, a frame has about so many bytes, or one.
 FRAME_BYTES = 262_144
-#: The first ones come with the answer to the join.
-FIRST_BYTES = 1_048_576
-#: Operations that are read from the store at once: more than one frame, or one slice, has.
-MOST = 2 * max(ENTRIES_PER_FRAME, SLICE)
+#: Operations that are read from the store at once: more than one frame has.
+MOST = 2 * ENTRIES_PER_FRAME
+#: Of those that are composed, so many, of so many bytes, are composed at once; and how often it is tried to get there.
+FEW, FEW_BYTES, TRIES = 500, 16_384, 8
 
 
 async def join(session: Session, data: DocumentJoin, request: Request) -> None:
@@ -52,7 +52,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             if data.unit not in live.type.units:
                 raise SynclineError(ErrorCode.INVALID_DATA, f"documents of this type count {live.type.units[0]}")
             client = data.client or session.node.new_id()
-            answer = await _answer(live, data, client)
+            answer = await _answer(live, session, data, client)
             await live.settle()
             # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
             session.require_open()
@@ -62,18 +62,17 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             live.pins -= 1
             documents.consider_idle(live)
     core = live.core
+    olds = [old for old in (session.documents.get(live.id), live.collaborators.get(client)) if old is not None]
+    if {core.client_user(client) or session.user, *(old.session.user for old in olds)} != {session.user}:
+        raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
     if data.diverged is not None:
         session.node.divergences.claimed(session, live, client, data.diverged)
-    if core.client_user(client) not in (None, session.user):
-        raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
-    for old in (session.documents.get(live.id), live.collaborators.get(client)):
-        if old is not None:
-            if old.session.user != session.user:
-                raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
-            live.remove(old)
+    for old in olds:
+        live.remove(old)
     at = core.revision if answer.at is None else answer.at
     collaborator = Collaborator(session, client, role, data.unit, at)
-    known = [other.describe(core, data.unit) for other in live.collaborators.values()]
+    # Cursors are those at the head: who is not there yet gets them when it is.
+    known = [other.describe(core if at == core.revision else None, data.unit) for other in live.collaborators.values()]
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
     undo, redo = core.undo_depth(client)
@@ -96,7 +95,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     )
     if at < core.revision:
         # The client is a collaborator from now on, but operations reach it only through this until it is there.
-        await _catch_up_or_out(live, collaborator, at, answer.rest)
+        await _go_on(live, collaborator, at, answer.rest)
 
 
 #: Microseconds that the hash in the answer may take: joining must not become dear by it.
@@ -133,7 +132,7 @@ class _Answer:
         return told
 
 
-async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answer:
+async def _answer(live: LiveDocument, session: Session, data: DocumentJoin, client: str) -> _Answer:
     """Right until the next await. Raises SynclineError (revision_unknown, history_trimmed, ...), Unavailable."""
     revision = data.revision
     if revision is None or data.generation != live.core.generation:
@@ -145,34 +144,47 @@ async def _answer(live: LiveDocument, data: DocumentJoin, client: str) -> _Answe
         if data.pending is None or few:
             return await _one_by_one(live, revision)
         pending = [Pending(live.type.parse_in(data.unit, one.operation), one.seq) for one in data.pending]
-        return await _in_few_steps(live, revision, client, data.unit, pending)
+        return await _in_few_steps(live, session, revision, client, data.unit, pending)
     except SynclineError as error:
         if error.code != ErrorCode.HISTORY_TRIMMED or data.pending is None:
             raise
         return _Answer(live.type, rebased=True)
 
 
-async def _in_few_steps(live: LiveDocument, revision: int, client: str, unit: Unit, pending: list[Pending]) -> _Answer:
+async def _in_few_steps(
+    live: LiveDocument, session: Session, revision: int, client: str, unit: Unit, pending: list[Pending]
+) -> _Answer:
+    """Composes beside the loop, up to the last few."""
     sent = pending[0].seq if pending else None
     awaited = sent if sent is not None and sent <= live.core.last_seq(client) else None
     missed = Missed(live.type, client, unit, awaited)
-    at = revision
+    at, tries = revision, 0
     while True:
+        if missed.bulk > live.core.length() + 1024:  # the content is told
+            if not pending:
+                return _Answer(live.type, pending=[])
+            if missed.labour(pending) > CARRIED:  # the client moves its work itself
+                return await _one_by_one(live, revision)
         entries, whole = await history(live, at, MOST)
-        if whole and len(entries) <= SLICE:
-            missed.add(entries)
-            break
-        for start in range(0, len(entries), SLICE):
-            missed.add(entries[start : start + SLICE])
-            await asyncio.sleep(0)
+        if awaited is None and sent is not None and sent <= live.core.last_seq(client):
+            # Its former connection got it in meanwhile.
+            return await _in_few_steps(live, session, revision, client, unit, pending)
+        if whole and len(entries) <= FEW and sum(map(entry_size, entries)) <= FEW_BYTES:
+            run(missed.add(entries))
+            break  # nothing has awaited since the last look at the document
+        tries += whole
+        if tries > TRIES:
+            return await _one_by_one(live, revision)
+        try:
+            await session.node.archive.moves.work(session.work("move"), missed.add(entries), session.require_open)
+        except SynclineError as error:  # too much waits there
+            log.info("document %s: not composed from revision %d on: %s", live.id, revision, error, extra=session.about)
+            return await _one_by_one(live, revision)
         at += len(entries)
-    if awaited is None and sent is not None and sent <= live.core.last_seq(client):
-        return await _in_few_steps(live, revision, client, unit, pending)  # its former connection got it in meanwhile
-    # Nothing has awaited since the last look at the document.
     steps = missed.steps()
-    if len(steps) <= ENTRIES_PER_FRAME and missed.bulk() <= live.core.length() + 1024:
+    if len(steps) <= ENTRIES_PER_FRAME and missed.bulk <= live.core.length() + 1024:
         return _Answer(live.type, steps)
-    if missed.labour(pending) > CARRIED:  # the client moves its work itself
+    if missed.labour(pending) > CARRIED:
         return await _one_by_one(live, revision)
     return _Answer(live.type, pending=[live.type.describe(operation) for operation in missed.carry(pending)])
 
@@ -203,27 +215,25 @@ async def let_catch_up(live: LiveDocument, collaborator: Collaborator, at: int) 
         await drained(session, session.connection.flusher.low_bytes)
     except SessionGone:
         return
-    if not await _catch_up_or_out(live, collaborator, at, []):
-        return
-    others = [other for other in live.collaborators.values() if other is not collaborator]
-    if others and live.collaborators.get(collaborator.client) is collaborator:
-        show_cursors(live.core, others, [collaborator])
+    await _go_on(live, collaborator, at, [])
 
 
-async def _catch_up_or_out(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> bool:
-    """Whether it is there. Who cannot be told what it missed joins again."""
+async def _go_on(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
+    """Tells it what follows revision ``at``, and then the others' cursors. Who cannot be told what it missed joins again."""
     session = collaborator.session
     try:
         await _catch_up(live, collaborator, at, rest)
-        return True
     except SessionGone:
-        return False
+        return
     except (SynclineError, Unavailable, ValueError) as error:
         log.warning("document %s: cannot catch up from revision %d: %s", live.id, at, error, extra=session.about)
         if live.collaborators.get(collaborator.client) is collaborator:
             live.remove(collaborator)
             session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})
-        return False
+        return
+    others = [other for other in live.collaborators.values() if other is not collaborator]
+    if others and live.collaborators.get(collaborator.client) is collaborator:
+        show_cursors(live.core, others, [collaborator])
 
 
 def _in_one_frame(entries: list[AnyEntry]) -> int:
@@ -231,7 +241,7 @@ def _in_one_frame(entries: list[AnyEntry]) -> int:
     size = count = 0
     for entry in entries[:ENTRIES_PER_FRAME]:
         size += entry_size(entry)
-        if count and size > FIRST_BYTES:
+        if count and size > FRAME_BYTES:
             break
         count += 1
     return count
@@ -240,13 +250,13 @@ def _in_one_frame(entries: list[AnyEntry]) -> int:
 async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
     collaborator.behind = True
     session = collaborator.session
-    count = FIRST_ENTRIES
     while True:
-        while rest:
-            part, rest = rest[:count], rest[count:]
+        start = 0
+        while start < len(rest):
+            part = rest[start : start + _in_one_frame(rest[start : start + ENTRIES_PER_FRAME])]
+            start += len(part)
             at += len(part)
-            size = send_entries(live.id, at, part, collaborator)
-            count = min(2 * count, ENTRIES_PER_FRAME) if size < FRAME_BYTES else max(count // 2, 1)
+            send_entries(live.id, at, part, collaborator)
             await drained(session, 0)
             if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
                 return  # it was told to join again, or is out
@@ -254,7 +264,7 @@ async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, res
         session.require_open()
         if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
             return  # it was told to join again
-        if whole and len(rest) <= count:
+        if whole and _in_one_frame(rest) == len(rest):
             # Nothing awaits from here: what is committed next reaches it with everybody else.
             if rest:
                 send_entries(live.id, at + len(rest), rest, collaborator)

@@ -549,6 +549,16 @@ def test_what_weighs_much_in_a_transform() -> None:
     assert cost({"p": [], "t": "text0", "o": [insert, {"p": 9, "i": "z"}]}) > 500, "they become one"
     wide = cost({"p": [], "t": "text0", "o": [{"p": 0, "d": "💃" * 1_000_000}]})
     assert wide > 3 * cost({"p": [], "t": "text0", "o": [deletion]})
+    for count, long, least in ((1000, 900, 20_000), (10, 100_000, 1_000), (1000, 10, 500)):
+        inserts = [{"p": ["t", 0], "si": "x" * long}] * count
+        assert cost(*inserts) > least, "single inserts become one as well"
+        assert cost(*({"p": ["t", 9], "sd": "x" * long} for _ in range(count))) > least, "and deletions"
+        assert cost(*({"p": ["t", at, 0], "si": "x" * long} for at in range(count))) < least, "not in several strings"
+        mixed = [part for one in inserts[:100] for part in (one, {"p": ["k"], "oi": 1})]
+        assert cost(*mixed) > 2 * cost(*mixed[1::2]), "what stands between them may go"
+        many = json0.parse(inserts)
+        for one, two in ((many, small), (small, many)):
+            assert kind.labour(kind.weight(one), kind.weight(two), 1) + 1 >= kind.cost(one, two) // 2
     assert cost({"p": ["k" * 1000] * 64, "oi": 1}) > cost({"p": ["k"], "oi": 1})
     # What adds them up is no less where it decides whether the loop may do it.
     for edits in ([deletion], [{"p": 0, "d": "y" * 60}], [{"p": 2 * n, "i": "x"} for n in range(100)]):

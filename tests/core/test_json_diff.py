@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import json0, ot
+from syncline.core import json0, json_diff, ot
 from syncline.core.differences import common, splices
 from syncline.core.json_values import same_value as same
 from tests.oracle.json0 import random_operation, random_value
@@ -197,3 +198,35 @@ def test_large_lists_come_to_an_end() -> None:
     shuffled = numbers[:]
     dice.shuffle(shuffled)
     assert json0.apply(numbers, json0.diff(numbers, shuffled)) == shuffled
+
+
+N = 20_000
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (list(range(N)), list(range(N))[::-1]),
+        ([[number] for number in range(N)], [[number, 0] for number in range(N)]),
+        ({str(number): 0 for number in range(N)}, {str(number): 1 for number in range(N)}),
+        ([{"id": number, "a": 0} for number in range(N)], [{"id": number, "a": 1} for number in range(N)]),
+    ],
+    ids=["reversed", "elements", "keys", "things"],
+)
+def test_what_is_too_much_is_not_made_to_its_end(before: Any, after: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        real = getattr(json_diff, name)
+
+        def counted(*args: Any) -> Any:
+            calls[name] += 1
+            return real(*args)
+
+        monkeypatch.setattr(json_diff, name, counted)
+
+    count("changes")
+    count("insort")
+    [whole] = json0.diff(before, after).components
+    assert whole == {"p": [], "od": before, "oi": after}
+    assert calls.total() < 10 * json0.MAX_COMPONENTS, calls

@@ -17,6 +17,8 @@ from syncline.core.ot import Operation, apply, transform
 from syncline.core.rejoin import Composite, Missed, Pending
 from syncline.core.rich_type import RichType
 from syncline.core.text_type import TextType
+from syncline.core.value_engine import TypedEntry
+from syncline.server.fair_thread import run
 from tests.oracle.strategies import operations
 from tests.scale import seeds
 
@@ -33,7 +35,7 @@ def missed(document: Document, revision: int, awaited: int | None = None, slices
     found = Missed(TextType(), "me", "utf-16", awaited)
     entries = document.since(revision)
     for at in range(0, len(entries), slices):
-        found.add(entries[at : at + slices])
+        run(found.add(entries[at : at + slices]))
     return found
 
 
@@ -108,7 +110,7 @@ def test_without_own_entries_it_is_one_step(data: st.DataObject) -> None:
 def test_an_undo_of_ones_own_is_somebody_elses_operation() -> None:
     """Its number is taken, its content is not in the client's text."""
     found = Missed(TextType(), "me", "utf-16")
-    found.add([Entry("me", "u", 2, Operation([-3]), kind="undo")])
+    run(found.add([Entry("me", "u", 2, Operation([-3]), kind="undo")]))
     assert found.carry([Pending(Operation([5, "x"]), 3)]) == [Operation([2, "x"])]
     assert found.carry([Pending(Operation([5, "x"]), 2)]) == [Operation([2, "x"])]
 
@@ -116,7 +118,7 @@ def test_an_undo_of_ones_own_is_somebody_elses_operation() -> None:
 def test_nothing_missed() -> None:
     found = Missed(TextType(), "me", "utf-16")
     assert found.steps() == []
-    assert found.bulk() == 0
+    assert found.bulk == 0
     assert found.carry([Pending(Operation(["x"]), None)]) == [Operation(["x"])]
 
 
@@ -142,7 +144,7 @@ def test_documents_of_every_type_meet_at_the_head(type: DocumentType[Any, Any], 
     found = Missed(type, "me", "utf-16", 1 if committed else None)
     entries = document.since(3)
     for at in range(0, len(entries), 2):
-        found.add(entries[at : at + 2])
+        run(found.add(entries[at : at + 2]))
     pending = [Pending(operation, number + 1) for number, operation in enumerate(made)]
     carried = found.carry(pending)
     assert len(carried) == len(made) - committed
@@ -175,10 +177,72 @@ def test_composites_stay_small_enough_to_be_taken() -> None:
     for number in range(2500):
         document.receive("a", "u", number + 2, number + 1, [{"p": [number], "li": number}])
     found = Missed(type, "me", "utf-16")
-    found.add(document.since(1))
+    run(found.add(document.since(1)))
     steps = found.steps()
     assert 2 < len(steps) < 10 and sum(step.count for step in steps) == 2500
     content = type.parse_content([])
     for step in steps:
         content = type.apply(content, type.parse(type.describe(step.operation)))
     assert content == document.content()
+
+
+LARGE: dict[str, Any] = {
+    "text": ["x" * 20_000],
+    "rich-text": [{"insert": "x" * 20_000}],
+    "json": [{"p": [0], "li": number} for number in range(300)],
+}
+
+
+@pytest.mark.parametrize("type_class", [TextType, RichType, JsonType])
+def test_composing_rests_and_makes_nothing_that_it_cannot_use(
+    type_class: type[DocumentType[Any, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two compositions others may run, and what is too much for one operation is known before it is made."""
+    kind = type_class()
+    operation = kind.parse(LARGE[kind.name])
+    made: list[Any] = []
+    compose = type_class.compose
+
+    def counted(self: Any, first: Any, second: Any) -> Any:
+        made.append(compose(self, first, second))
+        return made[-1]
+
+    monkeypatch.setattr(type_class, "compose", counted)
+
+    def entries(some: list[Any]) -> list[Any]:
+        body = kind.encode_entries([entry_of(kind, number + 1, one) for number, one in enumerate(some)])
+        return kind.decode_entries(body)
+
+    found, most, rests = Missed(kind, "me", "utf-16"), 0, 0
+    for _ in found.add(entries([operation] * 200)):
+        most, rests = max(most, len(made)), rests + 1
+        made.clear()
+    steps = found.steps()
+    assert most <= 1 and rests > 10 and 10 < len(steps) <= 100 and sum(step.count for step in steps) == 200
+    run(Missed(kind, "me", "utf-16").add(entries([step.operation for step in steps])))
+    assert not made
+    pieces = Missed(kind, "me", "utf-16")
+    for _ in range(40):
+        run(pieces.add(entries([operation] * 5)))
+    for each in (found, pieces):
+        assert each.bulk == sum(kind.bulk(step.operation) + 16 for step in each.steps())
+    assert len(pieces.steps()) < 2 * len(steps)
+
+
+def entry_of(kind: DocumentType[Any, Any], number: int, operation: Any) -> Any:
+    return Entry("a", "u", number, operation) if kind.name == "text" else TypedEntry(kind, "a", "u", number, operation)
+
+
+def test_what_pending_work_removes_is_not_followed() -> None:
+    """The client applies it where it says what is there: large values that a client only claims cost nothing here."""
+    document = JsonType().open("d", "g")
+    document.receive("a", "u", 1, 0, [{"p": [], "od": None, "oi": [{"n": 1}, 5]}])
+    document.receive("a", "u", 2, 1, [{"p": [0, "n"], "na": 1}])
+    document.receive("a", "u", 3, 2, [{"p": [0], "li": 0}])
+    found = Missed(JsonType(), "me", "utf-16")
+    run(found.add(document.since(1)))
+    pending = JsonType().parse([{"p": [0], "ld": {"n": 1}}])
+    [carried] = found.carry([Pending(pending, 1)])
+    assert JsonType().describe(carried) == [{"p": [1], "ld": {"n": 1}}]
+    document.receive("me", "u", 1, 3, JsonType().describe(carried))
+    assert document.content() == [0, 5]

@@ -153,6 +153,51 @@ async def test_a_client_id_belongs_to_its_user(app: App) -> None:
         assert await eve.error("document:join", document="d", client="a") == "client_taken"
 
 
+async def test_a_join_that_is_refused_leaves_who_is_in_the_document_where_it_is(app: App) -> None:
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Eve") as eve:
+        await ada.call("document:join", document="d", client="a")
+        await eve.call("document:join", document="d", client="e")
+        assert await eve.error("document:join", document="d", client="a") == "client_taken"
+        await submit(eve, 1, 0, ["x"])
+        assert (await eve.push("document:operation", revision=1))["operations"][0]["client"] == "e"
+
+
+@pytest.mark.parametrize(
+    ("type_name", "content", "operation", "last"),
+    [
+        ("text", None, ["x" * 100_000], 1_500_000),
+        ("rich-text", [], [{"insert": "x" * 100_000}], 1_500_000),
+        ("json", {"k": ""}, [{"p": ["k", 0], "si": "x" * 100_000}], ("k", 1_500_000)),
+    ],
+)
+async def test_who_is_told_that_more_follows_gets_the_cursors_when_it_has_all(
+    serve: Serve, type_name: str, content: Any, operation: Any, last: Any
+) -> None:
+    """They stand in the text at the head: in what it has at first, they would be out of range."""
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        made = await ada.call("document:create", document="d", type=type_name, content=content)
+        await ada.call("document:join", document="d", client="a")
+        for seq in range(1, 16):
+            await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=operation)
+        await ada.send(
+            {"event": "document:cursor", "data": {"document": "d", "revision": 15, "anchor": last, "head": last}}
+        )
+        await until(lambda: app.node.documents.live["d"].core.cursor("a") == (last, last))
+        state = await bob.call("document:join", document="d", client="b", revision=0, generation=made["generation"])
+        assert state["more"] and state["revision"] < 15
+        [known] = state["collaborators"]
+        assert (known["client"], known["anchor"], known["head"]) == ("a", None, None)
+        revision = state["revision"]
+        while True:
+            pushed = await bob.take(lambda envelope: envelope["event"] in ("document:operation", "document:cursor"))
+            if pushed["event"] == "document:cursor":
+                break
+            revision = pushed["data"]["revision"]
+        assert revision == pushed["data"]["revision"] == 15
+        shown = list(last) if isinstance(last, tuple) else last
+        assert pushed["data"]["cursors"] == [{"client": "a", "anchor": shown, "head": shown}]
+
+
 async def test_roles(app: App) -> None:
     async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
         created = await ada.call("document:create", document="d", text="hi", default_role="reader")

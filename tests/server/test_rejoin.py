@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import zlib
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from syncline.core.entries import Entry, encode_entries
+from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.ot import Operation, apply
+from syncline.core.types import document_type
+from syncline.server import document_history, document_join
+from syncline.server.app import App
 from syncline.server.log_repeats import FEW
 from syncline.server.seams import Turn
 from tests.loglines import LogLines
@@ -99,6 +105,82 @@ async def test_when_the_text_is_shorter_it_comes_with_the_pending_work_moved(ser
             assert back["text"] == "zzzzzzA01256789"
             (moved,) = back["pending"]
             assert apply(back["text"], Operation(moved)) == "zzzzzzA012B5C6789"
+
+
+async def missed_by(app: App, ada: Wire, kind: str, operation: Any, count: int) -> str:
+    """A document of a type with ``count`` operations; its generation."""
+    made = await ada.call("document:create", document="d", type=kind)
+    await ada.call("document:join", document="d", client="a")
+    for seq in range(1, count + 1):
+        await ada.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=operation)
+    return str(made["generation"])
+
+
+TYPES: list[tuple[str, Any]] = [
+    ("text", ["x" * 100]),
+    ("rich-text", [{"insert": "x" * 100}]),
+    ("json", [{"p": [], "od": None, "oi": "x" * 100}]),
+]
+
+
+@pytest.mark.parametrize(("kind", "operation"), TYPES)
+async def test_what_was_missed_is_composed_beside_the_loop(
+    serve: Serve, kind: str, operation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    which = type(document_type(kind))
+    composing = which.composing
+
+    def noted(self: Any, some: list[Any]) -> Generator[None, None, list[Any]]:
+        if len(some) > 10:
+            threads.append(threading.current_thread())
+        return (yield from composing(self, some))
+
+    monkeypatch.setattr(which, "composing", noted)
+    monkeypatch.setattr(document_join, "FEW", 10)
+    async with serve(documents={"rejoin_operations": 5}) as app, dial(app.url, name="Ada") as ada:
+        generation = await missed_by(app, ada, kind, operation, 40)
+        async with dial(app.url, name="Bob") as bob:
+            state = await bob.call(
+                "document:join", document="d", client="b", revision=0, generation=generation, pending=[]
+            )
+        assert state["revision"] == 40 and sum(one.get("count", 1) for one in state["operations"]) == 40
+        assert threads and threading.main_thread() not in threads
+
+
+async def test_much_history_is_decoded_beside_the_loop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = set()
+    entries_between = document_history.entries_between
+
+    def noted(*args: Any) -> list[Any]:
+        threads.add(threading.current_thread())
+        return entries_between(*args)
+
+    monkeypatch.setattr(document_history, "entries_between", noted)
+    monkeypatch.setattr(document_history, "AT_ONCE", 0)
+    async with serve(documents={"window_operations": 5}) as app, dial(app.url, name="Ada") as ada:
+        generation = await missed_by(app, ada, "text", ["x"], 20)
+        state = await ada.call("document:join", document="d", client="b", revision=0, generation=generation)
+        assert [one["seq"] for one in state["operations"]] == list(range(1, 21))
+        await submit(ada, 1, 3, [3, "y"])  # its window is widened
+        assert (await ada.push("document:operation", revision=21))["operations"][0]["operation"] == [20, "y"]
+        assert threads and threading.main_thread() not in threads
+
+
+@pytest.mark.parametrize(("kind", "operation"), TYPES)
+async def test_when_too_much_is_composed_it_comes_one_by_one(
+    serve: Serve, kind: str, operation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(documents={"rejoin_operations": 5}) as app, dial(app.url, name="Ada") as ada:
+        generation = await missed_by(app, ada, kind, operation, 20)
+        monkeypatch.setattr(document_join, "FEW", 10)
+
+        async def refused(*args: Any) -> None:
+            raise SynclineError(ErrorCode.RATE_LIMITED, "too much waits")
+
+        monkeypatch.setattr(app.node.archive.moves, "work", refused)
+        state = await ada.call("document:join", document="d", client="b", revision=0, generation=generation, pending=[])
+        assert state["revision"] == 20 and [one["seq"] for one in state["operations"]] == list(range(1, 21))
 
 
 async def test_pending_operations_are_checked(serve: Serve) -> None:

@@ -23,6 +23,9 @@ function sameValue(one, two) {
 
 const isTooMuch = (found) => found.reduce((sum, { o }) => sum + (o ? o.length : 1), 0) > MOST_COMPONENTS;
 
+/** Whether it is too much already, whatever comes: it is not made to its end then. */
+const isSure = (found) => found.length > MOST_COMPONENTS;
+
 /** How two values that are not the same are compared within; undefined: as a whole. */
 function within(before, after) {
   if (typeof before === "string" && typeof after === "string") return diffTexts;
@@ -59,6 +62,7 @@ function diffKeys(p, before, after, budget) {
   for (const [key, value] of Object.entries(before)) {
     if (has(after, key)) result.push(...changes([...p, key], value, after[key], "od", "oi", budget));
     else result.push({ p: [...p, key], od: value });
+    if (isSure(result)) return result;
   }
   for (const [key, value] of Object.entries(after)) if (!has(before, key)) result.push({ p: [...p, key], oi: value });
   return result;
@@ -82,11 +86,16 @@ function diffLists(p, old, fresh, budget) {
   const both = [...stay, ...moved].sort(byIndex);
   const kept = new Set(both.map(([index]) => index));
   const gone = before.flatMap((_, index) => (kept.has(index) ? [] : [index]));
-  return [
-    ...both.flatMap(([index, place]) => changes([...p, head + index], before[index], after[place], "ld", "li", budget)),
+  const rest = [
     ...[...gone].reverse().map((index) => ({ p: [...p, head + index], ld: before[index] })),
     ...arranged(p, head, after, stay, moved, gone),
   ];
+  const result = [];
+  for (const [index, place] of both) {
+    if (isSure(rest) || isSure(result)) break;
+    result.push(...changes([...p, head + index], before[index], after[place], "ld", "li", budget));
+  }
+  return [...result, ...rest];
 }
 
 /** How many numbers of a list in order are smaller (or, `equal`, not larger). */
@@ -111,6 +120,7 @@ function arranged(p, head, after, stay, moved, gone) {
   const result = [];
   let passed = 0; // of those that stay or wait, so many lie before the place that is filled next
   for (const [place, value] of after.entries()) {
+    if (isSure(result)) break;
     if (staying.has(place)) {
       passed = staying.get(place) - countBelow(gone, staying.get(place)) + 1;
       continue;
