@@ -6,10 +6,8 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..core.document_type import DocumentType
@@ -17,6 +15,7 @@ from ..core.errors import ErrorCode, SynclineError
 from .access import SHUT
 from .callbacks import Callbacks
 from .conditions import Conditions
+from .cursors import Cursors
 from .document_state import UNFIT, DocumentState
 from .document_values import Change, Committed, LostWork, Operation, Origin, Request
 from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
@@ -26,7 +25,6 @@ from .history import History, Version, read_history, read_version
 from .steps import UNDECIDED, Steps
 
 if TYPE_CHECKING:
-    from ..core.text0 import Side
     from .client import Client
 
 log = logging.getLogger("syncline.client")
@@ -82,19 +80,7 @@ class Refused(NamedTuple):
     content: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Collaborator:
-    """Another client in the document. Positions are in this client's content now; None: no cursor."""
-
-    client: str
-    user: str
-    name: str
-    role: str
-    anchor: Any
-    head: Any
-
-
-class Document(Handle, Steps):
+class Document(Handle, Cursors, Steps):
     """Made by ``Client.document(name, type="json")``. Operations, contents and positions are JSON values, as docs/types.md has them for
     the type; positions in strings count UTF-16 units.
 
@@ -114,11 +100,8 @@ class Document(Handle, Steps):
         self.healed = 0  # how often the content here turned out to be another one than the server's
         self._state = DocumentState(kind, client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
+        Cursors.__init__(self)
         Steps.__init__(self)
-        self._people: dict[str, dict[str, Any]] = {}
-        self._late_cursors: dict[str, tuple[int, Any, Any]] = {}  # at a revision that is still to come
-        self._own_cursor: tuple[Any, Any] | None = None
-        self._cursor_changed = False
         self._flushing = False
         #: What the server said, to be taken in, in order.
         self._line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -136,7 +119,6 @@ class Document(Handle, Steps):
         self._conditions = Conditions()
         self._on_change: Callbacks[[Any, Origin]] = Callbacks(client._calls)
         self._on_committed: Callbacks[[Committed]] = Callbacks(client._calls)
-        self._on_cursors: Callbacks[[]] = Callbacks(client._calls)
         self._on_refused: Callbacks[[Any, str]] = Callbacks(client._calls)
         self._on_lost_work: Callbacks[[LostWork]] = Callbacks(client._calls)
         self._on_rebased: Callbacks[[Rebased]] = Callbacks(client._calls)
@@ -271,10 +253,6 @@ class Document(Handle, Steps):
         """Each operation of the document's history as it arrives, acks and held ones included."""
         return self._on_committed.add(callback)
 
-    def on_cursors(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Somebody came, went or moved by other means than an edit."""
-        return self._on_cursors.add(callback)
-
     def on_refused(self, callback: Callable[[Any, str], object]) -> Callable[[], None]:
         """``callback(operation, code)``: the server will not have this edit, or it cannot be sent (message_too_large, invalid_data); it was
         taken back, as was what had been done within it since, which is told after it. Also in ``refused``."""
@@ -288,37 +266,6 @@ class Document(Handle, Steps):
         """This client was away for longer than the history reaches back. Its edits are kept, but where they belong was
         found out by comparing contents: somebody may want to look."""
         return self._on_rebased.add(callback)
-
-    # Cursors ---------------------------------------------------------------------------------------------------------
-    @property
-    def collaborators(self) -> Mapping[str, Collaborator]:
-        """The other clients here, by client id."""
-        found = {}
-        for client, person in self._people.items():
-            anchor, head = self._state.cursor(client) or (None, None)
-            found[client] = Collaborator(client, person["user"], person["name"], person["role"], anchor, head)
-        return MappingProxyType(found)
-
-    @property
-    def cursors(self) -> Mapping[str, tuple[Any, Any]]:
-        """(anchor, head) of those of them that show one, in the content as it is now."""
-        places = ((client, self._state.cursor(client)) for client in self._people)
-        return MappingProxyType({client: place for client, place in places if place is not None})
-
-    def set_cursor(self, anchor: Any, head: Any = None) -> None:
-        """Where this client's caret (``head`` left out) or selection is; None hides it. Sent when edits are settled.
-        Raises SynclineError (invalid_data: no position in the content, or the type has none), and what ended the handle."""
-        self._check()
-        if anchor is None:
-            self._own_cursor = None
-        else:
-            kind, view = self._state.type, self._state.view
-            places = [kind.parse_position(place) for place in (anchor, anchor if head is None else head)]
-            for place in places:
-                kind.check_position(view, place)
-            self._own_cursor = (places[0], places[1])
-        self._cursor_changed = True
-        self._schedule()
 
     # Holding back ----------------------------------------------------------------------------------------------------
     @property
@@ -583,9 +530,7 @@ class Document(Handle, Steps):
                 self._cursor_at(state.revision, data["client"], data.get("anchor"), data.get("head"))
                 self._on_cursors.fire()
         elif event == "document:collaborator_left":
-            self._people.pop(data["client"], None)
-            self._late_cursors.pop(data["client"], None)
-            state.place_cursor(data["client"], None, None)
+            self._forget_cursor(data["client"])
             self._on_cursors.fire()
 
     def _role_changed(self, data: dict[str, Any]) -> None:
@@ -623,10 +568,7 @@ class Document(Handle, Steps):
             self._finish()
             self._on_committed.fire(Committed(number, client, seq, own, kind, span))
             self._tell_healed(changes)
-        for client, (at, anchor, head) in [*self._late_cursors.items()]:
-            if at <= state.revision:
-                del self._late_cursors[client]
-                state.place_cursor(client, anchor, head)
+        self._place_late_cursors()
         same = None if hash is None else state.same(revision, hash)
         if same:
             self._alarms = 0
@@ -693,17 +635,6 @@ class Document(Handle, Steps):
         else:
             self._rejoin()
 
-    def _cursor_at(self, revision: int, client: str, anchor: Any, head: Any) -> None:
-        if client not in self._people:
-            return
-        if anchor is not None and head is not None:
-            anchor, head = map(self._state.type.parse_position, (anchor, head))
-        if revision > self._state.revision:
-            self._late_cursors[client] = (revision, anchor, head)
-        else:
-            self._late_cursors.pop(client, None)
-            self._state.place_cursor(client, anchor, head)
-
     # Out -------------------------------------------------------------------------------------------------------------
     def _schedule(self) -> None:
         """Sends at the end of this turn of the loop, so that what is typed in one turn is one operation."""
@@ -734,23 +665,14 @@ class Document(Handle, Steps):
                 why = RequestError(ErrorCode.INVALID_DATA.value, f"{error!r}, not sent", "document:operation")
                 self._guarded(self._refused, seq, why)
         elif self._cursor_changed and state.attached and state.settled and not state.held:
-            self._cursor_changed = False
-            anchor, head = self._own_cursor or (None, None)
-            data = {"document": self.name, "revision": state.revision, "anchor": anchor, "head": head}
-            connection.post("document:cursor", data)
+            self._send_cursor()
         self._wake()
 
     def _changed(self, changes: list[Change]) -> None:
         """Tells the listeners, in order also when one of them edits."""
         if not changes:
             return
-        if self._own_cursor is not None:
-            move = self._state.type.move
-            for operation, origin, _ in changes:
-                anchor, head = self._own_cursor
-                stick: Side = "right" if origin == "local" else "left"  # what is typed is before one's own
-                if operation is not None:
-                    self._own_cursor = (move(operation, anchor, stick), move(operation, head, stick))
+        self._move_own_cursor(changes)
         if self._on_change:
             for change in changes:
                 self._on_change.fire_in_order(self._told(change.operation), change.origin)
