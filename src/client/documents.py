@@ -11,14 +11,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..core.document_type import DocumentType
-from ..core.errors import ErrorCode, SynclineError
+from ..core.errors import ErrorCode
 from .access import SHUT
 from .callbacks import Callbacks
 from .conditions import Conditions
 from .cursors import Cursors
 from .document_state import UNFIT, DocumentState
 from .document_values import Change, Committed, LostWork, Operation, Origin, Request
-from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
+from .errors import ClientError, Diverged, RequestError, Undecodable
 from .frozen import frozen, thawed
 from .handles import PASSING, Handle
 from .history import History, Version, read_history, read_version
@@ -46,6 +46,8 @@ LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TR
 SLICE_SECONDS = 0.005
 #: Pushes that wait behind what is being taken in; with more of them all is taken in at once.
 MOST_IN_LINE = 1000
+#: What reading something raises that is not what it has to be.
+UNREADABLE = (*UNFIT, AttributeError)
 #: What an encoder raises for what has no form in it.
 UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 #: Of a message for each unit of an operation that it may hold: as JSON a character may take six.
@@ -112,8 +114,7 @@ class Document(Handle, Cursors, Steps):
         self._whole: Origin | None = None  # a join has to ask for the content; this is why
         self._alarms = 0  # times in a row that the content was not the server's
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
-        self._failures = 0  # joins that failed in a row
-        self._joins = 0  # sent so far
+        self._small = False  # the join that is under way tells of no edits
         self._seen: Any = None  # the state's content when ``content`` was asked for
         self._shown: Any = None  # what that gave
         self._conditions = Conditions()
@@ -346,33 +347,39 @@ class Document(Handle, Cursors, Steps):
         may be sent; then they are carried over here."""
         if self.error is not None:
             return
-        self._state.detach()
-        self._joins += 1
-        data, answer = self._join_data(), partial(self._rejoined, self._joins)
+        self._away()
+        data = self._join_data()
+        self._small = small or not data.get("pending")
         if small:
             data["pending"] = []
         try:
-            self._client.connection.post("document:join", data, answer)
-        except (RequestError, *UNSENDABLE):
-            data["pending"] = []
-            self._client.connection.post("document:join", data, answer)
+            self._ask_to_join(data)
+        except (RequestError, *UNSENDABLE) as error:
+            if not self._small:
+                self._rejoin(small=True)
+            else:
+                why = RequestError(ErrorCode.INVALID_DATA.value, f"{error!r}, not sent", "document:join")
+                self._over(error if isinstance(error, RequestError) else why)
 
-    def _rejoined(self, number: int, result: Any, error: ClientError | None) -> None:
-        if self.error is not None or number != self._joins:
-            return  # only the newest join counts: what an older one says is overtaken
+    @property
+    def _mark(self) -> object:
+        return self._state.generation, self._state.known
+
+    def _away(self) -> None:
+        self._state.detach()
+        self._catching_up = False
+
+    def _rejoined(self, result: Any, error: ClientError | None) -> None:
         if error is None:
-            self._failures = 0
-            self._guarded(self._joined, result, number)
+            self._guarded(self._joined, result, self._joins)
         elif isinstance(error, Undecodable):
-            self._failures += 1
-            self._rejoin_later(self._failures)
+            self._try_later(error)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
-        elif error.code == ErrorCode.MESSAGE_TOO_LARGE:
+        elif error.code == ErrorCode.MESSAGE_TOO_LARGE and not self._small:
             self._rejoin(small=True)
         elif error.code in PASSING:
-            self._failures += 1
-            self._rejoin_later(self._failures, error)
+            self._try_later(error)
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
@@ -380,11 +387,17 @@ class Document(Handle, Cursors, Steps):
             # Another user now, for example a guest that the server has forgotten.
             self._state.rename(secrets.token_hex(8))
             self._finish()
-            self._rejoin()
+            self._renew(error)
         elif error.code in SHUT:
             self._removed(error.message, error)
         else:
             self._over(error)
+
+    def _first_joined(self, result: Any) -> Self:
+        try:
+            return self._joined(result)
+        except UNREADABLE as error:
+            raise Undecodable(f"document {self.name!r} cannot be read: {error!r}") from error
 
     def _joined(self, result: Any, number: int = 0) -> Self:
         state = self._state
@@ -396,9 +409,11 @@ class Document(Handle, Cursors, Steps):
         self._role_is(result["role"])
         if result["operations"] is None:
             self._load(result)
+            self._is_joined()
             self._caught_up(result)
         else:
             state.attach(result["seq"], len(result["operations"]))
+            self._is_joined()
             self._catching_up = True
             self._line.appendleft((self._caught_up, (result,)))
             self._line.appendleft((self._receive, (result["revision"], result["operations"], result.get("hash"))))
@@ -411,7 +426,7 @@ class Document(Handle, Cursors, Steps):
         if not state.attached:
             return  # a difference was found: another join is under way
         if state.in_doubt and result.get("more"):
-            self._rejoin()
+            self._renew(ClientError("it is not known yet what became of the operation that was under way"))
             return
         if state.in_doubt:
             state.attach(result["seq"], 0)
@@ -430,7 +445,7 @@ class Document(Handle, Cursors, Steps):
         state = self._state
         revision, seq = result["revision"], result["seq"]
         content = result["content"] if result["text"] is None else result["text"]
-        whole, self._whole = self._whole, None
+        whole = self._whole
         if state.generation and result["generation"] == state.generation:
             told = result.get("pending")
             pending = None if told is None else [state.type.parse(item) for item in told]
@@ -441,6 +456,7 @@ class Document(Handle, Cursors, Steps):
             except Diverged as error:
                 log.error("document %r: %s", self.name, error)
             else:
+                self._whole = None
                 self._finish()
                 if any(change.origin == "healed" for change in changes):
                     self._count_healed()
@@ -450,6 +466,7 @@ class Document(Handle, Cursors, Steps):
                     self._on_rebased.fire(Rebased(before, self.content, self._told(state.unsent())))
                 return
         changes, lost = state.start(result["generation"], revision, content, seq)
+        self._whole = None
         self._finish()
         self._changed(changes)
         if lost is not None:
@@ -475,7 +492,6 @@ class Document(Handle, Cursors, Steps):
             self._take_in(SLICE_SECONDS if len(self._line) <= MOST_IN_LINE else float("inf"))
 
     def _take_in(self, seconds: float) -> None:
-        """Raises ProtocolViolation."""
         self._taking_in, self._until = True, self._now() + seconds
         try:
             while self._line:
@@ -484,8 +500,8 @@ class Document(Handle, Cursors, Steps):
                     action(*args)
                 except Diverged as error:
                     self._diverged(error)
-                except (KeyError, TypeError, SynclineError) as error:
-                    raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+                except UNREADABLE as error:
+                    self._unreadable(error)
                 if self._line and self._now() > self._until:
                     break
         finally:
@@ -497,19 +513,23 @@ class Document(Handle, Cursors, Steps):
 
     def _next_slice(self) -> None:
         self._slice_is_due = False
-        try:
-            self._take_in(SLICE_SECONDS)
-        except ProtocolViolation as error:  # the frame that it came in is long gone
-            self._diverged(Diverged(str(error)))
+        self._take_in(SLICE_SECONDS)
+
+    def _unreadable(self, error: Exception) -> None:
+        """What the server said of it is not the protocol, or no content of its type: that costs this document, not the link."""
+        log.error("document %r cannot be read: %r", self.name, error)
+        self._try_later(Undecodable(f"document {self.name!r} cannot be read: {error!r}"))
 
     def _take_push(self, event: str, data: dict[str, Any]) -> None:
         state = self._state
-        if event == "document:resync":
-            self._rejoin()
+        if not state.generation:
+            pass  # of a place that the first join, which is under way, replaces
         elif event == "error":
             self._refused(data["seq"], RequestError.read(data, "document:operation"))
         elif not state.attached:
             pass  # older than the answer to the join, which will hold all of it
+        elif event == "document:resync":
+            self._renew(ClientError(f"the server began anew with it: {data.get('reason')}"))
         elif event == "document:operation":
             self._receive(data["revision"], data["operations"], data.get("hash"))
         elif event == "document:ack":
@@ -574,27 +594,26 @@ class Document(Handle, Cursors, Steps):
             self._alarms = 0
         elif same is False and worth_healing(self._alarms):
             log.error("document %r: the content of revision %d is not the server's", self.name, revision)
-            self._heal()
+            self._heal(Diverged(f"the content of revision {revision} is not the server's"))
         elif same is False:
             self._alarms += 1
         self._schedule()
 
     def _diverged(self, error: Diverged) -> None:
         log.error("document %r is loaded anew: %s", self.name, error)
-        self._heal()
+        self._heal(error)
 
     def _tell_healed(self, changes: list[Change]) -> None:
         """Where the view was not what it had to be: the server is told."""
         if any(change.origin == "healed" for change in changes):
             self._count_healed()
-            self._heal()
+            self._heal(Diverged("the content was not what it had to be"))
 
-    def _heal(self) -> None:
+    def _heal(self, error: ClientError) -> None:
         self._whole = "healed"
         self._alarms += 1
         if self._alarms > MOST_ALARMS:  # it does not help: no faster than the server can bear
-            self._state.detach()
-            self._rejoin_later(self._alarms - MOST_ALARMS)
+            self._try_later(error, self._alarms - MOST_ALARMS)
         else:
             self._rejoin()
 
@@ -628,12 +647,10 @@ class Document(Handle, Cursors, Steps):
         # all; the answer to a join tells. The others: not joined, not stored, not now.
         if doubtful:
             self._doubted_seq = seq
-        state.detach()
-        if code in PASSING:
-            self._failures += 1
-            self._rejoin_later(self._failures, error)
+        if code in PASSING and code != ErrorCode.DOCUMENT_UNAVAILABLE:
+            self._try_later(error)
         else:
-            self._rejoin()
+            self._renew(error)
 
     # Out -------------------------------------------------------------------------------------------------------------
     def _schedule(self) -> None:
