@@ -75,7 +75,7 @@ class Rebased(NamedTuple):
 
 class Refused(NamedTuple):
     """An edit that the server will not have; it was taken back. ``code``: why. ``content`` is what the user saw until then, where more had
-    been done since, which may have been within it; None: nothing had."""
+    been done since, which may have been within it, or where it could not be taken back by itself; None: neither."""
 
     operation: Any
     code: str
@@ -633,15 +633,7 @@ class Document(Handle, Cursors, Steps):
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
-            content = self.content if state.queue else None
-            changes = state.refuse(seq)
-            dropped, state.dropped = state.dropped, []
-            self._changed(changes)
-            for one in (work, *dropped):
-                self.refused.append(Refused(self._told(one), code, content))
-                self._on_refused.fire(self._told(one), code)
-            self._tell_healed(changes)
-            self._schedule()
+            self._take_back(work, seq, code)
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
         # all; the answer to a join tells. The others: not joined, not stored, not now.
@@ -651,6 +643,25 @@ class Document(Handle, Cursors, Steps):
             self._try_later(error)
         else:
             self._renew(error)
+
+    def _take_back(self, work: Operation, seq: int, code: str) -> None:
+        state, content = self._state, self.content
+        later, misfit = bool(state.queue), None
+        changes: list[Change] = []
+        try:
+            changes = state.refuse(seq)
+        except Diverged as error:  # it cannot be taken back: what is here is another content
+            misfit = error
+        dropped, state.dropped = state.dropped, []
+        self._changed(changes)
+        for one in (work, *dropped):
+            self.refused.append(Refused(self._told(one), code, content if later or misfit else None))
+            self._on_refused.fire(self._told(one), code)
+        if misfit is not None:
+            self._diverged(misfit)
+            return
+        self._tell_healed(changes)
+        self._schedule()
 
     # Out -------------------------------------------------------------------------------------------------------------
     def _schedule(self) -> None:
