@@ -633,7 +633,7 @@ class Document(Handle, Cursors, Steps):
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
-            self._take_back(work, seq, code)
+            self._take_back(seq, code)
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
         # all; the answer to a join tells. The others: not joined, not stored, not now.
@@ -644,7 +644,7 @@ class Document(Handle, Cursors, Steps):
         else:
             self._renew(error)
 
-    def _take_back(self, work: Operation, seq: int, code: str) -> None:
+    def _take_back(self, seq: int, code: str) -> None:
         state, content = self._state, self.content
         later, misfit = bool(state.queue), None
         changes: list[Change] = []
@@ -652,9 +652,9 @@ class Document(Handle, Cursors, Steps):
             changes = state.refuse(seq)
         except Diverged as error:  # it cannot be taken back: what is here is another content
             misfit = error
-        dropped, state.dropped = state.dropped, []
+        taken_back, state.taken_back = state.taken_back, []
         self._changed(changes)
-        for one in (work, *dropped):
+        for one in taken_back:
             self.refused.append(Refused(self._told(one), code, content if later or misfit else None))
             self._on_refused.fire(self._told(one), code)
         if misfit is not None:
