@@ -223,6 +223,7 @@ async def test_what_is_refused_and_cannot_be_taken_back_is_told(
             seen = document.content
         state._confirmed = state.type.empty()  # damaged
         await until(lambda: one.refused)
+    await until(lambda: document.joined)
     await one.come()
     assert one.refused[0][1] == "forbidden" and document.refused[0].content == seen
     told = one.refused[0][0]
