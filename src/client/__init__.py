@@ -8,8 +8,9 @@ docs/python-client.md shows each with an example.
 from .backoff import Backoff, Clock, SystemClock
 from .client import Client, connect
 from .connection import Options, State
+from .cursors import Collaborator
 from .document_values import Committed, Kind, LostWork, Origin
-from .documents import Collaborator, Document, Rebased, Refused
+from .documents import Document, Rebased, Refused
 from .errors import (
     BufferFull,
     ClientError,

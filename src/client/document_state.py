@@ -27,6 +27,8 @@ Invariants:
 * The confirmed content is kept, so an operation that is refused can be inverted exactly: an inverse carried along through
   transforms would bring back what others deleted meanwhile. And a content that comes without its history can be taken in
   as a difference to it, so that nothing that was typed is ever dropped.
+* What waits does not hold the values that it removes (``without_claims``): they are not sent, and count for no limit. What is told of it
+  has them, where it fits the confirmed content.
 * Every own entry is compared with the operation in flight, and the content with the server's hash: client and server can
   not drift apart silently.
 
@@ -102,7 +104,7 @@ class DocumentState:
         self.finished: list[
             tuple[Request, bool]
         ] = []  # answered: done, or there was nothing to do; the reader empties it
-        self.dropped: list[Operation] = []  # went with what was refused; the reader empties it
+        self.taken_back: list[Operation] = []  # what was refused, and what went with it, as told; the reader empties it
         self.undo_depth = 0  # steps that the server has for this client; at least that many
         self.redo_depth = 0
         self.cursors: dict[str, tuple[Any, Any]] = {}  # of the others, in the confirmed content
@@ -189,13 +191,14 @@ class DocumentState:
         """Applies a local operation on the view. ``slow``: what is in flight is not answered for long; steps of undo are kept then as they
         are without a session. Raises SynclineError when it does not fit, BufferFull; nothing is changed then."""
         kind = self.type
-        size = kind.bulk(operation)
+        size = kind.bulk(kind.without_claims(operation))
         self._make_room(size)
         self.view, operation = kind.applied(self.view, operation)
         change = Change(operation, "local", self.client)
+        operation = kind.without_claims(operation)
         for held in self.held:
             operation, held.operation = (
-                kind.transform(operation, held.operation, "left"),
+                kind.without_claims(kind.transform(operation, held.operation, "left")),
                 kind.transform(held.operation, operation, "right"),
             )
         last = self.queue[-1] if len(self.queue) > self._told else None
@@ -364,14 +367,24 @@ class DocumentState:
     def lost_work(self) -> LostWork | None:
         """The edits that wait, as they are handed back when they have nowhere to go; None: there are none."""
         edits = self._edits()
-        return LostWork(self.content, self.confirmed, edits) if edits else None
+        return LostWork(self.content, self.confirmed, self._as_told(edits)) if edits else None
 
     def unsent(self) -> Operation | None:
         """What the server is not known to have, in one, as it applies to the confirmed content; None: nothing."""
         total = None
         for item in self._edits():
             total = item if total is None else self.type.compose(total, item)
-        return total
+        return None if total is None else self._as_told([total])[0]
+
+    def _as_told(self, edits: Sequence[Operation]) -> list[Operation]:
+        """With what they really remove, one after the other from the confirmed content on; as they are from the first that does not fit."""
+        told: list[Operation] = []
+        with suppress(*UNFIT):
+            content = self.type.copy(self._confirmed)
+            for edit in edits:
+                content, edit = self.type.applied(content, edit)
+                told.append(edit)
+        return [*told, *edits[len(told) :]]
 
     def _restart(self, generation: str, revision: int, content: Any, seq: int) -> None:
         self.generation, self.revision, self.attached = generation, revision, True
@@ -454,7 +467,7 @@ class DocumentState:
         except UNFIT:
             return None
         for place, operation in zip(places, pending, strict=True):
-            told[place] = operation
+            told[place] = self.type.without_claims(operation)
         later, change = self._over(later, self.type.diff(before, after))
         return told + later, change
 
@@ -674,7 +687,8 @@ class DocumentState:
 
     def refuse(self, seq: int) -> list[Change]:
         """What is in flight was refused, nothing of it is in the document: takes an operation back, ends a request.
-        Others are ignored. Edits that wait and were made within what it had made are gone with it: they are in ``dropped`` then."""
+        Others are ignored. Edits that wait and were made within what it had made are gone with it; all are in ``taken_back`` then, what
+        was refused first, also when it raises Diverged: it does not fit what is here."""
         if not self.is_in_flight(self.client, seq):
             return []
         in_flight, self.in_flight = self.in_flight, None
@@ -682,11 +696,18 @@ class DocumentState:
         if isinstance(in_flight, Request):
             self.finished.append((in_flight, False))
             return []
+        refused, *told = self._as_told([in_flight, *self._edits()])
+        self.taken_back.append(refused)
         try:
             queue, operation = self._over(self.queue, self.type.invert(in_flight, self._confirmed), keep=True)
-            for before, after in zip(self.queue, queue, strict=True):
-                if not isinstance(after, Request) and self.type.is_identity(after) > self.type.is_identity(before):
-                    self.dropped.append(before)
+            edits = [
+                (before, after)
+                for before, after in zip(self.queue, queue, strict=True)
+                if not isinstance(after, Request)
+            ]
+            for (before, after), edit in zip(edits, told, strict=True):
+                if self.type.is_identity(after) > self.type.is_identity(before):
+                    self.taken_back.append(edit)
             self.queue = queue
             if not self._told:
                 self._tidy()
@@ -758,6 +779,7 @@ class DocumentState:
         for item in queue:
             if not isinstance(item, Request):
                 item, operation = transform(item, operation, "left"), transform(operation, item, "right")
+                item = self.type.without_claims(item)
                 if not keep and self.type.is_identity(item):
                     continue
             moved.append(item)

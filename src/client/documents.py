@@ -6,27 +6,25 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..core.document_type import DocumentType
-from ..core.errors import ErrorCode, SynclineError
+from ..core.errors import ErrorCode
 from .access import SHUT
 from .callbacks import Callbacks
 from .conditions import Conditions
+from .cursors import Cursors
 from .document_state import UNFIT, DocumentState
 from .document_values import Change, Committed, LostWork, Operation, Origin, Request
-from .errors import ClientError, Diverged, ProtocolViolation, RequestError, Undecodable
+from .errors import ClientError, Diverged, RequestError, Undecodable
 from .frozen import frozen, thawed
 from .handles import PASSING, Handle
 from .history import History, Version, read_history, read_version
 from .steps import UNDECIDED, Steps
 
 if TYPE_CHECKING:
-    from ..core.text0 import Side
     from .client import Client
 
 log = logging.getLogger("syncline.client")
@@ -48,6 +46,8 @@ LOST_HISTORY = frozenset({ErrorCode.REVISION_UNKNOWN.value, ErrorCode.HISTORY_TR
 SLICE_SECONDS = 0.005
 #: Pushes that wait behind what is being taken in; with more of them all is taken in at once.
 MOST_IN_LINE = 1000
+#: What reading something raises that is not what it has to be.
+UNREADABLE = (*UNFIT, AttributeError)
 #: What an encoder raises for what has no form in it.
 UNSENDABLE = (TypeError, ValueError, OverflowError, RecursionError)
 #: Of a message for each unit of an operation that it may hold: as JSON a character may take six.
@@ -75,26 +75,14 @@ class Rebased(NamedTuple):
 
 class Refused(NamedTuple):
     """An edit that the server will not have; it was taken back. ``code``: why. ``content`` is what the user saw until then, where more had
-    been done since, which may have been within it; None: nothing had."""
+    been done since, which may have been within it, or where it could not be taken back by itself; None: neither."""
 
     operation: Any
     code: str
     content: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Collaborator:
-    """Another client in the document. Positions are in this client's content now; None: no cursor."""
-
-    client: str
-    user: str
-    name: str
-    role: str
-    anchor: Any
-    head: Any
-
-
-class Document(Handle, Steps):
+class Document(Handle, Cursors, Steps):
     """Made by ``Client.document(name, type="json")``. Operations, contents and positions are JSON values, as docs/types.md has them for
     the type; positions in strings count UTF-16 units.
 
@@ -114,11 +102,8 @@ class Document(Handle, Steps):
         self.healed = 0  # how often the content here turned out to be another one than the server's
         self._state = DocumentState(kind, client_id or secrets.token_hex(8), **limits)
         self._operation_limit = self._state.operation_limit
+        Cursors.__init__(self)
         Steps.__init__(self)
-        self._people: dict[str, dict[str, Any]] = {}
-        self._late_cursors: dict[str, tuple[int, Any, Any]] = {}  # at a revision that is still to come
-        self._own_cursor: tuple[Any, Any] | None = None
-        self._cursor_changed = False
         self._flushing = False
         #: What the server said, to be taken in, in order.
         self._line: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
@@ -129,14 +114,12 @@ class Document(Handle, Steps):
         self._whole: Origin | None = None  # a join has to ask for the content; this is why
         self._alarms = 0  # times in a row that the content was not the server's
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
-        self._failures = 0  # joins that failed in a row
-        self._joins = 0  # sent so far
+        self._small = False  # the join that is under way tells of no edits
         self._seen: Any = None  # the state's content when ``content`` was asked for
         self._shown: Any = None  # what that gave
         self._conditions = Conditions()
         self._on_change: Callbacks[[Any, Origin]] = Callbacks(client._calls)
         self._on_committed: Callbacks[[Committed]] = Callbacks(client._calls)
-        self._on_cursors: Callbacks[[]] = Callbacks(client._calls)
         self._on_refused: Callbacks[[Any, str]] = Callbacks(client._calls)
         self._on_lost_work: Callbacks[[LostWork]] = Callbacks(client._calls)
         self._on_rebased: Callbacks[[Rebased]] = Callbacks(client._calls)
@@ -271,10 +254,6 @@ class Document(Handle, Steps):
         """Each operation of the document's history as it arrives, acks and held ones included."""
         return self._on_committed.add(callback)
 
-    def on_cursors(self, callback: Callable[[], object]) -> Callable[[], None]:
-        """Somebody came, went or moved by other means than an edit."""
-        return self._on_cursors.add(callback)
-
     def on_refused(self, callback: Callable[[Any, str], object]) -> Callable[[], None]:
         """``callback(operation, code)``: the server will not have this edit, or it cannot be sent (message_too_large, invalid_data); it was
         taken back, as was what had been done within it since, which is told after it. Also in ``refused``."""
@@ -288,37 +267,6 @@ class Document(Handle, Steps):
         """This client was away for longer than the history reaches back. Its edits are kept, but where they belong was
         found out by comparing contents: somebody may want to look."""
         return self._on_rebased.add(callback)
-
-    # Cursors ---------------------------------------------------------------------------------------------------------
-    @property
-    def collaborators(self) -> Mapping[str, Collaborator]:
-        """The other clients here, by client id."""
-        found = {}
-        for client, person in self._people.items():
-            anchor, head = self._state.cursor(client) or (None, None)
-            found[client] = Collaborator(client, person["user"], person["name"], person["role"], anchor, head)
-        return MappingProxyType(found)
-
-    @property
-    def cursors(self) -> Mapping[str, tuple[Any, Any]]:
-        """(anchor, head) of those of them that show one, in the content as it is now."""
-        places = ((client, self._state.cursor(client)) for client in self._people)
-        return MappingProxyType({client: place for client, place in places if place is not None})
-
-    def set_cursor(self, anchor: Any, head: Any = None) -> None:
-        """Where this client's caret (``head`` left out) or selection is; None hides it. Sent when edits are settled.
-        Raises SynclineError (invalid_data: no position in the content, or the type has none), and what ended the handle."""
-        self._check()
-        if anchor is None:
-            self._own_cursor = None
-        else:
-            kind, view = self._state.type, self._state.view
-            places = [kind.parse_position(place) for place in (anchor, anchor if head is None else head)]
-            for place in places:
-                kind.check_position(view, place)
-            self._own_cursor = (places[0], places[1])
-        self._cursor_changed = True
-        self._schedule()
 
     # Holding back ----------------------------------------------------------------------------------------------------
     @property
@@ -399,33 +347,39 @@ class Document(Handle, Steps):
         may be sent; then they are carried over here."""
         if self.error is not None:
             return
-        self._state.detach()
-        self._joins += 1
-        data, answer = self._join_data(), partial(self._rejoined, self._joins)
+        self._away()
+        data = self._join_data()
+        self._small = small or not data.get("pending")
         if small:
             data["pending"] = []
         try:
-            self._client.connection.post("document:join", data, answer)
-        except (RequestError, *UNSENDABLE):
-            data["pending"] = []
-            self._client.connection.post("document:join", data, answer)
+            self._ask_to_join(data)
+        except (RequestError, *UNSENDABLE) as error:
+            if not self._small:
+                self._rejoin(small=True)
+            else:
+                why = RequestError(ErrorCode.INVALID_DATA.value, f"{error!r}, not sent", "document:join")
+                self._over(error if isinstance(error, RequestError) else why)
 
-    def _rejoined(self, number: int, result: Any, error: ClientError | None) -> None:
-        if self.error is not None or number != self._joins:
-            return  # only the newest join counts: what an older one says is overtaken
+    @property
+    def _mark(self) -> object:
+        return self._state.generation, self._state.known
+
+    def _away(self) -> None:
+        self._state.detach()
+        self._catching_up = False
+
+    def _rejoined(self, result: Any, error: ClientError | None) -> None:
         if error is None:
-            self._failures = 0
-            self._guarded(self._joined, result, number)
+            self._guarded(self._joined, result, self._joins)
         elif isinstance(error, Undecodable):
-            self._failures += 1
-            self._rejoin_later(self._failures)
+            self._try_later(error)
         elif not isinstance(error, RequestError):
             return  # the link is gone: the next one joins again
-        elif error.code == ErrorCode.MESSAGE_TOO_LARGE:
+        elif error.code == ErrorCode.MESSAGE_TOO_LARGE and not self._small:
             self._rejoin(small=True)
         elif error.code in PASSING:
-            self._failures += 1
-            self._rejoin_later(self._failures, error)
+            self._try_later(error)
         elif error.code in LOST_HISTORY and self._whole is None:
             self._whole = "rebased"
             self._rejoin()
@@ -433,11 +387,17 @@ class Document(Handle, Steps):
             # Another user now, for example a guest that the server has forgotten.
             self._state.rename(secrets.token_hex(8))
             self._finish()
-            self._rejoin()
+            self._renew(error)
         elif error.code in SHUT:
             self._removed(error.message, error)
         else:
             self._over(error)
+
+    def _first_joined(self, result: Any) -> Self:
+        try:
+            return self._joined(result)
+        except UNREADABLE as error:
+            raise Undecodable(f"document {self.name!r} cannot be read: {error!r}") from error
 
     def _joined(self, result: Any, number: int = 0) -> Self:
         state = self._state
@@ -449,9 +409,11 @@ class Document(Handle, Steps):
         self._role_is(result["role"])
         if result["operations"] is None:
             self._load(result)
+            self._is_joined()
             self._caught_up(result)
         else:
             state.attach(result["seq"], len(result["operations"]))
+            self._is_joined()
             self._catching_up = True
             self._line.appendleft((self._caught_up, (result,)))
             self._line.appendleft((self._receive, (result["revision"], result["operations"], result.get("hash"))))
@@ -464,7 +426,7 @@ class Document(Handle, Steps):
         if not state.attached:
             return  # a difference was found: another join is under way
         if state.in_doubt and result.get("more"):
-            self._rejoin()
+            self._renew(ClientError("it is not known yet what became of the operation that was under way"))
             return
         if state.in_doubt:
             state.attach(result["seq"], 0)
@@ -483,7 +445,7 @@ class Document(Handle, Steps):
         state = self._state
         revision, seq = result["revision"], result["seq"]
         content = result["content"] if result["text"] is None else result["text"]
-        whole, self._whole = self._whole, None
+        whole = self._whole
         if state.generation and result["generation"] == state.generation:
             told = result.get("pending")
             pending = None if told is None else [state.type.parse(item) for item in told]
@@ -494,6 +456,7 @@ class Document(Handle, Steps):
             except Diverged as error:
                 log.error("document %r: %s", self.name, error)
             else:
+                self._whole = None
                 self._finish()
                 if any(change.origin == "healed" for change in changes):
                     self._count_healed()
@@ -503,6 +466,7 @@ class Document(Handle, Steps):
                     self._on_rebased.fire(Rebased(before, self.content, self._told(state.unsent())))
                 return
         changes, lost = state.start(result["generation"], revision, content, seq)
+        self._whole = None
         self._finish()
         self._changed(changes)
         if lost is not None:
@@ -528,7 +492,6 @@ class Document(Handle, Steps):
             self._take_in(SLICE_SECONDS if len(self._line) <= MOST_IN_LINE else float("inf"))
 
     def _take_in(self, seconds: float) -> None:
-        """Raises ProtocolViolation."""
         self._taking_in, self._until = True, self._now() + seconds
         try:
             while self._line:
@@ -537,8 +500,8 @@ class Document(Handle, Steps):
                     action(*args)
                 except Diverged as error:
                     self._diverged(error)
-                except (KeyError, TypeError, SynclineError) as error:
-                    raise ProtocolViolation(f"document {self.name!r}: {error!r}") from error
+                except UNREADABLE as error:
+                    self._unreadable(error)
                 if self._line and self._now() > self._until:
                     break
         finally:
@@ -550,19 +513,23 @@ class Document(Handle, Steps):
 
     def _next_slice(self) -> None:
         self._slice_is_due = False
-        try:
-            self._take_in(SLICE_SECONDS)
-        except ProtocolViolation as error:  # the frame that it came in is long gone
-            self._diverged(Diverged(str(error)))
+        self._take_in(SLICE_SECONDS)
+
+    def _unreadable(self, error: Exception) -> None:
+        """What the server said of it is not the protocol, or no content of its type: that costs this document, not the link."""
+        log.error("document %r cannot be read: %r", self.name, error)
+        self._try_later(Undecodable(f"document {self.name!r} cannot be read: {error!r}"))
 
     def _take_push(self, event: str, data: dict[str, Any]) -> None:
         state = self._state
-        if event == "document:resync":
-            self._rejoin()
+        if not state.generation:
+            pass  # of a place that the first join, which is under way, replaces
         elif event == "error":
             self._refused(data["seq"], RequestError.read(data, "document:operation"))
         elif not state.attached:
             pass  # older than the answer to the join, which will hold all of it
+        elif event == "document:resync":
+            self._renew(ClientError(f"the server began anew with it: {data.get('reason')}"))
         elif event == "document:operation":
             self._receive(data["revision"], data["operations"], data.get("hash"))
         elif event == "document:ack":
@@ -583,9 +550,7 @@ class Document(Handle, Steps):
                 self._cursor_at(state.revision, data["client"], data.get("anchor"), data.get("head"))
                 self._on_cursors.fire()
         elif event == "document:collaborator_left":
-            self._people.pop(data["client"], None)
-            self._late_cursors.pop(data["client"], None)
-            state.place_cursor(data["client"], None, None)
+            self._forget_cursor(data["client"])
             self._on_cursors.fire()
 
     def _role_changed(self, data: dict[str, Any]) -> None:
@@ -623,36 +588,32 @@ class Document(Handle, Steps):
             self._finish()
             self._on_committed.fire(Committed(number, client, seq, own, kind, span))
             self._tell_healed(changes)
-        for client, (at, anchor, head) in [*self._late_cursors.items()]:
-            if at <= state.revision:
-                del self._late_cursors[client]
-                state.place_cursor(client, anchor, head)
+        self._place_late_cursors()
         same = None if hash is None else state.same(revision, hash)
         if same:
             self._alarms = 0
         elif same is False and worth_healing(self._alarms):
             log.error("document %r: the content of revision %d is not the server's", self.name, revision)
-            self._heal()
+            self._heal(Diverged(f"the content of revision {revision} is not the server's"))
         elif same is False:
             self._alarms += 1
         self._schedule()
 
     def _diverged(self, error: Diverged) -> None:
         log.error("document %r is loaded anew: %s", self.name, error)
-        self._heal()
+        self._heal(error)
 
     def _tell_healed(self, changes: list[Change]) -> None:
         """Where the view was not what it had to be: the server is told."""
         if any(change.origin == "healed" for change in changes):
             self._count_healed()
-            self._heal()
+            self._heal(Diverged("the content was not what it had to be"))
 
-    def _heal(self) -> None:
+    def _heal(self, error: ClientError) -> None:
         self._whole = "healed"
         self._alarms += 1
         if self._alarms > MOST_ALARMS:  # it does not help: no faster than the server can bear
-            self._state.detach()
-            self._rejoin_later(self._alarms - MOST_ALARMS)
+            self._try_later(error, self._alarms - MOST_ALARMS)
         else:
             self._rejoin()
 
@@ -672,37 +633,35 @@ class Document(Handle, Steps):
                 return
         elif code in REFUSALS or again:
             log.warning("document %r: operation %d was refused: %s %s", self.name, seq, code, error.message)
-            content = self.content if state.queue else None
-            changes = state.refuse(seq)
-            dropped, state.dropped = state.dropped, []
-            self._changed(changes)
-            for one in (work, *dropped):
-                self.refused.append(Refused(self._told(one), code, content))
-                self._on_refused.fire(self._told(one), code)
-            self._tell_healed(changes)
-            self._schedule()
+            self._take_back(seq, code)
             return
         # Its fate is open. sequence_conflict: an earlier sending of it was overtaken by the reconnect and got in after
         # all; the answer to a join tells. The others: not joined, not stored, not now.
         if doubtful:
             self._doubted_seq = seq
-        state.detach()
-        if code in PASSING:
-            self._failures += 1
-            self._rejoin_later(self._failures, error)
+        if code in PASSING and code != ErrorCode.DOCUMENT_UNAVAILABLE:
+            self._try_later(error)
         else:
-            self._rejoin()
+            self._renew(error)
 
-    def _cursor_at(self, revision: int, client: str, anchor: Any, head: Any) -> None:
-        if client not in self._people:
+    def _take_back(self, seq: int, code: str) -> None:
+        state, content = self._state, self.content
+        later, misfit = bool(state.queue), None
+        changes: list[Change] = []
+        try:
+            changes = state.refuse(seq)
+        except Diverged as error:  # it cannot be taken back: what is here is another content
+            misfit = error
+        taken_back, state.taken_back = state.taken_back, []
+        self._changed(changes)
+        for one in taken_back:
+            self.refused.append(Refused(self._told(one), code, content if later or misfit else None))
+            self._on_refused.fire(self._told(one), code)
+        if misfit is not None:
+            self._diverged(misfit)
             return
-        if anchor is not None and head is not None:
-            anchor, head = map(self._state.type.parse_position, (anchor, head))
-        if revision > self._state.revision:
-            self._late_cursors[client] = (revision, anchor, head)
-        else:
-            self._late_cursors.pop(client, None)
-            self._state.place_cursor(client, anchor, head)
+        self._tell_healed(changes)
+        self._schedule()
 
     # Out -------------------------------------------------------------------------------------------------------------
     def _schedule(self) -> None:
@@ -734,23 +693,14 @@ class Document(Handle, Steps):
                 why = RequestError(ErrorCode.INVALID_DATA.value, f"{error!r}, not sent", "document:operation")
                 self._guarded(self._refused, seq, why)
         elif self._cursor_changed and state.attached and state.settled and not state.held:
-            self._cursor_changed = False
-            anchor, head = self._own_cursor or (None, None)
-            data = {"document": self.name, "revision": state.revision, "anchor": anchor, "head": head}
-            connection.post("document:cursor", data)
+            self._send_cursor()
         self._wake()
 
     def _changed(self, changes: list[Change]) -> None:
         """Tells the listeners, in order also when one of them edits."""
         if not changes:
             return
-        if self._own_cursor is not None:
-            move = self._state.type.move
-            for operation, origin, _ in changes:
-                anchor, head = self._own_cursor
-                stick: Side = "right" if origin == "local" else "left"  # what is typed is before one's own
-                if operation is not None:
-                    self._own_cursor = (move(operation, anchor, stick), move(operation, head, stick))
+        self._move_own_cursor(changes)
         if self._on_change:
             for change in changes:
                 self._on_change.fire_in_order(self._told(change.operation), change.origin)

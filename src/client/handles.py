@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from abc import abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..core.errors import ErrorCode
@@ -13,6 +15,8 @@ from .errors import ClientError, Closed, Removed, RequestError, RequestTimeout
 
 if TYPE_CHECKING:
     from .client import Client
+
+log = logging.getLogger("syncline.client")
 
 #: Joining (again), or leaving, failed for a reason that passes.
 PASSING = frozenset(
@@ -31,10 +35,15 @@ HOLDER = "holder"
 
 
 class Handle(Access):
-    """``_users``: who wants it. Each that waits for its first join, and HOLDER once somebody has got it; nobody: it is left, or will be."""
+    """``_users``: who wants it. Each that waits for its first join, and HOLDER once somebody has got it; nobody: it is left, or will be.
+
+    trouble: why it could not be joined again the last time; None while it is joined.
+    """
 
     _kind: ClassVar[Literal["room", "document"]]
     _client: Client
+    name: str
+    _joins: int
 
     def __init__(self, client: Client, name: str) -> None:
         super().__init__(client._calls)
@@ -42,6 +51,12 @@ class Handle(Access):
         self._client = client
         self._users: set[object] = set()
         self._opening: asyncio.Task[Any] | None = None  # the first join
+        self.trouble: ClientError | None = None
+        self._joins = 0  # sent after the first one
+        self._awaited = 0  # the number of the one that is not answered
+        self._joined_at = 0.0  # by the client's clock
+        self._tries = 0  # to join again in a row of which nothing came
+        self._reached: object = None  # ``_mark`` at the last of them
 
     @property
     @abstractmethod
@@ -58,6 +73,19 @@ class Handle(Access):
     @abstractmethod
     def _rejoin(self) -> None: ...
     @abstractmethod
+    def _rejoined(self, result: Any, error: ClientError | None) -> None:
+        """What the newest join was answered."""
+
+    @property
+    @abstractmethod
+    def _mark(self) -> object:
+        """What is another one when something of it has arrived."""
+
+    @abstractmethod
+    def _away(self) -> None:
+        """Not joined now; it will be joined again."""
+
+    @abstractmethod
     def _end(self, error: ClientError) -> None: ...
 
     async def _open(self) -> None:
@@ -72,12 +100,16 @@ class Handle(Access):
             self._opening.add_done_callback(_seen)
         try:
             await asyncio.shield(self._opening)
+            self._check()  # it may have been left meanwhile
             self._users.add(HOLDER)
         except RequestError as error:
             self._over(error)
             raise
         except ClientError as error:  # it may have been done
             self._quit(error)
+            raise
+        except Exception as error:  # what cannot be sent
+            self._quit(Closed(f"the {self._kind} could not be asked for: {error!r}"))
             raise
         finally:
             if waiter in self._users:
@@ -96,7 +128,7 @@ class Handle(Access):
                 while True:
                     try:
                         refused = None
-                        return await connection.attempt(turn, event, self._join_data(), self._joined)
+                        return await connection.attempt(turn, event, self._join_data(), self._first_joined)
                     except RequestError as error:
                         if error.code != ErrorCode.RATE_LIMITED:
                             raise
@@ -106,6 +138,77 @@ class Handle(Access):
         except RequestTimeout as error:
             raise refused or error from None  # nothing of what was refused was done
 
+    def _first_joined(self, result: Any) -> Any:
+        """Raises ClientError."""
+        return self._joined(result)
+
+    # Joining again ---------------------------------------------------------------------------------------------------
+    def _ask_to_join(self, data: dict[str, Any]) -> None:
+        """Only what the newest join is answered counts. Raises RequestError, TypeError, ..., of what cannot be sent."""
+        self._joins += 1
+        self._awaited = 0
+        answer = partial(self._join_answered, self._joins)
+        if self._client.connection.post(f"{self._kind}:join", data, answer):
+            self._awaited = self._joins
+            self._expect(self._joins)
+
+    def _join_answered(self, number: int, result: Any, error: ClientError | None) -> None:
+        if self.error is None and number == self._joins:
+            self._awaited = 0
+            self._rejoined(result, error)
+
+    def _expect(self, number: int) -> None:
+        """The answer of that join, within ``request_timeout``."""
+        seconds = self._client.connection.options.request_timeout
+        asyncio.get_running_loop().call_later(seconds, self._too_late, number)
+
+    def _too_late(self, number: int) -> None:
+        """It is undone, whatever became of it, and asked for again."""
+        if self.error is not None or number != self._awaited:
+            return
+        if not self._client.connection.is_writable:  # it may not have left
+            self._expect(number)
+            return
+        self._awaited = 0
+        self._joins += 1
+        self._say_left()
+        self._try_later(RequestTimeout(f"{self._kind}:join was not answered in time"))
+
+    def _is_joined(self) -> None:
+        self.trouble = None
+        self._joined_at = self._client.connection.options.clock.monotonic()
+
+    def _renew(self, error: ClientError) -> None:
+        """What is here is not what the server has: it is joined again, at once when something came of the last time or it lasted for
+        ``stable_seconds``, otherwise after a wait that grows."""
+        options = self._client.connection.options
+        lasted = self.trouble is None and options.clock.monotonic() - self._joined_at >= options.backoff.stable_seconds
+        if self._mark != self._reached or lasted:
+            self._tries, self._reached = 1, self._mark
+            self._rejoin()
+        else:
+            self._try_later(error)
+
+    def _try_later(self, error: ClientError, least: int = 1) -> None:
+        """It is joined again after a wait that grows while nothing comes of it, as that of try ``least`` at least; ``Backoff.attempts``
+        in a row end it."""
+        if self._mark != self._reached:
+            self._tries, self._reached = 0, self._mark
+        self.trouble = error
+        self._tries = max(self._tries + 1, least)
+        if 0 < self._client.connection.options.backoff.attempts <= self._tries:
+            self._quit(error)
+            return
+        log.warning("%s %r is joined again later, try %d: %s", self._kind, self.name, self._tries, error)
+        self._away()
+        self._client.later(partial(self._rejoin_after, self._joins), self._tries, error)
+
+    def _rejoin_after(self, joins: int) -> None:
+        """Unless it was joined since: a second join would throw away what went out after the first."""
+        if joins == self._joins:
+            self._rejoin()
+
+    # Leaving ---------------------------------------------------------------------------------------------------------
     async def _leave(self, settle_seconds: float | None, *, resign: bool = False) -> None:
         """Leaves when it is settled, unless somebody wants it again by then; the server's answer is waited for as long as is left then.
         Who gives this up has left. Raises of ``resign`` any ClientError: then nothing has changed."""

@@ -85,7 +85,7 @@ class Heartbeat:
                     continue  # joined again meanwhile, or no answer: at the next beat
                 answer = answers.get(room.name)
                 if answer is None:
-                    room._rejoin()  # the server does not know that this client is in it
+                    room._renew(ClientError("the server does not know that this client is in the room"))
                 elif answer.get("behind"):
                     continue  # it is told to join again when it has caught up
                 elif room.proof.compare(answer):

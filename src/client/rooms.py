@@ -371,6 +371,7 @@ class Room(Handle):
         self._joining = False
         self._joined_again.set()
         self._failures = 0
+        self._is_joined()
         self._role_is(role)
         repairing, self._repairing = self._repairing, False
         if repairing and not recovered:
@@ -421,11 +422,22 @@ class Room(Handle):
         """First thing on a new link."""
         if self.error is not None:
             return
-        self._joining = True
-        self._joined_again.clear()
-        self._client.connection.post("room:join", self._join_data(), self._rejoined)
+        self._away()
+        self._ask_to_join(self._join_data())
         if self.proof.row < 2:  # what two repairs did not mend is not asked about every second
             self._client._heartbeat.soon()
+
+    @property
+    def _mark(self) -> Position:
+        return self.position
+
+    def _away(self) -> None:
+        self._joining = True
+        self._joined_again.clear()
+
+    def _try_later(self, error: ClientError, least: int = 1) -> None:
+        self._failures += 1
+        super()._try_later(error, least)
 
     def _rejoined(self, result: Any, error: ClientError | None) -> None:
         if self.error is not None:
@@ -433,8 +445,7 @@ class Room(Handle):
         if error is None:
             self._joined(result)
         elif isinstance(error, Undecodable) or (isinstance(error, RequestError) and error.code in PASSING):
-            self._failures += 1
-            self._client.later(self._rejoin, self._failures, error)
+            self._try_later(error)
         elif isinstance(error, RequestError):
             if error.code in SHUT:
                 self._removed(error.message, error)
@@ -457,7 +468,7 @@ class Room(Handle):
             return  # older than the answer to the join, which will hold all of it
         try:
             if event == "room:behind":
-                self._rejoin()  # what was not sent to this slow reader is in the history
+                self._renew(ClientError("this client reads too slowly"))  # what it was not sent is in the history
             elif event == "message:sent":
                 self._sent(data["offset"], data["epoch"], data["hash"])
             elif event == "room:occupancy":
@@ -483,7 +494,7 @@ class Room(Handle):
         offset, position = received.offset, self.position
         hole = offset > position.offset + 1 and self.room_class == "history"
         if received.epoch != position.epoch or hole:
-            self._rejoin()
+            self._renew(ClientError(f"the message at {offset} came after {position.offset}"))
         elif offset <= position.offset:
             self.proof.duplicates += 1
         else:
@@ -498,7 +509,7 @@ class Room(Handle):
     def _sent(self, offset: int, epoch: str, hashed: int) -> None:
         """One's own message that is not sent back, in its place in the order."""
         if epoch != self.position.epoch or offset > self.position.offset + 1:
-            self._rejoin()
+            self._renew(ClientError(f"the message at {offset} came after {self.position.offset}"))
         elif offset > self.position.offset:
             self.proof.fold_hash(offset, hashed)
             self.position = Position(offset, epoch)

@@ -63,10 +63,9 @@ class Steps:
     _check_edit: Callable[..., None]
     _schedule: Callable[[], None]
     _guarded: Callable[..., None]
-    _refused: Callable[[int, RequestError], None]
     _joins: int
+    _refused: Callable[[int, RequestError], None]
     _wake: Callable[[], None]
-    _rejoin: Callable[[], None]
 
     def __init__(self) -> None:
         self._requests: dict[Request, asyncio.Future[bool]] = {}
@@ -136,7 +135,8 @@ class Steps:
             data["to"] = request.to
         elif request.kind == "initialize":
             data["content"] = request.content
-        self._client.connection.post(f"document:{request.kind}", data, partial(self._answered, request, seq))
+        answer = partial(self._guarded, self._answered, request, seq)
+        self._client.connection.post(f"document:{request.kind}", data, answer)
 
     def _end_requests(self, error: ClientError) -> None:
         for future in self._requests.values():
@@ -163,12 +163,11 @@ class Steps:
             return
         if error is None:
             if result["revision"] <= state.revision:
-                self._guarded(self._unnoticed, seq)
+                self._unnoticed(seq)
             else:
                 self._depths = (result["undo"], result["redo"])
         elif isinstance(error, RequestError):
             self._refused(seq, error)
-            self._wake()
 
     def _send_later(self, seq: int, error: RequestError) -> None:
         """Too much was asked for: nothing of what is in flight was done, and this client's session in the document goes on. So it goes
@@ -184,14 +183,6 @@ class Steps:
         if joins == self._joins and state.attached and state.is_in_flight(state.client, seq):
             state.resend()
             self._schedule()
-
-    def _rejoin_later(self, times: int, error: RequestError | None = None) -> None:
-        """Joins after a wait, unless it does so before: a second join would throw away what goes out after the first."""
-        self._client.later(partial(self._rejoin_after, self._joins), times, error)
-
-    def _rejoin_after(self, joins: int) -> None:
-        if joins == self._joins:
-            self._rejoin()
 
     def _unnoticed(self, seq: int) -> None:
         raise Diverged(f"operation {seq} was committed unnoticed")

@@ -173,6 +173,11 @@ class DocumentType(ABC, Generic[C, O]):
         """About what ``cost`` is in all for an operation of this weight and ``count`` others, which weigh ``others`` together. O(1)."""
         return count
 
+    def without_claims(self, operation: O) -> O:
+        """The same without what it only says for others and ``commit`` makes true, such as the value that it removes: so a client keeps and
+        sends it. O(operation's components)."""
+        return operation
+
     def bulk(self, operation: O) -> int:
         """About how many characters or bytes it takes to tell it: what limits of sending and of waiting count."""
         return len(self.encode(operation))

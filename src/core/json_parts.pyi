@@ -37,6 +37,8 @@ class Op:
         """64 bits of what it does: the same for the same operation sent again."""
     def is_same(self, other: Op) -> bool:
         """Whether both do the same, whatever they say is removed."""
+    def without_claims(self) -> Op:
+        """The same, which says null of what it removes. O(components)."""
     def __len__(self) -> int:
         """Of components."""
     def __eq__(self, other: object, /) -> bool: ...

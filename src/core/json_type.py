@@ -106,6 +106,9 @@ class JsonType(DocumentType[Value, Op]):
     def labour(self, weight: int, others: int, count: int) -> int:
         return count + weight * others // 3
 
+    def without_claims(self, operation: Op) -> Op:
+        return operation.without_claims()
+
     def bulk(self, operation: Op) -> int:
         """About how many bytes it takes to tell it: what limits of sending count."""
         return len(operation.encode())

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from syncline.client.backoff import Backoff
 from syncline.client.callbacks import AsyncCalls
 from syncline.client.code_points import TEXT
 from syncline.client.documents import Document
@@ -337,7 +338,8 @@ class Peer:
         self.state = "open"
         self.connection = self
         self._calls = AsyncCalls(1000)
-        self.options = SimpleNamespace(clock=Ticks())
+        self.options = SimpleNamespace(clock=Ticks(), request_timeout=30.0, backoff=Backoff())
+        self.is_writable = True
         self.message_bytes = 1_048_576
         self.link: Link | None = Link(server, user)
         self.delayed: list[Callable[[], object]] = []

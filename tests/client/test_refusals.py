@@ -193,3 +193,42 @@ async def test_of_two_first_contents_the_first_one_stays(open_client: Open, type
         with pytest.raises(SynclineError, match="operation_invalid"):
             await mine.initialize({1: 2})
     assert mine.error is None and theirs.error is None
+
+
+FULL: dict[str, Any] = {"text": "kept", "rich-text": [{"insert": "kept"}], "json": {"list": ["kept"]}}
+REMOVING: dict[str, Any] = {"text": [-4], "rich-text": [{"delete": 4}], "json": [{"p": ["list", 0], "ld": "kept"}]}
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["alone", "with what was done since"])
+@pytest.mark.parametrize("kind", ["text", "rich-text", "json"])
+async def test_what_is_refused_and_cannot_be_taken_back_is_told(
+    app: App, open_client: Open, monkeypatch: pytest.MonkeyPatch, kind: str, later: bool
+) -> None:
+    """The content here is another one by then: its inverse does not fit. The edit was gone without a word."""
+    one = await desk(open_client, kind)
+    document, state = one.document, one.document._state
+    await document.initialize(FULL[kind]) if kind != "json" else document.set_content(FULL[kind])
+    await document.settled()
+
+    def refuse(submission: Submission, core: Any, time: float) -> Any:
+        raise SynclineError(ErrorCode.FORBIDDEN, "for the test")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Submission, "receive", refuse)
+        document.apply(REMOVING[kind])
+        seen = document.content
+        await document.sent()
+        if later:
+            document.apply(SMALL[kind])
+            seen = document.content
+        state._confirmed = state.type.empty()  # damaged
+        await until(lambda: one.refused)
+    await until(lambda: document.joined)
+    await one.come()
+    assert one.refused[0][1] == "forbidden" and document.refused[0].content == seen
+    told = one.refused[0][0]
+    expected = (
+        [{"p": ["list", 0], "ld": None}] if kind == "json" else REMOVING[kind]
+    )  # what was there is not known any more
+    assert (list(told.components) if kind == "text" else told) == expected
+    assert document.healed and document.content == on_server(app)

@@ -222,6 +222,10 @@ def test_it_is_the_oracle(random: Random, most: int, lies: bool, strange: bool) 
             assert same(
                 as_json(raised(json0.resolve, after, mine)), listed(raised(slow.resolve, after, mine.components))
             )
+    bare = a.without_claims()
+    assert same(bare.components, [part | {key: None for key in ("od", "ld") if key in part} for part in x])
+    assert bare.is_same(a) and bare.without_claims() is bare
+    assert same(as_json(raised(json0.resolve, content, bare)), listed(raised(slow.resolve, content, x)))
     assert same(json0.compose(a, c).components, slow.compose(x, z))
     assert same(json0.invert_told(a).components, slow.invert_told(x))
     assert same(as_json(raised(json0.invert, c, after)), raised(slow.invert, z, after))

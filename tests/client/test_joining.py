@@ -1,0 +1,330 @@
+"""Joining, first and again, on a server that answers late, wrongly or not at all: one handle is told, waits longer each time, or ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from syncline.client import Backoff, Client, ClientError, Document, Options, RequestError, RequestTimeout, Undecodable
+from syncline.client import connect as connect_to
+from tests.waiting import until
+
+from .links import GateClock
+from .peer import Peer, ScriptedServer, scripted
+
+Request = dict[str, Any]
+STATE: dict[str, Any] = {
+    "document": "d",
+    "type": "text",
+    "generation": "g",
+    "revision": 0,
+    "role": "editor",
+    "unit": "unicode",
+    "client": "",
+    "seq": 0,
+    "undo": 0,
+    "redo": 0,
+    "text": "here",
+    "operations": None,
+    "collaborators": [],
+}
+ROOM: dict[str, Any] = {
+    "room": "r",
+    "role": "member",
+    "position": {"offset": 0, "epoch": "e"},
+    "recovered": True,
+    "publications": [],
+    "members": [],
+}
+AGAIN = STATE | {"text": None, "operations": []}
+
+
+def answer(peer: Peer, request: Request, result: Any = None, code: str | None = None) -> None:
+    name = {"document:join": "document:state", "room:join": "room:joined"}.get(request["event"], request["event"])
+    what = {"result": result} if code is None else {"error": {"code": code, "message": "for the test"}}
+    peer.send({"id": request["id"], "event": name, **what})
+
+
+def push(peer: Peer, event: str, /, **data: Any) -> None:
+    peer.send({"event": event, "data": data})
+
+
+class Waits(GateClock):
+    """Notes how long the client means to wait, and waits a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds < 20:  # no heartbeat
+            self.asked.append(seconds)
+        await super().sleep(seconds)
+
+
+GROWING = Backoff(initial=0.001, maximum=100.0, random=lambda: 1.0)
+
+
+async def connect(server: ScriptedServer, clock: GateClock | None = None, **options: Any) -> Client:
+    backoff = options.pop("backoff", GROWING)
+    return await connect_to(server.url, clock=clock, options=Options(backoff=backoff, close_timeout=0.1, **options))
+
+
+def joins(server: ScriptedServer) -> list[Request]:
+    return [request for request in server.requests if request["event"] in ("document:join", "room:join")]
+
+
+def scripted_by(server: ScriptedServer, on_join: Callable[[Peer, Request, int], object]) -> None:
+    def script(peer: Peer, request: Request) -> None:
+        if request["event"] in ("document:join", "room:join"):
+            on_join(peer, request, len(joins(server)))
+        elif request["event"] in ("document:leave", "ping"):
+            answer(peer, request, {})
+
+    server.script = script
+
+
+async def test_a_resync_before_the_first_answer_is_passed_over() -> None:
+    """The handle was given out empty, and joined some time later."""
+    async with scripted() as server:
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 1:
+                push(peer, "document:resync", document="d", reason="of the place before")
+                answer(peer, request, STATE)
+
+        scripted_by(server, on_join)
+        async with await connect(server) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            assert document.joined and document.text == "here"
+            await client.ping()
+            assert len(joins(server)) == 1
+
+
+async def test_a_resync_while_it_is_joined_again_asks_no_second_time() -> None:
+    async with scripted() as server:
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 2:
+                push(peer, "document:resync", document="d", reason="the same once more")
+            answer(peer, request, STATE if number == 1 else AGAIN)
+            if number == 1:
+                push(peer, "document:resync", document="d", reason="")
+
+        scripted_by(server, on_join)
+        async with await connect(server) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            await until(lambda: document.joined and len(joins(server)) == 2)
+            await client.ping()
+            assert document.joined and len(joins(server)) == 2
+
+
+async def test_who_is_left_while_it_joins_is_not_given_out() -> None:
+    async with scripted() as server:
+        coming: list[Callable[[], None]] = []
+        scripted_by(server, lambda peer, request, number: coming.append(lambda: answer(peer, request, STATE)))
+        async with await connect(server) as client, asyncio.timeout(30):
+            opening = asyncio.get_running_loop().create_task(client.document("d"))
+            await until(lambda: coming)
+            await client._documents["d"].leave(settle_seconds=0)
+            coming[0]()
+            with pytest.raises(ClientError, match="left"):
+                await opening
+
+
+def grows(waits: list[float], times: int) -> bool:
+    return len(waits) >= times and all(later > sooner for sooner, later in pairwise(waits[:times]))
+
+
+@pytest.mark.parametrize("code", ["unavailable", "internal", "limit_exceeded", "client_taken"])
+async def test_joins_that_fail_again_and_again_wait_longer_each_time(code: str) -> None:
+    async with scripted() as server:
+        clock = Waits()
+        scripted_by(
+            server,
+            lambda peer, request, number: (
+                answer(peer, request, STATE) if number == 1 else answer(peer, request, code=code)
+            ),
+        )
+        async with await connect(server, clock) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            push(server.peers[0], "document:resync", document="d", reason="")
+            await until(lambda: grows(clock.asked, 5))
+            assert isinstance(document.trouble, RequestError) and document.trouble.code == code
+            assert not document.joined and document.error is None
+
+
+@pytest.mark.parametrize("code", ["not_joined", "document_unavailable", "resync", "internal"])
+async def test_a_server_that_takes_no_edit_is_asked_less_and_less(code: str) -> None:
+    """Each join went well, and each edit ended it: without a wait that was as fast as the network."""
+    async with scripted() as server:
+        clock = Waits()
+
+        def script(peer: Peer, request: Request) -> None:
+            if request["event"] == "document:join":
+                answer(peer, request, STATE if "revision" not in request["data"] else AGAIN)
+            elif request["event"] == "document:operation" and code == "resync":
+                push(peer, "document:resync", document="d", reason="")
+            elif request["event"] == "document:operation":
+                data = request["data"]
+                push(peer, "error", code=code, message="", event="document:operation", document="d", seq=data["seq"])
+
+        server.script = script
+        async with await connect(server, clock, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "typed")
+            await until(lambda: grows(clock.asked, 5))
+            assert not document.refused and document.text == "typedhere"
+
+
+async def test_a_room_that_misses_something_again_and_again_is_joined_less_and_less() -> None:
+    async with scripted() as server:
+        clock = Waits()
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            answer(peer, request, ROOM)
+            push(peer, "message:received", room="r", offset=9, epoch="e", user="bob", name="", time=1.0, data=1)
+
+        scripted_by(server, on_join)
+        async with await connect(server, clock) as client, asyncio.timeout(30):
+            room = await client.join("r")
+            await until(lambda: grows([wait for wait in clock.asked if wait in POWERS], 5))
+            assert room.error is None
+
+
+POWERS = {0.001 * 2.0**power for power in range(20)}
+
+
+async def test_a_join_that_is_too_large_without_its_edits_is_told_and_over() -> None:
+    """It was sent again and again, without a wait."""
+    async with scripted() as server:
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 1:
+                answer(peer, request, STATE)
+            else:
+                answer(peer, request, code="message_too_large")
+
+        scripted_by(server, on_join)
+        async with await connect(server) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "typed")
+            await document.sent()
+            server.peers[0].drop()
+            await until(lambda: document.error is not None)
+            assert isinstance(document.error, RequestError) and document.error.code == "message_too_large"
+            assert len(joins(server)) == 3 and [lost.content for lost in document.lost_work] == ["typedhere"]
+            assert await client.ping() and client.reconnects == 1
+
+
+async def test_attempts_end_a_handle_too() -> None:
+    async with scripted() as server:
+        scripted_by(
+            server,
+            lambda peer, request, number: (
+                answer(peer, request, STATE) if number == 1 else answer(peer, request, code="unavailable")
+            ),
+        )
+        backoff = Backoff(initial=0.001, maximum=0.002, attempts=3)
+        async with await connect(server, backoff=backoff) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            push(server.peers[0], "document:resync", document="d", reason="")
+            await until(lambda: document.error is not None)
+            assert isinstance(document.error, RequestError) and document.error.code == "unavailable"
+            assert client.state == "open" and len(joins(server)) == 3
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "no text": STATE | {"text": {"no": "text"}},
+    "no operation": STATE | {"text": None, "operations": [{"operation": {"no": "operation"}}], "revision": 1},
+    "no entry": STATE | {"text": None, "operations": ["no entry"], "revision": 1},
+    "no collaborator": STATE | {"collaborators": ["nobody"]},
+    "nothing": {},
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_content_that_cannot_be_read_costs_its_document_only(what: str) -> None:
+    """The link was given up, and with it whatever else was on it, again and again."""
+    async with scripted() as server:
+        clock, well = Waits(), False
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if request["event"] == "room:join":
+                answer(peer, request, ROOM)
+            elif number == 2 or well:
+                answer(peer, request, STATE)
+            else:
+                answer(peer, request, UNREADABLE[what])
+
+        scripted_by(server, on_join)
+        async with await connect(server, clock) as client, asyncio.timeout(30):
+            room = await client.join("r")
+            document = await client.document("d")
+            push(server.peers[0], "document:resync", document="d", reason="")
+            await until(lambda: grows([wait for wait in clock.asked if wait in POWERS], 4))
+            assert isinstance(document.trouble, ClientError) and not document.joined
+            assert room.joined and client.reconnects == 0 and len(server.peers) == 1
+            well = True
+            await until(lambda: document.joined)
+            assert document.trouble is None and document.text == "here" and client.reconnects == 0
+
+
+async def test_a_first_content_that_cannot_be_read_is_raised_and_forgotten() -> None:
+    """It was raised at each later call as well."""
+    async with scripted() as server:
+        scripted_by(
+            server,
+            lambda peer, request, number: answer(peer, request, UNREADABLE["no text"] if number == 1 else STATE),
+        )
+        async with await connect(server) as client, asyncio.timeout(30):
+            with pytest.raises(Undecodable):
+                await client.document("d")
+            await until(lambda: server.requests[-1]["event"] == "document:leave")
+            assert (await client.document("d")).text == "here" and client.reconnects == 0
+
+
+@pytest.mark.parametrize("event", ["document:operation", "document:cursor", "document:role", "document:ack", "error"])
+async def test_a_push_that_is_none_costs_its_document_only(event: str) -> None:
+    async with scripted() as server:
+        scripted_by(server, lambda peer, request, number: answer(peer, request, STATE if number == 1 else AGAIN))
+        async with await connect(server) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            push(server.peers[0], event, document="d", event="document:operation")
+            await until(lambda: len(joins(server)) == 2 and document.joined)
+            assert client.reconnects == 0
+
+
+@pytest.mark.parametrize("kind", ["room", "document"])
+async def test_a_join_that_is_not_answered_is_undone_and_asked_for_again(kind: str) -> None:
+    """The handle was out of it for as long as the connection lasted."""
+    async with scripted() as server:
+        left: list[Request] = []
+        first: dict[str, Any] = STATE if kind == "document" else ROOM
+
+        def script(peer: Peer, request: Request) -> None:
+            if request["event"].endswith(":leave"):
+                left.append(request)
+                late = first | {"text": "late"} if kind == "document" else first
+                answer(peer, joins(server)[1], late)  # after all: nobody is there to take it
+                answer(peer, request, {})
+            elif request["event"] == "ping" or (request["event"].endswith(":join") and len(joins(server)) != 2):
+                answer(peer, request, first)
+
+        server.script = script
+        async with await connect(server, request_timeout=0.2) as client, asyncio.timeout(30):
+            handle: Any = await (client.document("d") if kind == "document" else client.join("r"))
+            peer = server.peers[0]
+            if kind == "document":
+                push(peer, "document:resync", document="d", reason="")
+            else:
+                push(peer, "room:behind", room="r")
+            await until(lambda: isinstance(handle.trouble, RequestTimeout) and left)
+            await until(lambda: handle.joined)
+            assert len(joins(server)) == 3 and handle.trouble is None and client.reconnects == 0
+            if isinstance(handle, Document):
+                assert handle.content == "here"
