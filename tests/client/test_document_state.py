@@ -239,10 +239,10 @@ def test_cursors_follow_as_on_the_server() -> None:
     assert state.cursor("far") == (3, 3)
     state.edit(op("xx"))
     assert state.cursor("other") == (3, 5)
-    assert state.cursors["other"] == (1, 3)
+    assert state.carets.at["other"] == (1, 3)
     state.receive(8, "third", 1, op(2, "-"))
-    assert state.cursors["other"] == (1, 4)
-    assert state.cursors["third"] == (3, 3)
+    assert state.carets.at["other"] == (1, 4)
+    assert state.carets.at["third"] == (3, 3)
     state.place_cursor("other", None, None)
     assert state.cursor("other") is None
 

@@ -328,3 +328,45 @@ async def test_a_join_that_is_not_answered_is_undone_and_asked_for_again(kind: s
             assert len(joins(server)) == 3 and handle.trouble is None and client.reconnects == 0
             if isinstance(handle, Document):
                 assert handle.content == "here"
+
+
+BOB = {"client": "b", "user": "bob", "name": "Bob", "role": "editor", "anchor": None, "head": None}
+
+
+def typed(client: str, text: str) -> dict[str, Any]:
+    return {"client": client, "seq": 1, "operation": [text]}
+
+
+@pytest.mark.parametrize("holding", [False, True])
+@pytest.mark.parametrize("first", [True, False], ids=["told before", "told after"])
+async def test_a_cursor_is_placed_at_its_revision(first: bool, holding: bool) -> None:
+    """Of who joins again and is told what it missed in parts. It was placed after what had moved it on the server."""
+    async with scripted() as server:
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 1:
+                answer(peer, request, STATE)
+                push(peer, "document:resync", document="d", reason="")
+                return
+            part = {"operations": [typed("x", "1")], "revision": 1, "more": True, "collaborators": [BOB]}
+            answer(peer, request, AGAIN | part)
+            cursors = [{"client": "b", "anchor": 3, "head": 4}]
+            if first:
+                push(peer, "document:cursor", document="d", revision=2, cursors=cursors)
+            rest = [typed("b", "2")] if not first else [typed("b", "2"), typed("x", "3")]
+            push(peer, "document:operation", document="d", revision=1 + len(rest), operations=rest)
+            if not first:
+                push(peer, "document:cursor", document="d", revision=2, cursors=cursors)
+                push(peer, "document:operation", document="d", revision=3, operations=[typed("x", "3")])
+            someone = BOB | {"client": "c", "anchor": 5, "head": 5}
+            push(peer, "document:collaborator_joined", document="d", **someone)
+
+        scripted_by(server, on_join)
+        async with await connect(server) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            if holding:
+                document.hold()
+            await until(lambda: "c" in document.collaborators)
+            document.release()
+            assert document.content == "321here" and document.revision == 3
+            assert dict(document.cursors) == {"b": (4, 5), "c": (5, 5)}
