@@ -224,6 +224,16 @@ class DocumentState:
         self._pending_size += request.bulk
         return request
 
+    def withdraw(self, request: Request) -> bool:
+        """Nobody wants it any more. Whether it had not gone out: then it never will."""
+        for place, item in enumerate(self.queue):
+            if item is request:
+                self._told -= place < self._told
+                del self.queue[place]
+                self._measure_pending()
+                return True
+        return False
+
     def _make_room(self, size: int) -> None:
         limit = self._pending_limit
         if self._pending_size + size <= limit or self._measure_pending() + size <= limit:

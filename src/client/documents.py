@@ -677,6 +677,7 @@ class Document(Handle, Cursors, Steps):
         submission = state.take()
         if submission is not None:
             self._patience.sent(self._now())
+            self._expect_ack()
             seq, revision, work = submission
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Backoff, Client, ClientError, Document, Options, RequestError, RequestTimeout, Undecodable
+from syncline.client import (
+    Backoff,
+    Client,
+    ClientError,
+    Document,
+    NotSent,
+    Options,
+    RequestError,
+    RequestTimeout,
+    Undecodable,
+)
 from syncline.client import connect as connect_to
 from tests.waiting import until
 
@@ -370,3 +380,62 @@ async def test_a_cursor_is_placed_at_its_revision(first: bool, holding: bool) ->
             document.release()
             assert document.content == "321here" and document.revision == 3
             assert dict(document.cursors) == {"b": (4, 5), "c": (5, 5)}
+
+
+async def test_an_undo_that_is_not_answered_raises_and_its_fate_is_asked_for() -> None:
+    """It waited for as long as the connection lasted, and so did every edit behind it."""
+    async with scripted() as server:
+        scripted_by(server, lambda peer, request, number: answer(peer, request, STATE if number == 1 else AGAIN))
+        async with await connect(server, request_timeout=0.2, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            with pytest.raises(RequestTimeout) as raised:
+                await document.undo()
+            assert not isinstance(raised.value, NotSent)
+            await until(lambda: len(joins(server)) == 2)
+            asked = [request for request in server.requests if request["event"] == "document:undo"]
+            await until(lambda: len([one for one in server.requests if one["event"] == "document:undo"]) > len(asked))
+            assert server.requests[-1]["data"]["seq"] == 1, (
+                "the same once more: that is how it learns what became of it"
+            )
+
+
+@pytest.mark.parametrize("call", ["undo", "redo", "restore", "initialize"])
+async def test_what_has_not_gone_out_in_time_never_does(call: str) -> None:
+    async with scripted() as server:
+        scripted_by(server, lambda peer, request, number: answer(peer, request, STATE))
+        async with await connect(server, request_timeout=0.2, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "in flight")
+            await document.sent()
+            arguments = {"restore": (0,), "initialize": ("first",)}.get(call, ())
+            with pytest.raises(NotSent):
+                await getattr(document, call)(*arguments)
+            given_up = asyncio.get_running_loop().create_task(getattr(document, call)(*arguments))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert document._state.unsettled == 1
+
+
+async def test_an_edit_that_is_not_answered_joins_again() -> None:
+    async with scripted() as server:
+
+        def script(peer: Peer, request: Request) -> None:
+            if request["event"] == "document:join":
+                again = "revision" in request["data"]
+                answer(peer, request, AGAIN if again else STATE)
+            elif request["event"] == "document:operation" and len(joins(server)) > 1:
+                data = request["data"]
+                entry = {
+                    "client": joins(server)[0]["data"]["client"],
+                    "seq": data["seq"],
+                    "operation": data["operation"],
+                }
+                push(peer, "document:operation", document="d", revision=1, operations=[entry])
+
+        server.script = script
+        async with await connect(server, request_timeout=0.2, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "typed ")
+            await document.settled()
+            assert document.text == "typed here" and len(joins(server)) == 2 and client.reconnects == 0
