@@ -49,6 +49,7 @@ from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
 from .carets import Carets, inside
 from .document_values import (
+    REQUEST_BULK,
     Arrived,
     Change,
     Held,
@@ -218,7 +219,8 @@ class DocumentState:
         SynclineError(operation_invalid) for what is no content; nothing is changed then."""
         request = Request(kind, to)
         if kind == "initialize":
-            request = Request(kind, to, content, 16 + len(self.type.dump(self.type.parse_content(content))))
+            size = len(self.type.dump(self.type.parse_content(content)))
+            request = Request(kind, to, content, REQUEST_BULK + size)
         self._make_room(request.bulk)
         self.queue.append(request)
         self._pending_size += request.bulk
