@@ -191,7 +191,15 @@ class Client:
 
     @overload
     async def document(
-        self, document: str, *, type: str, content: Any = None, client: str | None = None
+        self,
+        document: str,
+        *,
+        type: str,
+        content: Any = None,
+        client: str | None = None,
+        hold_limit: int = 10_000,
+        pending_limit: int = 4_194_304,
+        operation_limit: int = 65_536,
     ) -> Document: ...
 
     async def document(
@@ -213,7 +221,8 @@ class Client:
         ``type``: what the document is, and what it becomes when this creates it; a text has a ``TextDocument``. ``content``: its first
         one, if it has none by now (``Document.initialize``; who may only read leaves it as it is).
 
-        Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...
+        Raises RequestError: invalid_data (it is of another type), document_not_found, document_unavailable, forbidden, limit_exceeded, ...;
+        RequestTimeout, ConnectionLost; Undecodable: what the server has is no content of its type.
         """
         document = well_formed(document)
         handle = self._documents.get(document)

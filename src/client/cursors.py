@@ -39,7 +39,6 @@ class Cursors:
 
     def __init__(self) -> None:
         self._people: dict[str, dict[str, Any]] = {}
-        self._late_cursors: dict[str, tuple[int, Any, Any]] = {}  # at a revision that is still to come
         self._own_cursor: tuple[Any, Any] | None = None
         self._cursor_changed = False
         self._on_cursors: Callbacks[[]] = Callbacks(self._client._calls)
@@ -84,22 +83,10 @@ class Cursors:
             return
         if anchor is not None and head is not None:
             anchor, head = map(self._state.type.parse_position, (anchor, head))
-        if revision > self._state.revision:
-            self._late_cursors[client] = (revision, anchor, head)
-        else:
-            self._late_cursors.pop(client, None)
-            self._state.place_cursor(client, anchor, head)
-
-    def _place_late_cursors(self) -> None:
-        """Those of the revision that is here now."""
-        for client, (at, anchor, head) in [*self._late_cursors.items()]:
-            if at <= self._state.revision:
-                del self._late_cursors[client]
-                self._state.place_cursor(client, anchor, head)
+        self._state.place_cursor(client, anchor, head, revision)
 
     def _forget_cursor(self, client: str) -> None:
         self._people.pop(client, None)
-        self._late_cursors.pop(client, None)
         self._state.place_cursor(client, None, None)
 
     # One's own -------------------------------------------------------------------------------------------------------

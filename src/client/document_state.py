@@ -47,7 +47,9 @@ from typing import Any
 
 from ..core.document_type import DocumentType
 from ..core.errors import SynclineError
+from .carets import Carets, inside
 from .document_values import (
+    REQUEST_BULK,
     Arrived,
     Change,
     Held,
@@ -107,7 +109,7 @@ class DocumentState:
         self.taken_back: list[Operation] = []  # what was refused, and what went with it, as told; the reader empties it
         self.undo_depth = 0  # steps that the server has for this client; at least that many
         self.redo_depth = 0
-        self.cursors: dict[str, tuple[Any, Any]] = {}  # of the others, in the confirmed content
+        self.carets = Carets(type)
         self.arrived: deque[Arrived] = deque()  # of revisions revision + 1 ..., while holding
         self.held: deque[Held] = deque()
         self.holding = False
@@ -171,7 +173,7 @@ class DocumentState:
 
     def cursor(self, client: str) -> tuple[Any, Any] | None:
         """Anchor and head of another client, in the view."""
-        place = self.cursors.get(client)
+        place = self.carets.at.get(client)
         if place is None:
             return None
         anchor, head = (self._to_view(position) for position in place)
@@ -181,10 +183,7 @@ class DocumentState:
         for item in self._edits():
             position = self.type.move(item, position)
         # What is held back is not undone for a cursor: it is only kept inside the view.
-        return self._inside(self.view, position)
-
-    def _inside(self, content: Any, position: Any) -> Any:
-        return min(position, self.type.length(content)) if isinstance(position, int) else position
+        return inside(self.type, self.view, position)
 
     # Local edits -----------------------------------------------------------------------------------------------------
     def edit(self, operation: Operation, slow: bool = False) -> Change:
@@ -220,11 +219,22 @@ class DocumentState:
         SynclineError(operation_invalid) for what is no content; nothing is changed then."""
         request = Request(kind, to)
         if kind == "initialize":
-            request = Request(kind, to, content, 16 + len(self.type.dump(self.type.parse_content(content))))
+            size = len(self.type.dump(self.type.parse_content(content)))
+            request = Request(kind, to, content, REQUEST_BULK + size)
         self._make_room(request.bulk)
         self.queue.append(request)
         self._pending_size += request.bulk
         return request
+
+    def withdraw(self, request: Request) -> bool:
+        """Nobody wants it any more. Whether it had not gone out: then it never will."""
+        for place, item in enumerate(self.queue):
+            if item is request:
+                self._told -= place < self._told
+                del self.queue[place]
+                self._measure_pending()
+                return True
+        return False
 
     def _make_room(self, size: int) -> None:
         limit = self._pending_limit
@@ -393,7 +403,7 @@ class DocumentState:
         self._sent = self.in_doubt = self._composites = False
         self.arrived.clear()
         self._arrived_count = 0
-        self.cursors.clear()
+        self.carets.clear()
         self._confirmed = content
         self._tidy()
 
@@ -582,11 +592,12 @@ class DocumentState:
     def _integrate(self, entry: Arrived) -> list[Change]:
         """The next operation of the history, into everything but a held view."""
         try:
-            if self.is_in_flight(entry.client, entry.seq):
-                return self._acknowledge(entry)
-            return self._receive_remote(entry)
+            own = self.is_in_flight(entry.client, entry.seq)
+            changes = self._acknowledge(entry) if own else self._receive_remote(entry)
         except UNFIT as error:
             raise Diverged(f"revision {self.revision + entry.span} does not fit: {error}") from error
+        self.carets.reached(self.revision, self._confirmed)
+        return changes
 
     def _acknowledge(self, entry: Arrived) -> list[Change]:
         in_flight, operation = self.in_flight, entry.operation
@@ -610,7 +621,7 @@ class DocumentState:
                 if not self._composites:
                     raise Diverged(f"operation {self.seq} was committed as another one")
                 news = difference
-        self._move_cursors(operation, "")
+        self.carets.move(operation, "")
         self._count_steps(kind)
         self.in_flight = None
         self._sent = self.in_doubt = False
@@ -634,7 +645,7 @@ class DocumentState:
     def _receive_remote(self, entry: Arrived) -> list[Change]:
         operation = entry.operation
         self._confirmed = self.type.apply(self._confirmed, operation)
-        self._move_cursors(operation, entry.client)
+        self.carets.move(operation, entry.client)
         self.revision += entry.span
         if not isinstance(self.in_flight, _NO_EDIT):
             self._composites = self._composites or entry.span > 1
@@ -748,23 +759,12 @@ class DocumentState:
         finally:
             self.holding = False
 
-    # Cursors ---------------------------------------------------------------------------------------------------------
-    def _move_cursors(self, operation: Operation, author: str) -> None:
-        """As the server does: every operation moves all cursors, but an insert at one leaves it where it is, and sets its author's to
-        its end."""
-        for client, (anchor, head) in self.cursors.items():
-            self.cursors[client] = self.type.move(operation, anchor), self.type.move(operation, head)
-        if author and self.type.has_cursors:
-            end = self.type.end(operation)
-            if end is not None:
-                self.cursors[author] = (end, end)
-
-    def place_cursor(self, client: str, anchor: Any, head: Any) -> None:
-        """What the server says about another client's cursor at this revision; None hides it."""
-        if anchor is None or head is None:
-            self.cursors.pop(client, None)
+    def place_cursor(self, client: str, anchor: Any, head: Any, revision: int = 0) -> None:
+        """What the server says about another client's cursor at ``revision``; None hides it."""
+        if revision > self.revision:
+            self.carets.place_later(client, anchor, head, revision)
         else:
-            self.cursors[client] = self._inside(self._confirmed, anchor), self._inside(self._confirmed, head)
+            self.carets.place(client, anchor, head, self._confirmed)
 
     # ------------------------------------------------------------------------------------------------------------------
     def _over(

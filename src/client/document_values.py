@@ -11,6 +11,10 @@ Kind = Literal["edit", "undo", "redo", "restore"]
 Origin = Literal["local", "remote", "refused", "reset", "undo", "redo", "restore", "healed", "rebased"]
 
 
+#: What a request that waits counts for of ``pending_limit``, at least: it takes little to tell, but some memory.
+REQUEST_BULK = 4096
+
+
 class Change(NamedTuple):
     """What happened to the view. ``client`` made it; empty when nobody in particular did. ``operation`` None: all of it may be another,
     after a "reset" of a content that was damaged."""
@@ -22,13 +26,13 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """An undo, redo, restore or initialize on its way. ``to``: the revision to restore; ``content``: the first one. ``bulk``: about how
-    many characters it takes to tell it."""
+    """An undo, redo, restore or initialize on its way. ``to``: the revision to restore; ``content``: the first one. ``bulk``: what it
+    counts for of what may wait."""
 
     kind: RequestKind
     to: int = 0
     content: Any = None
-    bulk: int = 16
+    bulk: int = REQUEST_BULK
 
     @property
     def committed_as(self) -> Kind:

@@ -405,7 +405,6 @@ class Document(Handle, Cursors, Steps):
             return self
         self._people = {entry["client"]: entry for entry in result["collaborators"]}
         self._people.pop(state.client, None)
-        self._late_cursors.clear()
         self._role_is(result["role"])
         if result["operations"] is None:
             self._load(result)
@@ -433,7 +432,7 @@ class Document(Handle, Cursors, Steps):
         if state.is_in_flight(state.client, state.seq) and state.seq <= result["seq"] and not result.get("more"):
             self._unnoticed(state.seq)
         state.undo_depth, state.redo_depth = result.get("undo", 0), result.get("redo", 0)
-        state.cursors.clear()
+        state.carets.clear()
         for entry in self._people.values():
             self._cursor_at(result["revision"], entry["client"], entry.get("anchor"), entry.get("head"))
         self._cursor_changed = self._own_cursor is not None
@@ -547,7 +546,7 @@ class Document(Handle, Cursors, Steps):
         elif event == "document:collaborator_joined":
             if data["client"] != state.client:
                 self._people[data["client"]] = data
-                self._cursor_at(state.revision, data["client"], data.get("anchor"), data.get("head"))
+                self._cursor_at(state.known, data["client"], data.get("anchor"), data.get("head"))
                 self._on_cursors.fire()
         elif event == "document:collaborator_left":
             self._forget_cursor(data["client"])
@@ -588,7 +587,6 @@ class Document(Handle, Cursors, Steps):
             self._finish()
             self._on_committed.fire(Committed(number, client, seq, own, kind, span))
             self._tell_healed(changes)
-        self._place_late_cursors()
         same = None if hash is None else state.same(revision, hash)
         if same:
             self._alarms = 0
@@ -679,6 +677,7 @@ class Document(Handle, Cursors, Steps):
         submission = state.take()
         if submission is not None:
             self._patience.sent(self._now())
+            self._expect_ack()
             seq, revision, work = submission
             data: dict[str, Any] = {"document": self.name, "seq": seq, "revision": revision}
             try:

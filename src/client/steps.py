@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ErrorCode
 from .document_values import Request, RequestKind
-from .errors import ClientError, Diverged, RequestError
+from .errors import ClientError, Diverged, NotSent, RequestError, RequestTimeout
 from .frozen import thawed
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ class Patience:
     def answered(self, now: float) -> None:
         self._took = now - self._sent_at
 
+    def since(self, now: float) -> float:
+        """How long it has been."""
+        return now - self._sent_at
+
     def is_over(self, now: float) -> bool:
         return now - self._sent_at > max(STEP_SECONDS, STEP_ANSWERS * self._took)
 
@@ -66,11 +70,13 @@ class Steps:
     _joins: int
     _refused: Callable[[int, RequestError], None]
     _wake: Callable[[], None]
+    _renew: Callable[[ClientError], None]
 
     def __init__(self) -> None:
         self._requests: dict[Request, asyncio.Future[bool]] = {}
         self._depths: tuple[int, int] | None = None  # what an answer said whose entry is still to come
         self._patience = Patience()
+        self._watch: asyncio.TimerHandle | None = None  # looks after what is in flight
         self._limited = (0, 0)  # the submission that was refused for now, by its number, and how often in a row
 
     def _now(self) -> float:
@@ -94,7 +100,7 @@ class Steps:
         """Takes back this client's last step, whatever others did since; what they did stays. False: there is none.
 
         Steps live on the server: they outlast reconnects, and a program that keeps ``client_id``. Raises RequestError
-        (forbidden, ...), BufferFull, and what ended the handle.
+        (forbidden, ...), RequestTimeout (it may be done yet; NotSent: it will not), BufferFull, and what ended the handle.
         """
         return await self._ask_for("undo")
 
@@ -105,7 +111,7 @@ class Steps:
     async def restore(self, revision: int) -> None:
         """Makes the document what it was at ``revision``, as a new operation of this client that can be undone.
 
-        Raises RequestError: history_trimmed (older than the horizon), revision_unknown, forbidden, ...
+        Raises RequestError: history_trimmed (older than the horizon), revision_unknown, forbidden, ...; RequestTimeout as ``undo``.
         """
         if not await self._ask_for("restore", revision):
             raise RequestError(ErrorCode.REVISION_UNKNOWN.value, "the document was created anew")
@@ -114,7 +120,8 @@ class Steps:
         """Gives a document that has no content yet its first one. False: it has one; of several that do this at the same time, or one
         of which was offline, the first one's stays, and nothing else changes.
 
-        Raises SynclineError (operation_invalid), RequestError (forbidden, document_too_large, ...), BufferFull, and what ended the handle.
+        Raises SynclineError (operation_invalid), RequestError (forbidden, document_too_large, ...), RequestTimeout as ``undo``, BufferFull,
+        and what ended the handle.
         """
         return await self._ask_for("initialize", content=content)
 
@@ -125,7 +132,16 @@ class Steps:
         self._requests[request] = future
         self._schedule()
         try:
-            return await future
+            async with asyncio.timeout(self._client.connection.options.request_timeout):
+                return await future
+        except (TimeoutError, asyncio.CancelledError) as error:
+            unsent = self._state.withdraw(request)
+            self._wake()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            if unsent:
+                raise NotSent(f"document:{kind} was not sent in time") from None
+            raise RequestTimeout(f"document:{kind} was not answered in time") from None
         finally:
             self._requests.pop(request, None)
 
@@ -138,7 +154,28 @@ class Steps:
         answer = partial(self._guarded, self._answered, request, seq)
         self._client.connection.post(f"document:{request.kind}", data, answer)
 
+    def _expect_ack(self, seconds: float | None = None) -> None:
+        """What is in flight is answered within ``request_timeout``, or the document is joined again, which tells its fate. One timer."""
+        if self._watch is None:
+            wait = self._client.connection.options.request_timeout if seconds is None else seconds
+            self._watch = asyncio.get_running_loop().call_later(wait, self._look_after)
+
+    def _look_after(self) -> None:
+        self._watch = None
+        state, connection = self._state, self._client.connection
+        if self.error is not None or state.in_flight is None or not state.attached:
+            return  # what goes out next is looked after, too
+        left = connection.options.request_timeout - self._patience.since(self._now())
+        if left > 0:
+            self._expect_ack(left)
+        elif not connection.is_writable:
+            self._expect_ack()  # it may not have left
+        else:
+            self._renew(RequestTimeout(f"operation {state.seq} was not answered in time"))
+
     def _end_requests(self, error: ClientError) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
         for future in self._requests.values():
             if not future.done():
                 future.set_exception(error)

@@ -345,7 +345,7 @@ class Peer:
         self.delayed: list[Callable[[], object]] = []
         limits = {
             "hold_limit": 10_000,
-            "pending_limit": 100_000,
+            "pending_limit": 4_194_304,
             "operation_limit": 6 if server.name == "text" else 150,
         }
         self.handle: Any = (

@@ -232,6 +232,28 @@ def test_edits_beyond_the_bound_are_refused_and_change_nothing() -> None:
     state.edit(op("abc"))  # what is in flight waits no more
 
 
+def test_requests_that_wait_count_for_the_bound() -> None:
+    """A key held down does not fill the memory: 1,024 by default, as in the browser client; first contents by their size besides."""
+    state = started("")
+    for _ in range(1024):
+        state.request("undo")
+    with pytest.raises(BufferFull):
+        state.request("undo")
+    with pytest.raises(BufferFull):
+        state.edit(op("a"))
+    assert len(state.queue) == 1024 and state.content == ""
+    state.take()
+    state.request("redo")  # what is in flight waits no more
+    state = started("", pending_limit=8192)
+    with pytest.raises(BufferFull):
+        state.request("initialize", content="x" * 5000)
+    assert state.settled
+    state.edit(op("a" * 4000))
+    state.edit(op(-4000, "b"))  # what is composed away makes room
+    state.request("initialize", content="x" * 4000)
+    assert len(state.queue) == 2
+
+
 def test_cursors_follow_as_on_the_server() -> None:
     state = started("abc")
     state.place_cursor("other", 1, 3)
@@ -239,10 +261,10 @@ def test_cursors_follow_as_on_the_server() -> None:
     assert state.cursor("far") == (3, 3)
     state.edit(op("xx"))
     assert state.cursor("other") == (3, 5)
-    assert state.cursors["other"] == (1, 3)
+    assert state.carets.at["other"] == (1, 3)
     state.receive(8, "third", 1, op(2, "-"))
-    assert state.cursors["other"] == (1, 4)
-    assert state.cursors["third"] == (3, 3)
+    assert state.carets.at["other"] == (1, 4)
+    assert state.carets.at["third"] == (3, 3)
     state.place_cursor("other", None, None)
     assert state.cursor("other") is None
 

@@ -9,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from syncline.client import Backoff, Client, ClientError, Document, Options, RequestError, RequestTimeout, Undecodable
+from syncline.client import (
+    Backoff,
+    Client,
+    ClientError,
+    Document,
+    NotSent,
+    Options,
+    RequestError,
+    RequestTimeout,
+    Undecodable,
+)
 from syncline.client import connect as connect_to
 from tests.waiting import until
 
@@ -328,3 +338,104 @@ async def test_a_join_that_is_not_answered_is_undone_and_asked_for_again(kind: s
             assert len(joins(server)) == 3 and handle.trouble is None and client.reconnects == 0
             if isinstance(handle, Document):
                 assert handle.content == "here"
+
+
+BOB = {"client": "b", "user": "bob", "name": "Bob", "role": "editor", "anchor": None, "head": None}
+
+
+def typed(client: str, text: str) -> dict[str, Any]:
+    return {"client": client, "seq": 1, "operation": [text]}
+
+
+@pytest.mark.parametrize("holding", [False, True])
+@pytest.mark.parametrize("first", [True, False], ids=["told before", "told after"])
+async def test_a_cursor_is_placed_at_its_revision(first: bool, holding: bool) -> None:
+    """Of who joins again and is told what it missed in parts. It was placed after what had moved it on the server."""
+    async with scripted() as server:
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 1:
+                answer(peer, request, STATE)
+                push(peer, "document:resync", document="d", reason="")
+                return
+            part = {"operations": [typed("x", "1")], "revision": 1, "more": True, "collaborators": [BOB]}
+            answer(peer, request, AGAIN | part)
+            cursors = [{"client": "b", "anchor": 3, "head": 4}]
+            if first:
+                push(peer, "document:cursor", document="d", revision=2, cursors=cursors)
+            rest = [typed("b", "2")] if not first else [typed("b", "2"), typed("x", "3")]
+            push(peer, "document:operation", document="d", revision=1 + len(rest), operations=rest)
+            if not first:
+                push(peer, "document:cursor", document="d", revision=2, cursors=cursors)
+                push(peer, "document:operation", document="d", revision=3, operations=[typed("x", "3")])
+            someone = BOB | {"client": "c", "anchor": 5, "head": 5}
+            push(peer, "document:collaborator_joined", document="d", **someone)
+
+        scripted_by(server, on_join)
+        async with await connect(server) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            if holding:
+                document.hold()
+            await until(lambda: "c" in document.collaborators)
+            document.release()
+            assert document.content == "321here" and document.revision == 3
+            assert dict(document.cursors) == {"b": (4, 5), "c": (5, 5)}
+
+
+async def test_an_undo_that_is_not_answered_raises_and_its_fate_is_asked_for() -> None:
+    """It waited for as long as the connection lasted, and so did every edit behind it."""
+    async with scripted() as server:
+        scripted_by(server, lambda peer, request, number: answer(peer, request, STATE if number == 1 else AGAIN))
+        async with await connect(server, request_timeout=0.2, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            with pytest.raises(RequestTimeout) as raised:
+                await document.undo()
+            assert not isinstance(raised.value, NotSent)
+            await until(lambda: len(joins(server)) == 2)
+            asked = [request for request in server.requests if request["event"] == "document:undo"]
+            await until(lambda: len([one for one in server.requests if one["event"] == "document:undo"]) > len(asked))
+            assert server.requests[-1]["data"]["seq"] == 1, (
+                "the same once more: that is how it learns what became of it"
+            )
+
+
+@pytest.mark.parametrize("call", ["undo", "redo", "restore", "initialize"])
+async def test_what_has_not_gone_out_in_time_never_does(call: str) -> None:
+    async with scripted() as server:
+        scripted_by(server, lambda peer, request, number: answer(peer, request, STATE))
+        async with await connect(server, request_timeout=0.2, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "in flight")
+            await document.sent()
+            arguments = {"restore": (0,), "initialize": ("first",)}.get(call, ())
+            with pytest.raises(NotSent):
+                await getattr(document, call)(*arguments)
+            given_up = asyncio.get_running_loop().create_task(getattr(document, call)(*arguments))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            await asyncio.wait([given_up])
+            assert document._state.unsettled == 1
+
+
+async def test_an_edit_that_is_not_answered_joins_again() -> None:
+    async with scripted() as server:
+
+        def script(peer: Peer, request: Request) -> None:
+            if request["event"] == "document:join":
+                again = "revision" in request["data"]
+                answer(peer, request, AGAIN if again else STATE)
+            elif request["event"] == "document:operation" and len(joins(server)) > 1:
+                data = request["data"]
+                entry = {
+                    "client": joins(server)[0]["data"]["client"],
+                    "seq": data["seq"],
+                    "operation": data["operation"],
+                }
+                push(peer, "document:operation", document="d", revision=1, operations=[entry])
+
+        server.script = script
+        async with await connect(server, request_timeout=0.2, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "typed ")
+            await document.settled()
+            assert document.text == "typed here" and len(joins(server)) == 2 and client.reconnects == 0

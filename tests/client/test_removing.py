@@ -15,8 +15,8 @@ from syncline.server.submission import Submission
 from tests.serving import serving
 from tests.waiting import until
 
+from .desk import SMALL, desk, every_way, on_server
 from .links import Open
-from .test_refusals import SMALL, desk, every_way, on_server
 
 
 @pytest.fixture
