@@ -1,4 +1,4 @@
-"""What a ``Document`` is a document of: content and operations, behind eight virtual methods and some questions.
+"""What a ``Document`` is a document of: content and operations, behind nine virtual methods and some questions.
 
     what arrives  --read-->  digest  --climb-->  operation at the head  --make-->  Commit, content after it
 

@@ -14,7 +14,7 @@ def read(value: object) -> Place:
     """A place from outside: a list. Raises SynclineError(invalid_data)."""
 
 def check(content: Value, place: Place) -> None:
-    """Raises SynclineError(invalid_data) for a place that ``content`` does not have. O(path)."""
+    """Raises SynclineError(invalid_data) for a place that ``content`` does not have. O(path + the string at its end)."""
 
 def move(op: Op, place: Place, pushed: bool = False) -> Place:
     """Where it goes. ``pushed``: also on by what is inserted just at an offset. O(components)."""

@@ -40,7 +40,7 @@ def read(value):
 
 
 def check(content, tuple place not None):
-    """Raises SynclineError(invalid_data) for a place that ``content`` does not have. O(path)."""
+    """Raises SynclineError(invalid_data) for a place that ``content`` does not have. O(path + the string at its end)."""
     cdef Py_ssize_t at = 0
     for step in place:
         at += 1

@@ -30,6 +30,10 @@ class Delta:
     @property
     def ops(self) -> list[Op]:
         """The JSON form: new lists and objects at each call."""
+
+    @property
+    def shown(self) -> list[Op]:
+        """The same for who only reads it: attributes and embeds are not copied."""
     @property
     def text(self) -> str:
         """Everything it inserts, an embed as U+FFFC."""

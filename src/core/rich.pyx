@@ -22,7 +22,7 @@ cimport cython
 
 from typing import Any
 
-from syncline.core.attributes cimport compose_attributes, invert_attributes, transform_attributes, weight_of
+from syncline.core.attributes cimport compose_attributes, copied, invert_attributes, transform_attributes, weight_of
 from syncline.core.parts cimport (
     DELETE,
     INSERT,
@@ -163,6 +163,11 @@ cdef class Delta:
     @property
     def ops(self):
         """The JSON form: new lists and objects at each call."""
+        return copied(write_ops(self.pieces, self.count, self.text))
+
+    @property
+    def shown(self):
+        """The same for who only reads it: attributes and embeds are not copied."""
         return write_ops(self.pieces, self.count, self.text)
 
     @property

@@ -18,7 +18,7 @@ cimport cython
 
 from msgspec import DecodeError, msgpack
 
-from syncline.core.attributes cimport copied, hash_of, read_attributes, read_embed, same_attributes, without_nulls
+from syncline.core.attributes cimport hash_of, read_attributes, read_embed, same_attributes, without_nulls
 from syncline.core.parts cimport (
     DELETE,
     INSERT,
@@ -121,27 +121,27 @@ cdef str read_ops(object value, Pieces *pieces, bint trusted):
 
 
 cdef list write_ops(const Piece *pieces, Py_ssize_t count, str text):
-    """New lists and objects."""
+    """A new list of new objects; their attributes and embeds are those of the pieces, not to be changed."""
     cdef list result = []
-    cdef dict op
     cdef Py_ssize_t index, points, at = 0
     cdef const Piece *piece
+    cdef object what
+    cdef str verb
     for index in range(count):
         piece = &pieces[index]
-        if piece.kind == RETAIN:
-            op = {"retain": piece.length}
-        elif piece.kind == DELETE:
-            op = {"delete": piece.length}
+        if piece.kind != INSERT:
+            verb, what = "retain" if piece.kind == RETAIN else "delete", piece.length
         elif piece.embed != NULL:
-            op = {"insert": copied(<object>piece.embed)}
+            verb, what = "insert", <object>piece.embed
             at += 1
         else:
             points = count_points(text, at, piece.length)
-            op = {"insert": PyUnicode_Substring(text, at, at + points)}
+            verb, what = "insert", PyUnicode_Substring(text, at, at + points)
             at += points
-        if piece.attributes != NULL:
-            op["attributes"] = copied(<object>piece.attributes)
-        result.append(op)
+        if piece.attributes == NULL:
+            result.append({verb: what})
+        else:
+            result.append({verb: what, "attributes": <object>piece.attributes})
     return result
 
 

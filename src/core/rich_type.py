@@ -34,13 +34,13 @@ class RichType(DocumentType[RichText, Delta]):
         return document(Delta.parse([] if value is None else value, trusted=trusted))
 
     def show(self, content: RichText) -> Any:
-        return content.document().ops
+        return content.document().shown
 
     def copy(self, content: RichText) -> RichText:
         return content.copy()
 
     def dump(self, content: RichText) -> str:
-        return msgspec.json.encode(content.document().ops).decode()
+        return msgspec.json.encode(content.document().shown).decode()
 
     def load(self, dumped: str) -> RichText:
         try:
@@ -67,7 +67,7 @@ class RichType(DocumentType[RichText, Delta]):
         return Delta.parse(value)
 
     def describe(self, operation: Delta) -> Any:
-        return operation.ops
+        return operation.shown
 
     def encode(self, operation: Delta) -> bytes:
         return operation.encode()

@@ -31,6 +31,6 @@ def document_type(name: str) -> DocumentType[Any, Any]:
 
 
 def open_document(type_name: str, id: str, generation: str, **bounds: int) -> Document:
-    """An empty document of a type. ``bounds``: window_operations, window_bytes,
-    max_length, max_clients. Raises SynclineError(invalid_data)."""
+    """An empty document of a type. ``bounds``: ``max_length``, and those that ``Document`` has. Raises
+    SynclineError(invalid_data)."""
     return document_type(type_name).open(id, generation, **bounds)

@@ -11,6 +11,7 @@ from msgspec import msgpack
 
 from syncline.core.errors import SynclineError
 from syncline.core.rich import Delta, live_deltas
+from syncline.core.rich_type import RichType
 
 MOST = 2_147_483_647
 
@@ -115,7 +116,8 @@ def test_what_is_taken_is_a_copy() -> None:
     assert given == [{"insert": "a", "attributes": {"list": [1]}}, {"insert": {"image": [1]}}]
     given[0]["attributes"]["list"].append(4)
     given[1]["insert"]["image"].append(4)
-    assert delta.ops == [{"insert": "a", "attributes": {"list": [1]}}, {"insert": {"image": [1]}}]
+    assert delta.ops == delta.shown == [{"insert": "a", "attributes": {"list": [1]}}, {"insert": {"image": [1]}}]
+    assert RichType().describe(delta)[0]["attributes"] is delta.shown[0]["attributes"], "who only reads needs none"
 
 
 def test_it_is_immutable() -> None:

@@ -1,4 +1,4 @@
-"""`document:create`, `document:join`, `document:operation`, `document:cursor`, `document:leave`, `document:grant`."""
+"""What begins with `document:`, but for the questions about what was (history.py)."""
 
 from __future__ import annotations
 
