@@ -146,7 +146,7 @@ class Peer {
     if (!next) return;
     const code = this.server.submit(this.name, next);
     this.push();
-    if (code) this.down.push(() => this.tell(this.state.refuse(next.seq)));
+    if (code) this.down.push(() => this.tell(this.state.refuse(next.seq).changes));
   }
 
   push() {

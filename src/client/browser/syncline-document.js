@@ -25,7 +25,7 @@ const MEASURED = 8; // operations at least, to say how fast they are taken in
  * A shared document of any type as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
  *
  * Events: `change` ({operation, origin: local | remote | undo | redo | restore | refused | rebased | healed | reset,
- * clients}), `cursors`, `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}),
+ * clients}), `cursors`, `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation, content}),
  * `rebased` ({before, after, operation}), `reset` ({reason, unsent}), `state`, `error`.
  */
 export class SynclineDocument extends Joined {
@@ -499,16 +499,15 @@ export class SynclineDocument extends Joined {
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
     else if (item.kind && (item.kind !== "initialize" || code !== "document_exists")) item.reject(error);
-    let changes;
-    try {
-      changes = this.#state.refuse(seq);
-    } catch (fault) {
-      if (!(fault instanceof Diverged)) throw fault;
-      return this.#reload(fault.message);
-    }
+    const content = item.operation && this.#state.queue.length ? this.content : null;
+    const { changes, fits } = this.#state.refuse(seq);
+    const dropped = this.#state.dropped.splice(0);
     this.#tell(changes);
     this.#finish();
-    if (item.operation) this._emit("refused", { code, message, operation: frozen(this.type.describe(item.operation)) });
+    for (const operation of item.operation ? [item.operation, ...dropped] : []) {
+      this._emit("refused", { code, message, operation: frozen(this.type.describe(operation)), content });
+    }
+    if (!fits) return this.#reload(`refused operation ${seq} does not fit what is here`);
     this._emit("cursors", this.cursors);
     if (this.settled) this._emit("settled", true);
     this._flush();

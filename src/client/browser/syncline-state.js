@@ -42,6 +42,7 @@ export class DocumentState {
     this.flight = null; // {item, limit, seq, sender, sent, composites, tries}
     this.queue = []; // {operation}, or a request: {kind, to, ...}
     this.finished = []; // [request, whether it was done]; the reader empties it
+    this.dropped = []; // operations that went with what was refused; the reader empties it
     this.undo = 0; // steps that the server has for this client, about
     this.redo = 0;
     this.inDoubt = false; // whether what is in flight got in under an older name
@@ -507,21 +508,35 @@ export class DocumentState {
     return [moved, other];
   }
 
-  /** What is in flight was refused: an operation is taken back exactly, what was done meanwhile stays. */
+  /**
+   * What is in flight was refused: an operation is taken back exactly, what was done meanwhile stays. Edits that were made within what it
+   * had made are gone with it: they are in `dropped` then. So is all that waits where it can not be taken back: `fits` says whether it
+   * could. Returns {changes, fits}.
+   */
   refuse(seq) {
-    if (!this.isInFlight(this.client, seq)) return [];
+    if (!this.isInFlight(this.client, seq)) return { changes: [], fits: true };
     const { item } = this.flight;
     this.flight = null;
     if (item.kind) {
       this.finished.push([item, false]);
-      return [];
+      return { changes: [], fits: true };
     }
-    let inverse;
+    const waiting = this.queue;
+    const change = (operation) => this.#changes({ operation, origin: "refused", clients: [] });
     try {
-      inverse = this.type.invert(item.operation, this.confirmed);
-    } catch (error) {
-      throw new Diverged(`refused operation ${seq} does not fit: ${error.message}`, { cause: error });
+      const [queue, operation] = this.#over(waiting, this.type.invert(item.operation, this.confirmed));
+      const [content, told] = this.type.commit(this.content, operation);
+      Object.assign(this, { content, queue: this.told ? queue : this.#effective(queue) });
+      const nothing = (one) => this.type.isIdentity(one.operation);
+      this.dropped.push(...waiting.filter((one, at) => one.operation && nothing(queue[at]) && !nothing(one)).map(({ operation }) => operation));
+      return { changes: change(told), fits: true };
+    } catch {
+      const operation = this.type.diff(this.content, this.confirmed);
+      this.dropped.push(...this.edits);
+      this.queue = waiting.filter(({ kind }) => kind);
+      this.told = 0;
+      this.content = this.confirmed;
+      return { changes: change(operation), fits: false };
     }
-    return this.#changes({ operation: this.#passQueue([inverse]), origin: "refused", clients: [] });
   }
 }

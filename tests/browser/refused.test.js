@@ -1,0 +1,71 @@
+// What the server will not have: it is taken back, and nothing that was done is lost untold.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { registerType } from "../../src/client/browser/syncline.js";
+import { typeOf } from "../../src/client/browser/syncline-types.js";
+import { seeded, turn } from "./reference.mjs";
+import { TypedServer, crowd, settle } from "./typed.mjs";
+
+const TOO_LARGE = () => "document_too_large";
+
+test("what was done within a value that is refused is told, with what was seen", async (t) => {
+  const server = new TypedServer(seeded(110));
+  const { handles: [ada], views: [view], end } = await crowd(server, 1);
+  t.after(end);
+  ada.edit([{ p: [], od: null, oi: { title: "t" } }]);
+  await settle(server, [ada]);
+  server.refuse = TOO_LARGE;
+  ada.edit([{ p: ["list"], oi: [] }]);
+  await turn();
+  ada.edit([{ p: ["list", 0], li: "hours of work" }]);
+  const { content } = ada;
+  server.step(); // it is read, and refused
+  server.refuse = () => null;
+  await settle(server, [ada]);
+  assert.deepEqual(view.refused.map(({ message, ...told }) => told), [
+    { code: "document_too_large", operation: [{ p: ["list"], oi: [] }], content },
+    { code: "document_too_large", operation: [{ p: ["list", 0], li: "hours of work" }], content },
+  ]);
+  assert.deepEqual([ada.content, server.document("board").content], [{ title: "t" }, { title: "t" }]);
+
+  server.refuse = TOO_LARGE;
+  ada.edit([{ p: ["title"], od: "t", oi: "u" }]);
+  await turn();
+  server.step();
+  await settle(server, [ada]);
+  assert.deepEqual([view.refused[2].content, view.errors], [null, []], "nothing was done since");
+});
+
+test("where it cannot be taken back all that waits is told, and the content is the server's", async (t) => {
+  let broken = false;
+  registerType("one way", {
+    ...typeOf("counter"),
+    invert: (operation) => {
+      if (broken) {
+        broken = false; // the server has the same type
+        throw new TypeError("it does not fit");
+      }
+      return typeOf("counter").invert(operation);
+    },
+  });
+  const server = new TypedServer(seeded(111), "one way");
+  const { handles: [ada], views: [view], end } = await crowd(server, 1);
+  t.after(end);
+  ada.edit({ add: 1 });
+  await settle(server, [ada]);
+  server.refuse = TOO_LARGE;
+  ada.edit({ add: 5 });
+  await turn();
+  ada.edit({ add: 7 });
+  server.step();
+  broken = true;
+  server.refuse = () => null;
+  await settle(server, [ada]);
+  assert.deepEqual(view.refused.map(({ operation, content }) => [operation, content]), [[{ add: 5 }, 13], [{ add: 7 }, 13]]);
+  assert.deepEqual([ada.content, view.content, server.document("board").content], [1, 1, 1]);
+  assert.deepEqual(view.errors.map(({ code }) => code), ["diverged"]);
+  assert.deepEqual(view.resets, []);
+  ada.edit({ add: 2 });
+  await settle(server, [ada]);
+  assert.equal(server.document("board").content, 3);
+});
