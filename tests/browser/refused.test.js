@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { registerType } from "../../src/client/browser/syncline.js";
 import { typeOf } from "../../src/client/browser/syncline-types.js";
-import { seeded, turn } from "./reference.mjs";
+import { connect, until } from "./driving.mjs";
+import { ReferenceServer, seeded, turn } from "./reference.mjs";
 import { TypedServer, crowd, settle } from "./typed.mjs";
 
 const TOO_LARGE = () => "document_too_large";
@@ -68,4 +69,37 @@ test("where it cannot be taken back all that waits is told, and the content is t
   ada.edit({ add: 2 });
   await settle(server, [ada]);
   assert.equal(server.document("board").content, 3);
+});
+
+test("the answer not_joined never takes an edit back, and joins that do not help wait ever longer", async (t) => {
+  for (const type of ["text", "json"]) {
+    const server = type === "text" ? new ReferenceServer(seeded(112)) : new TypedServer(seeded(112));
+    const client = connect(server, { backoffBase: 4, backoffMax: 64, random: () => 0.5 });
+    t.after(() => client.close({ settle: 0 }));
+    const document = client.document("d", { type });
+    const refused = [];
+    document.on("refused", (detail) => refused.push(detail));
+    await until(server, () => document.joined);
+    const waits = [];
+    const { setTimeout } = globalThis;
+    t.mock.method(globalThis, "setTimeout", (action, wait, ...rest) => setTimeout(action, waits.push(wait) && wait, ...rest));
+    let [refusals, given] = [0, 0];
+    const code = () => ((given += 1) <= 8 ? "not_joined" : null);
+    server.refuse = () => {
+      const answered = code();
+      refusals += answered !== null;
+      return answered;
+    };
+    document.edit(type === "text" ? ["kept"] : [{ p: [], od: null, oi: "kept" }]);
+    await until(server, () => document.settled);
+    assert.deepEqual([refusals, refused, document.content], [8, [], "kept"], type);
+    const joins = waits.filter((wait) => [3, 6, 12, 24, 48].includes(wait));
+    assert.deepEqual(joins.slice(0, 6), [3, 6, 12, 24, 48, 48], type);
+    given = 0; // it was taken: the next trouble is the first one
+    waits.length = 0;
+    document.edit(type === "text" ? ["x"] : [{ p: [], od: null, oi: "x" }]);
+    await until(server, () => document.settled);
+    assert.deepEqual(waits.filter((wait) => [3, 6, 12, 24, 48].includes(wait)).slice(0, 3), [3, 6, 12], type);
+    t.mock.restoreAll();
+  }
 });

@@ -452,7 +452,10 @@ export class SynclineDocument extends Joined {
       this.#reload("what is here and the history did not fit together");
       return false;
     }
-    if (flight !== null && this.#state.flight !== flight) this.#patience.answered();
+    if (flight !== null && this.#state.flight !== flight) {
+      this.#patience.answered();
+      this._progressed();
+    }
     this.#finish();
     this._emit("cursors", this.cursors);
     return true;
