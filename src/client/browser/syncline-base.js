@@ -272,6 +272,7 @@ export class Joined extends Emitter {
   #retry = 0;
   #failures = 0; // in a row, with no progress between
   #joinedAt = Infinity;
+  #settledAsTold = true;
   #lost = 0; // how many operations and messages were not acknowledged at the end
   _opened = deferred();
   /** Who wants it: each that waits for its first join, and HOLDER once somebody has it. Nobody: it is left, or will be. */
@@ -346,7 +347,7 @@ export class Joined extends Emitter {
           this._opened.resolve(this);
           if (this._joining === token) this._emit("state", { state: "joined" });
         };
-        if (!this._joinedWith(result, source, done)) done(); // else it is done later
+        this._guarded(() => this._joinedWith(result, source, done) || done()); // else it is done later
       }),
       current((error) => {
         if (this._mendJoin(error)) this._attach();
@@ -355,6 +356,25 @@ export class Joined extends Emitter {
         else if (error.code !== "disconnected") this._fail(error);
       }),
     );
+  }
+
+  /** `settled` whenever it is another value than the one that was told last. */
+  _tellSettled() {
+    if (this.settled === this.#settledAsTold) return;
+    this.#settledAsTold = this.settled;
+    this._emit("settled", this.settled);
+  }
+
+  /** What `action` throws is a fault of somebody's: it is told and joined again, after a wait that grows. What waits, waits on. */
+  _guarded(action) {
+    try {
+      return action();
+    } catch (error) {
+      const { state } = this;
+      this._emit("error", new SynclineError("diverged", `${this._kind} ${named(this.name)}: ${error?.message ?? error}`, { cause: error }));
+      if (state === "joined" && this.state === "joined") this._again();
+      return undefined;
+    }
   }
 
   /** Joins after a wait that grows while it fails, or is joined only to fail again. */
@@ -482,9 +502,8 @@ export class Joined extends Emitter {
     this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
-    const { settled } = this;
     this._giveUp(error);
-    if (settled !== this.settled) this._emit("settled", this.settled);
+    this._tellSettled();
   }
 
   /** Waits for the first join. Given up by all who wait, it is undone. */

@@ -39,6 +39,7 @@ export class SynclineDocument extends Joined {
   #scheduled = false;
   #inbox = []; // tasks: what came from the server and is not taken in yet, in order
   #working = 0; // a timer, between two slices
+  #catchingUp = false; // what the answer to a join has told is not taken in yet
   #speed = 2; // operations that are taken in in a millisecond, as measured
   #patience = new Patience();
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
@@ -115,6 +116,7 @@ export class SynclineDocument extends Joined {
     if (code === "client_taken") {
       this.#state.rename(randomId()); // the user is another one now, a new guest say
       this.#finish();
+      this._tellSettled();
     } else if (LOST_HISTORY.has(code) && this.#whole === null && this.generation !== null) {
       this.#whole = "rebased";
     } else if (code === "message_too_large" && !this.#small) {
@@ -131,14 +133,15 @@ export class SynclineDocument extends Joined {
     this.places = new Map();
     for (const { anchor: _, head: __, ...who } of answer.collaborators) if (who.client !== this.id) this.collaborators.set(who.client, who);
     const state = this.#state;
-    const settled = this.settled;
+    if (this.state !== "joined") return true; // who was told of the role has left, or closed
     const joined = () => {
+      this.#catchingUp = false;
       for (const { client, anchor, head } of answer.collaborators) this.#place(client, anchor, head);
       Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
       this.#tellSteps();
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
-      if (settled !== this.settled) this._emit("settled", this.settled);
+      this._tellSettled();
       this._flush();
       this.#cursorLater();
       then();
@@ -148,6 +151,7 @@ export class SynclineDocument extends Joined {
       return true;
     }
     state.attach(answer.seq, answer.operations.length);
+    this.#catchingUp = true;
     this.#do(this.#intake(answer.revision, answer.operations, answer.hash, () => {
       if (state.inDoubt && answer.more) return this._attach();
       if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
@@ -178,14 +182,16 @@ export class SynclineDocument extends Joined {
       const origin = rebased ? "rebased" : (whole ?? (pending ? "remote" : "rebased"));
       try {
         changes = state.adopt(revision, content, seq, pending, origin);
+      } catch (error) {
+        this._emit("error", new SynclineError("diverged", error.message, { cause: error }));
+        if (this.state !== "joined") return false; // ended by who was told
+      }
+      if (changes !== null) {
         this.#tell(changes);
         if (origin === "rebased") {
           const operation = this.type.describe(this.type.diff(content, state.content));
           this._emit("rebased", { before, after: this.content, operation: frozen(operation) });
         }
-      } catch (error) {
-        if (!(error instanceof Diverged)) throw error;
-        this._emit("error", new SynclineError("diverged", error.message));
       }
     }
     if (changes === null) {
@@ -230,13 +236,12 @@ export class SynclineDocument extends Joined {
   /** @internal One that is parsed. Throws what the type throws. */
   _edit(operation) {
     if (this.type.isIdentity(operation)) return;
-    const settled = this.settled;
     const told = this.#state.edit(operation, this.#state.flight !== null && this.#patience.over);
-    if (this.#cursor) this.#cursor = this.#moved(this.#cursor, told, "right"); // what is typed is before one's own
     this._flush();
+    if (this.#cursor) this.#cursor = this.#moved(this.#cursor, told, "right"); // what is typed is before one's own
     this.#tellChange({ operation: told, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
-    if (settled !== this.settled) this._emit("settled", this.settled);
+    this._tellSettled();
     this.#tellSteps();
   }
 
@@ -270,7 +275,6 @@ export class SynclineDocument extends Joined {
   #request(kind, to, content) {
     if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
     if (!this.writable) return Promise.reject(this._refusal(`document:${kind}`));
-    const settled = this.settled;
     const request = { kind, to, content, ...deferred() };
     try {
       this.#state.ask(request);
@@ -278,7 +282,7 @@ export class SynclineDocument extends Joined {
       return Promise.reject(error);
     }
     this._flush();
-    if (settled) this._emit("settled", false);
+    this._tellSettled();
     return request.promise;
   }
 
@@ -298,9 +302,9 @@ export class SynclineDocument extends Joined {
   _flush() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
+    queueMicrotask(() => this._guarded(() => {
       this.#scheduled = false;
-      if (this.state !== "joined" || this.#inbox.length) return undefined;
+      if (this.state !== "joined" || this.#catchingUp) return undefined;
       const submission = this.#state.take();
       if (!submission) return undefined;
       this.#patience.sent();
@@ -317,14 +321,14 @@ export class SynclineDocument extends Joined {
       if (item.kind === "initialize") data.content = item.content;
       const { flight } = this.#state;
       const current = () => this.state === "joined" && this.#state.flight === flight;
-      return this.client._ask(`document:${item.kind}`, data, (answer) => {
+      return this.client._ask(`document:${item.kind}`, data, (answer) => this._guarded(() => {
         if (!current()) this.#setDepths(answer); // its operation has come already
         else if (answer.revision <= this.revision) this.#reload("an acknowledged operation was not in the history");
         else this.#depths = answer;
-      }, (error) => {
+      }), (error) => this._guarded(() => {
         if (current() && error.code !== "disconnected") this.#failed(error);
-      });
-    });
+      }));
+    }));
   }
 
   #setDepths({ undo, redo }) {
@@ -354,7 +358,7 @@ export class SynclineDocument extends Joined {
   // What the server says -------------------------------------------------------------------------------------------
   _push(event, data) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this.#do(this.#intake(data.revision, data.operations, data.hash));
+    if (event === "document:operation") this._guarded(() => this.#do(this.#intake(data.revision, data.operations, data.hash)));
     else this.#do(() => this.#pushed(event, data));
   }
 
@@ -367,11 +371,12 @@ export class SynclineDocument extends Joined {
     const until = globalThis.document?.visibilityState === "hidden" ? Infinity : performance.now() + SLICE; // there timers are slow
     const inbox = this.#inbox;
     while (inbox.length) {
-      const through = inbox[0](until, () => this.#inbox === inbox);
+      const through = this._guarded(() => inbox[0](until, () => this.#inbox === inbox));
       if (this.#inbox !== inbox) return; // dropped
       if (through !== false) inbox.shift();
       if (inbox.length && performance.now() >= until) {
         this.#working = setTimeout(() => this.#work());
+        this._flush(); // what is typed does not wait for all of it
         return;
       }
     }
@@ -382,6 +387,7 @@ export class SynclineDocument extends Joined {
   #drop() {
     clearTimeout(this.#working);
     this.#inbox = [];
+    this.#catchingUp = false;
   }
 
   #pushed(event, data) {
@@ -411,11 +417,9 @@ export class SynclineDocument extends Joined {
   /** A task: takes committed operations in, as many at a time as there is time for; `then` when all are here. */
   #intake(revision, entries, hash, then = () => {}) {
     const counted = (some) => some.reduce((sum, { count = 1 }) => sum + count, 0);
-    let settled = null; // before
     let at = revision - counted(entries);
     let next = 0;
     return (until, current) => {
-      settled ??= this.settled;
       if (at > this.revision) return this._attach(); // something is missing: ask for it
       while (next < entries.length) {
         const began = performance.now();
@@ -428,7 +432,6 @@ export class SynclineDocument extends Joined {
         const speed = part.length / Math.max(performance.now() - began, 0.1);
         this.#speed = Math.max(1 / SLICE, Math.min(speed, 4 * this.#speed));
       }
-      if (settled !== this.settled) this._emit("settled", this.settled);
       const same = hash !== undefined ? this.#state.same(revision, hash) : null;
       if (same === false && worthHealing(this.#alarms)) return this.#reload("the content was not the server's");
       this.#alarms = same ? 0 : this.#alarms + (same === false);
@@ -448,6 +451,7 @@ export class SynclineDocument extends Joined {
     try {
       this.#state.receive(revision, entries, (change) => this.#tell([change]), visit);
     } catch (error) {
+      if (this.state !== "joined") return false; // who was told of it has ended it in the middle
       this._emit("error", error);
       this.#reload("what is here and the history did not fit together");
       return false;
@@ -457,6 +461,7 @@ export class SynclineDocument extends Joined {
       this._progressed();
     }
     this.#finish();
+    this._tellSettled();
     this._emit("cursors", this.cursors);
     return true;
   }
@@ -481,6 +486,7 @@ export class SynclineDocument extends Joined {
     this.#whole = "healed";
     this.#alarms += 1;
     this._emit("error", new SynclineError("diverged", reason));
+    if (this.state !== "joined") return; // ended by who was told
     if (this.#alarms > MOST_ALARMS) this._again(); // it does not help: no faster than the server can bear
     else this._attach();
   }
@@ -512,7 +518,7 @@ export class SynclineDocument extends Joined {
     }
     if (!fits) return this.#reload(`refused operation ${seq} does not fit what is here`);
     this._emit("cursors", this.cursors);
-    if (this.settled) this._emit("settled", true);
+    this._tellSettled();
     this._flush();
     return this.#cursorLater();
   }
@@ -521,10 +527,14 @@ export class SynclineDocument extends Joined {
   /** The others' cursors in `content`: client -> {client, user, name, role, anchor, head}. */
   get cursors() {
     const cursors = new Map();
-    const local = (position) => this.#state.local(position);
+    const local = (position) => frozen(this.#state.local(position));
     for (const [client, { anchor, head }] of this.places) {
       const who = this.collaborators.get(client);
-      if (who) cursors.set(client, { ...who, anchor: frozen(local(anchor)), head: frozen(local(head)) });
+      try {
+        if (who) cursors.set(client, { ...who, anchor: local(anchor), head: local(head) });
+      } catch {
+        // A place that fits nothing here is not shown, until the server tells another one.
+      }
     }
     return cursors;
   }
@@ -566,9 +576,13 @@ export class SynclineDocument extends Joined {
       this.#cursorTimer = 0;
       if (!this.#cursorDue() || this.client.buffered > 65_536) return;
       this.#cursorAt = Date.now();
-      this.#told = this.#cursor;
+      this.#told = this.#cursor; // first: what cannot be sent is not tried for ever
       const { anchor, head } = this.#cursor ?? { anchor: null, head: null };
-      this.client._send("document:cursor", { document: this.name, revision: this.revision, anchor, head });
+      try {
+        this.client._send("document:cursor", { document: this.name, revision: this.revision, anchor, head });
+      } catch (error) {
+        this._emit("error", error);
+      }
     }, wait);
   }
 

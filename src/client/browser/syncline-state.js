@@ -94,9 +94,9 @@ export class DocumentState {
   edit(operation, slow = false) {
     const [content, told] = this.type.commit(this.content, operation);
     const joins = this.#makeRoom(told) || this.#joins(told, this.attached && !slow);
-    const composed = joins ? this.type.compose(this.queue.pop().operation, told) : told;
+    const composed = joins ? this.type.compose(this.queue.at(-1).operation, told) : told;
     this.content = content;
-    if (!this.type.isIdentity(composed)) this.queue.push({ operation: composed });
+    this.queue.splice(joins ? -1 : this.queue.length, 1, ...(this.type.isIdentity(composed) ? [] : [{ operation: composed }]));
     this.#limitSteps();
     return told;
   }
@@ -179,9 +179,10 @@ export class DocumentState {
     if (!this.attached) return null;
     if (!this.flight) {
       if (!this.queue.length) return null;
-      this.seq += 1;
       const limit = this.limit();
-      const item = this.#piece(this.queue.shift(), limit);
+      const [item, ...rest] = this.#pieces(this.queue[0], limit);
+      this.queue.splice(0, 1, ...rest);
+      this.seq += 1;
       this.flight = { item, limit, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
     } else if (this.flight.sent || this.inDoubt) return null;
     else {
@@ -190,18 +191,20 @@ export class DocumentState {
         Object.assign(this.flight, { seq: this.seq, sender: this.client });
       }
       const limit = this.limit(); // this server may take less than the one before it did
-      if (limit < this.flight.limit) Object.assign(this.flight, { item: this.#piece(this.flight.item, limit), limit });
+      if (limit < this.flight.limit) {
+        const [item, ...rest] = this.#pieces(this.flight.item, limit);
+        this.queue.unshift(...rest);
+        Object.assign(this.flight, { item, limit });
+      }
     }
     this.flight.sent = true;
     return { seq: this.flight.seq, revision: this.revision, item: this.flight.item };
   }
 
-  /** What of an item may be sent in one go; the rest waits. */
-  #piece(item, limit) {
-    if (!item.operation) return item;
-    const [first = item.operation, ...rest] = this.type.split(item.operation, limit);
-    this.queue = [...rest.map((operation) => ({ operation })), ...this.queue];
-    return { operation: first };
+  /** An item as it may be sent: one or more, each in one go. */
+  #pieces(item, limit) {
+    const pieces = item.operation ? this.type.split(item.operation, limit) : [];
+    return pieces.length ? pieces.map((operation) => ({ operation })) : [item];
   }
 
   isInFlight(client, seq) {
@@ -415,10 +418,10 @@ export class DocumentState {
         if (at <= this.revision) continue;
         if (at !== this.revision + count) throw new Diverged(`revision ${at} came after ${this.revision}`);
         const operation = this.type.parse(given, true);
-        const acked = this.isInFlight(client, seq);
         const asked = kind !== "edit" && client === this.client;
-        if (acked || asked) takeIn();
+        if (asked || this.isInFlight(client, seq)) takeIn();
         if (asked) told();
+        const acked = this.isInFlight(client, seq); // who was told may have given it up
         if (acked) note(this.#acknowledge(client, operation, kind));
         else {
           if (this.flight && count > 1) this.flight.composites = true;
