@@ -5,6 +5,7 @@ import {
   worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
+import { caret, movedBy, Places } from "./syncline-places.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 import { Patience } from "./syncline-strokes.js";
 import { typeOf } from "./syncline-types.js";
@@ -56,7 +57,7 @@ export class SynclineDocument extends Joined {
     this.#state = new DocumentState(this.type, id ?? randomId(), { limit, maxPending });
     /** The others: client -> {client, user, name, role}. */
     this.collaborators = new Map();
-    this.places = new Map(); // client -> {anchor, head} in the confirmed content
+    this.places = new Places(this.type);
   }
 
   get id() {
@@ -130,13 +131,13 @@ export class SynclineDocument extends Joined {
     this.#small = false;
     this._roleIs(answer.role);
     this.collaborators = new Map();
-    this.places = new Map();
+    this.places.clear();
     for (const { anchor: _, head: __, ...who } of answer.collaborators) if (who.client !== this.id) this.collaborators.set(who.client, who);
     const state = this.#state;
     if (this.state !== "joined") return true; // who was told of the role has left, or closed
     const joined = () => {
       this.#catchingUp = false;
-      for (const { client, anchor, head } of answer.collaborators) this.#place(client, anchor, head);
+      for (const place of answer.collaborators) this.#place(place, answer.revision);
       Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
       this.#tellSteps();
       this._emit("collaborators", this.collaborators);
@@ -213,7 +214,7 @@ export class SynclineDocument extends Joined {
   _state(state) {
     if (state !== "joined" && this.collaborators.size) {
       this.collaborators = new Map();
-      this.places = new Map();
+      this.places.clear();
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     }
@@ -238,7 +239,7 @@ export class SynclineDocument extends Joined {
     if (this.type.isIdentity(operation)) return;
     const told = this.#state.edit(operation, this.#state.flight !== null && this.#patience.over);
     this._flush();
-    if (this.#cursor) this.#cursor = this.#moved(this.#cursor, told, "right"); // what is typed is before one's own
+    if (this.#cursor) this.#cursor = movedBy(this.type, this.#cursor, told, "right"); // what is typed is before one's own
     this.#tellChange({ operation: told, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
     this._tellSettled();
@@ -392,13 +393,13 @@ export class SynclineDocument extends Joined {
 
   #pushed(event, data) {
     if (event === "document:cursor") {
-      for (const { client, anchor, head } of data.cursors) this.#place(client, anchor, head);
+      for (const place of data.cursors) this.#place(place, data.revision);
       this._emit("cursors", this.cursors);
     } else if (event === "document:collaborator_joined") {
       const { document: _, anchor, head, ...who } = data;
       if (who.client === this.id) return;
       this.collaborators.set(who.client, who);
-      this.#place(who.client, anchor, head);
+      this.#place({ client: who.client, anchor, head }, this.revision);
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     } else if (event === "document:collaborator_left") {
@@ -441,11 +442,13 @@ export class SynclineDocument extends Joined {
 
   /** Whether they fit. */
   #receive(revision, entries) {
+    let from = this.revision;
     const visit = (operation, author) => {
-      this.#movePlaces(operation, author);
+      this.places.move(operation, this.collaborators.has(author) ? author : null, from, this.revision);
+      from = this.revision;
       const end = author === null ? this.type.end(operation) : null;
       if (end !== null) this.#told = caret(end);
-      else if (this.#told) this.#told = this.#moved(this.#told, operation);
+      else if (this.#told) this.#told = movedBy(this.type, this.#told, operation);
     };
     const { flight } = this.#state;
     try {
@@ -476,7 +479,7 @@ export class SynclineDocument extends Joined {
 
   #tell(changes) {
     for (const change of changes) {
-      if (this.#cursor) this.#cursor = this.#moved(this.#cursor, change.operation);
+      if (this.#cursor) this.#cursor = movedBy(this.type, this.#cursor, change.operation);
       this.#tellChange(change);
     }
   }
@@ -528,7 +531,7 @@ export class SynclineDocument extends Joined {
   get cursors() {
     const cursors = new Map();
     const local = (position) => frozen(this.#state.local(position));
-    for (const [client, { anchor, head }] of this.places) {
+    for (const [client, { anchor, head }] of this.places.known) {
       const who = this.collaborators.get(client);
       try {
         if (who) cursors.set(client, { ...who, anchor: local(anchor), head: local(head) });
@@ -547,21 +550,10 @@ export class SynclineDocument extends Joined {
     this.#cursorLater();
   }
 
-  #place(client, anchor, head) {
-    if (anchor === null || head === null || anchor === undefined) this.places.delete(client);
-    else if (client !== this.id) this.places.set(client, { anchor, head });
-  }
-
-  /** As the server does: every operation moves all cursors and puts its author's at its end. */
-  #movePlaces(operation, author) {
-    for (const [client, place] of this.places) this.places.set(client, this.#moved(place, operation));
-    const end = this.collaborators.has(author) ? this.type.end(operation) : null;
-    if (end !== null) this.places.set(author, caret(end));
-  }
-
-  /** By the server's rule: what is inserted at a cursor leaves it where it is. */
-  #moved({ anchor, head }, operation, stick = "left") {
-    return { anchor: this.type.move(operation, anchor, stick), head: this.type.move(operation, head, stick) };
+  /** Where another one's is, in the content of `revision`. */
+  #place({ client, anchor = null, head = null }, revision) {
+    if (!this.collaborators.has(client)) return;
+    this.places.put(client, anchor === null || head === null ? null : { anchor, head }, revision, this.revision);
   }
 
   #cursorDue() {
@@ -669,5 +661,4 @@ export class SynclineText extends SynclineDocument {
   }
 }
 
-const caret = (position) => ({ anchor: position, head: position });
 const sameRange = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);
