@@ -20,7 +20,7 @@
 import { SynclineError } from "./syncline-base.js";
 import { continues } from "./syncline-strokes.js";
 
-const REQUEST_BULK = 4096; // of memory, that is: a key held down is not to fill it
+const REQUEST_BULK = 4096; // what a request that waits counts; what it is to put in beside that
 const MOST_TOLD = 16; // operations in one join
 const MOST_STEPS = MOST_TOLD - 1; // edits that wait as steps of their own; one more may be in flight
 
@@ -93,8 +93,9 @@ export class DocumentState {
    */
   edit(operation, slow = false) {
     const [content, told] = this.type.commit(this.content, operation);
-    const joins = this.#makeRoom(told) || this.#joins(told, this.attached && !slow);
-    const composed = joins ? this.type.compose(this.queue.at(-1).operation, told) : told;
+    const own = this.type.lean(told);
+    const joins = this.#makeRoom(own) || this.#joins(own, this.attached && !slow);
+    const composed = joins ? this.type.compose(this.queue.at(-1).operation, own) : own;
     this.content = content;
     this.queue.splice(joins ? -1 : this.queue.length, 1, ...(this.type.isIdentity(composed) ? [] : [{ operation: composed }]));
     this.#limitSteps();
@@ -103,12 +104,14 @@ export class DocumentState {
 
   /** Asks for an undo, redo, restore or initialize after what was done so far: `request` is {kind, to, content}. Throws buffer_full. */
   ask(request) {
-    const size = (this.queue.length ? this.#size : 0) + REQUEST_BULK;
-    if (size > this.maxPending && this.#bulkOf(this.queue) + REQUEST_BULK > this.maxPending) {
-      throw new SynclineError("buffer_full", "too much is unsent");
+    const bulk = REQUEST_BULK + (request.content === undefined ? 0 : JSON.stringify(request.content).length);
+    this.#size = (this.queue.length ? this.#size : 0) + bulk;
+    if (this.#size > this.maxPending) {
+      this.#limitSteps(1, Infinity); // steps hold what was taken away again
+      this.#size = this.#bulkOf(this.queue) + bulk;
+      if (this.#size > this.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
     }
-    this.#size = size;
-    this.queue.push(request);
+    this.queue.push(Object.assign(request, { bulk }));
     return request;
   }
 
@@ -132,7 +135,7 @@ export class DocumentState {
   }
 
   #bulkOf(items) {
-    return items.reduce((sum, { operation }) => sum + (operation ? this.type.bulk(operation) : REQUEST_BULK), 0);
+    return items.reduce((sum, { operation, bulk }) => sum + (operation ? this.type.bulk(operation) : bulk), 0);
   }
 
   /** Steps that wait become one: each costs a round trip, and there may not be time for many. */
@@ -311,7 +314,11 @@ export class DocumentState {
     this.flight = null;
     const [items, operation] = this.#carryAsTold(content, pending) ?? this.#over(this.queue, this.type.diff(this.confirmed, content));
     let local = content;
-    for (const item of items) if (item.operation) [local, item.operation] = this.#fitted(local, item.operation);
+    for (const item of items) {
+      if (!item.operation) continue;
+      const [content, fitted] = this.#fitted(local, item.operation);
+      [local, item.operation] = [content, this.type.lean(fitted)];
+    }
     const change = this.#change(local, operation);
     this.queue = items;
     this.#restart(this.generation, revision, content, seq);
@@ -353,7 +360,7 @@ export class DocumentState {
         const carried = this.type.parse(pending[next++], true);
         [before] = this.type.commit(before, operation);
         [after] = this.type.commit(after, carried);
-        told[place] = { operation: carried };
+        told[place] = { operation: this.type.lean(carried) };
       }
     } catch {
       return null;
@@ -479,7 +486,7 @@ export class DocumentState {
     if (!item?.operation) return this.#passQueue(operations);
     const passed = operations.map((operation) => {
       const [own, other] = this.type.cross(item.operation, operation);
-      item.operation = own;
+      item.operation = this.type.lean(own);
       return other;
     });
     return this.#passQueue(passed);
@@ -506,7 +513,7 @@ export class DocumentState {
       if (!item.operation) return item;
       const [own, passed] = this.type.cross(item.operation, other);
       other = passed;
-      return { operation: own };
+      return { operation: this.type.lean(own) };
     });
     return [moved, other];
   }

@@ -178,7 +178,7 @@ export interface ClientOptions {
   heartbeat?: number;
   /** Without an answer to that until `stalled`. Default 3,000. */
   patience?: number;
-  /** Requests without an answer; more are refused (buffer_full). Default 1000. */
+  /** Requests without an answer; more are refused (buffer_full). Default 1024. */
   maxRequests?: number;
   /** Bytes of one message, the server's limits.message_bytes. Default 1 MiB. */
   maxMessage?: number;
