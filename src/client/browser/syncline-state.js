@@ -29,6 +29,8 @@ export class Diverged extends Error {}
 
 export class DocumentState {
   #size = 0; // bulk of the queue, at most
+  #bulks = new WeakMap(); // item -> its bulk, of those that were measured
+  #apart = new WeakMap(); // item -> [the one behind it, the limit in which the two do not fit]
 
   /** `limit`: tells the bulk of one submission, `maxPending`: of all that waits. */
   constructor(type, client, { limit = () => 120_000, maxPending = 4_194_304 } = {}) {
@@ -135,7 +137,13 @@ export class DocumentState {
   }
 
   #bulkOf(items) {
-    return items.reduce((sum, { operation, bulk }) => sum + (operation ? this.type.bulk(operation) : bulk), 0);
+    return items.reduce((sum, item) => sum + (item.operation ? this.#bulk(item) : item.bulk), 0);
+  }
+
+  /** Of an edit that waits: measured once. */
+  #bulk(item) {
+    if (!this.#bulks.has(item)) this.#bulks.set(item, this.type.bulk(item.operation));
+    return this.#bulks.get(item);
   }
 
   /** Steps that wait become one: each costs a round trip, and there may not be time for many. */
@@ -145,28 +153,35 @@ export class DocumentState {
 
   /**
    * Of more edits than `most` those become one that stand beside one another and are smallest together, unless that could not be sent
-   * in one go: so all stay about as large, and each costs the server little of what it has in a join. O(edits + operations).
+   * in one go: so all stay about as large, and each costs the server little of what it has in a join. O(edits), and the
+   * work on those that are new: of two that do not fit together that is remembered.
    */
   #limitSteps(most = MOST_STEPS, bulk = null) {
     const steps = this.queue.slice(this.told);
     let count = steps.filter(({ operation }) => operation).length;
     if (count <= most) return;
     const limit = bulk ?? this.limit();
-    const bulks = steps.map(({ operation }) => (operation ? this.type.bulk(operation) : Infinity));
-    const together = bulks.slice(1).map((bulk, at) => bulks[at] + bulk);
+    const bulks = steps.map((item) => (item.operation ? this.#bulk(item) : Infinity));
+    const sum = (at) => {
+      const [behind, most] = this.#apart.get(steps[at]) ?? [];
+      return behind === steps[at + 1] && limit <= most ? Infinity : bulks[at] + bulks[at + 1];
+    };
+    const together = bulks.slice(1).map((_, at) => sum(at));
     while (count > most) {
-      const least = Math.min(...together);
-      if (least === Infinity || !together.length) break;
+      const least = together.reduce((one, other) => Math.min(one, other), Infinity);
+      if (least === Infinity) break;
       const at = together.indexOf(least);
       const operation = this.type.compose(steps[at].operation, steps[at + 1].operation);
       if (limit !== Infinity && !this.#fits(operation, limit)) {
         together[at] = Infinity;
+        this.#apart.set(steps[at], [steps[at + 1], limit]);
         continue;
       }
-      steps.splice(at, 2, { operation });
-      bulks.splice(at, 2, this.type.bulk(operation));
+      const composed = { operation };
+      steps.splice(at, 2, composed);
+      bulks.splice(at, 2, this.#bulk(composed));
       together.splice(at, 1);
-      for (const pair of [at - 1, at]) if (pair >= 0 && pair < together.length) together[pair] = bulks[pair] + bulks[pair + 1];
+      for (const pair of [at - 1, at]) if (pair >= 0 && pair < together.length) together[pair] = sum(pair);
       count -= 1;
     }
     this.queue.splice(this.told, Infinity, ...steps);
@@ -515,6 +530,10 @@ export class DocumentState {
       other = passed;
       return { operation: this.type.lean(own) };
     });
+    for (const [at, item] of items.entries()) {
+      const [behind, most] = this.#apart.get(item) ?? []; // two that do not fit together will hardly do so now
+      if (behind && behind === items[at + 1]) this.#apart.set(moved[at], [moved[at + 1], most]);
+    }
     return [moved, other];
   }
 
