@@ -26,6 +26,7 @@ PARTS: Final = (
     "syncline-rich.js",
     "syncline-types.js",
     "syncline-state.js",
+    "syncline-places.js",
     "syncline-document.js",
     "syncline-textarea.js",
 )

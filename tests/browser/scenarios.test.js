@@ -53,7 +53,7 @@ class Machine {
   }
 
   refused(seq) {
-    this.hear(this.state.refuse(seq));
+    this.hear(this.state.refuse(seq).changes);
   }
 
   resend() {

@@ -146,7 +146,7 @@ class Peer {
     if (!next) return;
     const code = this.server.submit(this.name, next);
     this.push();
-    if (code) this.down.push(() => this.tell(this.state.refuse(next.seq)));
+    if (code) this.down.push(() => this.tell(this.state.refuse(next.seq).changes));
   }
 
   push() {
@@ -398,4 +398,23 @@ test("a join tells nothing that the server refuses: no operation of more than 1,
   state.detach();
   state.queue = [{ operation: state.queue.flatMap(({ operation }) => operation) }]; // as transforms may make one longer
   assert.deepEqual(state.tellPending(), []);
+});
+
+test("that two edits which wait do not fit together is found out once, also when others' operations come between", () => {
+  let composed = 0;
+  const type = { ...text, compose: (...both) => (composed += 1) && text.compose(...both) };
+  const state = new DocumentState(type, "a", { limit: () => 500, maxPending: 10_000_000 });
+  state.start("g", 0, "");
+  state.edit(["first"]);
+  state.take();
+  state.detach();
+  for (let number = 0; number < 1000; number += 1) state.edit(["x".repeat(300)]);
+  assert.equal(state.queue.length, 1000);
+  assert.ok(composed < 2000, `${composed}`);
+  for (let revision = 1; revision < 4; revision += 1) {
+    state.receive(revision, [{ client: "other", seq: revision, operation: ["o"] }], () => {});
+    composed = 0;
+    state.edit(["y"]);
+    assert.ok(composed < 5, `${composed}`);
+  }
 });

@@ -324,7 +324,7 @@ for (const [name, first, more] of [
     const before = ada.content;
     ada.edit(more("y".repeat(3000)));
     await settle(server, [ada]);
-    assert.deepEqual(view.refused, [{ code: "message_too_large", message: "message too large", operation: more("y".repeat(3000)) }]);
+    assert.deepEqual(view.refused, [{ code: "message_too_large", message: "message too large", operation: more("y".repeat(3000)), content: null }]);
     assert.deepEqual([ada.content, server.document("board").content], [before, before]);
     for (let number = 0; number < 20; number += 1) ada.edit(more(`${number}`.repeat(200))); // one is in flight
     await settle(server, [ada]);

@@ -231,9 +231,10 @@ export const RETRIED = new Set([
 export const LOST_HISTORY = new Set(["revision_unknown", "history_trimmed"]);
 
 // What becomes of an operation that the server did not take. Kept for as long as it lasts: the server has trouble.
-const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout".split(" "));
+// Or the session of the document is gone, which says nothing about the operation.
+const KEPT = new Set("document_unavailable unavailable limit_exceeded timeout not_joined".split(" "));
 // The join's answer tells; taken back when that happens again and again. Every other code: taken back.
-const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "not_joined", "internal"]);
+const DOUBTFUL_REQUEST = new Set(["sequence_conflict", "internal"]);
 const DOUBTFUL = new Set([...DOUBTFUL_REQUEST, "revision_unknown"]);
 const MOST_TRIES = 3;
 
@@ -261,12 +262,17 @@ const SHUT = new Set(["forbidden", "password_required", "password_wrong", "room_
 /** What a request is answered that came after the end of its handle. */
 const OUT = new Set(["not_a_member", "not_joined"]);
 
+/** Joined for so many milliseconds it is joined well: the next trouble is the first one. */
+const STEADY = 5000;
+
 const LEAVE_OPTIONS = { room: ["settle", "resign"], document: ["settle"] };
 
 /** What rooms and documents share: joining, and joining again with growing waits while the server cannot. */
 export class Joined extends Emitter {
   #retry = 0;
-  #failures = 0;
+  #failures = 0; // in a row, with no progress between
+  #joinedAt = Infinity;
+  #settledAsTold = true;
   #lost = 0; // how many operations and messages were not acknowledged at the end
   _opened = deferred();
   /** Who wants it: each that waits for its first join, and HOLDER once somebody has it. Nobody: it is left, or will be. */
@@ -335,13 +341,13 @@ export class Joined extends Emitter {
     const current = (then) => (value, source) => this._joining === token && this.state === "joining" && then(value, source);
     this._join(
       current((result, source) => {
-        this.#failures = 0;
+        this.#joinedAt = performance.now();
         this.state = "joined";
         const done = () => {
           this._opened.resolve(this);
           if (this._joining === token) this._emit("state", { state: "joined" });
         };
-        if (!this._joinedWith(result, source, done)) done(); // else it is done later
+        this._guarded(() => this._joinedWith(result, source, done) || done()); // else it is done later
       }),
       current((error) => {
         if (this._mendJoin(error)) this._attach();
@@ -352,12 +358,38 @@ export class Joined extends Emitter {
     );
   }
 
-  /** Joins after a wait that grows while it fails. */
+  /** `settled` whenever it is another value than the one that was told last. */
+  _tellSettled() {
+    if (this.settled === this.#settledAsTold) return;
+    this.#settledAsTold = this.settled;
+    this._emit("settled", this.settled);
+  }
+
+  /** What `action` throws is a fault of somebody's: it is told and joined again, after a wait that grows. What waits, waits on. */
+  _guarded(action) {
+    try {
+      return action();
+    } catch (error) {
+      const { state } = this;
+      this._emit("error", new SynclineError("diverged", `${this._kind} ${named(this.name)}: ${error?.message ?? error}`, { cause: error }));
+      if (state === "joined" && this.state === "joined") this._again();
+      return undefined;
+    }
+  }
+
+  /** Joins after a wait that grows while it fails, or is joined only to fail again. */
   _again(error) {
+    if (performance.now() - this.#joinedAt > STEADY) this.#failures = 0;
+    this.#joinedAt = Infinity;
     this._detach();
     if (this._over) return; // left by who was told
     this._later(() => this._attach(), this.#failures, error);
     this.#failures += 1;
+  }
+
+  /** The server has taken something: the next trouble is the first one. */
+  _progressed() {
+    this.#failures = 0;
   }
 
   /** `action` after what the server said in `error`, and a wait that grows with `tries`; unless it is detached, or joins, before. */
@@ -470,9 +502,8 @@ export class Joined extends Emitter {
     this._tellUnsettled();
     this._detach();
     this._opened.reject(error);
-    const { settled } = this;
     this._giveUp(error);
-    if (settled !== this.settled) this._emit("settled", this.settled);
+    this._tellSettled();
   }
 
   /** Waits for the first join. Given up by all who wait, it is undone. */

@@ -5,6 +5,7 @@ import {
   worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
+import { caret, movedBy, Places } from "./syncline-places.js";
 import { Diverged, DocumentState } from "./syncline-state.js";
 import { Patience } from "./syncline-strokes.js";
 import { typeOf } from "./syncline-types.js";
@@ -25,7 +26,7 @@ const MEASURED = 8; // operations at least, to say how fast they are taken in
  * A shared document of any type as this client holds it; syncline-state.js has the algorithm, this the conversation around it.
  *
  * Events: `change` ({operation, origin: local | remote | undo | redo | restore | refused | rebased | healed | reset,
- * clients}), `cursors`, `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation}),
+ * clients}), `cursors`, `collaborators`, `settled`, `steps` ({undo, redo}), `refused` ({code, message, operation, content}),
  * `rebased` ({before, after, operation}), `reset` ({reason, unsent}), `state`, `error`.
  */
 export class SynclineDocument extends Joined {
@@ -39,6 +40,7 @@ export class SynclineDocument extends Joined {
   #scheduled = false;
   #inbox = []; // tasks: what came from the server and is not taken in yet, in order
   #working = 0; // a timer, between two slices
+  #catchingUp = false; // what the answer to a join has told is not taken in yet
   #speed = 2; // operations that are taken in in a millisecond, as measured
   #patience = new Patience();
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
@@ -55,7 +57,7 @@ export class SynclineDocument extends Joined {
     this.#state = new DocumentState(this.type, id ?? randomId(), { limit, maxPending });
     /** The others: client -> {client, user, name, role}. */
     this.collaborators = new Map();
-    this.places = new Map(); // client -> {anchor, head} in the confirmed content
+    this.places = new Places(this.type);
   }
 
   get id() {
@@ -115,6 +117,7 @@ export class SynclineDocument extends Joined {
     if (code === "client_taken") {
       this.#state.rename(randomId()); // the user is another one now, a new guest say
       this.#finish();
+      this._tellSettled();
     } else if (LOST_HISTORY.has(code) && this.#whole === null && this.generation !== null) {
       this.#whole = "rebased";
     } else if (code === "message_too_large" && !this.#small) {
@@ -128,17 +131,18 @@ export class SynclineDocument extends Joined {
     this.#small = false;
     this._roleIs(answer.role);
     this.collaborators = new Map();
-    this.places = new Map();
+    this.places.clear();
     for (const { anchor: _, head: __, ...who } of answer.collaborators) if (who.client !== this.id) this.collaborators.set(who.client, who);
     const state = this.#state;
-    const settled = this.settled;
+    if (this.state !== "joined") return true; // who was told of the role has left, or closed
     const joined = () => {
-      for (const { client, anchor, head } of answer.collaborators) this.#place(client, anchor, head);
+      this.#catchingUp = false;
+      for (const place of answer.collaborators) this.#place(place, answer.revision);
       Object.assign(state, { undo: answer.undo ?? 0, redo: answer.redo ?? 0 });
       this.#tellSteps();
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
-      if (settled !== this.settled) this._emit("settled", this.settled);
+      this._tellSettled();
       this._flush();
       this.#cursorLater();
       then();
@@ -148,6 +152,7 @@ export class SynclineDocument extends Joined {
       return true;
     }
     state.attach(answer.seq, answer.operations.length);
+    this.#catchingUp = true;
     this.#do(this.#intake(answer.revision, answer.operations, answer.hash, () => {
       if (state.inDoubt && answer.more) return this._attach();
       if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
@@ -178,14 +183,16 @@ export class SynclineDocument extends Joined {
       const origin = rebased ? "rebased" : (whole ?? (pending ? "remote" : "rebased"));
       try {
         changes = state.adopt(revision, content, seq, pending, origin);
+      } catch (error) {
+        this._emit("error", new SynclineError("diverged", error.message, { cause: error }));
+        if (this.state !== "joined") return false; // ended by who was told
+      }
+      if (changes !== null) {
         this.#tell(changes);
         if (origin === "rebased") {
           const operation = this.type.describe(this.type.diff(content, state.content));
           this._emit("rebased", { before, after: this.content, operation: frozen(operation) });
         }
-      } catch (error) {
-        if (!(error instanceof Diverged)) throw error;
-        this._emit("error", new SynclineError("diverged", error.message));
       }
     }
     if (changes === null) {
@@ -207,7 +214,7 @@ export class SynclineDocument extends Joined {
   _state(state) {
     if (state !== "joined" && this.collaborators.size) {
       this.collaborators = new Map();
-      this.places = new Map();
+      this.places.clear();
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     }
@@ -230,13 +237,12 @@ export class SynclineDocument extends Joined {
   /** @internal One that is parsed. Throws what the type throws. */
   _edit(operation) {
     if (this.type.isIdentity(operation)) return;
-    const settled = this.settled;
     const told = this.#state.edit(operation, this.#state.flight !== null && this.#patience.over);
-    if (this.#cursor) this.#cursor = this.#moved(this.#cursor, told, "right"); // what is typed is before one's own
     this._flush();
+    if (this.#cursor) this.#cursor = movedBy(this.type, this.#cursor, told, "right"); // what is typed is before one's own
     this.#tellChange({ operation: told, origin: "local", clients: [this.id] });
     this._emit("cursors", this.cursors);
-    if (settled !== this.settled) this._emit("settled", this.settled);
+    this._tellSettled();
     this.#tellSteps();
   }
 
@@ -270,7 +276,6 @@ export class SynclineDocument extends Joined {
   #request(kind, to, content) {
     if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
     if (!this.writable) return Promise.reject(this._refusal(`document:${kind}`));
-    const settled = this.settled;
     const request = { kind, to, content, ...deferred() };
     try {
       this.#state.ask(request);
@@ -278,7 +283,7 @@ export class SynclineDocument extends Joined {
       return Promise.reject(error);
     }
     this._flush();
-    if (settled) this._emit("settled", false);
+    this._tellSettled();
     return request.promise;
   }
 
@@ -298,9 +303,9 @@ export class SynclineDocument extends Joined {
   _flush() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
+    queueMicrotask(() => this._guarded(() => {
       this.#scheduled = false;
-      if (this.state !== "joined" || this.#inbox.length) return undefined;
+      if (this.state !== "joined" || this.#catchingUp) return undefined;
       const submission = this.#state.take();
       if (!submission) return undefined;
       this.#patience.sent();
@@ -317,14 +322,14 @@ export class SynclineDocument extends Joined {
       if (item.kind === "initialize") data.content = item.content;
       const { flight } = this.#state;
       const current = () => this.state === "joined" && this.#state.flight === flight;
-      return this.client._ask(`document:${item.kind}`, data, (answer) => {
+      return this.client._ask(`document:${item.kind}`, data, (answer) => this._guarded(() => {
         if (!current()) this.#setDepths(answer); // its operation has come already
         else if (answer.revision <= this.revision) this.#reload("an acknowledged operation was not in the history");
         else this.#depths = answer;
-      }, (error) => {
+      }), (error) => this._guarded(() => {
         if (current() && error.code !== "disconnected") this.#failed(error);
-      });
-    });
+      }));
+    }));
   }
 
   #setDepths({ undo, redo }) {
@@ -354,7 +359,7 @@ export class SynclineDocument extends Joined {
   // What the server says -------------------------------------------------------------------------------------------
   _push(event, data) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this.#do(this.#intake(data.revision, data.operations, data.hash));
+    if (event === "document:operation") this._guarded(() => this.#do(this.#intake(data.revision, data.operations, data.hash)));
     else this.#do(() => this.#pushed(event, data));
   }
 
@@ -367,11 +372,12 @@ export class SynclineDocument extends Joined {
     const until = globalThis.document?.visibilityState === "hidden" ? Infinity : performance.now() + SLICE; // there timers are slow
     const inbox = this.#inbox;
     while (inbox.length) {
-      const through = inbox[0](until, () => this.#inbox === inbox);
+      const through = this._guarded(() => inbox[0](until, () => this.#inbox === inbox));
       if (this.#inbox !== inbox) return; // dropped
       if (through !== false) inbox.shift();
       if (inbox.length && performance.now() >= until) {
         this.#working = setTimeout(() => this.#work());
+        this._flush(); // what is typed does not wait for all of it
         return;
       }
     }
@@ -382,17 +388,18 @@ export class SynclineDocument extends Joined {
   #drop() {
     clearTimeout(this.#working);
     this.#inbox = [];
+    this.#catchingUp = false;
   }
 
   #pushed(event, data) {
     if (event === "document:cursor") {
-      for (const { client, anchor, head } of data.cursors) this.#place(client, anchor, head);
+      for (const place of data.cursors) this.#place(place, data.revision);
       this._emit("cursors", this.cursors);
     } else if (event === "document:collaborator_joined") {
       const { document: _, anchor, head, ...who } = data;
       if (who.client === this.id) return;
       this.collaborators.set(who.client, who);
-      this.#place(who.client, anchor, head);
+      this.#place({ client: who.client, anchor, head }, this.revision);
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
     } else if (event === "document:collaborator_left") {
@@ -411,11 +418,9 @@ export class SynclineDocument extends Joined {
   /** A task: takes committed operations in, as many at a time as there is time for; `then` when all are here. */
   #intake(revision, entries, hash, then = () => {}) {
     const counted = (some) => some.reduce((sum, { count = 1 }) => sum + count, 0);
-    let settled = null; // before
     let at = revision - counted(entries);
     let next = 0;
     return (until, current) => {
-      settled ??= this.settled;
       if (at > this.revision) return this._attach(); // something is missing: ask for it
       while (next < entries.length) {
         const began = performance.now();
@@ -428,7 +433,6 @@ export class SynclineDocument extends Joined {
         const speed = part.length / Math.max(performance.now() - began, 0.1);
         this.#speed = Math.max(1 / SLICE, Math.min(speed, 4 * this.#speed));
       }
-      if (settled !== this.settled) this._emit("settled", this.settled);
       const same = hash !== undefined ? this.#state.same(revision, hash) : null;
       if (same === false && worthHealing(this.#alarms)) return this.#reload("the content was not the server's");
       this.#alarms = same ? 0 : this.#alarms + (same === false);
@@ -438,22 +442,29 @@ export class SynclineDocument extends Joined {
 
   /** Whether they fit. */
   #receive(revision, entries) {
+    let from = this.revision;
     const visit = (operation, author) => {
-      this.#movePlaces(operation, author);
+      this.places.move(operation, this.collaborators.has(author) ? author : null, from, this.revision);
+      from = this.revision;
       const end = author === null ? this.type.end(operation) : null;
       if (end !== null) this.#told = caret(end);
-      else if (this.#told) this.#told = this.#moved(this.#told, operation);
+      else if (this.#told) this.#told = movedBy(this.type, this.#told, operation);
     };
     const { flight } = this.#state;
     try {
       this.#state.receive(revision, entries, (change) => this.#tell([change]), visit);
     } catch (error) {
+      if (this.state !== "joined") return false; // who was told of it has ended it in the middle
       this._emit("error", error);
       this.#reload("what is here and the history did not fit together");
       return false;
     }
-    if (flight !== null && this.#state.flight !== flight) this.#patience.answered();
+    if (flight !== null && this.#state.flight !== flight) {
+      this.#patience.answered();
+      this._progressed();
+    }
     this.#finish();
+    this._tellSettled();
     this._emit("cursors", this.cursors);
     return true;
   }
@@ -468,7 +479,7 @@ export class SynclineDocument extends Joined {
 
   #tell(changes) {
     for (const change of changes) {
-      if (this.#cursor) this.#cursor = this.#moved(this.#cursor, change.operation);
+      if (this.#cursor) this.#cursor = movedBy(this.type, this.#cursor, change.operation);
       this.#tellChange(change);
     }
   }
@@ -478,6 +489,7 @@ export class SynclineDocument extends Joined {
     this.#whole = "healed";
     this.#alarms += 1;
     this._emit("error", new SynclineError("diverged", reason));
+    if (this.state !== "joined") return; // ended by who was told
     if (this.#alarms > MOST_ALARMS) this._again(); // it does not help: no faster than the server can bear
     else this._attach();
   }
@@ -499,18 +511,17 @@ export class SynclineDocument extends Joined {
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
     else if (item.kind && (item.kind !== "initialize" || code !== "document_exists")) item.reject(error);
-    let changes;
-    try {
-      changes = this.#state.refuse(seq);
-    } catch (fault) {
-      if (!(fault instanceof Diverged)) throw fault;
-      return this.#reload(fault.message);
-    }
+    const content = item.operation && this.#state.queue.length ? this.content : null;
+    const { changes, fits } = this.#state.refuse(seq);
+    const dropped = this.#state.dropped.splice(0);
     this.#tell(changes);
     this.#finish();
-    if (item.operation) this._emit("refused", { code, message, operation: frozen(this.type.describe(item.operation)) });
+    for (const operation of item.operation ? [item.operation, ...dropped] : []) {
+      this._emit("refused", { code, message, operation: frozen(this.type.describe(operation)), content });
+    }
+    if (!fits) return this.#reload(`refused operation ${seq} does not fit what is here`);
     this._emit("cursors", this.cursors);
-    if (this.settled) this._emit("settled", true);
+    this._tellSettled();
     this._flush();
     return this.#cursorLater();
   }
@@ -519,10 +530,14 @@ export class SynclineDocument extends Joined {
   /** The others' cursors in `content`: client -> {client, user, name, role, anchor, head}. */
   get cursors() {
     const cursors = new Map();
-    const local = (position) => this.#state.local(position);
-    for (const [client, { anchor, head }] of this.places) {
+    const local = (position) => frozen(this.#state.local(position));
+    for (const [client, { anchor, head }] of this.places.known) {
       const who = this.collaborators.get(client);
-      if (who) cursors.set(client, { ...who, anchor: frozen(local(anchor)), head: frozen(local(head)) });
+      try {
+        if (who) cursors.set(client, { ...who, anchor: local(anchor), head: local(head) });
+      } catch {
+        // A place that fits nothing here is not shown, until the server tells another one.
+      }
     }
     return cursors;
   }
@@ -535,21 +550,10 @@ export class SynclineDocument extends Joined {
     this.#cursorLater();
   }
 
-  #place(client, anchor, head) {
-    if (anchor === null || head === null || anchor === undefined) this.places.delete(client);
-    else if (client !== this.id) this.places.set(client, { anchor, head });
-  }
-
-  /** As the server does: every operation moves all cursors and puts its author's at its end. */
-  #movePlaces(operation, author) {
-    for (const [client, place] of this.places) this.places.set(client, this.#moved(place, operation));
-    const end = this.collaborators.has(author) ? this.type.end(operation) : null;
-    if (end !== null) this.places.set(author, caret(end));
-  }
-
-  /** By the server's rule: what is inserted at a cursor leaves it where it is. */
-  #moved({ anchor, head }, operation, stick = "left") {
-    return { anchor: this.type.move(operation, anchor, stick), head: this.type.move(operation, head, stick) };
+  /** Where another one's is, in the content of `revision`. */
+  #place({ client, anchor = null, head = null }, revision) {
+    if (!this.collaborators.has(client)) return;
+    this.places.put(client, anchor === null || head === null ? null : { anchor, head }, revision, this.revision);
   }
 
   #cursorDue() {
@@ -564,9 +568,13 @@ export class SynclineDocument extends Joined {
       this.#cursorTimer = 0;
       if (!this.#cursorDue() || this.client.buffered > 65_536) return;
       this.#cursorAt = Date.now();
-      this.#told = this.#cursor;
+      this.#told = this.#cursor; // first: what cannot be sent is not tried for ever
       const { anchor, head } = this.#cursor ?? { anchor: null, head: null };
-      this.client._send("document:cursor", { document: this.name, revision: this.revision, anchor, head });
+      try {
+        this.client._send("document:cursor", { document: this.name, revision: this.revision, anchor, head });
+      } catch (error) {
+        this._emit("error", error);
+      }
     }, wait);
   }
 
@@ -653,5 +661,4 @@ export class SynclineText extends SynclineDocument {
   }
 }
 
-const caret = (position) => ({ anchor: position, head: position });
 const sameRange = (one, other) => JSON.stringify(one ?? null) === JSON.stringify(other ?? null);

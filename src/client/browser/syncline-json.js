@@ -618,6 +618,13 @@ function stroke(operation) {
   return { at, text: i, removed: d.length, where: JSON.stringify(operation[0].p) };
 }
 
+/** Of what is removed only that it is: the server puts in what is there, and a large value need not be told to be removed. */
+function lean(operation) {
+  const told = ({ od = null, ld = null }) => od !== null || ld !== null;
+  if (!operation.some(told)) return operation;
+  return operation.map((one) => (told(one) ? { ...one, ...(has(one, "od") ? { od: null } : { ld: null }) } : one));
+}
+
 /** What an operation does: what it says of what was there is not believed, and may differ. */
 const intended = ({ p, o, na, lm, oi, li, od, ld }) => [p, o, na, lm, oi, li, oi === undefined, li === undefined, od === undefined, ld === undefined];
 const intent = (operation) => JSON.stringify(operation.map(intended));
@@ -630,6 +637,7 @@ export const json = {
   parseContent: (value) => checkValue(value),
   apply,
   commit,
+  lean,
   compose,
   transform,
   cross,

@@ -478,6 +478,7 @@ export const richText = Object.freeze({
   split,
   move: (operation, position, stick = "left") => mapPosition(position, operation, stick),
   end: endOf,
+  within: (document, position) => Math.min(position, length(document)),
   checkPosition: (document, position) => text.checkPosition({ length: length(document) }, position),
   stroke: (operation) => text.stroke(operation.map(plainPart)),
   apply, baseLength, compose, diff, invert, length, mapPosition, parse, parseContent, plain, transform,

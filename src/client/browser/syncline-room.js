@@ -210,10 +210,10 @@ export class Room extends Joined {
   #counted(answer) {
     const over = () => {
       this.#sending -= 1;
-      if (this.settled) this._emit("settled", true);
+      this._tellSettled();
     };
     this.#sending += 1;
-    if (this.#sending === 1) this._emit("settled", false);
+    this._tellSettled();
     answer.then(over, over);
     return answer;
   }

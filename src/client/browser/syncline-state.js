@@ -20,7 +20,7 @@
 import { SynclineError } from "./syncline-base.js";
 import { continues } from "./syncline-strokes.js";
 
-const REQUEST_BULK = 4096; // of memory, that is: a key held down is not to fill it
+const REQUEST_BULK = 4096; // what a request that waits counts; what it is to put in beside that
 const MOST_TOLD = 16; // operations in one join
 const MOST_STEPS = MOST_TOLD - 1; // edits that wait as steps of their own; one more may be in flight
 
@@ -29,6 +29,8 @@ export class Diverged extends Error {}
 
 export class DocumentState {
   #size = 0; // bulk of the queue, at most
+  #bulks = new WeakMap(); // item -> its bulk, of those that were measured
+  #apart = new WeakMap(); // item -> [the one behind it, the limit in which the two do not fit]
 
   /** `limit`: tells the bulk of one submission, `maxPending`: of all that waits. */
   constructor(type, client, { limit = () => 120_000, maxPending = 4_194_304 } = {}) {
@@ -42,6 +44,7 @@ export class DocumentState {
     this.flight = null; // {item, limit, seq, sender, sent, composites, tries}
     this.queue = []; // {operation}, or a request: {kind, to, ...}
     this.finished = []; // [request, whether it was done]; the reader empties it
+    this.dropped = []; // operations that went with what was refused; the reader empties it
     this.undo = 0; // steps that the server has for this client, about
     this.redo = 0;
     this.inDoubt = false; // whether what is in flight got in under an older name
@@ -92,22 +95,25 @@ export class DocumentState {
    */
   edit(operation, slow = false) {
     const [content, told] = this.type.commit(this.content, operation);
-    const joins = this.#makeRoom(told) || this.#joins(told, this.attached && !slow);
-    const composed = joins ? this.type.compose(this.queue.pop().operation, told) : told;
+    const own = this.type.lean(told);
+    const joins = this.#makeRoom(own) || this.#joins(own, this.attached && !slow);
+    const composed = joins ? this.type.compose(this.queue.at(-1).operation, own) : own;
     this.content = content;
-    if (!this.type.isIdentity(composed)) this.queue.push({ operation: composed });
+    this.queue.splice(joins ? -1 : this.queue.length, 1, ...(this.type.isIdentity(composed) ? [] : [{ operation: composed }]));
     this.#limitSteps();
     return told;
   }
 
   /** Asks for an undo, redo, restore or initialize after what was done so far: `request` is {kind, to, content}. Throws buffer_full. */
   ask(request) {
-    const size = (this.queue.length ? this.#size : 0) + REQUEST_BULK;
-    if (size > this.maxPending && this.#bulkOf(this.queue) + REQUEST_BULK > this.maxPending) {
-      throw new SynclineError("buffer_full", "too much is unsent");
+    const bulk = REQUEST_BULK + (request.content === undefined ? 0 : JSON.stringify(request.content).length);
+    this.#size = (this.queue.length ? this.#size : 0) + bulk;
+    if (this.#size > this.maxPending) {
+      this.#limitSteps(1, Infinity); // steps hold what was taken away again
+      this.#size = this.#bulkOf(this.queue) + bulk;
+      if (this.#size > this.maxPending) throw new SynclineError("buffer_full", "too much is unsent");
     }
-    this.#size = size;
-    this.queue.push(request);
+    this.queue.push(Object.assign(request, { bulk }));
     return request;
   }
 
@@ -131,7 +137,13 @@ export class DocumentState {
   }
 
   #bulkOf(items) {
-    return items.reduce((sum, { operation }) => sum + (operation ? this.type.bulk(operation) : REQUEST_BULK), 0);
+    return items.reduce((sum, item) => sum + (item.operation ? this.#bulk(item) : item.bulk), 0);
+  }
+
+  /** Of an edit that waits: measured once. */
+  #bulk(item) {
+    if (!this.#bulks.has(item)) this.#bulks.set(item, this.type.bulk(item.operation));
+    return this.#bulks.get(item);
   }
 
   /** Steps that wait become one: each costs a round trip, and there may not be time for many. */
@@ -141,28 +153,35 @@ export class DocumentState {
 
   /**
    * Of more edits than `most` those become one that stand beside one another and are smallest together, unless that could not be sent
-   * in one go: so all stay about as large, and each costs the server little of what it has in a join. O(edits + operations).
+   * in one go: so all stay about as large, and each costs the server little of what it has in a join. O(edits), and the
+   * work on those that are new: of two that do not fit together that is remembered.
    */
   #limitSteps(most = MOST_STEPS, bulk = null) {
     const steps = this.queue.slice(this.told);
     let count = steps.filter(({ operation }) => operation).length;
     if (count <= most) return;
     const limit = bulk ?? this.limit();
-    const bulks = steps.map(({ operation }) => (operation ? this.type.bulk(operation) : Infinity));
-    const together = bulks.slice(1).map((bulk, at) => bulks[at] + bulk);
+    const bulks = steps.map((item) => (item.operation ? this.#bulk(item) : Infinity));
+    const sum = (at) => {
+      const [behind, most] = this.#apart.get(steps[at]) ?? [];
+      return behind === steps[at + 1] && limit <= most ? Infinity : bulks[at] + bulks[at + 1];
+    };
+    const together = bulks.slice(1).map((_, at) => sum(at));
     while (count > most) {
-      const least = Math.min(...together);
-      if (least === Infinity || !together.length) break;
+      const least = together.reduce((one, other) => Math.min(one, other), Infinity);
+      if (least === Infinity) break;
       const at = together.indexOf(least);
       const operation = this.type.compose(steps[at].operation, steps[at + 1].operation);
       if (limit !== Infinity && !this.#fits(operation, limit)) {
         together[at] = Infinity;
+        this.#apart.set(steps[at], [steps[at + 1], limit]);
         continue;
       }
-      steps.splice(at, 2, { operation });
-      bulks.splice(at, 2, this.type.bulk(operation));
+      const composed = { operation };
+      steps.splice(at, 2, composed);
+      bulks.splice(at, 2, this.#bulk(composed));
       together.splice(at, 1);
-      for (const pair of [at - 1, at]) if (pair >= 0 && pair < together.length) together[pair] = bulks[pair] + bulks[pair + 1];
+      for (const pair of [at - 1, at]) if (pair >= 0 && pair < together.length) together[pair] = sum(pair);
       count -= 1;
     }
     this.queue.splice(this.told, Infinity, ...steps);
@@ -178,9 +197,10 @@ export class DocumentState {
     if (!this.attached) return null;
     if (!this.flight) {
       if (!this.queue.length) return null;
-      this.seq += 1;
       const limit = this.limit();
-      const item = this.#piece(this.queue.shift(), limit);
+      const [item, ...rest] = this.#pieces(this.queue[0], limit);
+      this.queue.splice(0, 1, ...rest);
+      this.seq += 1;
       this.flight = { item, limit, seq: this.seq, sender: this.client, sent: false, composites: false, tries: 0 };
     } else if (this.flight.sent || this.inDoubt) return null;
     else {
@@ -189,18 +209,20 @@ export class DocumentState {
         Object.assign(this.flight, { seq: this.seq, sender: this.client });
       }
       const limit = this.limit(); // this server may take less than the one before it did
-      if (limit < this.flight.limit) Object.assign(this.flight, { item: this.#piece(this.flight.item, limit), limit });
+      if (limit < this.flight.limit) {
+        const [item, ...rest] = this.#pieces(this.flight.item, limit);
+        this.queue.unshift(...rest);
+        Object.assign(this.flight, { item, limit });
+      }
     }
     this.flight.sent = true;
     return { seq: this.flight.seq, revision: this.revision, item: this.flight.item };
   }
 
-  /** What of an item may be sent in one go; the rest waits. */
-  #piece(item, limit) {
-    if (!item.operation) return item;
-    const [first = item.operation, ...rest] = this.type.split(item.operation, limit);
-    this.queue = [...rest.map((operation) => ({ operation })), ...this.queue];
-    return { operation: first };
+  /** An item as it may be sent: one or more, each in one go. */
+  #pieces(item, limit) {
+    const pieces = item.operation ? this.type.split(item.operation, limit) : [];
+    return pieces.length ? pieces.map((operation) => ({ operation })) : [item];
   }
 
   isInFlight(client, seq) {
@@ -307,7 +329,11 @@ export class DocumentState {
     this.flight = null;
     const [items, operation] = this.#carryAsTold(content, pending) ?? this.#over(this.queue, this.type.diff(this.confirmed, content));
     let local = content;
-    for (const item of items) if (item.operation) [local, item.operation] = this.#fitted(local, item.operation);
+    for (const item of items) {
+      if (!item.operation) continue;
+      const [content, fitted] = this.#fitted(local, item.operation);
+      [local, item.operation] = [content, this.type.lean(fitted)];
+    }
     const change = this.#change(local, operation);
     this.queue = items;
     this.#restart(this.generation, revision, content, seq);
@@ -349,7 +375,7 @@ export class DocumentState {
         const carried = this.type.parse(pending[next++], true);
         [before] = this.type.commit(before, operation);
         [after] = this.type.commit(after, carried);
-        told[place] = { operation: carried };
+        told[place] = { operation: this.type.lean(carried) };
       }
     } catch {
       return null;
@@ -414,10 +440,10 @@ export class DocumentState {
         if (at <= this.revision) continue;
         if (at !== this.revision + count) throw new Diverged(`revision ${at} came after ${this.revision}`);
         const operation = this.type.parse(given, true);
-        const acked = this.isInFlight(client, seq);
         const asked = kind !== "edit" && client === this.client;
-        if (acked || asked) takeIn();
+        if (asked || this.isInFlight(client, seq)) takeIn();
         if (asked) told();
+        const acked = this.isInFlight(client, seq); // who was told may have given it up
         if (acked) note(this.#acknowledge(client, operation, kind));
         else {
           if (this.flight && count > 1) this.flight.composites = true;
@@ -475,7 +501,7 @@ export class DocumentState {
     if (!item?.operation) return this.#passQueue(operations);
     const passed = operations.map((operation) => {
       const [own, other] = this.type.cross(item.operation, operation);
-      item.operation = own;
+      item.operation = this.type.lean(own);
       return other;
     });
     return this.#passQueue(passed);
@@ -502,26 +528,44 @@ export class DocumentState {
       if (!item.operation) return item;
       const [own, passed] = this.type.cross(item.operation, other);
       other = passed;
-      return { operation: own };
+      return { operation: this.type.lean(own) };
     });
+    for (const [at, item] of items.entries()) {
+      const [behind, most] = this.#apart.get(item) ?? []; // two that do not fit together will hardly do so now
+      if (behind && behind === items[at + 1]) this.#apart.set(moved[at], [moved[at + 1], most]);
+    }
     return [moved, other];
   }
 
-  /** What is in flight was refused: an operation is taken back exactly, what was done meanwhile stays. */
+  /**
+   * What is in flight was refused: an operation is taken back exactly, what was done meanwhile stays. Edits that were made within what it
+   * had made are gone with it: they are in `dropped` then. So is all that waits where it can not be taken back: `fits` says whether it
+   * could. Returns {changes, fits}.
+   */
   refuse(seq) {
-    if (!this.isInFlight(this.client, seq)) return [];
+    if (!this.isInFlight(this.client, seq)) return { changes: [], fits: true };
     const { item } = this.flight;
     this.flight = null;
     if (item.kind) {
       this.finished.push([item, false]);
-      return [];
+      return { changes: [], fits: true };
     }
-    let inverse;
+    const waiting = this.queue;
+    const change = (operation) => this.#changes({ operation, origin: "refused", clients: [] });
     try {
-      inverse = this.type.invert(item.operation, this.confirmed);
-    } catch (error) {
-      throw new Diverged(`refused operation ${seq} does not fit: ${error.message}`, { cause: error });
+      const [queue, operation] = this.#over(waiting, this.type.invert(item.operation, this.confirmed));
+      const [content, told] = this.type.commit(this.content, operation);
+      Object.assign(this, { content, queue: this.told ? queue : this.#effective(queue) });
+      const nothing = (one) => this.type.isIdentity(one.operation);
+      this.dropped.push(...waiting.filter((one, at) => one.operation && nothing(queue[at]) && !nothing(one)).map(({ operation }) => operation));
+      return { changes: change(told), fits: true };
+    } catch {
+      const operation = this.type.diff(this.content, this.confirmed);
+      this.dropped.push(...this.edits);
+      this.queue = waiting.filter(({ kind }) => kind);
+      this.told = 0;
+      this.content = this.confirmed;
+      return { changes: change(operation), fits: false };
     }
-    return this.#changes({ operation: this.#passQueue([inverse]), origin: "refused", clients: [] });
   }
 }

@@ -30,6 +30,8 @@ const DEFAULTS = {
   commit(content, operation) {
     return [this.apply(content, operation), operation];
   },
+  /** The operation as it waits and is sent: without what the server does not look at. */
+  lean: (operation) => operation,
   /** [own, other], each as it applies after the other; `own` wins ties. */
   cross(own, other) {
     return [this.transform(own, other, "left"), this.transform(other, own, "right")];

@@ -178,7 +178,7 @@ export interface ClientOptions {
   heartbeat?: number;
   /** Without an answer to that until `stalled`. Default 3,000. */
   patience?: number;
-  /** Requests without an answer; more are refused (buffer_full). Default 1000. */
+  /** Requests without an answer; more are refused (buffer_full). Default 1024. */
   maxRequests?: number;
   /** Bytes of one message, the server's limits.message_bytes. Default 1 MiB. */
   maxMessage?: number;
@@ -555,8 +555,16 @@ export interface DocumentEvents<Name extends keyof DocumentTypes = "text"> {
   collaborators: Map<string, Collaborator>;
   /** Whether the server has every edit. */
   settled: boolean;
-  /** The server refused an operation, or it could not be sent; it was taken back. */
-  refused: { code: ErrorCode; message: string; operation: DocumentTypes[Name]["operation"] };
+  /**
+   * The server refused an operation, or it could not be sent; it was taken back. So was what had been done within it since, which is
+   * told after it. `content` is what the user saw until then, where more had been done since; null: nothing had.
+   */
+  refused: {
+    code: ErrorCode;
+    message: string;
+    operation: DocumentTypes[Name]["operation"];
+    content: DocumentTypes[Name]["content"] | null;
+  };
   /** What there is to undo and redo, about. */
   steps: { undo: number; redo: number };
   /**

@@ -54,7 +54,7 @@ const DEFAULTS = {
   patience: 3000, // without an answer to that until it is `stalled`
   earlyMessages: 256, // in a room's `history` until somebody listens
   settle: 5000, // that `leave` and `close` wait for what is not acknowledged
-  maxRequests: 1000, // without an answer yet
+  maxRequests: 1024, // without an answer yet
   maxMessage: 1_048_576, // a larger request is refused here; the server's limits.message_bytes bounds it
   maxBuffered: 4_194_304, // waiting in the socket: more requests are refused here
   cursorInterval: 60, // at most one cursor per document in this time
