@@ -38,7 +38,8 @@ export class SynclineDocument extends Joined {
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
-  #inbox = []; // tasks: what came from the server and is not taken in yet, in order
+  #unread = 0; // the size of the inbox
+  #inbox = []; // {task, size}: what came from the server and is not taken in yet, in order
   #working = 0; // a timer, between two slices
   #catchingUp = false; // what the answer to a join has told is not taken in yet
   #speed = 2; // operations that are taken in in a millisecond, as measured
@@ -357,24 +358,27 @@ export class SynclineDocument extends Joined {
   }
 
   // What the server says -------------------------------------------------------------------------------------------
-  _push(event, data) {
+  _push(event, data, { size }) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this._guarded(() => this.#do(this.#intake(data.revision, data.operations, data.hash)));
-    else this.#do(() => this.#pushed(event, data));
+    this._guarded(() => {
+      this.#do(event === "document:operation" ? this.#intake(data.revision, data.operations, data.hash) : () => this.#pushed(event, data), size);
+    });
+    if (this.#unread > this.client.options.maxUnread) this._again(); // its answer says the same in fewer steps
   }
 
-  /** A task, which gives false when there was not time enough for all of it. One after the other, in slices: a page goes on meanwhile. */
-  #do(task) {
-    if (this.#inbox.push(task) === 1) this.#work();
+  /** A task, which gives false when there was not time enough for all of it. One after the other, in slices: a page goes on meanwhile. `size` counts while it waits. */
+  #do(task, size = 0) {
+    this.#unread += size;
+    if (this.#inbox.push({ task, size }) === 1) this.#work();
   }
 
   #work() {
     const until = globalThis.document?.visibilityState === "hidden" ? Infinity : performance.now() + SLICE; // there timers are slow
     const inbox = this.#inbox;
     while (inbox.length) {
-      const through = this._guarded(() => inbox[0](until, () => this.#inbox === inbox));
+      const through = this._guarded(() => inbox[0].task(until, () => this.#inbox === inbox));
       if (this.#inbox !== inbox) return; // dropped
-      if (through !== false) inbox.shift();
+      if (through !== false) this.#unread -= inbox.shift().size;
       if (inbox.length && performance.now() >= until) {
         this.#working = setTimeout(() => this.#work());
         this._flush(); // what is typed does not wait for all of it
@@ -388,6 +392,7 @@ export class SynclineDocument extends Joined {
   #drop() {
     clearTimeout(this.#working);
     this.#inbox = [];
+    this.#unread = 0;
     this.#catchingUp = false;
   }
 

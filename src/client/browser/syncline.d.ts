@@ -188,6 +188,8 @@ export interface ClientOptions {
   cursorInterval?: number;
   /** A document's edits that wait, about in UTF-16 units; over it `edit` throws buffer_full. Default 4,194,304. */
   maxPending?: number;
+  /** What a document is told and has not taken in yet, in UTF-16 units; over it it is joined again. Default 33,554,432. */
+  maxUnread?: number;
   random?: () => number;
 }
 

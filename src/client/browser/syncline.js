@@ -59,6 +59,7 @@ const DEFAULTS = {
   maxBuffered: 4_194_304, // waiting in the socket: more requests are refused here
   cursorInterval: 60, // at most one cursor per document in this time
   maxPending: 4_194_304, // a document's edits that wait, in inserted UTF-16 units
+  maxUnread: 33_554_432, // of what a document is told and has not taken in yet, in UTF-16 units; over it the document is joined again
   random: Math.random,
 };
 
@@ -493,7 +494,7 @@ export class Client extends Emitter {
     const places = Array.isArray(envelopes) ? elements(data, 0) : [0];
     for (const [index, envelope] of (Array.isArray(envelopes) ? envelopes : [envelopes]).entries()) {
       if (this.#socket !== socket) return undefined; // a callback closed it, or an envelope ended it
-      const source = { text: data, at: places[index] };
+      const source = { text: data, at: places[index], size: (places[index + 1] ?? data.length) - places[index] };
       try {
         if (envelope.id === undefined) this.#pushed(envelope.event, envelope.data ?? {}, source);
         else this.#answered(envelope, source);
@@ -504,7 +505,7 @@ export class Client extends Emitter {
     return undefined;
   }
 
-  /** `source`: the frame, and where the envelope begins in it. */
+  /** `source`: the frame, and where in it the envelope begins, and about how long that is. */
   #answered({ id, event, result, error }, source) {
     const request = this.#requests.get(id);
     if (!request) return; // it came too late
@@ -522,7 +523,7 @@ export class Client extends Emitter {
       if (document?._failed(data)) return;
       this._emit("error", refusal(data, data.event));
     } else if (event === "event:custom" && data.room === null) this._emit("event", data);
-    else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data);
+    else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data, source);
     else this.rooms.get(data.room)?._push(event, data, source);
     this._emit("push", { event, data });
   }
