@@ -47,7 +47,7 @@ export class SynclineDocument extends Joined {
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
-  #cursorAt = 0;
+  #cursorAt = -Infinity;
 
   /** @internal */
   constructor(client, name, { type = "text", client: id } = {}) {
@@ -275,7 +275,6 @@ export class SynclineDocument extends Joined {
   }
 
   #request(kind, to, content) {
-    if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
     if (!this.writable) return Promise.reject(this._refusal(`document:${kind}`));
     const request = { kind, to, content, ...deferred() };
     try {
@@ -568,11 +567,11 @@ export class SynclineDocument extends Joined {
 
   #cursorLater() {
     if (this.#cursorTimer || !this.#cursorDue()) return;
-    const wait = Math.max(0, this.#cursorAt + this.client.options.cursorInterval - Date.now());
+    const wait = Math.max(0, this.#cursorAt + this.client.options.cursorInterval - performance.now());
     this.#cursorTimer = setTimeout(() => {
       this.#cursorTimer = 0;
       if (!this.#cursorDue() || this.client.buffered > 65_536) return;
-      this.#cursorAt = Date.now();
+      this.#cursorAt = performance.now();
       this.#told = this.#cursor; // first: what cannot be sent is not tried for ever
       const { anchor, head } = this.#cursor ?? { anchor: null, head: null };
       try {

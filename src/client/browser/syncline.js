@@ -109,9 +109,9 @@ export class Client extends Emitter {
   #attempt = 0;
   #timer = 0; // of the next attempt, or of the attempt that runs
   #pulse = 0;
-  #deadline = Infinity; // of the check that runs, in Unix milliseconds
+  #deadline = Infinity; // of the check that runs, on the clock of `performance`
   #opened = deferred();
-  #onlineSince = 0;
+  #onlineSince = Infinity;
   #stalled = false;
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
   #away = () => {
@@ -326,7 +326,7 @@ export class Client extends Emitter {
     this.identity = identity;
     this.#limits = { ...LEAST, message_bytes: this.maxMessage, ...identity.limits };
     this.#pace.told(identity.limits ?? {});
-    this.#onlineSince = Date.now();
+    this.#onlineSince = performance.now();
     this.#refusals = 0;
     this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
     this.#keepGuest(identity);
@@ -390,8 +390,8 @@ export class Client extends Emitter {
     this.lastClose = { code, reason };
     this.#drop(new SynclineError("disconnected", "the connection was lost"));
     if (this.state !== "waiting" || this.#socket !== null) return undefined; // one has
-    if (this.#onlineSince && Date.now() - this.#onlineSince > 5000) this.#attempt = 0;
-    this.#onlineSince = 0;
+    if (performance.now() - this.#onlineSince > 5000) this.#attempt = 0;
+    this.#onlineSince = Infinity;
     const wait = delay ?? options.random() * Math.min(options.backoffMax, options.backoffBase * 2 ** this.#attempt);
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.#open(), wait);
@@ -463,7 +463,7 @@ export class Client extends Emitter {
     if (this.#socket?.readyState === 1) this.#socket.send(ping);
     const giveBack = this.#pace.count(ping);
     this.#requests.set(id, { event: PING, timer: 0, resolve() {}, reject: ({ code }) => code === "rate_limited" && giveBack() });
-    const deadline = Date.now() + limit;
+    const deadline = performance.now() + limit;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
     clearTimeout(this.#pulse);
@@ -530,10 +530,10 @@ export class Client extends Emitter {
 
   #refreshSoon() {
     if (this.#refreshing) return;
-    const wait = Math.max(0, this.#refreshedAt + REFRESH - Date.now());
+    const wait = Math.max(0, this.#refreshedAt + REFRESH - performance.now());
     const socket = this.#socket;
     this.#refreshing = setTimeout(async () => {
-      this.#refreshedAt = Date.now();
+      this.#refreshedAt = performance.now();
       await this.#refresh(socket);
       if (this.#socket === socket) this.#refreshing = 0;
     }, wait);
