@@ -6,7 +6,7 @@ import { connect, only, rest, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
 
 test("reconnect() again and again does not put off the end of a dead connection", async (context) => {
-  context.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  context.mock.timers.enable({ apis: ["setTimeout"] });
   const server = new ReferenceServer(seeded(64));
   const client = connect(server);
   await until(server, () => client.online);

@@ -134,3 +134,52 @@ test("who closes in the middle of what comes in hears of no fault", async (t) =>
   one.onmessage({ data: one.toClient.shift() });
   assert.deepEqual([await undone, client.state, view.errors.map(({ code }) => code)], ["closed", "closed", ["unsettled"]]);
 });
+
+/** A document that is told more than it can take in in a slice: `tell(count)`, all in one push. */
+async function flooded(t, options = {}) {
+  const server = new ReferenceServer(seeded(124));
+  const client = connect(server, options);
+  t.after(() => client.close({ settle: 0 }));
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  let clock = 0;
+  t.mock.method(performance, "now", () => (clock += 4)); // time passes with each look at it
+  const { history } = server.document("notes");
+  const tell = (count) => {
+    const operations = Array.from({ length: count }, () => {
+      const operation = { client: "zoe", seq: history.length + 1, operation: ["z".repeat(100)] };
+      history.push(operation);
+      server.document("notes").text = `${"z".repeat(100)}${server.document("notes").text}`;
+      return operation;
+    });
+    server.push(only(server), "document:operation", { document: "notes", revision: history.length, operations });
+    only(server).onmessage({ data: only(server).toClient.shift() });
+  };
+  return { server, notes, tell };
+}
+
+test("an edit goes out between the slices of what comes in", async (t) => {
+  const { server, notes, tell } = await flooded(t);
+  tell(200);
+  notes.insert(0, "mine");
+  await new Promise((resolve) => setTimeout(resolve, 1)); // one more slice
+  await turn();
+  assert.ok(notes.revision < 100, `${notes.revision}`);
+  assert.equal(only(server).toServer.length, 1);
+  await until(server, () => notes.settled && notes.revision === 201);
+  assert.deepEqual([notes.text, notes.text.length], [server.document("notes").text, 20_004]);
+});
+
+test("what a document is told and cannot take in is bounded: it joins again, and misses nothing", async (t) => {
+  const { server, notes, tell } = await flooded(t, { maxUnread: 10_000 });
+  const states = [];
+  notes.on("state", ({ state }) => states.push(state));
+  tell(40); // 6 kB
+  notes.insert(0, "mine");
+  assert.deepEqual(states, []);
+  tell(60);
+  assert.deepEqual(states, ["detached"]);
+  await until(server, () => notes.joined && notes.settled && notes.revision === 101);
+  assert.deepEqual(notes.text, server.document("notes").text);
+  assert.deepEqual(states, ["detached", "joining", "joined"]);
+});

@@ -7,11 +7,11 @@ import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
 /** Who counts and who sends read one clock in a turn of the loop: between two readings this machine may do something else. */
 function oneClock() {
-  if (Date.now !== clock.now) return;
+  if (performance.now !== clock.now) return;
   let shown = null;
-  Date.now = () => {
+  performance.now = () => {
     if (shown === null) {
-      shown = clock.now.call(Date);
+      shown = clock.now.call(performance);
       setImmediate(() => {
         shown = null;
       }).unref();
@@ -20,16 +20,16 @@ function oneClock() {
   };
 }
 
-const clock = { now: Date.now };
+const clock = { now: performance.now };
 
 /** As the server counts (src/core/bucket.pyx), frame by frame: what it would refuse. */
 function counted(server, { requests_per_second, requests_burst, bytes_per_second, bytes_burst }) {
   server.limits = { ...server.limits, ...(requests_per_second && { requests_per_second, requests_burst }),
     ...(bytes_per_second && { bytes_per_second, bytes_burst }) };
   const bucket = (rate, burst) => {
-    let [left, at] = [burst, Date.now()];
+    let [left, at] = [burst, performance.now()];
     return (cost) => {
-      const now = Date.now();
+      const now = performance.now();
       left = Math.min(burst, left + ((now - at) / 1000) * rate);
       at = now;
       if ((cost > burst ? burst / 2 : cost) > left) return false;
@@ -259,9 +259,9 @@ test("where hardly anything is allowed, asking whether the server is there leave
   const server = new ReferenceServer(seeded(108));
   const [rate, burst] = [5, 1];
   server.limits = { ...server.limits, requests_per_second: rate, requests_burst: burst };
-  let [left, at] = [burst, Date.now()];
+  let [left, at] = [burst, performance.now()];
   server.intercept = (connection, { event, id }) => {
-    const now = Date.now();
+    const now = performance.now();
     left = Math.min(burst, left + ((now - at) / 1000) * rate);
     at = now;
     if (left < 1 && event !== "auth") answer(connection, id, { code: "rate_limited", message: "", retry_after: (1 - left) / rate });

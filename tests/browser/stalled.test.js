@@ -4,8 +4,15 @@ import { test } from "node:test";
 import { connect, only, until } from "./driving.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
 
+/** A clock that stands still but for `tick`. */
+function stopped(context) {
+  let now = 1000;
+  context.mock.method(performance, "now", () => now);
+  return { tick: (milliseconds) => void (now += milliseconds) };
+}
+
 test("it goes in steps of undo, as without a connection: word by word, edit by edit", async (context) => {
-  context.mock.timers.enable({ apis: ["Date"] });
+  const clock = stopped(context);
   const server = new ReferenceServer(seeded(90));
   const sent = { text: [], json: [] };
   let revision = 0;
@@ -37,7 +44,7 @@ test("it goes in steps of undo, as without a connection: word by word, edit by e
   };
   for (const [number, word] of ["a ", "b c ", "d ", "e"].entries()) {
     await type(word, number);
-    context.mock.timers.tick(600); // a second is over after the second word
+    clock.tick(600); // a second is over after the second word
   }
   await until(server, () => notes.settled && board.settled);
   const inserted = sent.text.map((operation) => operation.find((part) => typeof part === "string"));
@@ -48,7 +55,7 @@ test("it goes in steps of undo, as without a connection: word by word, edit by e
 });
 
 test("steps do not pile up where every answer takes long, and who leaves sends what waits as one", async (context) => {
-  context.mock.timers.enable({ apis: ["Date"] });
+  const clock = stopped(context);
   const server = new ReferenceServer(seeded(94));
   const client = connect(server);
   const notes = client.document("notes");
@@ -59,9 +66,9 @@ test("steps do not pile up where every answer takes long, and who leaves sends w
     for (let edits = 0; edits < 6; edits += 1) {
       notes.insert(0, "y ");
       await turn();
-      context.mock.timers.tick(300);
+      clock.tick(300);
     }
-    await until(server, () => context.mock.timers.tick(400) ?? notes.settled);
+    await until(server, () => clock.tick(400) ?? notes.settled);
     assert.ok(operations() - before <= most, `${operations() - before}`);
   }
   server.cut(only(server));

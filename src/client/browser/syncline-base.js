@@ -460,7 +460,7 @@ export class Joined extends Emitter {
 
   /** `reason`: what `ready` rejects with. */
   async _leave({ settle = this.client.options.settle, resign = false, reason }) {
-    const until = Date.now() + settle;
+    const until = performance.now() + settle;
     this._users.clear();
     this._hurry();
     if (!this.settled) await this._settle(settle);
@@ -484,7 +484,7 @@ export class Joined extends Emitter {
     this._error = new SynclineError("closed", `the ${kind} was left`);
     this._ended(this._error);
     this._state("left");
-    if (settle > 0) await within(told, until - Date.now()).catch(() => {});
+    if (settle > 0) await within(told, until - performance.now()).catch(() => {});
     return this.#lost;
   }
 

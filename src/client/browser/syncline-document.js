@@ -38,7 +38,8 @@ export class SynclineDocument extends Joined {
   #depths = null; // what an answer said whose operation is still to come
   #steps = "0 0"; // as they were told last
   #scheduled = false;
-  #inbox = []; // tasks: what came from the server and is not taken in yet, in order
+  #unread = 0; // the size of the inbox
+  #inbox = []; // {task, size}: what came from the server and is not taken in yet, in order
   #working = 0; // a timer, between two slices
   #catchingUp = false; // what the answer to a join has told is not taken in yet
   #speed = 2; // operations that are taken in in a millisecond, as measured
@@ -46,7 +47,7 @@ export class SynclineDocument extends Joined {
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
-  #cursorAt = 0;
+  #cursorAt = -Infinity;
 
   /** @internal */
   constructor(client, name, { type = "text", client: id } = {}) {
@@ -274,7 +275,6 @@ export class SynclineDocument extends Joined {
   }
 
   #request(kind, to, content) {
-    if (this.client._error) return Promise.reject(this.client._error); // edits wait for `connect`; a promise would wait for ever
     if (!this.writable) return Promise.reject(this._refusal(`document:${kind}`));
     const request = { kind, to, content, ...deferred() };
     try {
@@ -357,24 +357,27 @@ export class SynclineDocument extends Joined {
   }
 
   // What the server says -------------------------------------------------------------------------------------------
-  _push(event, data) {
+  _push(event, data, { size }) {
     if (this.state !== "joined") return;
-    if (event === "document:operation") this._guarded(() => this.#do(this.#intake(data.revision, data.operations, data.hash)));
-    else this.#do(() => this.#pushed(event, data));
+    this._guarded(() => {
+      this.#do(event === "document:operation" ? this.#intake(data.revision, data.operations, data.hash) : () => this.#pushed(event, data), size);
+    });
+    if (this.#unread > this.client.options.maxUnread) this._again(); // its answer says the same in fewer steps
   }
 
-  /** A task, which gives false when there was not time enough for all of it. One after the other, in slices: a page goes on meanwhile. */
-  #do(task) {
-    if (this.#inbox.push(task) === 1) this.#work();
+  /** A task, which gives false when there was not time enough for all of it. One after the other, in slices: a page goes on meanwhile. `size` counts while it waits. */
+  #do(task, size = 0) {
+    this.#unread += size;
+    if (this.#inbox.push({ task, size }) === 1) this.#work();
   }
 
   #work() {
     const until = globalThis.document?.visibilityState === "hidden" ? Infinity : performance.now() + SLICE; // there timers are slow
     const inbox = this.#inbox;
     while (inbox.length) {
-      const through = this._guarded(() => inbox[0](until, () => this.#inbox === inbox));
+      const through = this._guarded(() => inbox[0].task(until, () => this.#inbox === inbox));
       if (this.#inbox !== inbox) return; // dropped
-      if (through !== false) inbox.shift();
+      if (through !== false) this.#unread -= inbox.shift().size;
       if (inbox.length && performance.now() >= until) {
         this.#working = setTimeout(() => this.#work());
         this._flush(); // what is typed does not wait for all of it
@@ -388,6 +391,7 @@ export class SynclineDocument extends Joined {
   #drop() {
     clearTimeout(this.#working);
     this.#inbox = [];
+    this.#unread = 0;
     this.#catchingUp = false;
   }
 
@@ -563,11 +567,11 @@ export class SynclineDocument extends Joined {
 
   #cursorLater() {
     if (this.#cursorTimer || !this.#cursorDue()) return;
-    const wait = Math.max(0, this.#cursorAt + this.client.options.cursorInterval - Date.now());
+    const wait = Math.max(0, this.#cursorAt + this.client.options.cursorInterval - performance.now());
     this.#cursorTimer = setTimeout(() => {
       this.#cursorTimer = 0;
       if (!this.#cursorDue() || this.client.buffered > 65_536) return;
-      this.#cursorAt = Date.now();
+      this.#cursorAt = performance.now();
       this.#told = this.#cursor; // first: what cannot be sent is not tried for ever
       const { anchor, head } = this.#cursor ?? { anchor: null, head: null };
       try {

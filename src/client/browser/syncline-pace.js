@@ -10,7 +10,7 @@ const NEAR = 64; // bytes that the server may count less: what a frame has besid
 
 /** A token bucket (src/core/bucket.pyx): `rate` a second flow in, up to `burst`; it begins full. */
 class Bucket {
-  #at = Date.now();
+  #at = performance.now();
 
   constructor(rate, burst) {
     this.rate = rate;
@@ -19,7 +19,7 @@ class Bucket {
 
   /** Takes `cost`: 0; or takes nothing: the milliseconds until `needed` is there. */
   take(cost, needed = cost <= this.burst ? cost : this.burst / 2) {
-    const now = Date.now();
+    const now = performance.now();
     if (now > this.#at) this.left = Math.min(this.burst, this.left + ((now - this.#at) / 1000) * this.rate);
     this.#at = now;
     if (needed > this.left) return Math.ceil(((needed - this.left) / this.rate) * 1000);

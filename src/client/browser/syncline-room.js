@@ -236,7 +236,7 @@ export class Room extends Joined {
   #submit(item) {
     if (this.state !== "joined" || this.#unsent.size) return this.#wait(item);
     const { idempotency_seconds } = this.client.identity?.limits ?? {};
-    item.first ??= Date.now();
+    item.first ??= Date.now(); // the server's seconds go on while this machine sleeps, which other clocks may not count
     if (Date.now() - item.first >= idempotency_seconds * 1000) {
       return item.reject(new SynclineError("fate_unknown", "too late to send it again: it might be published twice"));
     }

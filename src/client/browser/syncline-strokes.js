@@ -25,14 +25,14 @@ export class Patience {
   #took = 0; // the last answer
 
   sent() {
-    this.#sentAt = Date.now();
+    this.#sentAt = performance.now();
   }
 
   answered() {
-    this.#took = Date.now() - this.#sentAt;
+    this.#took = performance.now() - this.#sentAt;
   }
 
   get over() {
-    return Date.now() - this.#sentAt > Math.max(STEP, STEP_ANSWERS * this.#took);
+    return performance.now() - this.#sentAt > Math.max(STEP, STEP_ANSWERS * this.#took);
   }
 }

@@ -17,7 +17,7 @@
  * and of the rest what is not as in DEFAULTS. The same names as in src/core/document_type.py, which says more.
  */
 
-import { bytesOf, SynclineError } from "./syncline-base.js";
+import { bytesOf, named, SynclineError } from "./syncline-base.js";
 import { json } from "./syncline-json.js";
 import { text } from "./syncline-ot.js";
 import { richText } from "./syncline-rich.js";
@@ -66,11 +66,31 @@ const DEFAULTS = {
   stroke: () => null,
 };
 
+const NEEDED = ["empty", "parseContent", "parse", "apply", "transform", "compose", "invert", "diff", "isIdentity", "hash"];
 const TYPES = new Map();
 
-/** From now on documents of the type `name` can be opened. */
+/** The methods of the classes that an object is of, for itself. */
+function inherited(object) {
+  const methods = {};
+  for (let of = Object.getPrototypeOf(object); of && of !== Object.prototype; of = Object.getPrototypeOf(of)) {
+    for (const key of Object.getOwnPropertyNames(of)) {
+      if (key in methods || key === "constructor" || typeof object[key] !== "function") continue;
+      methods[key] = object[key].bind(object);
+    }
+  }
+  return methods;
+}
+
+/** From now on documents of the type `name` can be opened. TypeError: something is missing in it, or is no function. */
 export function registerType(name, type) {
-  TYPES.set(name, Object.freeze({ ...DEFAULTS, ...type, name }));
+  if (typeof name !== "string" || !name) throw new TypeError(`the name of a type is a string, not ${named(name)}`);
+  if (typeof type !== "object" || type === null) throw new TypeError(`a type is an object, not ${named(type)}`);
+  for (const method of NEEDED) if (typeof type[method] !== "function") throw new TypeError(`the type ${named(name)} needs ${method}()`);
+  for (const method of Object.keys(DEFAULTS)) {
+    if (!["undefined", "function"].includes(typeof type[method])) throw new TypeError(`${method} of the type ${named(name)} is no function`);
+  }
+  const own = Object.fromEntries(Object.entries(type).filter(([, value]) => value !== undefined));
+  TYPES.set(name, Object.freeze({ ...DEFAULTS, ...inherited(type), ...own, name }));
 }
 
 /** Throws SynclineError (invalid_data). */

@@ -62,6 +62,8 @@ export interface DocumentType<Content, Operation, Position = never> {
   describe?(operation: Operation): any;
   /** The content after it, and the operation with what is really there. Throws when it does not fit. */
   commit?(content: Content, operation: Operation): [content: Content, operation: Operation];
+  /** As it waits and is sent: without what the server does not look at. */
+  lean?(operation: Operation): Operation;
   /** Both, each as it applies after the other; `own` wins ties. */
   cross?(own: Operation, other: Operation): [own: Operation, other: Operation];
   composeAll?(operations: Operation[]): Operation;
@@ -77,7 +79,7 @@ export interface DocumentType<Content, Operation, Position = never> {
   stroke?(operation: Operation): { at: number; text: string; removed: number; where?: string } | null;
 }
 
-/** From now on documents of the type `name` can be opened; the server must know it. Declare it in `DocumentTypes`. */
+/** From now on documents of the type `name` can be opened; the server must know it. Declare it in `DocumentTypes`. An object, also of a class. */
 export function registerType<Content, Operation, Position>(name: string, type: DocumentType<Content, Operation, Position>): void;
 
 /** Documents of type json. Errors have a `code` of the protocol. */
@@ -188,6 +190,8 @@ export interface ClientOptions {
   cursorInterval?: number;
   /** A document's edits that wait, about in UTF-16 units; over it `edit` throws buffer_full. Default 4,194,304. */
   maxPending?: number;
+  /** What a document is told and has not taken in yet, in UTF-16 units; over it it is joined again. Default 33,554,432. */
+  maxUnread?: number;
   random?: () => number;
 }
 

@@ -59,6 +59,7 @@ const DEFAULTS = {
   maxBuffered: 4_194_304, // waiting in the socket: more requests are refused here
   cursorInterval: 60, // at most one cursor per document in this time
   maxPending: 4_194_304, // a document's edits that wait, in inserted UTF-16 units
+  maxUnread: 33_554_432, // of what a document is told and has not taken in yet, in UTF-16 units; over it the document is joined again
   random: Math.random,
 };
 
@@ -108,9 +109,9 @@ export class Client extends Emitter {
   #attempt = 0;
   #timer = 0; // of the next attempt, or of the attempt that runs
   #pulse = 0;
-  #deadline = Infinity; // of the check that runs, in Unix milliseconds
+  #deadline = Infinity; // of the check that runs, on the clock of `performance`
   #opened = deferred();
-  #onlineSince = 0;
+  #onlineSince = Infinity;
   #stalled = false;
   #wake = () => globalThis.document?.visibilityState !== "hidden" && this.reconnect();
   #away = () => {
@@ -325,7 +326,7 @@ export class Client extends Emitter {
     this.identity = identity;
     this.#limits = { ...LEAST, message_bytes: this.maxMessage, ...identity.limits };
     this.#pace.told(identity.limits ?? {});
-    this.#onlineSince = Date.now();
+    this.#onlineSince = performance.now();
     this.#refusals = 0;
     this._heartbeat.start((identity.ping_seconds ?? 25) * 1000);
     this.#keepGuest(identity);
@@ -389,8 +390,8 @@ export class Client extends Emitter {
     this.lastClose = { code, reason };
     this.#drop(new SynclineError("disconnected", "the connection was lost"));
     if (this.state !== "waiting" || this.#socket !== null) return undefined; // one has
-    if (this.#onlineSince && Date.now() - this.#onlineSince > 5000) this.#attempt = 0;
-    this.#onlineSince = 0;
+    if (performance.now() - this.#onlineSince > 5000) this.#attempt = 0;
+    this.#onlineSince = Infinity;
     const wait = delay ?? options.random() * Math.min(options.backoffMax, options.backoffBase * 2 ** this.#attempt);
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.#open(), wait);
@@ -462,7 +463,7 @@ export class Client extends Emitter {
     if (this.#socket?.readyState === 1) this.#socket.send(ping);
     const giveBack = this.#pace.count(ping);
     this.#requests.set(id, { event: PING, timer: 0, resolve() {}, reject: ({ code }) => code === "rate_limited" && giveBack() });
-    const deadline = Date.now() + limit;
+    const deadline = performance.now() + limit;
     if (deadline >= this.#deadline) return;
     this.#deadline = deadline;
     clearTimeout(this.#pulse);
@@ -493,7 +494,7 @@ export class Client extends Emitter {
     const places = Array.isArray(envelopes) ? elements(data, 0) : [0];
     for (const [index, envelope] of (Array.isArray(envelopes) ? envelopes : [envelopes]).entries()) {
       if (this.#socket !== socket) return undefined; // a callback closed it, or an envelope ended it
-      const source = { text: data, at: places[index] };
+      const source = { text: data, at: places[index], size: (places[index + 1] ?? data.length) - places[index] };
       try {
         if (envelope.id === undefined) this.#pushed(envelope.event, envelope.data ?? {}, source);
         else this.#answered(envelope, source);
@@ -504,7 +505,7 @@ export class Client extends Emitter {
     return undefined;
   }
 
-  /** `source`: the frame, and where the envelope begins in it. */
+  /** `source`: the frame, and where in it the envelope begins, and about how long that is. */
   #answered({ id, event, result, error }, source) {
     const request = this.#requests.get(id);
     if (!request) return; // it came too late
@@ -522,17 +523,17 @@ export class Client extends Emitter {
       if (document?._failed(data)) return;
       this._emit("error", refusal(data, data.event));
     } else if (event === "event:custom" && data.room === null) this._emit("event", data);
-    else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data);
+    else if (event.startsWith("document:")) this.documents.get(data.document)?._push(event, data, source);
     else this.rooms.get(data.room)?._push(event, data, source);
     this._emit("push", { event, data });
   }
 
   #refreshSoon() {
     if (this.#refreshing) return;
-    const wait = Math.max(0, this.#refreshedAt + REFRESH - Date.now());
+    const wait = Math.max(0, this.#refreshedAt + REFRESH - performance.now());
     const socket = this.#socket;
     this.#refreshing = setTimeout(async () => {
-      this.#refreshedAt = Date.now();
+      this.#refreshedAt = performance.now();
       await this.#refresh(socket);
       if (this.#socket === socket) this.#refreshing = 0;
     }, wait);
