@@ -447,7 +447,7 @@ class DocumentState:
                 self._told += 1
             carried = None if pending is None else self._carry_as_told(content, pending)
             if carried is None:
-                carried = self._over(self.queue, kind.diff(self._confirmed, content))
+                carried = self._over(self.queue, kind.drift(self._confirmed, content))
             items, operation = carried
             local = self._after(kind.copy(content), items)
             if not self._leads(operation, local):
@@ -478,7 +478,7 @@ class DocumentState:
             return None
         for place, operation in zip(places, pending, strict=True):
             told[place] = self.type.without_claims(operation)
-        later, change = self._over(later, self.type.diff(before, after))
+        later, change = self._over(later, self.type.drift(before, after))
         return told + later, change
 
     def _after(self, content: Any, items: Sequence[Operation | Request]) -> Any:
@@ -616,7 +616,7 @@ class DocumentState:
             # that were composed is not the same as over one after another: then the server's form is the right one.
             other = self.type.apply(self.type.copy(self._confirmed), in_flight)
             self._confirmed = self.type.apply(self._confirmed, operation)
-            difference = self.type.diff(other, self._confirmed)
+            difference = self.type.drift(other, self._confirmed)
             if not self.type.is_identity(difference):
                 if not self._composites:
                     raise Diverged(f"operation {self.seq} was committed as another one")

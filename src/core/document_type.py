@@ -228,6 +228,11 @@ class DocumentType(ABC, Generic[C, O]):
     def diff(self, before: C, after: C) -> O:
         """An operation from one content to another that keeps what is equal, as far as that is cheap to find."""
 
+    def drift(self, before: C, after: C) -> O:
+        """``diff``, for what others did when only the outcome is known: over this a client carries its own work, and of that as much as
+        can be is to stay."""
+        return self.diff(before, after)
+
     # Positions: where a cursor may be, as JSON; what they are is the type's own.
 
     def parse_position(self, value: object) -> Any:

@@ -38,6 +38,9 @@ def compose(first: Op, second: Op) -> Op:
 def diff(before: Value, after: Value) -> Op:
     """An operation from ``before`` to ``after`` that keeps what is equal: see json_diff.py."""
 
+def drift(before: Value, after: Value) -> Op:
+    """The same, but for integers: what they changed by is added, so that it meets what others add."""
+
 def transform(op: Op, other: Op, side: Side, victims: bool = True) -> Op:
     """``op`` as it must be made after ``other``; both were made on the same content. "left" wins ties.
 

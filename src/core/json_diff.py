@@ -21,7 +21,7 @@ import msgspec
 
 from .differences import common, splices
 from .json_parts import MAX_COMPONENTS
-from .json_values import Value, same_value
+from .json_values import MAX_INTEGER, Value, same_value
 from .text0 import units
 
 Components: TypeAlias = list[dict[str, Any]]
@@ -37,6 +37,18 @@ _encode = msgspec.msgpack.Encoder(order="sorted").encode
 def diff(before: Value, after: Value) -> Components:
     """The components of an operation from ``before`` to ``after``; where they were too many, a value is replaced as a whole."""
     return changes([], before, after, ("od", "oi"), [MOST_STEPS])
+
+
+def in_sums(found: Components) -> Components:
+    """Integers that are replaced by others have that added by which they differ."""
+    return [sum_of(one, "od", "oi") or sum_of(one, "ld", "li") or one for one in found]
+
+
+def sum_of(component: dict[str, Any], removed: str, put: str) -> dict[str, Any] | None:
+    old, new = component.get(removed), component.get(put)
+    if type(old) is int and type(new) is int and -MAX_INTEGER <= new - old <= MAX_INTEGER:
+        return {"p": component["p"], "na": new - old}
+    return None
 
 
 def changes(path: Path, before: Value, after: Value, names: tuple[str, str], budget: list[int]) -> Components:

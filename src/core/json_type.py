@@ -137,6 +137,9 @@ class JsonType(DocumentType[Value, Op]):
     def diff(self, before: Value, after: Value) -> Op:
         return json0.diff(before, after)
 
+    def drift(self, before: Value, after: Value) -> Op:
+        return json0.drift(before, after)
+
     def parse_position(self, value: object) -> Place:
         return json_positions.read(value)
 

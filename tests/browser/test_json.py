@@ -80,10 +80,11 @@ def test_its_differences_are_the_cores(node: str) -> None:
         random = Random(seed)
         content = random_value(random)
         pairs.append((content, random_operation(random, content, 1 + seed % 6)[1]))
-    answers = ask(node, [("diff", content, after) for content, after in pairs])
-    for (content, after), answer in zip(pairs, answers, strict=True):
-        assert answer["ok"] == json0.diff(content, after).components
-        assert same_value(json0.apply(content, json0.parse(answer["ok"])), after)
+    for name, function in (("diff", json0.diff), ("drift", json0.drift)):
+        answers = ask(node, [(name, content, after) for content, after in pairs])
+        for (content, after), answer in zip(pairs, answers, strict=True):
+            assert answer["ok"] == function(content, after).components
+            assert same_value(json0.apply(content, json0.parse(answer["ok"])), after)
 
 
 def test_it_refuses_what_the_core_refuses(node: str) -> None:

@@ -89,6 +89,23 @@ def test_diff(random: Random) -> None:
     assert json0.parse(operation.components) == operation
     assert json0.resolve(before, operation)[1] == operation
     assert (len(operation) == 0) == same(before, after)
+    drift = json0.drift(before, after)
+    assert same(json0.apply(before, drift), after)
+    assert json0.parse(drift.components) == drift
+
+
+def test_a_drift_adds_to_integers() -> None:
+    before = {"n": 5, "list": [1, "x", True], "f": 0.5, "big": -(2**53) + 1}
+    after = {"n": 9, "list": [-1, "x", False], "f": 1, "big": 2**53 - 1}
+    found = sorted(json0.drift(before, after).components, key=repr)
+    assert found == [
+        {"p": ["big"], "od": -(2**53) + 1, "oi": 2**53 - 1},
+        {"p": ["f"], "od": 0.5, "oi": 1},
+        {"p": ["list", 0], "na": -2},
+        {"p": ["list", 2], "ld": True, "li": False},
+        {"p": ["n"], "na": 4},
+    ]
+    assert json0.drift(3, 5).components == [{"p": [], "na": 2}]
 
 
 def test_a_diff_keeps_what_is_equal() -> None:

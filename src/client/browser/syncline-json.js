@@ -8,7 +8,7 @@
 
 import { bytesOf, cutText, isObject, SynclineError } from "./syncline-base.js";
 import { contentHash } from "./syncline-hash.js";
-import { diff } from "./syncline-jsondiff.js";
+import { diff, drift } from "./syncline-jsondiff.js";
 
 const MOST_COMPONENTS = 1000;
 const MOST_LEVELS = 64;
@@ -643,6 +643,7 @@ export const json = {
   cross,
   invert,
   diff,
+  drift,
   hash: contentHash,
   split,
   move,

@@ -36,6 +36,14 @@ function within(before, after) {
 /** The components of an operation from `before` to `after`; where they were too many, a value is replaced as a whole. */
 export const diff = (before, after) => changes([], before, after, "od", "oi", budgetOf(MOST_STEPS));
 
+/** The same, but for integers: what they changed by is added, so that it meets what others add. */
+export const drift = (before, after) => diff(before, after).map((one) => sumOf(one, "od", "oi") ?? sumOf(one, "ld", "li") ?? one);
+
+function sumOf(component, removed, put) {
+  const [old, next] = [component[removed], component[put]];
+  return [old, next, next - old].every(Number.isSafeInteger) ? { p: component.p, na: next - old } : undefined;
+}
+
 function changes(p, before, after, removed, put, budget) {
   if (sameValue(before, after)) return [];
   const search = within(before, after);

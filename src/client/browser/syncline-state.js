@@ -327,7 +327,7 @@ export class DocumentState {
       this.told += 1;
     }
     this.flight = null;
-    const [items, operation] = this.#carryAsTold(content, pending) ?? this.#over(this.queue, this.type.diff(this.confirmed, content));
+    const [items, operation] = this.#carryAsTold(content, pending) ?? this.#over(this.queue, this.type.drift(this.confirmed, content));
     let local = content;
     for (const item of items) {
       if (!item.operation) continue;
@@ -380,7 +380,7 @@ export class DocumentState {
     } catch {
       return null;
     }
-    const [later, change] = this.#over(this.queue.slice(this.told), this.type.diff(before, after));
+    const [later, change] = this.#over(this.queue.slice(this.told), this.type.drift(before, after));
     return [[...told, ...later], change];
   }
 
@@ -472,7 +472,7 @@ export class DocumentState {
     // form is the right one. Else another form with another content is a fault.
     let correction = null;
     if (item.operation && !this.type.isSame(item.operation, operation)) {
-      correction = this.type.diff(this.type.apply(this.confirmed, item.operation), after);
+      correction = this.type.drift(this.type.apply(this.confirmed, item.operation), after);
       if (this.type.isIdentity(correction)) correction = null;
       else if (!composites) throw new Diverged(`operation ${seq} was committed as another one`);
     }

@@ -32,6 +32,10 @@ const DEFAULTS = {
   },
   /** The operation as it waits and is sent: without what the server does not look at. */
   lean: (operation) => operation,
+  /** `diff`, for what others did when only the outcome is known: over it one's own work is carried. */
+  drift(before, after) {
+    return this.diff(before, after);
+  },
   /** [own, other], each as it applies after the other; `own` wins ties. */
   cross(own, other) {
     return [this.transform(own, other, "left"), this.transform(other, own, "right")];
