@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from .document import Document
 from .engine import Engine
 from .errors import ErrorCode, SynclineError
+from .json_values import VALUE_FACTOR
 from .ot import Unit
 from .text0 import Side
 from .value_engine import (
@@ -181,6 +182,10 @@ class DocumentType(ABC, Generic[C, O]):
     def bulk(self, operation: O) -> int:
         """About how many characters or bytes it takes to tell it: what limits of sending and of waiting count."""
         return len(self.encode(operation))
+
+    def footprint(self, operation: O, size: int) -> int:
+        """About how many bytes it occupies in memory. ``size``: of its encoding."""
+        return VALUE_FACTOR * size
 
     def split(self, operation: O, limit: int = NO_LIMIT) -> list[O]:
         """The same in pieces, to be done one after the other: each is within what ``parse`` takes, and of ``bulk`` up to about ``limit``

@@ -13,12 +13,15 @@ from .document_type import MOST_COMPOSED, DocumentType
 from .errors import ErrorCode, SynclineError
 from .json0 import Op
 from .json_positions import Place
-from .json_values import Value, check_value, json_decoder, size
+from .json_values import VALUE_FACTOR, Value, check_value, json_decoder, long_texts, size
 from .text0 import Side
 from .value_engine import NO_LIMIT
 
 #: Bytes that composing two operations may copy: some milliseconds.
 COPIED = 32_000_000
+
+#: Bytes from which on it is worth looking how much of an operation is text.
+LARGE = 4096
 
 _decoder = msgspec.msgpack.Decoder()
 _decode = json_decoder().decode
@@ -108,6 +111,9 @@ class JsonType(DocumentType[Value, Op]):
 
     def without_claims(self, operation: Op) -> Op:
         return operation.without_claims()
+
+    def footprint(self, operation: Op, size: int) -> int:
+        return VALUE_FACTOR * size - (long_texts(operation.components) if size > LARGE else 0)
 
     def bulk(self, operation: Op) -> int:
         """About how many bytes it takes to tell it: what limits of sending count."""

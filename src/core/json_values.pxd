@@ -7,6 +7,7 @@ cdef enum:
     LEVELS = 64
     LONGEST_KEY = 1024
     LAST_INDEX = 2147483647
+    FACTOR = 8
 
 cdef int64_t LARGEST  # of the integers
 

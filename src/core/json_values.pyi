@@ -9,6 +9,7 @@ Value: TypeAlias = Any
 MAX_DEPTH: int
 MAX_KEY: int
 MAX_INTEGER: int
+VALUE_FACTOR: int
 MAX_INDEX: int
 
 def json_decoder(type: Any = ...) -> msgspec.json.Decoder[Any]:
@@ -34,6 +35,9 @@ def same_value(one: Value, two: Value) -> bool:
 
 def exceeds(value: object, limit: int) -> bool:
     """Whether its strings, keys and values are more than ``limit`` together. O(limit)."""
+
+def long_texts(value: Value) -> int:
+    """How many bytes less than ``VALUE_FACTOR`` for each of its encoding a value takes in memory, for its long strings. O(value)."""
 
 def size(value: Value) -> int:
     """About the length of its compact JSON text in UTF-16 units: strings without escapes, numbers 8. O(value). Raises RecursionError

@@ -8,6 +8,7 @@ the rule for all sides.
 from cpython.dict cimport PyDict_Next
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
+from cpython.unicode cimport PyUnicode_KIND
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 
@@ -33,6 +34,10 @@ MAX_INTEGER = LARGEST
 MAX_INDEX = LAST_INDEX
 
 cdef object shortest = msgspec.json.Encoder().encode
+
+# How much larger values are in memory than as bytes; but long strings are not.
+VALUE_FACTOR = FACTOR
+cdef Py_ssize_t LONG_TEXT = 256
 
 # Levels that are compared and measured: more than any document has, few enough for any stack.
 cdef int DEEPEST = 200
@@ -200,6 +205,21 @@ cpdef int64_t size(object value) except -1:
     """About the length of its compact JSON text in UTF-16 units: strings without escapes, numbers 8. O(value). Raises RecursionError
     as ``same_value``."""
     return size_below(value, 0)
+
+
+cpdef int64_t long_texts(object value) except -1:
+    """How many bytes less than VALUE_FACTOR for each of its encoding a value takes in memory, for its long strings. O(value)."""
+    cdef int64_t total = 0
+    if type(value) is str:
+        if len(<str>value) >= LONG_TEXT:
+            return (FACTOR - PyUnicode_KIND(value)) * <int64_t>len(<str>value)
+    elif type(value) is list:
+        for item in <list>value:
+            total += long_texts(item)
+    elif type(value) is dict:
+        for item in (<dict>value).values():
+            total += long_texts(item)
+    return total
 
 
 cdef int64_t size_below(object value, int depth) except -1:

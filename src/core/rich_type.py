@@ -100,6 +100,9 @@ class RichType(DocumentType[RichText, Delta]):
     def labour(self, weight: int, others: int, count: int) -> int:
         return count + (count * weight + others) // 1024
 
+    def footprint(self, operation: Delta, size: int) -> int:
+        return operation.footprint
+
     def split(self, operation: Delta, limit: int = NO_LIMIT) -> list[Delta]:
         """Between what it does and inside inserted texts."""
         if self.bulk(operation) <= limit:

@@ -11,6 +11,7 @@ cdef class TypedEntry(Commit):
     cdef readonly object operation
     cdef readonly bytes payload  # the operation as bytes, for the log
     cdef int64_t weight          # of the operation, as its type weighs it
+    cdef Py_ssize_t occupied     # bytes of memory that it takes, about
     cdef int64_t places          # microseconds that a position takes past it, about
 
     cdef Py_ssize_t footprint(self) noexcept

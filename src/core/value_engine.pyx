@@ -19,9 +19,8 @@ from syncline.core.value_log import ValueLog
 from syncline.core.window import KINDS as _KINDS
 from syncline.core.window import Cursor
 
-# What a TypedEntry occupies beside its operation; and how much larger values are in memory than as bytes.
+# What a TypedEntry occupies beside its operation.
 cdef Py_ssize_t ENTRY_BYTES = 400
-cdef Py_ssize_t VALUE_FACTOR = 8
 
 # What the transforms of one arriving operation may cost, in what the type's ``cost`` counts: about microseconds; and what they may cost
 # at once. A replacement of the content costs more than that from SMALL on, in what the type's ``size`` counts.
@@ -63,6 +62,7 @@ cdef class TypedEntry(Commit):
         self.payload = type.encode(operation)
         self.weight = type.weight(operation)
         self.places = type.places(operation)
+        self.occupied = type.footprint(operation, len(self.payload))
 
     def told(self, unit="utf-16"):
         """The operation as the protocol shows it."""
@@ -78,7 +78,7 @@ cdef class TypedEntry(Commit):
         return len(self.payload)
 
     cdef Py_ssize_t footprint(self) noexcept:  # reads fields
-        return ENTRY_BYTES + VALUE_FACTOR * len(self.payload)
+        return ENTRY_BYTES + self.occupied
 
     def __repr__(self):
         return f"TypedEntry({self.client!r}, {self.user!r}, {self.seq}, {self.operation!r})"

@@ -20,10 +20,9 @@ import msgspec
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.text0 import units
 
-# What an item, and a step, occupy beside their operations; and how much larger values are than as bytes.
+# What an item, and a step, occupy beside their operations.
 cdef Py_ssize_t ITEM_BYTES = 400
 cdef Py_ssize_t STEP_BYTES = 100
-cdef Py_ssize_t VALUE_FACTOR = 8
 cdef Py_ssize_t EMPTY_BYTES = 8
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -45,9 +44,12 @@ cdef class ValueLog(UndoLog):
     cdef int append(self, object operation, Py_ssize_t size) except -1:
         cdef Py_ssize_t occupied = EMPTY_BYTES
         if operation is not None:
+            lean = self.type.without_claims(operation)
+            if lean is not operation:
+                operation, size = lean, -1
             if size < 0:
                 size = len(self.type.encode(operation))
-            occupied = STEP_BYTES + VALUE_FACTOR * size
+            occupied = STEP_BYTES + self.type.footprint(operation, size)
         self.steps.append(operation)
         self.sizes.append(occupied)
         self.weight += occupied
@@ -142,13 +144,13 @@ cdef class ValueLog(UndoLog):
         return None
 
     cdef object inverse(self, object operation, object undoing):
-        return undoing
+        return self.type.without_claims(undoing)
 
     cdef object grown(self, object operation, object undoing, object top):
-        return self.type.compose(undoing, top)
+        return self.type.without_claims(self.type.compose(undoing, top))
 
     cdef Py_ssize_t weigh(self, object operation) except -1:
-        return ITEM_BYTES + VALUE_FACTOR * len(self.type.encode(operation))
+        return ITEM_BYTES + self.type.footprint(operation, len(self.type.encode(operation)))
 
     # ---------------------------------------------------------------------------------------------- in a snapshot
 

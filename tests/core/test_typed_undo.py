@@ -380,3 +380,32 @@ def test_damaged_stacks_cost_no_more_than_the_stacks(type: DocumentType[Any, Any
     assert again.content() == document.content()
     again.restore(2, body)
     assert again.undo_lost is None and again.undo_depth("a") == (1, 0)
+
+
+@pytest.mark.parametrize("type", TYPES, ids=lambda type: type.name)
+def test_a_large_text_is_no_more_than_its_bytes(type: DocumentType[Any, Any]) -> None:
+    """So that what was pasted, and removed, can be undone within the bounds that a server has by default."""
+    large = "x" * 900_000
+    first, second, third = {
+        "rich-text": ([{"insert": "a"}], [{"insert": large}], [{"delete": len(large)}]),
+        "json": (
+            [{"p": [], "od": None, "oi": {"a": 1}}],
+            [{"p": ["b"], "oi": {"text": large}}],
+            [{"p": ["b"], "od": None}],
+        ),
+    }[type.name]
+    document = type.open("d", "g")
+    submit(document, "b", first)
+    submit(document, "a", second)
+    submit(document, "a", third, time=100.0)
+    assert document.undo_bytes < 4_194_304 > document.window_bytes
+    removed = document.content()
+    document.undo("a", "a", 10, document.revision)
+    assert len(repr(document.content())) > len(large)
+    document.undo("a", "a", 11, document.revision)
+    document.undo("a", "a", 12, document.revision, "redo")
+    document.undo("a", "a", 13, document.revision, "redo")
+    assert document.content() == removed and document.undo_dropped == 0
+    again = type.open("d", "g")
+    again.restore(document.revision, document.snapshot())
+    assert again.undo_bytes == document.undo_bytes
