@@ -135,6 +135,8 @@ class World:
                 peer.link.up or peer.link.down  # type: ignore[union-attr]
                 for peer in self.peers
             ):
+                for _ in range(10):  # who has asked hears of the answer some turns of the loop later
+                    await asyncio.sleep(0)
                 return
         pytest.fail("it never comes to rest")
 

@@ -216,7 +216,8 @@ async def test_what_is_limited_is_told(serve: Serve, config: dict[str, float], t
         assert left.keys() == {name.replace("_burst", "_left") for name in rates if name.endswith("_burst")}
         for name, limit in left.items():
             spent = rates[name.replace("_left", "_burst")] - limit
-            assert spent == 0 if name.startswith("user") else 0 < spent < 200  # by `auth`
+            # By `auth`; on a slow machine that has flowed in again. That it is spent: the next test.
+            assert spent == 0 if name.startswith("user") else 0 <= spent < 200
 
 
 async def test_who_was_refused_is_told_what_is_left(serve: Serve) -> None:
