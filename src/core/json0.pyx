@@ -35,7 +35,7 @@ from syncline.core.text0 cimport compose_edits, cross_edits, invert_edits
 
 from syncline.core.errors import SynclineError
 from syncline.core.json_diff import diff as diff_components
-from syncline.core.json_diff import in_sums
+from syncline.core.json_diff import drift as drift_components
 from syncline.core.json_parts import MAX_COMPONENTS, Op
 
 # Elements that one operation may move along in lists, and bytes that it may copy in strings (json_draft.pyx): some fifty milliseconds.
@@ -174,8 +174,8 @@ def diff(before, after):
 
 
 def drift(before, after):
-    """The same, but for integers: what they changed by is added, so that it meets what others add."""
-    return parse_op(in_sums(diff_components(before, after)))
+    """The same, for carrying one's own work over it: of any size, and integers are added to, so that it meets what others add."""
+    return parse_op(drift_components(before, after), NO_END)
 
 
 # ----------------------------------------------------------------------------------------------------------- transform

@@ -31,16 +31,21 @@ Pairs: TypeAlias = list[tuple[int, int]]  # index before, index after
 #: Of all searches together: some thirty milliseconds.
 MOST_STEPS = 4_000_000
 
+#: Components over which work is carried: some seconds.
+MOST_CARRIED = 100_000
+
 _encode = msgspec.msgpack.Encoder(order="sorted").encode
 
 
 def diff(before: Value, after: Value) -> Components:
     """The components of an operation from ``before`` to ``after``; where they were too many, a value is replaced as a whole."""
-    return changes([], before, after, ("od", "oi"), [MOST_STEPS])
+    return changes([], before, after, ("od", "oi"), [MOST_STEPS, MAX_COMPONENTS])
 
 
-def in_sums(found: Components) -> Components:
-    """Integers that are replaced by others have that added by which they differ."""
+def drift(before: Value, after: Value) -> Components:
+    """The same, over which a client carries its own work: it is sent to nobody, so that it may be large. What is within a value that is
+    replaced as a whole would be lost. Integers that are replaced by others have that added by which they differ."""
+    found = changes([], before, after, ("od", "oi"), [MOST_STEPS, MOST_CARRIED])
     return [sum_of(one, "od", "oi") or sum_of(one, "ld", "li") or one for one in found]
 
 
@@ -58,19 +63,19 @@ def changes(path: Path, before: Value, after: Value, names: tuple[str, str], bud
     found = None
     if type(before) is type(after) and type(before) in WITHIN:
         found = WITHIN[type(before)](path, before, after, budget)
-        if is_too_much(found) and budget[0]:
+        if is_too_much(found, budget[1]) and budget[0]:
             budget[0] = 0  # fewer and larger ones
             found = WITHIN[type(before)](path, before, after, budget)
-    return [{"p": path, names[0]: before, names[1]: after}] if found is None or is_too_much(found) else found
+    return [{"p": path, names[0]: before, names[1]: after}] if found is None or is_too_much(found, budget[1]) else found
 
 
-def is_too_much(found: Components) -> bool:
-    return sum(len(one.get("o", "1")) for one in found) > MAX_COMPONENTS
+def is_too_much(found: Components, most: int) -> bool:
+    return sum(len(one.get("o", "1")) for one in found) > most
 
 
-def is_sure(found: Components) -> bool:
+def is_sure(found: Components, most: int) -> bool:
     """Whether it is too much already, whatever comes."""
-    return len(found) > MAX_COMPONENTS
+    return len(found) > most
 
 
 def diff_texts(path: Path, before: str, after: str, budget: list[int]) -> Components:
@@ -94,7 +99,7 @@ def diff_keys(path: Path, before: dict[str, Value], after: dict[str, Value], bud
             result.append({"p": [*path, key], "od": value})
         else:
             result += changes([*path, key], value, after[key], ("od", "oi"), budget)
-        if is_sure(result):
+        if is_sure(result, budget[1]):
             return result
     return result + [{"p": [*path, key], "oi": value} for key, value in after.items() if key not in before]
 
@@ -117,17 +122,20 @@ def diff_lists(path: Path, before: list[Value], after: list[Value], budget: list
     kept = {index for index, _ in stay + moved}
     gone = [index for index in range(len(before)) if index not in kept]
     rest: Components = [{"p": [*path, head + index], "ld": before[index]} for index in reversed(gone)]
-    rest += arranged(path, head, after, stay, moved, gone)
+    rest += arranged(path, head, after, stay, moved, gone, budget[1])
     result: Components = []
     for index, place in sorted(stay + moved):  # in the list as it was
-        if is_sure(rest) or is_sure(result):
+        if is_sure(rest, budget[1]) or is_sure(result, budget[1]):
             break
         result += changes([*path, head + index], before[index], after[place], ("ld", "li"), budget)
     return result + rest
 
 
-def arranged(path: Path, head: int, after: list[Value], stay: Pairs, moved: Pairs, gone: list[int]) -> Components:
+def arranged(
+    path: Path, head: int, after: list[Value], stay: Pairs, moved: Pairs, gone: list[int], most: int
+) -> Components:
     """Moves and inserts, from the first place on; ``gone`` are removed already. ``head``: elements before all of these.
+    ``most``: components.
 
     Elements that stay or wait to be moved are known by their old index without those; what was put between them by ``slots``: how many
     of those stand before it, in order; what was taken from among them by ``away``. O(n log n): where those grow long not in order, it
@@ -139,7 +147,7 @@ def arranged(path: Path, head: int, after: list[Value], stay: Pairs, moved: Pair
     passed = 0  # of those that stay or wait, so many lie before the place that is filled next
     result: Components = []
     for place, value in enumerate(after):
-        if is_sure(result):
+        if is_sure(result, most):
             break
         if place in staying:
             passed = staying[place] - bisect_left(gone, staying[place]) + 1

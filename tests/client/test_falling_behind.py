@@ -199,3 +199,19 @@ def test_each_way_to_come_back_is_tried() -> None:
         world.play(200)
         done += world.done
     assert min(done[way] for way in ("one by one", "content", "composed")) > 2, done
+
+
+def test_work_is_carried_over_any_number_of_changes() -> None:
+    """By a content alone, as an answer to who has too much to tell."""
+    state = DocumentState(JSON, "me")
+    state.start("g", 1, {"keys": {}, "list": [], "n": 0})
+    for operation in ([{"p": ["keys", "mine"], "oi": 1}], [{"p": ["list", 0], "li": "mine"}], [{"p": ["n"], "na": 3}]):
+        state.edit(JSON.parse(operation))
+    state.detach()
+    state.tell_pending()
+    others = {"keys": {f"k{number}": 1 for number in range(1500)}, "list": ["x"] * 1500, "n": 7}
+    state.adopt(5000, others, 0)
+    content = state.content
+    assert content["keys"] == {**others["keys"], "mine": 1}  # type: ignore[dict-item]
+    assert sorted(content["list"]) == ["mine", *others["list"]]  # type: ignore[misc]
+    assert content["n"] == 10

@@ -6,6 +6,7 @@
 import { budgetOf, common, splices } from "./syncline-differences.js";
 
 const MOST_COMPONENTS = 1000;
+const MOST_CARRIED = 100_000; // over which work is carried: some seconds
 const MOST_STEPS = 4_000_000; // of all searches together: some thirty milliseconds
 
 const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
@@ -21,10 +22,10 @@ function sameValue(one, two) {
   return keys.length === Object.keys(two).length && keys.every((key) => has(two, key) && sameValue(one[key], two[key]));
 }
 
-const isTooMuch = (found) => found.reduce((sum, { o }) => sum + (o ? o.length : 1), 0) > MOST_COMPONENTS;
+const isTooMuch = (found, { most }) => found.reduce((sum, { o }) => sum + (o ? o.length : 1), 0) > most;
 
 /** Whether it is too much already, whatever comes: it is not made to its end then. */
-const isSure = (found) => found.length > MOST_COMPONENTS;
+const isSure = (found, { most }) => found.length > most;
 
 /** How two values that are not the same are compared within; undefined: as a whole. */
 function within(before, after) {
@@ -34,10 +35,16 @@ function within(before, after) {
 }
 
 /** The components of an operation from `before` to `after`; where they were too many, a value is replaced as a whole. */
-export const diff = (before, after) => changes([], before, after, "od", "oi", budgetOf(MOST_STEPS));
+export const diff = (before, after) => changes([], before, after, "od", "oi", { ...budgetOf(MOST_STEPS), most: MOST_COMPONENTS });
 
-/** The same, but for integers: what they changed by is added, so that it meets what others add. */
-export const drift = (before, after) => diff(before, after).map((one) => sumOf(one, "od", "oi") ?? sumOf(one, "ld", "li") ?? one);
+/**
+ * The same, for carrying one's own work over it: it is sent to nobody, so that it may be large; and integers are added to, so that it
+ * meets what others add.
+ */
+export const drift = (before, after) =>
+  changes([], before, after, "od", "oi", { ...budgetOf(MOST_STEPS), most: MOST_CARRIED }).map(
+    (one) => sumOf(one, "od", "oi") ?? sumOf(one, "ld", "li") ?? one,
+  );
 
 function sumOf(component, removed, put) {
   const [old, next] = [component[removed], component[put]];
@@ -48,11 +55,11 @@ function changes(p, before, after, removed, put, budget) {
   if (sameValue(before, after)) return [];
   const search = within(before, after);
   let found = search?.(p, before, after, budget);
-  if (found && isTooMuch(found) && budget.steps) {
+  if (found && isTooMuch(found, budget) && budget.steps) {
     budget.steps = 0; // fewer and larger ones
     found = search(p, before, after, budget);
   }
-  return !found || isTooMuch(found) ? [{ p, [removed]: before, [put]: after }] : found;
+  return !found || isTooMuch(found, budget) ? [{ p, [removed]: before, [put]: after }] : found;
 }
 
 function diffTexts(p, before, after, budget) {
@@ -70,7 +77,7 @@ function diffKeys(p, before, after, budget) {
   for (const [key, value] of Object.entries(before)) {
     if (has(after, key)) result.push(...changes([...p, key], value, after[key], "od", "oi", budget));
     else result.push({ p: [...p, key], od: value });
-    if (isSure(result)) return result;
+    if (isSure(result, budget)) return result;
   }
   for (const [key, value] of Object.entries(after)) if (!has(before, key)) result.push({ p: [...p, key], oi: value });
   return result;
@@ -96,11 +103,11 @@ function diffLists(p, old, fresh, budget) {
   const gone = before.flatMap((_, index) => (kept.has(index) ? [] : [index]));
   const rest = [
     ...[...gone].reverse().map((index) => ({ p: [...p, head + index], ld: before[index] })),
-    ...arranged(p, head, after, stay, moved, gone),
+    ...arranged(p, head, after, stay, moved, gone, budget),
   ];
   const result = [];
   for (const [index, place] of both) {
-    if (isSure(rest) || isSure(result)) break;
+    if (isSure(rest, budget) || isSure(result, budget)) break;
     result.push(...changes([...p, head + index], before[index], after[place], "ld", "li", budget));
   }
   return [...result, ...rest];
@@ -121,14 +128,14 @@ function countBelow(list, number, equal = false) {
  * Moves and inserts, from the first place on; `gone` are removed already. Elements that stay or wait to be moved are known by their old
  * index without those; `slots`: how many of those stand before each that was put, in order; `away`: what was taken from among them.
  */
-function arranged(p, head, after, stay, moved, gone) {
+function arranged(p, head, after, stay, moved, gone, budget) {
   const [staying, moving] = [stay, moved].map((pairs) => new Map(pairs.map(([index, place]) => [place, index])));
   const away = [];
   const slots = [];
   const result = [];
   let passed = 0; // of those that stay or wait, so many lie before the place that is filled next
   for (const [place, value] of after.entries()) {
-    if (isSure(result)) break;
+    if (isSure(result, budget)) break;
     if (staying.has(place)) {
       passed = staying.get(place) - countBelow(gone, staying.get(place)) + 1;
       continue;
