@@ -236,12 +236,17 @@ export class ReferenceServer {
       this.duplicates += 1;
       return this.push(connection, "document:ack", { document: name, seq, revision: known + 1 });
     }
-    const code = this.refuse({ client, seq, operation });
-    if (code) return fail(code, { document: name, seq });
+    const code = this.refuse({ client, seq, operation }) || this.take(name, { client, seq, revision, operation });
+    return code ? fail(code, { document: name, seq }) : undefined;
+  }
+
+  /** What has a number of its own: moved to the head and done. Gives the code of the error that refuses it. */
+  take(name, { client, seq, revision, operation }) {
+    const document = this.document(name);
     let arrived = operation;
     for (const entry of document.history.slice(revision)) arrived = ot.transform(arrived, entry.operation, "left");
-    if (ot.baseLength(arrived) > document.text.length) return fail("operation_out_of_range", { document: name, seq });
-    if (!ot.keepsPairs(arrived, document.text)) return fail("operation_invalid", { document: name, seq });
+    if (ot.baseLength(arrived) > document.text.length) return "operation_out_of_range";
+    if (!ot.keepsPairs(arrived, document.text)) return "operation_invalid";
     document.text = ot.apply(document.text, arrived);
     document.history.push({ client, seq, operation: arrived });
     for (const other of this.connections) {

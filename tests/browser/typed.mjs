@@ -101,15 +101,8 @@ export class TypedServer extends ReferenceServer {
     if (connection !== this.deaf) super.push(connection, event, data);
   }
 
-  operation(connection, { document: name, seq, revision, operation }, fail) {
-    const joined = connection.documents.get(name);
-    if (!joined) return fail("not_joined", { document: name, seq });
+  take(name, { client, seq, revision, operation }) {
     const document = this.document(name);
-    const { client } = joined;
-    const known = document.history.findIndex((entry) => entry.client === client && entry.seq === seq);
-    if (known >= 0) return this.push(connection, "document:ack", { document: name, seq, revision: known + 1 });
-    const code = this.refuse({ client, seq, operation });
-    if (code) return fail(code, { document: name, seq });
     let arrived = this.type.parse(operation);
     for (const entry of document.history.slice(revision)) arrived = this.type.transform(arrived, entry.operation, "left");
     this.commit(name, { client, seq }, arrived);
