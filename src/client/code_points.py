@@ -55,6 +55,7 @@ class CodePointType(DocumentType[CodePoints, Operation]):
     """Content is changed in place."""
 
     name = "text"
+    drifts = True
     units = (UNIT,)
     has_cursors = True
     composes = True

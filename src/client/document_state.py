@@ -331,8 +331,8 @@ class DocumentState:
         self._sent = False
 
     def tell_pending(self) -> list[Pending] | None:
-        """The edits that wait, for document:join, as they apply at ``revision``; empty also when the server could not
-        use them: they are many or large, or some of the history waits unread. None: it must tell every operation,
+        """The edits that wait, for document:join, as they apply at ``revision``. When the server could not use them (they are many or
+        large, or some of the history waits unread): empty, of types whose work ``drifts``. None: it must tell every operation; also
         because one that went out under another name is to be found among them.
 
         What is typed until the answer goes behind them.
@@ -345,12 +345,20 @@ class DocumentState:
                 return None
             told.insert(0, Pending(self.seq, in_flight))
         size = sum(self.type.bulk(item.operation) for item in told)
-        if self.arrived or len(told) > _MOST_TOLD or size > 4 * self.operation_limit:
-            return []
-        if any(len(self.type.split(item.operation)) > 1 for item in told):  # more than anybody parses
-            return []
+        if (
+            self.arrived
+            or len(told) > _MOST_TOLD
+            or size > 4 * self.operation_limit
+            or any(len(self.type.split(item.operation)) > 1 for item in told)  # more than anybody parses
+        ):
+            return [] if self.type.drifts else None
         self._told = len(self.queue)
         return told
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether there are edits that ``tell_pending`` has not told, and that could be lost over a content."""
+        return not self.type.drifts and any(not isinstance(item, _NO_EDIT) for item in self.queue[self._told :])
 
     def start(self, generation: str, revision: int, value: Any, seq: int = 0) -> tuple[list[Change], LostWork | None]:
         """document:state with a content: the first one, or one of another generation.

@@ -114,6 +114,7 @@ class Document(Handle, Cursors, Steps):
         self._whole: Origin | None = None  # a join has to ask for the content; this is why
         self._alarms = 0  # times in a row that the content was not the server's
         self._doubted_seq = 0  # of the operation that has met sequence_conflict once
+        self._exact = False  # the next join has to be told all operations: what waits could be lost over a content
         self._small = False  # the join that is under way tells of no edits
         self._seen: Any = None  # the state's content when ``content`` was asked for
         self._shown: Any = None  # what that gave
@@ -332,7 +333,7 @@ class Document(Handle, Cursors, Steps):
         if self._whole is None:
             data |= {"revision": state.known, "generation": state.generation}
             told = state.tell_pending()
-            if told is not None:
+            if told is not None and not self._exact:
                 describe = state.type.describe
                 data["pending"] = [
                     {"operation": describe(item.operation)} | ({} if item.seq is None else {"seq": item.seq})
@@ -344,14 +345,16 @@ class Document(Handle, Cursors, Steps):
 
     def _rejoin(self, *, small: bool = False) -> None:
         """First thing on a new link, and when the server's session of this document is gone. ``small``: with its edits it was larger than
-        may be sent; then they are carried over here."""
+        may be sent; then they are carried over here, or past all that the server tells."""
         if self.error is not None:
             return
         self._away()
         data = self._join_data()
         self._small = small or not data.get("pending")
-        if small:
+        if small and self._state.type.drifts:
             data["pending"] = []
+        elif small:
+            data.pop("pending", None)
         try:
             self._ask_to_join(data)
         except (RequestError, *UNSENDABLE) as error:
@@ -412,6 +415,7 @@ class Document(Handle, Cursors, Steps):
             self._caught_up(result)
         else:
             state.attach(result["seq"], len(result["operations"]))
+            self._exact = False
             self._is_joined()
             self._catching_up = True
             self._line.appendleft((self._caught_up, (result,)))
@@ -447,6 +451,10 @@ class Document(Handle, Cursors, Steps):
         whole = self._whole
         if state.generation and result["generation"] == state.generation:
             told = result.get("pending")
+            if told is not None and state.is_untold:  # done meanwhile
+                self._exact = True
+                self._rejoin()
+                return
             pending = None if told is None else [state.type.parse(item) for item in told]
             origin = "rebased" if result.get("rebased") else whole or ("rebased" if told is None else "remote")
             before = self.content if self._on_rebased else None

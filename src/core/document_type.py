@@ -50,6 +50,8 @@ class DocumentType(ABC, Generic[C, O]):
     units: ClassVar[tuple[Unit, ...]] = ("utf-16",)
     #: Whether its history says who wrote what.
     blames: ClassVar[bool] = False
+    #: Whether a client may carry what it has done over a ``drift`` without losing any: else it has the server tell it all operations.
+    drifts: ClassVar[bool] = False
     #: Whether there are cursors: pairs of positions that operations move.
     has_cursors: ClassVar[bool] = False
 

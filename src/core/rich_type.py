@@ -22,6 +22,7 @@ class RichType(DocumentType[RichText, Delta]):
     """Content is changed in place."""
 
     name = "rich-text"
+    drifts = True
     has_cursors = True
 
     def empty(self) -> RichText:

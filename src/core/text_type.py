@@ -24,6 +24,7 @@ class TextType(DocumentType[str, Operation]):
     """Content is a string here; ``TextEngine`` keeps its own."""
 
     name = "text"
+    drifts = True
     units = ("utf-16", "unicode")
     has_cursors = True
     blames = True

@@ -292,7 +292,8 @@ for (const type of ["rich-text", "json"].map(typeOf)) {
       const { answers } = run(seed, "eeeeuuudddxczy", EVERY_WAY, 120, type);
       for (const [name, count] of Object.entries(answers)) total[name] = (total[name] ?? 0) + count;
     }
-    for (const name of ["composites", "whole", "pruned"]) assert.ok(total[name] > SEEDS / 20, `${name}: ${total[name]}`);
+    const often = SEEDS / (type.drifts() ? 20 : 60);
+    for (const name of ["composites", "whole", "pruned"]) assert.ok(total[name] > often, `${name}: ${total[name]}`);
   });
 }
 
@@ -397,7 +398,7 @@ test("a join tells nothing that the server refuses: no operation of more than 1,
   for (const { operation } of state.queue) json.parse(operation);
   state.detach();
   state.queue = [{ operation: state.queue.flatMap(({ operation }) => operation) }]; // as transforms may make one longer
-  assert.deepEqual(state.tellPending(), []);
+  assert.equal(state.tellPending(), null, "its answer has every operation");
 });
 
 test("that two edits which wait do not fit together is found out once, also when others' operations come between", () => {

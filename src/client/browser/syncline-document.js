@@ -33,6 +33,7 @@ export class SynclineDocument extends Joined {
   static _events = [...SHARED_EVENTS, "change", "cursors", "collaborators", "refused", "steps", "rebased", "reset"];
   #state;
   #whole = null; // the next join asks for the content; this is why: "healed" or "rebased"
+  #exact = false; // the next join is told all operations: what waits could be lost over a content
   #small = false; // the next join tells no edits: with them it was larger than may be sent
   #alarms = 0; // times in a row that the content was not the server's
   #depths = null; // what an answer said whose operation is still to come
@@ -107,7 +108,7 @@ export class SynclineDocument extends Joined {
       if (this.#whole === null) {
         Object.assign(data, { revision: state.revision, generation: state.generation });
         const pending = state.tellPending()?.map(({ operation, ...told }) => ({ ...told, operation: this.type.describe(operation) }));
-        if (pending) data.pending = this.#small ? [] : pending;
+        if (pending && !this.#exact) data.pending = this.#small ? [] : pending;
       } else if (this.#whole === "healed") data.diverged = state.diverged();
     }
     this.#told = null;
@@ -121,8 +122,9 @@ export class SynclineDocument extends Joined {
       this._tellSettled();
     } else if (LOST_HISTORY.has(code) && this.#whole === null && this.generation !== null) {
       this.#whole = "rebased";
-    } else if (code === "message_too_large" && !this.#small) {
-      this.#small = true;
+    } else if (code === "message_too_large" && !this.#small && !this.#exact) {
+      if (this.type.drifts()) this.#small = true;
+      else this.#exact = true;
     } else return false;
     return true;
   }
@@ -153,6 +155,7 @@ export class SynclineDocument extends Joined {
       return true;
     }
     state.attach(answer.seq, answer.operations.length);
+    this.#exact = false;
     this.#catchingUp = true;
     this.#do(this.#intake(answer.revision, answer.operations, answer.hash, () => {
       if (state.inDoubt && answer.more) return this._attach();
@@ -172,6 +175,11 @@ export class SynclineDocument extends Joined {
     } catch (error) {
       this._emit("error", new SynclineError("diverged", `the content cannot be read: ${error.message}`));
       this._again();
+      return false;
+    }
+    if (pending && generation === state.generation && state.isUntold) { // done meanwhile
+      this.#exact = true;
+      this._attach();
       return false;
     }
     const first = state.generation === null;

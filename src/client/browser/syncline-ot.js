@@ -315,6 +315,7 @@ export const ot = Object.freeze({
 /** The type of documents that are plain texts (syncline-types.js says what is in a type). */
 export const text = {
   name: "text",
+  drifts: () => true,
   empty: () => "",
   parseContent: (value) => {
     if (typeof value !== "string") throw new TypeError("a text is a string");

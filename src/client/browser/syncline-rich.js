@@ -471,6 +471,7 @@ function plainPart(op) {
 /** The type rich-text of documents (syncline-types.js says what is in a type). */
 export const richText = Object.freeze({
   name: "rich-text",
+  drifts: () => true,
   /** A new document. */
   empty: () => [],
   isIdentity: (operation) => operation.length === 0,

@@ -248,8 +248,8 @@ export class DocumentState {
   }
 
   /**
-   * The edits that wait, as a join tells them: [{operation, seq}]; empty, too, when they are too many or too large.
-   * Null: the answer must have every operation, one that went out under an older name is to be found among them.
+   * The edits that wait, as a join tells them: [{operation, seq}]. When they are too many or too large: empty, of types whose work
+   * drifts. Null: the answer must have every operation; also because one that went out under an older name is to be found among them.
    */
   tellPending() {
     this.#tidy();
@@ -259,9 +259,14 @@ export class DocumentState {
       told.unshift({ operation: this.flight.item.operation, seq: this.flight.seq });
     }
     const parsed = told.every(({ operation }) => this.#fits(operation, Infinity)); // not more than anybody takes
-    if (told.length > MOST_TOLD || this.#bulkOf(told) > this.limit() || !parsed) return [];
+    if (told.length > MOST_TOLD || this.#bulkOf(told) > this.limit() || !parsed) return this.type.drifts() ? [] : null;
     this.told = this.queue.length;
     return told;
+  }
+
+  /** Whether there are edits that `tellPending` has not told, and that could be lost over a content. */
+  get isUntold() {
+    return !this.type.drifts() && this.queue.slice(this.told).some(({ operation }) => operation);
   }
 
   /** No request is asked (again): who waited for it is told that it is over. Returns them. */

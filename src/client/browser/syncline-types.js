@@ -32,6 +32,8 @@ const DEFAULTS = {
   },
   /** The operation as it waits and is sent: without what the server does not look at. */
   lean: (operation) => operation,
+  /** Whether one's own work may be carried over a `drift` without losing any: else the server tells all operations. */
+  drifts: () => false,
   /** `diff`, for what others did when only the outcome is known: over it one's own work is carried. */
   drift(before, after) {
     return this.diff(before, after);

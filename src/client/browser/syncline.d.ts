@@ -62,6 +62,8 @@ export interface DocumentType<Content, Operation, Position = never> {
   describe?(operation: Operation): any;
   /** The content after it, and the operation with what is really there. Throws when it does not fit. */
   commit?(content: Content, operation: Operation): [content: Content, operation: Operation];
+  /** Whether one's own work may be carried over a `drift` without losing any: else the server tells all operations. */
+  drifts?(): boolean;
   /** `diff`, for what others did when only the outcome is known: over it one's own work is carried. */
   drift?(before: Content, after: Content): Operation;
   /** As it waits and is sent: without what the server does not look at. */
