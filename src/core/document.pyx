@@ -45,7 +45,7 @@ cdef int64_t EACH_TURN = 500
 cdef int64_t EACH_CURSOR = 50
 cdef int64_t AT_ONCE = 5_000
 
-_encode = msgspec.msgpack.encode
+_encode = msgspec.msgpack.Encoder(order="sorted").encode  # the order of keys says nothing
 
 cdef Py_ssize_t live = 0
 
@@ -368,7 +368,10 @@ cdef class Document(Window):
         cdef Caret caret
         cdef int64_t room = EACH_TURN
         if not self.late:
+            if self.led_at == self.revision:
+                return 0
             self.late = list(self.carets)
+            self.led_at = self.revision
         while room > 0 and self.late:
             client = self.late.pop()
             caret = self.carets.get(client)

@@ -8,7 +8,7 @@ the rule for all sides.
 from cpython.dict cimport PyDict_Next
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_KIND
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_KIND, PyUnicode_READ
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t
 
@@ -207,12 +207,25 @@ cpdef int64_t size(object value) except -1:
     return size_below(value, 0)
 
 
+cdef int64_t encoded_length(str text) noexcept:  # reads inside the string
+    """Bytes of its UTF-8."""
+    cdef Py_ssize_t index, length = len(text)
+    cdef int kind = PyUnicode_KIND(text)
+    cdef void *data = PyUnicode_DATA(text)
+    cdef Py_UCS4 character
+    cdef int64_t total = length
+    for index in range(length):
+        character = PyUnicode_READ(kind, data, index)
+        total += (character > 0x7F) + (character > 0x7FF) + (character > 0xFFFF)
+    return total
+
+
 cpdef int64_t long_texts(object value) except -1:
     """How many bytes less than VALUE_FACTOR for each of its encoding a value takes in memory, for its long strings. O(value)."""
     cdef int64_t total = 0
     if type(value) is str:
         if len(<str>value) >= LONG_TEXT:
-            return (FACTOR - PyUnicode_KIND(value)) * <int64_t>len(<str>value)
+            return FACTOR * encoded_length(value) - <int64_t>PyUnicode_KIND(value) * len(<str>value)
     elif type(value) is list:
         for item in <list>value:
             total += long_texts(item)

@@ -166,7 +166,7 @@ class RichType(DocumentType[RichText, Delta]):
         return None if operation.is_identity else operation.end
 
     def stroke(self, operation: Delta) -> tuple[int, str] | None:
-        at, ops = 0, operation.ops
+        at, ops = 0, operation.shown
         if ops and "retain" in ops[0] and "attributes" not in ops[0]:
             at, ops = ops[0]["retain"], ops[1:]
         if len(ops) != 1 or not isinstance(ops[0].get("insert"), str):

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("syncline.documents")
 
+#: Those that were made long ago are moved on: for so long at once, the others have the next turn.
+TURN_SECONDS = 0.005
+
 
 class MovedCursors:
-    """At most one of each collaborator."""
+    """At most one of each collaborator; the first to move comes first."""
 
     __slots__ = ("_moved",)
 
@@ -34,10 +37,14 @@ class MovedCursors:
         self._moved.pop(client, None)
 
     def take(self, live: LiveDocument) -> None:
-        """Sets them, and shows them to the others. One that cannot be set is left out: a newer one will come."""
-        cursors, self._moved = self._moved, {}
+        """Sets those there is time for, and shows them to the others. One that cannot be set is left out: a newer one will come."""
         moved: list[Collaborator] = []
-        for client, data in cursors.items():
+        monotonic = live.node.clock.monotonic
+        end = monotonic() + TURN_SECONDS
+        for number, client in enumerate([*self._moved]):
+            if number and monotonic() > end:
+                break
+            data = self._moved.pop(client)
             collaborator = live.collaborators.get(client)
             if collaborator is None:
                 continue

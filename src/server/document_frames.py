@@ -83,11 +83,9 @@ def broadcast(
     return left_out
 
 
-def send_entries(document: str, revision: int, entries: list[AnyEntry], collaborator: Collaborator) -> int:
-    """The same to one collaborator, in one frame. Returns its size."""
-    frame = _operations(document, revision, entries, *collaborator.kind)
-    collaborator.session.connection.reply(frame)
-    return len(frame)
+def send_entries(document: str, revision: int, entries: list[AnyEntry], collaborator: Collaborator) -> None:
+    """The same to one collaborator, in one frame."""
+    collaborator.session.connection.reply(_operations(document, revision, entries, *collaborator.kind))
 
 
 def _operations(

@@ -44,6 +44,8 @@ BROKEN = "a fault of the server"
 
 
 class LiveDocument:
+    """A loaded document: its core, its collaborators, and the pipeline."""
+
     def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
         self.node = node
         self.id = record.id
@@ -178,7 +180,7 @@ class LiveDocument:
         return True
 
     def _fault(self, submission: Submission) -> None:
-        """A fault of ours came up with it. It is refused for good: as often as it were tried again, it would come up again."""
+        """A fault of ours came up in its work. It is refused for good: as often as it were tried again, it would come up again."""
         log.exception("document %s: an operation", self.id, extra=submission.collaborator.session.about)
         self.node.counters.operations_refused += 1
         submission.request.fail(SynclineError(ErrorCode.OPERATION_INVALID, "the server has failed to do it"))
@@ -197,7 +199,7 @@ class LiveDocument:
             if not self.waits(submission):
                 return
             self._inbox.remove(submission)
-            if not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
+            if isinstance(needs, Laborious) and not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
                 self._fault(submission)
             elif isinstance(error, SynclineError) and (
                 submission.kind != "edit" or error.code is ErrorCode.OPERATION_INVALID

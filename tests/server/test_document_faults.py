@@ -8,9 +8,11 @@ import pytest
 
 from syncline.core.document import Document
 from syncline.core.rich_type import RichType
-from syncline.server import live_document
+from syncline.server import document_cursors, document_history, live_document
 from syncline.server.app import App
+from syncline.server.events import DocumentCursor
 from tests.loglines import LogLines
+from tests.serving import Serve
 from tests.waiting import until
 
 from .wsclient import Wire, dial
@@ -168,3 +170,45 @@ async def test_a_turn_ends_when_it_has_lasted_or_has_made_much(app: App, monkeyp
                 await ada.send(*(entry(revision + at, revision, ["x" * 400]) for at in range(1, 9)))
                 await until(lambda revision=revision, core=core: core.revision == revision + 8)  # type: ignore[misc]
             assert max(received) == most and sum(received) == 8
+
+
+async def test_history_that_cannot_be_read_sends_back_and_refuses_nothing(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, log_lines: LogLines
+) -> None:
+    """The operation is sound: whoever sent it joins again, and brings it once more."""
+
+    async def unreadable(*args: Any) -> Any:
+        raise ValueError("a damaged body")
+
+    async with serve(documents={"window_operations": 3}) as app:
+        async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+            await join(ada, client="a")
+            await join(bob, client="b")
+            for seq in range(1, 21):
+                await bob.call("document:operation", document="d", seq=seq, revision=seq - 1, operation=insert("x"))
+            with monkeypatch.context() as patch:
+                patch.setattr(document_history, "_decoded", unreadable)
+                await ada.send(entry(1, 2, insert("mine "), id=7))
+                assert (await answer(ada, 7))["error"]["code"] == "document_unavailable"
+                await ada.push("document:resync")
+            state = await join(ada, client="a")
+            assert (state["revision"], state["seq"]) == (20, 0)
+            assert app.node.counters.operations_refused == 0
+            assert log_lines("a damaged body")
+
+
+async def test_cursors_are_set_some_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was made long ago is moved on through all that came since: in one turn there is not time for all of them."""
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob, dial(app.url, name="Cleo") as cleo:
+        for client, wire in zip("abc", (ada, bob, cleo), strict=True):
+            await join(wire, client=client)
+        await ada.call("document:operation", document="d", seq=1, revision=0, operation=insert("some text"))
+        live = app.node.documents.live["d"]
+        monkeypatch.setattr(document_cursors, "TURN_SECONDS", -1.0)
+        for client, at in (("a", 2), ("b", 3)):
+            live.move_cursor(live.collaborators[client], DocumentCursor("d", 1, at, at))
+        told = [await cleo.push("document:cursor") for _ in range(2)]
+        assert [[(one["client"], one["anchor"]) for one in push["cursors"]] for push in told] == [
+            [("a", 2)],
+            [("b", 3)],
+        ]

@@ -523,12 +523,14 @@ export class SynclineDocument extends Joined {
     const { item, seq } = flight;
     if (item.kind && code === `nothing_to_${item.kind}`) this.#state[item.kind] = 0;
     else if (item.kind && (item.kind !== "initialize" || code !== "document_exists")) item.reject(error);
-    const content = item.operation && this.#state.queue.length ? this.content : null;
-    const { changes, fits } = this.#state.refuse(seq);
+    const before = this.content;
+    const later = this.#state.queue.length > 0;
+    const { changes, fits, operation: refused } = this.#state.refuse(seq);
     const dropped = this.#state.dropped.splice(0);
     this.#tell(changes);
     this.#finish();
-    for (const operation of item.operation ? [item.operation, ...dropped] : []) {
+    const content = later || !fits ? before : null;
+    for (const operation of item.operation ? [refused, ...dropped] : []) {
       this._emit("refused", { code, message, operation: frozen(this.type.describe(operation)), content });
     }
     if (!fits) return this.#reload(`refused operation ${seq} does not fit what is here`);

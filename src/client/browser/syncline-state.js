@@ -278,9 +278,25 @@ export class DocumentState {
     return requests;
   }
 
+  /** With what they really remove, one after the other from the confirmed content on; as they wait from the first one that does not fit. */
+  #asTold(operations) {
+    const told = [];
+    let content = this.confirmed;
+    try {
+      for (const operation of operations) {
+        const [after, whole] = this.type.commit(content, operation);
+        content = after;
+        told.push(whole);
+      }
+    } catch {
+      // the rest as it is
+    }
+    return [...told, ...operations.slice(told.length)];
+  }
+
   /** The edits that wait, as they are handed back when they have nowhere to go; null: there are none. */
   lost() {
-    const operations = this.edits;
+    const operations = this.#asTold(this.edits);
     return operations.length ? { content: this.content, base: this.confirmed, operations } : null;
   }
 
@@ -545,7 +561,7 @@ export class DocumentState {
   /**
    * What is in flight was refused: an operation is taken back exactly, what was done meanwhile stays. Edits that were made within what it
    * had made are gone with it: they are in `dropped` then. So is all that waits where it can not be taken back: `fits` says whether it
-   * could. Returns {changes, fits}.
+   * could. Returns {changes, fits, operation}: what was refused, as it was told.
    */
   refuse(seq) {
     if (!this.isInFlight(this.client, seq)) return { changes: [], fits: true };
@@ -556,21 +572,23 @@ export class DocumentState {
       return { changes: [], fits: true };
     }
     const waiting = this.queue;
+    const [refused, ...told] = this.#asTold([item.operation, ...this.edits]);
     const change = (operation) => this.#changes({ operation, origin: "refused", clients: [] });
     try {
       const [queue, operation] = this.#over(waiting, this.type.invert(item.operation, this.confirmed));
-      const [content, told] = this.type.commit(this.content, operation);
+      const [content, seen] = this.type.commit(this.content, operation);
       Object.assign(this, { content, queue: this.told ? queue : this.#effective(queue) });
       const nothing = (one) => this.type.isIdentity(one.operation);
-      this.dropped.push(...waiting.filter((one, at) => one.operation && nothing(queue[at]) && !nothing(one)).map(({ operation }) => operation));
-      return { changes: change(told), fits: true };
+      const pairs = waiting.map((one, at) => [one, queue[at]]).filter(([one]) => one.operation);
+      this.dropped.push(...told.filter((_, at) => nothing(pairs[at][1]) && !nothing(pairs[at][0])));
+      return { changes: change(seen), fits: true, operation: refused };
     } catch {
       const operation = this.type.diff(this.content, this.confirmed);
-      this.dropped.push(...this.edits);
+      this.dropped.push(...told);
       this.queue = waiting.filter(({ kind }) => kind);
       this.told = 0;
       this.content = this.confirmed;
-      return { changes: change(operation), fits: false };
+      return { changes: change(operation), fits: false, operation: refused };
     }
   }
 }
