@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("syncline.documents")
 
-#: Those that were made long ago are moved on: for so long at once, the others have the next turn.
-TURN_SECONDS = 0.005
-
 
 class MovedCursors:
     """At most one of each collaborator; the first to move comes first."""
@@ -36,11 +33,13 @@ class MovedCursors:
     def forget(self, client: str) -> None:
         self._moved.pop(client, None)
 
-    def take(self, live: LiveDocument) -> None:
-        """Sets those there is time for, and shows them to the others. One that cannot be set is left out: a newer one will come."""
+    def take(self, live: LiveDocument, end: float) -> None:
+        """Sets them until ``end`` (monotonic), at least one, and shows them to the others.
+
+        One that cannot be set is left out: a newer one will come.
+        """
         moved: list[Collaborator] = []
         monotonic = live.node.clock.monotonic
-        end = monotonic() + TURN_SECONDS
         for number, client in enumerate([*self._moved]):
             if number and monotonic() > end:
                 break

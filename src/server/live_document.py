@@ -23,7 +23,7 @@ from .document_frames import broadcast
 from .document_hashes import Hashes
 from .document_history import widen
 from .events import DocumentCursor
-from .pace import Pace
+from .pace import TURN_SECONDS, Pace
 from .requests import Request
 from .seams import Conflict, DocumentRecord, Timer, Turn, Unavailable
 from .session import SessionGone
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("syncline.documents")
 
 #: A turn takes what waits for so long, or until so much is to be told of it (characters, about); the rest is for the next one.
-TURN_SECONDS = 0.005
 TURN_BULK = 4_194_304
 #: Why a document was loaded anew.
 BROKEN = "a fault of the server"
@@ -61,7 +60,7 @@ class LiveDocument:
         self._entries: list[AnyEntry] = []  # what that commit stores
         self._cursors = MovedCursors()
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
-        self._pace = Pace(node.clock, node.call_soon, node.config.documents.rest_microseconds)
+        self._pace = Pace(node.clock, node.turns.add, node.config.documents.rest_microseconds)
         self.committing = False  # a commit is under way
         self._preparing = False
         self.snapshots = Snapshots(core.revision)
@@ -120,8 +119,9 @@ class LiveDocument:
             self.node.spawn(self.hashes.take(self))
             return
         self._pace.sent(len(self.collaborators))
-        self._cursors.take(self)  # first: what is pushed about them is at a revision that everybody has
-        if not self._receive():
+        end = self.node.clock.monotonic() + TURN_SECONDS
+        self._cursors.take(self, end)  # first: what is pushed about them is at a revision that everybody has
+        if not self._receive(end):
             self.node.documents.drop(self, BROKEN)
         elif self._entries:
             self._commit()
@@ -137,11 +137,11 @@ class LiveDocument:
 
     # Stage 2: receive ----------------------------------------------------------------------------------------
 
-    def _receive(self) -> bool:
+    def _receive(self, end: float) -> bool:
         """False: it has broken the core."""
         inbox, self._inbox = self._inbox, []
         now, monotonic = self.node.clock.time(), self.node.clock.monotonic
-        end, bulk = monotonic() + TURN_SECONDS, 0
+        bulk = 0
         for index, submission in enumerate(inbox):
             if index and (bulk > TURN_BULK or monotonic() > end):  # others have a turn first
                 self._inbox = inbox[index:] + self._inbox

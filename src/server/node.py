@@ -39,6 +39,7 @@ from .keyed_buckets import KeyedBuckets
 from .memory_bound import MemoryBound
 from .metrics import Metrics
 from .origins import Origins
+from .pace import RunQueue
 from .pings import PingWheel
 from .presence import PresenceTracker
 from .rates import Rates
@@ -82,6 +83,7 @@ class Node:
         self.loop = asyncio.get_running_loop()
         self.clock = LoopClock(self.loop)
         self.call_soon = self.loop.call_soon
+        self.turns = RunQueue(self.clock, self.call_soon)
         self.store = store
         self.broker = broker
         self.auth = auth

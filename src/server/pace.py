@@ -9,12 +9,49 @@ wait for.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from .clock import Clock, Timer
 
 #: Seconds; timers are no finer.
 SHORTEST_REST = 0.001
+#: What all documents have together in one turn of the loop, and what each has: then the connections have theirs.
+TURN_SECONDS: Final = 0.005
+
+
+class RunQueue:
+    """The documents whose turn it is, the first to ask first: in one turn of the loop as many as there is time for, and at least one.
+
+    Bounded by the documents that are loaded: each waits once.
+    """
+
+    __slots__ = ("_call_soon", "_clock", "_due", "_ready")
+
+    def __init__(self, clock: Clock, call_soon: Callable[[Callable[[], object]], object]) -> None:
+        self._clock = clock
+        self._call_soon = call_soon
+        self._ready: deque[Callable[[], None]] = deque()
+        self._due = False  # the loop has been told, or is in it
+
+    def add(self, turn: Callable[[], None]) -> None:
+        self._ready.append(turn)
+        if not self._due:
+            self._due = True
+            self._call_soon(self._run)
+
+    def _run(self) -> None:
+        end = self._clock.monotonic() + TURN_SECONDS
+        try:
+            for _ in range(len(self._ready)):  # who is added meanwhile has the next turn of the loop
+                self._ready.popleft()()
+                if self._clock.monotonic() > end:
+                    break
+        finally:
+            self._due = bool(self._ready)
+            if self._due:
+                self._call_soon(self._run)
 
 
 class Pace:
@@ -23,12 +60,12 @@ class Pace:
     It is held only until it was called: its document is to be freed when it is unloaded, not when cycles are looked for.
     """
 
-    __slots__ = ("_call_soon", "_clock", "_over", "_rest", "_resting", "_turn")
+    __slots__ = ("_add", "_clock", "_over", "_rest", "_resting", "_turn")
 
-    def __init__(self, clock: Clock, call_soon: Callable[[Callable[[], object]], object], rest: int) -> None:
-        """``rest``: microseconds for each client."""
+    def __init__(self, clock: Clock, add: Callable[[Callable[[], None]], object], rest: int) -> None:
+        """``add`` is a RunQueue's; ``rest``: microseconds for each client."""
         self._clock = clock
-        self._call_soon = call_soon
+        self._add = add
         self._turn: Callable[[], None] | None = None  # scheduled
         self._rest = rest / 1e6
         self._over = 0.0  # monotonic: when the rest is
@@ -43,14 +80,14 @@ class Pace:
         if left > 0:
             self._resting = self._clock.call_later(left, self._run)
         else:
-            self._call_soon(self._run)
+            self._add(self._run)
 
     def submitted(self, waiting: int, clients: int) -> None:
         """Ends the rest when as many operations wait as there are clients."""
         if self._resting is not None and waiting >= clients:
             self._resting.cancel()
             self._resting = None
-            self._call_soon(self._run)
+            self._add(self._run)
 
     def sent(self, clients: int) -> None:
         """A turn has sent a frame to so many clients: a rest begins."""

@@ -8,7 +8,7 @@ import pytest
 
 from syncline.core.document import Document
 from syncline.core.rich_type import RichType
-from syncline.server import document_cursors, document_history, live_document
+from syncline.server import document_history, live_document
 from syncline.server.app import App
 from syncline.server.events import DocumentCursor
 from tests.loglines import LogLines
@@ -151,9 +151,9 @@ async def test_a_turn_ends_when_it_has_lasted_or_has_made_much(app: App, monkeyp
     received: list[int] = []
     taken = live_document.LiveDocument._receive
 
-    def counted(self: live_document.LiveDocument) -> bool:
+    def counted(self: live_document.LiveDocument, end: float) -> bool:
         before = self.core.revision
-        whole = taken(self)
+        whole = taken(self, end)
         received.append(self.core.revision - before)
         return whole
 
@@ -204,7 +204,7 @@ async def test_cursors_are_set_some_at_a_time(app: App, monkeypatch: pytest.Monk
             await join(wire, client=client)
         await ada.call("document:operation", document="d", seq=1, revision=0, operation=insert("some text"))
         live = app.node.documents.live["d"]
-        monkeypatch.setattr(document_cursors, "TURN_SECONDS", -1.0)
+        monkeypatch.setattr(live_document, "TURN_SECONDS", -1.0)
         for client, at in (("a", 2), ("b", 3)):
             live.move_cursor(live.collaborators[client], DocumentCursor("d", 1, at, at))
         told = [await cleo.push("document:cursor") for _ in range(2)]

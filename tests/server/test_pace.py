@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from syncline.server.pace import Pace
+import pytest
+
+from syncline.server.pace import TURN_SECONDS, Pace, RunQueue
 from syncline.testing import ManualClock
 from tests.serving import Serve
 
@@ -91,3 +93,58 @@ async def test_what_arrives_during_a_rest_goes_into_one_frame(serve: Serve) -> N
             await submit(bob, 2, 2, ["d"])
             last = await ada.push("document:operation", revision=4)
             assert {one["client"] for one in last["operations"]} <= {"a", "b"}
+
+
+class Loop:
+    """A loop of which each turn is counted, and documents whose turns last."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.soon: list[Callable[[], object]] = []
+        self.queue = RunQueue(self.clock, self.soon.append)
+        self.taken: list[str] = []
+
+    def document(self, name: str, seconds: float, again: int = 0) -> Callable[[], None]:
+        def turn() -> None:
+            self.clock.advance(seconds)
+            self.taken.append(name)
+            if again:
+                self.queue.add(self.document(name, seconds, again - 1))
+
+        return turn
+
+    def turn(self) -> list[str]:
+        soon, self.soon[:], self.taken = list(self.soon), [], []
+        assert len(soon) <= 1
+        for callback in soon:
+            callback()
+        return self.taken
+
+
+def test_documents_share_the_time_of_a_turn_of_the_loop() -> None:
+    loop = Loop()
+    for number in range(5):
+        loop.queue.add(loop.document(str(number), TURN_SECONDS * 0.4))
+    assert loop.turn() == ["0", "1", "2"]
+    assert loop.turn() == ["3", "4"]
+    assert loop.turn() == []
+
+
+def test_one_that_takes_longer_has_its_turn_and_who_asks_again_comes_last() -> None:
+    loop = Loop()
+    loop.queue.add(loop.document("long", TURN_SECONDS * 3, again=1))
+    loop.queue.add(loop.document("a", 0.0, again=1))
+    assert [loop.turn() for _ in range(4)] == [["long"], ["a", "long"], ["a"], []]
+
+
+def test_a_turn_that_fails_keeps_nobody_from_his() -> None:
+    def fails() -> None:
+        raise KeyError
+
+    loop = Loop()
+    loop.queue.add(fails)
+    loop.queue.add(loop.document("a", 0.0))
+    with pytest.raises(KeyError):
+        loop.turn()
+    assert loop.turn() == ["a"]
+    assert loop.turn() == []
