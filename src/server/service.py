@@ -9,6 +9,7 @@ SIGUSR2           drains and becomes a new process of the same id, which goes on
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import os
@@ -32,6 +33,9 @@ _START_SECONDS: Final = 10.0
 #: Seconds for a look at whether it could start again, and characters of what is said when it could not.
 _LOOK_SECONDS: Final = 30.0
 _LOOK_TEXT: Final = 2000
+#: When the garbage collector looks at what is new, at what has stayed, at all. The interpreter's own are for small programs: the
+#: content of a large document, made for one who joins, is looked through a hundred times while it is made.
+_GARBAGE: Final = (10_000, 20, 50)
 
 
 class Service:
@@ -66,6 +70,9 @@ class Service:
             self._announce(f"open {url}/")
         if listeners is not None and not listeners.own:
             log.info("who started this gave it these sockets: server.host and server.port have no say")
+        gc.collect()
+        gc.freeze()  # what is here now stays for as long as the process
+        gc.set_threshold(*_GARBAGE)
         self._serving = True
         self._notifier.ready(self._status)
         await self._stop.wait()

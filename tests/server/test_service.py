@@ -220,6 +220,26 @@ def test_what_contradicts_what_waits_is_refused_whole() -> None:
     assert running.server.trusted_proxies == ["10.0.0.0/8"]
 
 
+# The garbage collector ------------------------------------------------------------------------------------------------
+
+
+async def test_a_large_content_is_made_without_looking_for_garbage_all_the_time(tmp_path: Path) -> None:
+    def collections() -> float:
+        page = http_get(server, "/metrics")
+        return float(page.split('python_gc_collections_total{generation="0"} ')[1].split()[0])
+
+    with ServerProcess(tmp_path) as server:
+        async with await connect(server.ws_url, name="ada") as client:
+            rows = [{"insert": f"row {number} ", "attributes": {"row": number}} for number in range(20_000)]
+            await client.create_document("large", type="rich-text", content=rows)
+            before = await asyncio.to_thread(collections)
+            document = await client.document("large", type="rich-text")
+            assert len(document.content) == len(rows)
+            assert (
+                await asyncio.to_thread(collections) - before < 20
+            )  # the interpreter's thresholds: two for each thousand rows
+
+
 # Signals ------------------------------------------------------------------------------------------------------------
 
 
