@@ -11,7 +11,7 @@ cdef class Document(Window):
     cdef readonly Engine engine
     cdef dict carets             # client -> Caret
     cdef int64_t carets_from     # none of them is older
-    cdef int64_t led_at          # the revision when they were listed
+    cdef int64_t led_at          # the revision at which all of them were found
     cdef list late               # clients whose turn it is to be taken on, the last one first
     cdef Undo stacks             # what each client can undo
     cdef readonly bint torn      # while something is applied, and after an unforeseen error in that

@@ -370,8 +370,9 @@ cdef class Document(Window):
         if not self.late:
             if self.led_at == self.revision:
                 return 0
-            self.late = list(self.carets)
-            self.led_at = self.revision
+            self.late = [client for client, caret in self.carets.items() if (<Caret>caret).revision < self.revision]
+            if not self.late:
+                self.led_at = self.revision
         while room > 0 and self.late:
             client = self.late.pop()
             caret = self.carets.get(client)
