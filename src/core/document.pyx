@@ -273,14 +273,16 @@ cdef class Document(Window):
         """Applies an operation that is at the head. Raises when it does not fit."""
         cdef ClientState state = self.clients.get(client)
         cdef Commit entry
+        cdef bint first
         if state is None:
             require_nameable(client)
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
+        first = self.is_first(mark)
         self.torn = True  # until it is done; a refusal by ``make`` is none of the errors that this is asked after
         entry = self.engine.make(client, user, number, operation, mark, digest, time)
-        self.append(entry)
+        self.append(entry, first)
         self.follow(client, entry)
         self.forget_clients()
         self.torn = False
@@ -296,11 +298,15 @@ cdef class Document(Window):
             self.keep_caret(client, caret)
         return 0
 
-    cdef int append(self, Commit entry) except -1:
+    cdef bint is_first(self, uint8_t mark) except -1:
+        """Whether it makes a content where there is none: that is no step of undo. What others did on it would go with it."""
+        return mark == RESTORE and self.engine.is_empty()
+
+    cdef int append(self, Commit entry, bint first) except -1:
         """What the engine has applied."""
         cdef Engine engine = self.engine
         self.stacks.keep(
-            entry.client, entry.user, entry.mark, engine.applied, engine.undoing, engine.applied_bytes, entry.time
+            entry.client, entry.user, entry.mark, not first, engine.applied, engine.undoing, engine.applied_bytes, entry.time
         )
         return self.keep(entry)
 
@@ -446,6 +452,7 @@ cdef class Document(Window):
         """
         cdef Commit entry
         cdef int64_t revision = base
+        cdef bint first
         if base < 0:
             raise ValueError("a revision is not negative")
         for entry in entries:
@@ -453,9 +460,10 @@ cdef class Document(Window):
             if revision <= self.revision:
                 continue
             self.require_next(entry, revision)
+            first = self.is_first(entry.mark)
             try:
                 self.engine.take(entry, revision)
             except SynclineError as error:
                 raise ValueError(f"revision {revision} does not fit the content: {error.message}") from error
-            self.append(entry)
+            self.append(entry, first)
         self.trim()

@@ -66,7 +66,7 @@ cdef class Undo:
     cdef bint make(self, _Plan plan) except -1
     cdef int add(self, _Plan plan, _Item item, object lifted, UndoLog passed) except -1
     cdef int keep(
-        self, str client, str user, uint8_t mark, object operation, object undoing, Py_ssize_t size, double time
+        self, str client, str user, uint8_t mark, bint undoable, object operation, object undoing, Py_ssize_t size, double time
     ) except -1
     cdef int edit(self, _Stack stack, object operation, object undoing, bint may_join, int64_t time) except -1
     cdef bint continues(self, _Stack stack, object spot, const Stroke *stroke, int64_t time) except -1

@@ -156,7 +156,7 @@ cdef class Undo:
     ):
         """The next revision: ``operation`` as it was applied to the head, ``inverse`` is what undoes it there. Raises ValueError where
         ``inverse`` cannot be."""
-        self.keep(client, user, read_kind(kind), operation, self.log.undoing(operation, inverse), -1, time)
+        self.keep(client, user, read_kind(kind), True, operation, self.log.undoing(operation, inverse), -1, time)
 
     # ---------------------------------------------------------------------------------------------------- looking
 
@@ -245,11 +245,21 @@ cdef class Undo:
     # --------------------------------------------------------------------------------------------------- recording
 
     cdef int keep(
-        self, str client, str user, uint8_t mark, object operation, object undoing, Py_ssize_t size, double time
+        self,
+        str client,
+        str user,
+        uint8_t mark,
+        bint undoable,
+        object operation,
+        object undoing,
+        Py_ssize_t size,
+        double time,
     ) except -1:
-        """See ``record``; ``undoing`` and ``size`` as the log has them. Fails only for want of memory: what cannot be undone is
+        """See ``record``; ``undoing`` and ``size`` as the log has them. What is not ``undoable`` is for the client's own items, too, as if
+        somebody else had done it. Fails only for want of memory: what cannot be undone is
         discarded."""
         cdef _Stack stack
+        cdef Py_ssize_t others
         if self.max_groups <= 0:
             self.revision += 1
             self.base = self.revision
@@ -260,7 +270,7 @@ cdef class Undo:
             stack = None
         try:
             if mark == EDIT or mark == RESTORE:
-                if self.log.changes(operation, undoing):
+                if undoable and self.log.changes(operation, undoing):
                     if stack is None:
                         stack = self.stacks[client] = _Stack.__new__(_Stack)
                         stack.client = client
@@ -275,7 +285,8 @@ cdef class Undo:
                 self.discard(stack)
         self.planned = None
         # Nobody else's items have to see it when there is nobody else: a single author costs no log.
-        self.log.append(operation if len(self.stacks) > (client in self.stacks) else None, size)
+        others = len(self.stacks) - (undoable and client in self.stacks)
+        self.log.append(operation if others else None, size)
         self.revision += 1
         if not self.stacks:
             self.sweep(0)
