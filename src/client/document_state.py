@@ -629,7 +629,7 @@ class DocumentState:
                 if not self._composites:
                     raise Diverged(f"operation {self.seq} was committed as another one")
                 news = difference
-        self.carets.move(operation, "")
+        self.carets.move(operation, "", self.revision)
         self._count_steps(kind)
         self.in_flight = None
         self._sent = self.in_doubt = False
@@ -653,7 +653,7 @@ class DocumentState:
     def _receive_remote(self, entry: Arrived) -> list[Change]:
         operation = entry.operation
         self._confirmed = self.type.apply(self._confirmed, operation)
-        self.carets.move(operation, entry.client)
+        self.carets.move(operation, entry.client, self.revision)
         self.revision += entry.span
         if not isinstance(self.in_flight, _NO_EDIT):
             self._composites = self._composites or entry.span > 1
@@ -767,12 +767,10 @@ class DocumentState:
         finally:
             self.holding = False
 
-    def place_cursor(self, client: str, anchor: Any, head: Any, revision: int = 0) -> None:
-        """What the server says about another client's cursor at ``revision``; None hides it."""
-        if revision > self.revision:
-            self.carets.place_later(client, anchor, head, revision)
-        else:
-            self.carets.place(client, anchor, head, self._confirmed)
+    def place_cursor(self, client: str, anchor: Any, head: Any, revision: int | None = None) -> None:
+        """What the server says about another client's cursor at ``revision`` (None: the one that is here); None hides it."""
+        at = self.revision if revision is None else revision
+        self.carets.put(client, anchor, head, at, self.revision, self._confirmed)
 
     # ------------------------------------------------------------------------------------------------------------------
     def _over(
