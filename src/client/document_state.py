@@ -420,8 +420,8 @@ class DocumentState:
 
         ``seq``: the last one of this client that is committed. When it covers what is in flight, its entry is
         among the missing ones or follows as a push, so it is not sent again. ``missing``: how many operations came with
-        the answer (a long list is continued by pushes). After ``rename``, while it is ``in_doubt``, the caller attaches again when all that
-        was missing is here, or joins again when that is to come.
+        the answer, and one more where pushes continue them. After ``rename``, while it is ``in_doubt``, the caller attaches
+        again when all that was missing is here, or joins again when that is to come.
         """
         self._tidy()
         self.attached = True

@@ -196,6 +196,30 @@ async def test_a_server_that_takes_no_edit_is_asked_less_and_less(code: str) -> 
             assert not document.refused and document.text == "typedhere"
 
 
+@pytest.mark.parametrize("told", [0, 1])
+async def test_one_that_is_never_told_what_became_of_an_edit_under_its_old_name(told: int) -> None:
+    """More is to come each time: nothing is sent, for it may have got in, and it is asked less and less."""
+    async with scripted() as server:
+        clock = Waits()
+        more = AGAIN | {"revision": told, "operations": [{"client": "zoe", "seq": 1, "operation": ["?"]}] * told}
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 2:
+                answer(peer, request, code="client_taken")
+            else:
+                answer(peer, request, STATE if number == 1 else more | {"more": True})
+
+        scripted_by(server, on_join)
+        async with await connect(server, clock, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "in doubt")
+            await until(lambda: any(one["event"] == "document:operation" for one in server.requests))
+            server.peers[0].drop()
+            await until(lambda: grows(clock.asked, 6))
+            edits = [one for one in server.requests if one["event"] == "document:operation"]
+            assert len(edits) == 1 and "in doubt" in document.text
+
+
 async def test_a_room_that_misses_something_again_and_again_is_joined_less_and_less() -> None:
     async with scripted() as server:
         clock = Waits()

@@ -115,6 +115,11 @@ export class SynclineDocument extends Joined {
     this.client._ask("document:join", data, resolve, reject);
   }
 
+  get _mark() {
+    return `${this.generation} ${this.revision}`;
+  }
+
+  /** Whether it may be asked for again, in another way. */
   _mendJoin({ code }) {
     if (code === "client_taken") {
       this.#state.rename(randomId()); // the user is another one now, a new guest say
@@ -154,11 +159,11 @@ export class SynclineDocument extends Joined {
       if (this.#load(answer)) joined();
       return true;
     }
-    state.attach(answer.seq, answer.operations.length);
+    state.attach(answer.seq, answer.operations.length + Number(answer.more ?? false));
     this.#exact = false;
     this.#catchingUp = true;
     this.#do(this.#intake(answer.revision, answer.operations, answer.hash, () => {
-      if (state.inDoubt && answer.more) return this._attach();
+      if (state.inDoubt && answer.more) return this._renew();
       if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
       if (state.flight?.sent && !answer.more) return this.#reload("an acknowledged operation was not in the history");
       return joined();
@@ -179,7 +184,7 @@ export class SynclineDocument extends Joined {
     }
     if (pending && generation === state.generation && state.isUntold) { // done meanwhile
       this.#exact = true;
-      this._attach();
+      this._renew();
       return false;
     }
     const first = state.generation === null;
@@ -419,7 +424,7 @@ export class SynclineDocument extends Joined {
       this.places.delete(data.client);
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
-    } else if (event === "document:resync") this._attach();
+    } else if (event === "document:resync") this._renew();
     else if (event === "document:role") this._roleOf(data);
     else if (event === "document:removed") this._takenOut();
     else if (event === "document:ack" && data.revision <= this.revision && this.#state.isInFlight(this.id, data.seq)) {
@@ -433,7 +438,7 @@ export class SynclineDocument extends Joined {
     let at = revision - counted(entries);
     let next = 0;
     return (until, current) => {
-      if (at > this.revision) return this._attach(); // something is missing: ask for it
+      if (at > this.revision) return this._renew(); // something is missing: ask for it
       while (next < entries.length) {
         const began = performance.now();
         if (began >= until) return false;

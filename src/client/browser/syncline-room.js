@@ -48,6 +48,10 @@ export class Room extends Joined {
     this.proof = new Proof();
   }
 
+  get _mark() {
+    return this.position && `${this.position.epoch} ${this.position.offset}`;
+  }
+
   _join(resolve, reject) {
     const { password, history } = this.#options;
     const data = { room: this.name, digest: this.proof.state() };
@@ -91,7 +95,7 @@ export class Room extends Joined {
 
   /** @internal The server's answer about this room: where it is now. */
   _compared(answer) {
-    if (!answer) return this._attach(); // the server does not know that this client is in it
+    if (!answer) return this._renew(); // the server does not know that this client is in it
     if (answer.behind) return undefined; // it is told to join again when it has caught up
     if (this.proof.compare(answer)) return this._emit("proof", { complete: true, position: this.proof.proven });
     this.#repairing = true;
@@ -132,7 +136,7 @@ export class Room extends Joined {
       // slow reader is not given all.
       const { offset, epoch } = this.position;
       const hole = data.offset > offset + 1 && this.roomClass === "history";
-      if (data.epoch !== epoch || hole) this._attach();
+      if (data.epoch !== epoch || hole) this._renew();
       else if (data.offset <= offset) this.proof.duplicates += 1;
       else {
         if (this.proof.fold(data.offset, payloadOfPush(source.text, source.at))) this.client._heartbeat.ask([this]);
@@ -141,12 +145,12 @@ export class Room extends Joined {
     } else if (event === "message:sent") {
       // One's own that is not sent back, in its place in the order.
       const { offset, epoch, hash } = data;
-      if (epoch !== this.position.epoch || offset > this.position.offset + 1) this._attach();
+      if (epoch !== this.position.epoch || offset > this.position.offset + 1) this._renew();
       else if (offset > this.position.offset) {
         this.proof.foldHash(offset, hash);
         this.position = { offset, epoch };
       }
-    } else if (event === "room:behind") this._attach(); // what was not sent is in the history
+    } else if (event === "room:behind") this._renew(); // what was not sent is in the history
     else if (event === "room:role") this._roleIs(data.role);
     else if (event === "room:removed") this._takenOut();
     else if (event === "event:custom") this._emit("event", data);

@@ -322,7 +322,7 @@ export class DocumentState {
     this.#tidy();
   }
 
-  /** The answer to a join without a content: `receive` the `missing` operations next. `seq`: the last one committed. */
+  /** The answer to a join without a content: `receive` the `missing` operations next; one counts for what follows. `seq`: the last one committed. */
   attach(seq, missing) {
     this.#tidy();
     this.attached = true;
