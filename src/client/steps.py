@@ -211,6 +211,9 @@ class Steps:
         out again, as it is by then, unless a join tells its fate before."""
         if not self._state.attached:
             return
+        if self._watch is not None:  # it is answered
+            self._watch.cancel()
+            self._watch = None
         times = self._limited[1] + 1 if self._limited[0] == seq else 1
         self._limited = (seq, times)
         self._client.later(partial(self._send_again, seq, self._joins), times, error)

@@ -1,8 +1,8 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
-  worthHealing,
+  checkOptions, deferred, frozen, Joined, LONGEST, LOST_HISTORY, MOST_ALARMS, named, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen,
+  SynclineError, worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { caret, movedBy, Places } from "./syncline-places.js";
@@ -45,6 +45,7 @@ export class SynclineDocument extends Joined {
   #catchingUp = false; // what the answer to a join has told is not taken in yet
   #speed = 2; // operations that are taken in in a millisecond, as measured
   #patience = new Patience();
+  #watch = 0; // a timer: looks after the operation in flight
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
@@ -263,7 +264,8 @@ export class SynclineDocument extends Joined {
   // Undo and history -----------------------------------------------------------------------------------------------
   /**
    * Takes back this client's last step, whatever others did since; what they wrote stays. Resolves with false when
-   * there is none. Steps live on the server: they outlast reconnects, and reloads of a page that keeps `id`.
+   * there is none. Steps live on the server: they outlast reconnects, and reloads of a page that keeps `id`. Rejects when it is not
+   * answered within `requestTimeout`: `not_sent` (it never will be done) or `timeout` (it may be yet). So do the next three.
    */
   undo() {
     return this.#request("undo");
@@ -295,9 +297,24 @@ export class SynclineDocument extends Joined {
     } catch (error) {
       return Promise.reject(error);
     }
+    const timer = setTimeout(() => this.#late(request), Math.min(this.client.options.requestTimeout, LONGEST));
+    const over = (settle) => (value) => {
+      clearTimeout(timer);
+      settle(value);
+    };
+    Object.assign(request, { resolve: over(request.resolve), reject: over(request.reject) });
     this._flush();
     this._tellSettled();
     return request.promise;
+  }
+
+  /** It was not answered in time. One that has not gone out never does. */
+  #late(request) {
+    const event = `document:${request.kind}`;
+    const unsent = this.#state.withdraw(request);
+    const [code, what] = unsent ? ["not_sent", "sent"] : ["timeout", "answered"];
+    request.reject(new SynclineError(code, `${event} was not ${what} in time`, { event }));
+    this._tellSettled();
   }
 
   /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
@@ -326,7 +343,8 @@ export class SynclineDocument extends Joined {
       const data = { document: this.name, seq, revision };
       if (item.operation) {
         try {
-          return this.client._send("document:operation", { ...data, operation: this.type.describe(item.operation) });
+          this.client._send("document:operation", { ...data, operation: this.type.describe(item.operation) });
+          return this.#expectAck(this.#state.flight);
         } catch (error) {
           return this.#failed(error); // larger than may be sent
         }
@@ -343,6 +361,16 @@ export class SynclineDocument extends Joined {
         if (current() && error.code !== "disconnected") this.#failed(error);
       }));
     }));
+  }
+
+  /** It is answered within `requestTimeout`, or the document is joined again, which tells its fate. */
+  #expectAck(flight) {
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => {
+      if (this.state !== "joined" || this.#state.flight !== flight) return;
+      if (this.client.buffered || this.#inbox.length) this.#expectAck(flight); // it may not have left, or the answer is here
+      else this._renew();
+    }, Math.min(this.client.options.requestTimeout, LONGEST));
   }
 
   #setDepths({ undo, redo }) {
@@ -403,6 +431,7 @@ export class SynclineDocument extends Joined {
 
   #drop() {
     clearTimeout(this.#working);
+    clearTimeout(this.#watch);
     this.#inbox = [];
     this.#unread = 0;
     this.#catchingUp = false;
@@ -477,6 +506,7 @@ export class SynclineDocument extends Joined {
       return false;
     }
     if (flight !== null && this.#state.flight !== flight) {
+      clearTimeout(this.#watch);
       this.#patience.answered();
       this._progressed();
     }
@@ -523,6 +553,7 @@ export class SynclineDocument extends Joined {
   #failed(error) {
     const { code = "invalid_data", message } = error; // without one it could not be sent
     const { flight } = this.#state;
+    clearTimeout(this.#watch); // it is answered
     if (NOT_YET.has(code)) return this._limited(flight, error);
     if (staysOpen(flight, code)) return this._again(error);
     const { item, seq } = flight;

@@ -269,6 +269,15 @@ export class DocumentState {
     return !this.type.drifts() && this.queue.slice(this.told).some(({ operation }) => operation);
   }
 
+  /** Nobody wants the request any more. Whether it had not gone out: then it never will. */
+  withdraw(request) {
+    const place = this.queue.indexOf(request);
+    if (place < 0) return false;
+    this.told -= Number(place < this.told);
+    this.queue.splice(place, 1);
+    return true;
+  }
+
   /** No request is asked (again): who waited for it is told that it is over. Returns them. */
   giveUp() {
     const requests = this.#items.filter(({ kind }) => kind);

@@ -632,7 +632,10 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   edit(operation: DocumentTypes[Name]["operation"]): Name extends "text" ? boolean : void;
   /** Edits by the difference to `value`. */
   setContent(value: DocumentTypes[Name]["content"]): void;
-  /** Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused. */
+  /**
+   * Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused, and when it is not
+   * answered within `requestTimeout`: not_sent (it never will be done) or timeout (it may be yet); so do the next three.
+   */
   undo(): Promise<boolean>;
   redo(): Promise<boolean>;
   /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
