@@ -107,7 +107,7 @@ class DocumentState:
             tuple[Request, bool]
         ] = []  # answered: done, or there was nothing to do; the reader empties it
         self.taken_back: list[Operation] = []  # what was refused, and what went with it, as told; the reader empties it
-        self.undo_depth = 0  # steps that the server has for this client; at least that many
+        self.undo_depth = 0  # steps that the server has for this client, about; 0 exactly when none is known of
         self.redo_depth = 0
         self.carets = Carets(type)
         self.arrived: deque[Arrived] = deque()  # of revisions revision + 1 ..., while holding
@@ -163,7 +163,8 @@ class DocumentState:
 
     @property
     def can_undo(self) -> int:
-        """How many steps there are at least; 0: none."""
+        """How many steps there are, about; 0: none that is known of. What was done since the server's last answer to a join, undo or redo
+        counts as one step at most, so there may be more; and others may have left nothing of some."""
         return self.undo_depth + self.edits_wait
 
     @property
@@ -642,7 +643,7 @@ class DocumentState:
         return self._arrive(news, "remote" if kind == "edit" else kind, entry.client, entry.seq)
 
     def _count_steps(self, kind: Kind) -> None:
-        """A guess that is never too high, until the server's answer: it joins what is typed in one go into a step."""
+        """A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one at most."""
         if kind == "undo":
             self.undo_depth, self.redo_depth = max(0, self.undo_depth - 1), self.redo_depth + 1
         elif kind == "redo":

@@ -89,7 +89,8 @@ class Steps:
 
     @property
     def can_undo(self) -> int:
-        """How many steps of this client's there are at least; 0: none that is known of."""
+        """How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a
+        join, undo or redo counts as one step at most, so there may be more; and others may have left nothing of some."""
         return self._state.can_undo
 
     @property

@@ -90,7 +90,10 @@ export class SynclineDocument extends Joined {
     return this.#state.settled;
   }
 
-  /** How many steps of this client's there are, about; 0: none that is known of. */
+  /**
+   * How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a join,
+   * undo or redo counts as one step at most, so there may be more; and others may have left nothing of some.
+   */
   get canUndo() {
     return this.#state.canUndo;
   }
