@@ -366,6 +366,7 @@ export type RoomRole = "owner" | "moderator" | "member" | "reader";
 export interface Member {
   user: string;
   name: string;
+  /** null: a room does not tell it of who is here; `allMembers` does. */
   role: RoomRole | null;
   status: Status | "offline";
   /** Unix seconds. */
