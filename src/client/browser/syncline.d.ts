@@ -223,6 +223,7 @@ export interface Identity {
   expires_at: number | null;
   ping_seconds: number;
   version: string;
+  /** Of a guest: by which to be the same one. */
   token?: string;
   /** Of this connection; the client keeps to them. Sizes in bytes. */
   limits?: {
