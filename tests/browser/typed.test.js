@@ -453,14 +453,14 @@ for (const connected of [true, false]) {
 }
 
 test("what cannot be sent for another reason is refused, too, and the handle goes on", async () => {
-  registerType("broken", { ...typeOf("counter"), describe: (operation) => (operation.add === 13 ? { add: 13n } : operation) });
+  registerType("broken", { ...typeOf("counter"), describe: (operation) => (operation === 13 ? 13n : operation) });
   const server = new TypedServer(seeded(104), "broken");
   const { handles: [ada], views: [view], end } = await crowd(server, 1);
-  ada.edit({ add: 1 });
-  ada.edit({ add: 12 });
+  ada.edit(1);
+  ada.edit(12);
   await settle(server, [ada]);
   assert.deepEqual([ada.content, view.refused.length, view.refused[0].code], [0, 1, "invalid_data"]);
-  ada.edit({ add: 2 });
+  ada.edit(2);
   await settle(server, [ada]);
   assert.deepEqual([ada.content, onServer(server).content], [2, 2]);
   end();
