@@ -664,15 +664,24 @@ export class SynclineText extends SynclineDocument {
   }
 
   /**
-   * Half characters become U+FFFD (one each, so the length stays); then `text` differs from what the operation says and true is
-   * returned: compare. Throws RangeError, TypeError, SynclineError.
+   * Half characters that are put in become U+FFFD (one each, so the length stays); then `text` differs from what the operation says and
+   * true is returned: compare. Throws RangeError, TypeError, SynclineError: operation_invalid where it would cut a character in two.
    */
   edit(operation) {
     if (!this.writable) throw this._refusal();
     const parts = ot.normalize(operation);
     const wanted = ot.keepsPairs(parts, this.text) ? null : ot.apply(this.text, parts);
-    this._edit(wanted === null ? parts : ot.diff(this.text, ot.wellFormed(wanted)));
-    return wanted !== null && wanted !== ot.wellFormed(wanted);
+    if (wanted === null) {
+      this._edit(parts);
+      return false;
+    }
+    const whole = ot.wellFormed(wanted);
+    const put = parts.map((part) => (typeof part === "string" ? ot.wellFormed(part) : part));
+    if (whole !== wanted && !ot.keepsPairs(put, this.text)) {
+      throw new SynclineError("operation_invalid", "an operation may not split a surrogate pair");
+    }
+    this._edit(ot.diff(this.text, whole));
+    return whole !== wanted;
   }
 
   insert(position, text) {

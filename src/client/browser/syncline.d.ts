@@ -631,7 +631,7 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   off<Event extends keyof DocumentEvents<Name>>(name: Event, callback: (detail: DocumentEvents<Name>[Event]) => unknown): void;
   /**
    * Does an edit here at once and sends it. Throws an error with a `code`, and changes nothing, when it does not fit; of a text
-   * RangeError, TypeError, SynclineError, and true is returned when half characters were replaced (by one U+FFFD each, so the length
+   * RangeError, TypeError, SynclineError, and true is returned when half characters that it puts in were replaced (one U+FFFD each: the length
    * stays) and `text` is not what the operation says.
    */
   edit(operation: DocumentTypes[Name]["operation"]): Name extends "text" ? boolean : void;
