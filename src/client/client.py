@@ -22,7 +22,7 @@ from .documents import Document
 from .errors import ClientError, RequestError, Undecodable
 from .handles import Handle
 from .heartbeat import Heartbeat
-from .rooms import CustomEvent, Room, Status
+from .rooms import STATUSES, CustomEvent, Room, Status
 from .text_document import TextDocument
 
 if TYPE_CHECKING:
@@ -154,7 +154,10 @@ class Client:
         await self.request("room:create", data)
 
     async def set_presence(self, status: Status, metadata: Any = None, *, room: str | None = None) -> None:
-        """For one room or, without, for all rooms of this connection. It is said again where the server forgot it meanwhile."""
+        """For one room or, without, for all rooms of this connection. It is said again where the server forgot it meanwhile. Raises
+        ValueError for what is no status; nothing is sent then."""
+        if status not in STATUSES:
+            raise ValueError(f"status: {', '.join(STATUSES)}, not {status!r}")
         data: dict[str, Any] = {"status": status, "metadata": metadata}
         room = room if room is None else well_formed(room)
         await self.request("presence:update", data if room is None else data | {"room": room})

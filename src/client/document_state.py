@@ -107,7 +107,7 @@ class DocumentState:
             tuple[Request, bool]
         ] = []  # answered: done, or there was nothing to do; the reader empties it
         self.taken_back: list[Operation] = []  # what was refused, and what went with it, as told; the reader empties it
-        self.undo_depth = 0  # steps that the server has for this client; at least that many
+        self.undo_depth = 0  # steps that the server has for this client, about; 0 exactly when none is known of
         self.redo_depth = 0
         self.carets = Carets(type)
         self.arrived: deque[Arrived] = deque()  # of revisions revision + 1 ..., while holding
@@ -163,7 +163,8 @@ class DocumentState:
 
     @property
     def can_undo(self) -> int:
-        """How many steps there are at least; 0: none."""
+        """How many steps there are, about; 0: none that is known of. What was done since the server's last answer to a join, undo or redo
+        counts as one step at most, so there may be more; and others may have left nothing of some."""
         return self.undo_depth + self.edits_wait
 
     @property
@@ -420,8 +421,8 @@ class DocumentState:
 
         ``seq``: the last one of this client that is committed. When it covers what is in flight, its entry is
         among the missing ones or follows as a push, so it is not sent again. ``missing``: how many operations came with
-        the answer (a long list is continued by pushes). After ``rename``, while it is ``in_doubt``, the caller attaches again when all that
-        was missing is here, or joins again when that is to come.
+        the answer, and one more where pushes continue them. After ``rename``, while it is ``in_doubt``, the caller attaches
+        again when all that was missing is here, or joins again when that is to come.
         """
         self._tidy()
         self.attached = True
@@ -629,7 +630,7 @@ class DocumentState:
                 if not self._composites:
                     raise Diverged(f"operation {self.seq} was committed as another one")
                 news = difference
-        self.carets.move(operation, "")
+        self.carets.move(operation, "", self.revision)
         self._count_steps(kind)
         self.in_flight = None
         self._sent = self.in_doubt = False
@@ -642,7 +643,7 @@ class DocumentState:
         return self._arrive(news, "remote" if kind == "edit" else kind, entry.client, entry.seq)
 
     def _count_steps(self, kind: Kind) -> None:
-        """A guess that is never too high, until the server's answer: it joins what is typed in one go into a step."""
+        """A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one at most."""
         if kind == "undo":
             self.undo_depth, self.redo_depth = max(0, self.undo_depth - 1), self.redo_depth + 1
         elif kind == "redo":
@@ -653,7 +654,7 @@ class DocumentState:
     def _receive_remote(self, entry: Arrived) -> list[Change]:
         operation = entry.operation
         self._confirmed = self.type.apply(self._confirmed, operation)
-        self.carets.move(operation, entry.client)
+        self.carets.move(operation, entry.client, self.revision)
         self.revision += entry.span
         if not isinstance(self.in_flight, _NO_EDIT):
             self._composites = self._composites or entry.span > 1
@@ -767,12 +768,10 @@ class DocumentState:
         finally:
             self.holding = False
 
-    def place_cursor(self, client: str, anchor: Any, head: Any, revision: int = 0) -> None:
-        """What the server says about another client's cursor at ``revision``; None hides it."""
-        if revision > self.revision:
-            self.carets.place_later(client, anchor, head, revision)
-        else:
-            self.carets.place(client, anchor, head, self._confirmed)
+    def place_cursor(self, client: str, anchor: Any, head: Any, revision: int | None = None) -> None:
+        """What the server says about another client's cursor at ``revision`` (None: the one that is here); None hides it."""
+        at = self.revision if revision is None else revision
+        self.carets.put(client, anchor, head, at, self.revision, self._confirmed)
 
     # ------------------------------------------------------------------------------------------------------------------
     def _over(

@@ -414,7 +414,7 @@ class Document(Handle, Cursors, Steps):
             self._is_joined()
             self._caught_up(result)
         else:
-            state.attach(result["seq"], len(result["operations"]))
+            state.attach(result["seq"], len(result["operations"]) + bool(result.get("more")))
             self._exact = False
             self._is_joined()
             self._catching_up = True
@@ -453,7 +453,7 @@ class Document(Handle, Cursors, Steps):
             told = result.get("pending")
             if told is not None and state.is_untold:  # done meanwhile
                 self._exact = True
-                self._rejoin()
+                self._renew(ClientError("more was done than the join had told"))
                 return
             pending = None if told is None else [state.type.parse(item) for item in told]
             origin = "rebased" if result.get("rebased") else whole or ("rebased" if told is None else "remote")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from abc import abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -54,7 +55,7 @@ class Handle(Access):
         self.trouble: ClientError | None = None
         self._joins = 0  # sent after the first one
         self._awaited = 0  # the number of the one that is not answered
-        self._joined_at = 0.0  # by the client's clock
+        self._joined_at = math.inf  # by the client's clock
         self._tries = 0  # to join again in a row of which nothing came
         self._reached: object = None  # ``_mark`` at the last of them
 
@@ -185,6 +186,7 @@ class Handle(Access):
         lasted = self.trouble is None and options.clock.monotonic() - self._joined_at >= options.backoff.stable_seconds
         if self._mark != self._reached or lasted:
             self._tries, self._reached = 1, self._mark
+            self._joined_at = math.inf
             self._rejoin()
         else:
             self._try_later(error)

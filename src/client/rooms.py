@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from msgspec import Struct
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("syncline.client")
 
 Status = Literal["online", "away", "busy"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class Publication(Struct, frozen=True):
@@ -48,7 +49,8 @@ class Publication(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody in the room. ``status`` online, away, busy or (of ``all_members``) offline."""
+    """Somebody in the room. ``status`` online, away, busy or (of ``all_members``) offline. ``role``: None where it is not told, as of who
+    is here; ``all_members`` has it."""
 
     user: str
     name: str

@@ -89,7 +89,8 @@ class Steps:
 
     @property
     def can_undo(self) -> int:
-        """How many steps of this client's there are at least; 0: none that is known of."""
+        """How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a
+        join, undo or redo counts as one step at most, so there may be more; and others may have left nothing of some."""
         return self._state.can_undo
 
     @property
@@ -211,6 +212,9 @@ class Steps:
         out again, as it is by then, unless a join tells its fate before."""
         if not self._state.attached:
             return
+        if self._watch is not None:  # it is answered
+            self._watch.cancel()
+            self._watch = None
         times = self._limited[1] + 1 if self._limited[0] == seq else 1
         self._limited = (seq, times)
         self._client.later(partial(self._send_again, seq, self._joins), times, error)

@@ -154,7 +154,9 @@ async def _answer(live: LiveDocument, session: Session, data: DocumentJoin, clie
 async def _in_few_steps(
     live: LiveDocument, session: Session, revision: int, client: str, unit: Unit, pending: list[Pending]
 ) -> _Answer:
-    """Composes beside the loop, up to the last few."""
+    """What was missed is composed in a thread, while others are served, until only a FEW operations are left that were committed meanwhile.
+    Those are added at once, without an await, so that the answer is right as it is given. Where that does not come about in TRIES rounds,
+    or there is no time to compose, the client is told one by one."""
     sent = pending[0].seq if pending else None
     awaited = sent if sent is not None and sent <= live.core.last_seq(client) else None
     missed = Missed(live.type, client, unit, awaited)

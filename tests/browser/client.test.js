@@ -508,41 +508,6 @@ test("a push in the same frame as the answer to the join is not missed", async (
   client.close();
 });
 
-test("members, notices and presence", async () => {
-  const server = new ReferenceServer(seeded(12));
-  const client = connect(server);
-  client.setPresence("busy", { mood: "deep" });
-  const room = client.room("team");
-  await until(server, () => room.state === "joined");
-  await rest(server);
-  assert.deepEqual(server.log.filter(({ event }) => event === "presence:update").map(({ data }) => data), [
-    { room: "team", status: "busy", metadata: { mood: "deep" } },
-  ]);
-  const connection = only(server);
-  server.push(connection, "room:user_joined", { room: "team", user: "bob", name: "Bob" });
-  await rest(server);
-  assert.equal(room.members.get("bob").status, "online");
-  server.push(connection, "presence:update", { room: "team", user: "bob", name: "Bobby", status: "away", last_seen: 1, metadata: 7 });
-  await rest(server);
-  assert.deepEqual(room.members.get("bob"), { user: "bob", name: "Bobby", role: null, status: "away", last_seen: 1, metadata: 7 });
-  server.push(connection, "room:user_left", { room: "team", user: "bob", name: "Bobby" });
-  await rest(server);
-  assert.equal(room.members.size, 0);
-  server.push(connection, "room:occupancy", { room: "team", users: 4711, connections: 5012 });
-  await rest(server);
-  assert.deepEqual(room.occupancy, { users: 4711, connections: 5012 });
-  const eve = { user: "eve", name: "Eve", status: "online", last_seen: 1, metadata: null };
-  server.push(connection, "room:occupancy", { room: "team", users: 1, connections: 2, members: [eve] });
-  await rest(server);
-  assert.deepEqual([...room.members.keys()], ["eve"]);
-  assert.deepEqual(room.occupancy, { users: 1, connections: 2 });
-  server.cut(connection);
-  await until(server, () => room.state === "joined");
-  await rest(server);
-  assert.equal(server.log.filter(({ event }) => event === "presence:update").length, 2, "said again on the new connection");
-  client.close();
-});
-
 test("a refused join rejects; a callback that throws disturbs nobody", async () => {
   const server = new ReferenceServer(seeded(13));
   const client = connect(server);

@@ -1,4 +1,4 @@
-// The type of tests/faults/counter.py, for the browser client.
+// A fourth type: a number that is added to. The type of tests/faults/counter.py, for the browser client; what must be there is all that it has.
 import { registerType, SynclineError } from "../../src/client/browser/syncline.js";
 
 const integer = (value) => {

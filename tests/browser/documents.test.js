@@ -254,7 +254,12 @@ test("half characters become U+FFFD, halves of a pair are never sent", async () 
   assert.equal(ada.text, "😀x\uFFFD");
   assert.equal(ada.edit([1, -1, "\uDE01"]), false); // what an editor makes of 😀 -> 😁
   assert.equal(ada.text, "😁x\uFFFD");
-  assert.equal(ada.edit([1, -1]), true);
+  for (const cut of [
+    () => ada.edit([1, -1]), () => ada.edit([1, "y"]), () => ada.edit([1, -1, "\uD83D"]), () => ada.insert(1, "y"), () => ada.delete(0, 1),
+    () => ada.replace(1, 2, "y"),
+  ]) assert.throws(cut, { code: "operation_invalid", message: /surrogate pair/ });
+  assert.equal(ada.text, "😁x\uFFFD", "what others wrote is not broken");
+  assert.equal(ada.setText("\uD83Dx\uFFFD"), true);
   assert.equal(ada.text, "\uFFFDx\uFFFD");
   await settle(server, () => ada.settled);
   assert.equal(server.document("notes").text, ada.text);

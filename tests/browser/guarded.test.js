@@ -62,7 +62,7 @@ test("a type that throws costs nothing that was typed", async (t) => {
     const server = new TypedServer(seeded(122), "faulty");
     const { handles: [ada], views: [view], end } = await crowd(server, 1);
     t.after(end);
-    ada.edit({ add: 3 });
+    ada.edit(3);
     faulty = name;
     if (name === "hash") server.push(only(server), "document:operation", { document: "board", revision: 0, operations: [], hash: 0 });
     await turn();

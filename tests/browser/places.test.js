@@ -1,6 +1,7 @@
 // The others' cursors: told for a revision that is here, one that is still to come, or one that has passed.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Places } from "../../src/client/browser/syncline-places.js";
 import { typeOf } from "../../src/client/browser/syncline-types.js";
 import { connect, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
@@ -74,4 +75,24 @@ test("rich text: a position past the end is shown at the end", async (t) => {
   const { anchor, head } = ada.cursors.get(bob.id);
   assert.deepEqual([anchor, head], [3, 1]);
   assert.equal(typeOf("rich-text").within([{ insert: "ab" }, { insert: { image: "x" } }], 7), 3);
+});
+
+test("what is kept to move a cursor that is told late is bounded, in number and in size", () => {
+  const places = new Places(typeOf("text"));
+  let revision = 0;
+  const commits = (operation) => places.move(operation, null, revision, (revision += 1));
+  const place = (told, position) => {
+    places.put("bob", { anchor: position, head: position }, told, revision);
+    return places.known.get("bob").anchor;
+  };
+  for (let times = 0; times < 300; times += 1) commits(["."]);
+  assert.equal(place(100, 1), 201);
+  assert.equal(place(0, 1), 257, "over the newest 256");
+  commits(["x".repeat(262_144)]);
+  assert.equal(place(299, 1), 1, "too large by itself: nothing is kept");
+  commits(["y".repeat(262_000)]);
+  commits(["z"]);
+  assert.equal(place(301, 1), 262_002);
+  commits(["w".repeat(200)]);
+  assert.equal(place(301, 1), 202, "the oldest are let go of");
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect, only, until } from "./driving.mjs";
 import { ReferenceServer, seeded, turn } from "./reference.mjs";
+import { TypedServer } from "./typed.mjs";
 
 /** A clock that stands still but for `tick`. */
 function stopped(context) {
@@ -79,4 +80,78 @@ test("steps do not pile up where every answer takes long, and who leaves sends w
   assert.equal(await leaving, 0);
   assert.equal(operations() - before, 1);
   client.close();
+});
+
+test("an undo that is not answered in time is over; one that has not gone out never does", async (context) => {
+  const server = new TypedServer(seeded(95));
+  const client = connect(server, { requestTimeout: 40 });
+  context.after(() => client.close({ settle: 0 }));
+  const board = client.document("board", { type: "json" });
+  await until(server, () => board.joined);
+  board.edit([{ p: [], od: null, oi: ["one"] }]);
+  await until(server, () => board.settled);
+  const asked = () => server.log.filter(({ event }) => event === "document:undo");
+
+  server.cut(only(server));
+  const [undo, initialize, restore] = [board.undo(), board.initialize({}), board.restore(0)];
+  for (const [request, kind] of [[undo, "undo"], [initialize, "initialize"], [restore, "restore"]]) {
+    await assert.rejects(request, { code: "not_sent", event: `document:${kind}` });
+  }
+  assert.equal(board.settled, true);
+  await until(server, () => board.joined);
+  assert.deepEqual([asked().length, board.content], [0, ["one"]], "it was given up");
+
+  server.intercept = (_, { event }) => event === "document:undo"; // it says nothing
+  const late = board.undo();
+  const seen = late.catch((error) => error);
+  await until(server, () => asked().length === 1);
+  const error = await seen;
+  assert.deepEqual([error.code, error.event], ["timeout", "document:undo"]);
+  assert.equal(board.settled, false, "it may be done yet");
+  server.intercept = () => false;
+  await until(server, () => board.settled);
+  assert.deepEqual([board.content, asked().length > 1], [null, true], "and was asked for again, after a join that told its fate");
+  const redo = board.redo();
+  await until(server, () => board.settled);
+  assert.equal(await redo, true);
+});
+
+test("an edit that is not answered in time is asked after by a join, unless it has not left", async (context) => {
+  const server = new ReferenceServer(seeded(96));
+  const client = connect(server, { requestTimeout: 30 });
+  context.after(() => client.close({ settle: 0 }));
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  const joins = () => server.log.filter(({ event }) => event === "document:join").length;
+  server.intercept = (_, { event }) => event === "document:operation";
+  notes.insert(0, "kept");
+  await until(server, () => joins() === 2);
+  server.intercept = () => false;
+  await until(server, () => notes.settled);
+  assert.deepEqual([notes.text, server.document("notes").text], ["kept", "kept"]);
+
+  const before = joins();
+  only(server).bufferedAmount = 10;
+  server.intercept = (_, { event }) => event === "document:operation";
+  notes.insert(4, "!");
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(joins(), before);
+  only(server).bufferedAmount = 0;
+  await until(server, () => joins() > before);
+  server.intercept = () => false;
+  await until(server, () => notes.settled);
+  assert.equal(server.document("notes").text, "kept!");
+});
+
+test("one that was refused for now is not asked after before it has gone out again", async (context) => {
+  const server = new ReferenceServer(seeded(97));
+  const client = connect(server, { requestTimeout: 30, backoffBase: 200, backoffMax: 200, random: () => 0.5 });
+  context.after(() => client.close({ settle: 0 }));
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  let refusals = 0;
+  server.refuse = () => ((refusals += 1) === 1 ? "rate_limited" : null);
+  notes.insert(0, "kept");
+  await until(server, () => notes.settled);
+  assert.equal(server.log.filter(({ event }) => event === "document:join").length, 1);
 });

@@ -1,7 +1,8 @@
 // The reference server with documents of any type, clients of it, and a fourth type: what tests of typed documents share.
 import assert from "node:assert/strict";
-import { Client, json, registerType } from "../../src/client/browser/syncline.js";
+import { Client, json } from "../../src/client/browser/syncline.js";
 import { typeOf } from "../../src/client/browser/syncline-types.js";
+import "./counter.mjs";
 import { ReferenceServer, turn } from "./reference.mjs";
 
 export const instant = { backoffBase: 0, backoffMax: 0, requestTimeout: 60_000, connectTimeout: 60_000 };
@@ -148,20 +149,4 @@ export async function crowd(server, count, options = {}) {
   return { clients, handles, views, end: () => clients.forEach((client) => client.close()) };
 }
 
-/** A fourth type: a number that is added to. What must be there is all that it has. */
-registerType("counter", {
-  empty: () => 0,
-  parseContent: (value) => (Number.isInteger(value) ? value : refuse("a counter is an integer")),
-  parse: (operation) => (Number.isInteger(operation?.add) ? { add: operation.add } : refuse("an operation adds an integer")),
-  apply: (content, { add }) => content + add,
-  transform: (operation) => operation,
-  compose: (first, second) => ({ add: first.add + second.add }),
-  invert: ({ add }) => ({ add: -add }),
-  diff: (before, after) => ({ add: after - before }),
-  isIdentity: ({ add }) => add === 0,
-  hash: (content) => content >>> 0,
-});
-export const refuse = (message) => {
-  throw new TypeError(message);
-};
-export const randomCounter = (content, random) => ({ add: Math.floor(random() * 9) - 3 });
+export const randomCounter = (content, random) => Math.floor(random() * 9) - 3;

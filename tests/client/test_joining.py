@@ -196,6 +196,57 @@ async def test_a_server_that_takes_no_edit_is_asked_less_and_less(code: str) -> 
             assert not document.refused and document.text == "typedhere"
 
 
+async def test_an_edit_that_was_refused_for_now_is_not_asked_after_before_it_has_gone_out_again() -> None:
+    async with scripted() as server:
+        clock = GateClock()
+
+        def script(peer: Peer, request: Request) -> None:
+            data = request["data"]
+            if request["event"] == "document:join":
+                answer(peer, request, STATE)
+            elif request["event"] == "document:operation" and clock.gate.is_set():
+                committed = {"client": document.client_id, "seq": data["seq"], "operation": data["operation"]}
+                push(peer, "document:operation", document="d", revision=1, operations=[committed])
+            elif request["event"] == "document:operation":
+                why = {"code": "rate_limited", "message": "", "event": "document:operation", "retry_after": 100.0}
+                push(peer, "error", document="d", seq=data["seq"], **why)
+
+        server.script = script
+        async with await connect(server, clock) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            clock.gate.clear()
+            document.insert(0, "kept")
+            await until(lambda: document._limited[1] == 1)
+            assert document._watch is None
+            clock.gate.set()
+            await document.settled()
+            assert len(joins(server)) == 1 and document.text == "kepthere"
+
+
+@pytest.mark.parametrize("told", [0, 1])
+async def test_one_that_is_never_told_what_became_of_an_edit_under_its_old_name(told: int) -> None:
+    """More is to come each time: nothing is sent, for it may have got in, and it is asked less and less."""
+    async with scripted() as server:
+        clock = Waits()
+        more = AGAIN | {"revision": told, "operations": [{"client": "zoe", "seq": 1, "operation": ["?"]}] * told}
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 2:
+                answer(peer, request, code="client_taken")
+            else:
+                answer(peer, request, STATE if number == 1 else more | {"more": True})
+
+        scripted_by(server, on_join)
+        async with await connect(server, clock, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            document.insert(0, "in doubt")
+            await until(lambda: any(one["event"] == "document:operation" for one in server.requests))
+            server.peers[0].drop()
+            await until(lambda: grows(clock.asked, 6))
+            edits = [one for one in server.requests if one["event"] == "document:operation"]
+            assert len(edits) == 1 and "in doubt" in document.text
+
+
 async def test_a_room_that_misses_something_again_and_again_is_joined_less_and_less() -> None:
     async with scripted() as server:
         clock = Waits()

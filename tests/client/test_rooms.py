@@ -146,6 +146,10 @@ async def test_members_notices_presence(open_client: Open) -> None:
     assert seen[-1][:2] == ("left", bob.user)
     roles = {member.user: member.role for member in await room.all_members()}
     assert roles == {ada.user: "owner", bob.user: "member"}
+    for wrong in ("bzzy", "offline", None):
+        for handle in (ada, room):
+            with pytest.raises(ValueError, match="status: online, away, busy, not"):
+                await handle.set_presence(wrong)  # type: ignore[arg-type]
 
 
 async def test_who_came_and_left_while_one_was_away(open_client: Open) -> None:

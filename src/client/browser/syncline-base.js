@@ -272,6 +272,7 @@ export class Joined extends Emitter {
   #retry = 0;
   #failures = 0; // in a row, with no progress between
   #joinedAt = Infinity;
+  #reached = null; // `_mark`, as it was joined again the last time without a wait
   #settledAsTold = true;
   #lost = 0; // how many operations and messages were not acknowledged at the end
   _opened = deferred();
@@ -350,7 +351,7 @@ export class Joined extends Emitter {
         this._guarded(() => this._joinedWith(result, source, done) || done()); // else it is done later
       }),
       current((error) => {
-        if (this._mendJoin(error)) this._attach();
+        if (this._mendJoin(error)) this._renew();
         else if (RETRIED.has(error.code) && !(error.code === "limit_exceeded" && this.role === null)) this._again(error);
         else if (this.role !== null && SHUT.has(error.code)) this._takenOut(error);
         else if (error.code !== "disconnected") this._fail(error);
@@ -375,6 +376,24 @@ export class Joined extends Emitter {
       if (state === "joined" && this.state === "joined") this._again();
       return undefined;
     }
+  }
+
+  /** Another value as soon as something of it has arrived. */
+  get _mark() {
+    return null;
+  }
+
+  /**
+   * What is here is not what the server has: joins again, at once when something came of the last time or it went well for long, otherwise
+   * after a wait that grows.
+   */
+  _renew() {
+    const mark = this._mark;
+    if (mark === this.#reached && !(performance.now() - this.#joinedAt > STEADY)) return this._again();
+    this.#failures = 0;
+    this.#reached = mark;
+    this.#joinedAt = Infinity;
+    return this._attach();
   }
 
   /** Joins after a wait that grows while it fails, or is joined only to fail again. */

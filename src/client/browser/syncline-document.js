@@ -1,8 +1,8 @@
 /** Shared documents. A part of the Syncline client: import syncline.js. */
 
 import {
-  checkOptions, deferred, frozen, Joined, LOST_HISTORY, MOST_ALARMS, named, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen, SynclineError,
-  worthHealing,
+  checkOptions, deferred, frozen, Joined, LONGEST, LOST_HISTORY, MOST_ALARMS, named, NOT_YET, randomId, refusal, SHARED_EVENTS, staysOpen,
+  SynclineError, worthHealing,
 } from "./syncline-base.js";
 import { ot } from "./syncline-ot.js";
 import { caret, movedBy, Places } from "./syncline-places.js";
@@ -45,6 +45,7 @@ export class SynclineDocument extends Joined {
   #catchingUp = false; // what the answer to a join has told is not taken in yet
   #speed = 2; // operations that are taken in in a millisecond, as measured
   #patience = new Patience();
+  #watch = 0; // a timer: looks after the operation in flight
   #cursor = undefined; // own, in `content`; null: hidden, undefined: never said
   #told = null; // own, as the server has it: it follows the operations by the same rules
   #cursorTimer = 0;
@@ -89,7 +90,10 @@ export class SynclineDocument extends Joined {
     return this.#state.settled;
   }
 
-  /** How many steps of this client's there are, about; 0: none that is known of. */
+  /**
+   * How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a join,
+   * undo or redo counts as one step at most, so there may be more; and others may have left nothing of some.
+   */
   get canUndo() {
     return this.#state.canUndo;
   }
@@ -115,6 +119,11 @@ export class SynclineDocument extends Joined {
     this.client._ask("document:join", data, resolve, reject);
   }
 
+  get _mark() {
+    return `${this.generation} ${this.revision}`;
+  }
+
+  /** Whether it may be asked for again, in another way. */
   _mendJoin({ code }) {
     if (code === "client_taken") {
       this.#state.rename(randomId()); // the user is another one now, a new guest say
@@ -154,11 +163,11 @@ export class SynclineDocument extends Joined {
       if (this.#load(answer)) joined();
       return true;
     }
-    state.attach(answer.seq, answer.operations.length);
+    state.attach(answer.seq, answer.operations.length + Number(answer.more ?? false));
     this.#exact = false;
     this.#catchingUp = true;
     this.#do(this.#intake(answer.revision, answer.operations, answer.hash, () => {
-      if (state.inDoubt && answer.more) return this._attach();
+      if (state.inDoubt && answer.more) return this._renew();
       if (state.inDoubt) state.attach(answer.seq, 0); // all of it is here now
       if (state.flight?.sent && !answer.more) return this.#reload("an acknowledged operation was not in the history");
       return joined();
@@ -179,7 +188,7 @@ export class SynclineDocument extends Joined {
     }
     if (pending && generation === state.generation && state.isUntold) { // done meanwhile
       this.#exact = true;
-      this._attach();
+      this._renew();
       return false;
     }
     const first = state.generation === null;
@@ -258,7 +267,8 @@ export class SynclineDocument extends Joined {
   // Undo and history -----------------------------------------------------------------------------------------------
   /**
    * Takes back this client's last step, whatever others did since; what they wrote stays. Resolves with false when
-   * there is none. Steps live on the server: they outlast reconnects, and reloads of a page that keeps `id`.
+   * there is none. Steps live on the server: they outlast reconnects, and reloads of a page that keeps `id`. Rejects when it is not
+   * answered within `requestTimeout`: `not_sent` (it never will be done) or `timeout` (it may be yet). So do the next three.
    */
   undo() {
     return this.#request("undo");
@@ -290,9 +300,24 @@ export class SynclineDocument extends Joined {
     } catch (error) {
       return Promise.reject(error);
     }
+    const timer = setTimeout(() => this.#late(request), Math.min(this.client.options.requestTimeout, LONGEST));
+    const over = (settle) => (value) => {
+      clearTimeout(timer);
+      settle(value);
+    };
+    Object.assign(request, { resolve: over(request.resolve), reject: over(request.reject) });
     this._flush();
     this._tellSettled();
     return request.promise;
+  }
+
+  /** It was not answered in time. One that has not gone out never does. */
+  #late(request) {
+    const event = `document:${request.kind}`;
+    const unsent = this.#state.withdraw(request);
+    const [code, what] = unsent ? ["not_sent", "sent"] : ["timeout", "answered"];
+    request.reject(new SynclineError(code, `${event} was not ${what} in time`, { event }));
+    this._tellSettled();
   }
 
   /** Operations after revision `since` (default: the last `limit`), oldest first: {revision, horizon, operations}. */
@@ -321,7 +346,8 @@ export class SynclineDocument extends Joined {
       const data = { document: this.name, seq, revision };
       if (item.operation) {
         try {
-          return this.client._send("document:operation", { ...data, operation: this.type.describe(item.operation) });
+          this.client._send("document:operation", { ...data, operation: this.type.describe(item.operation) });
+          return this.#expectAck(this.#state.flight);
         } catch (error) {
           return this.#failed(error); // larger than may be sent
         }
@@ -338,6 +364,16 @@ export class SynclineDocument extends Joined {
         if (current() && error.code !== "disconnected") this.#failed(error);
       }));
     }));
+  }
+
+  /** It is answered within `requestTimeout`, or the document is joined again, which tells its fate. */
+  #expectAck(flight) {
+    clearTimeout(this.#watch);
+    this.#watch = setTimeout(() => {
+      if (this.state !== "joined" || this.#state.flight !== flight) return;
+      if (this.client.buffered || this.#inbox.length) this.#expectAck(flight); // it may not have left, or the answer is here
+      else this._renew();
+    }, Math.min(this.client.options.requestTimeout, LONGEST));
   }
 
   #setDepths({ undo, redo }) {
@@ -398,6 +434,7 @@ export class SynclineDocument extends Joined {
 
   #drop() {
     clearTimeout(this.#working);
+    clearTimeout(this.#watch);
     this.#inbox = [];
     this.#unread = 0;
     this.#catchingUp = false;
@@ -419,7 +456,7 @@ export class SynclineDocument extends Joined {
       this.places.delete(data.client);
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
-    } else if (event === "document:resync") this._attach();
+    } else if (event === "document:resync") this._renew();
     else if (event === "document:role") this._roleOf(data);
     else if (event === "document:removed") this._takenOut();
     else if (event === "document:ack" && data.revision <= this.revision && this.#state.isInFlight(this.id, data.seq)) {
@@ -433,7 +470,7 @@ export class SynclineDocument extends Joined {
     let at = revision - counted(entries);
     let next = 0;
     return (until, current) => {
-      if (at > this.revision) return this._attach(); // something is missing: ask for it
+      if (at > this.revision) return this._renew(); // something is missing: ask for it
       while (next < entries.length) {
         const began = performance.now();
         if (began >= until) return false;
@@ -472,6 +509,7 @@ export class SynclineDocument extends Joined {
       return false;
     }
     if (flight !== null && this.#state.flight !== flight) {
+      clearTimeout(this.#watch);
       this.#patience.answered();
       this._progressed();
     }
@@ -518,6 +556,7 @@ export class SynclineDocument extends Joined {
   #failed(error) {
     const { code = "invalid_data", message } = error; // without one it could not be sent
     const { flight } = this.#state;
+    clearTimeout(this.#watch); // it is answered
     if (NOT_YET.has(code)) return this._limited(flight, error);
     if (staysOpen(flight, code)) return this._again(error);
     const { item, seq } = flight;
@@ -625,15 +664,24 @@ export class SynclineText extends SynclineDocument {
   }
 
   /**
-   * Half characters become U+FFFD (one each, so the length stays); then `text` differs from what the operation says and true is
-   * returned: compare. Throws RangeError, TypeError, SynclineError.
+   * Half characters that are put in become U+FFFD (one each, so the length stays); then `text` differs from what the operation says and
+   * true is returned: compare. Throws RangeError, TypeError, SynclineError: operation_invalid where it would cut a character in two.
    */
   edit(operation) {
     if (!this.writable) throw this._refusal();
     const parts = ot.normalize(operation);
     const wanted = ot.keepsPairs(parts, this.text) ? null : ot.apply(this.text, parts);
-    this._edit(wanted === null ? parts : ot.diff(this.text, ot.wellFormed(wanted)));
-    return wanted !== null && wanted !== ot.wellFormed(wanted);
+    if (wanted === null) {
+      this._edit(parts);
+      return false;
+    }
+    const whole = ot.wellFormed(wanted);
+    const put = parts.map((part) => (typeof part === "string" ? ot.wellFormed(part) : part));
+    if (whole !== wanted && !ot.keepsPairs(put, this.text)) {
+      throw new SynclineError("operation_invalid", "an operation may not split a surrogate pair");
+    }
+    this._edit(ot.diff(this.text, whole));
+    return whole !== wanted;
   }
 
   insert(position, text) {

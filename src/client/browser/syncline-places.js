@@ -1,6 +1,8 @@
 /** Where the others' cursors are in the confirmed content of a document. A part of the Syncline client: import syncline.js. */
 
-const MOST_PASSED = 256; // operations over which a cursor is moved that is told late
+// Over so many operations a cursor is moved that is told late, and no more of them than are of so much bulk together are kept for that.
+const MOST_PASSED = 256;
+const PASSED_BULK = 262_144;
 
 export const caret = (position) => ({ anchor: position, head: position });
 
@@ -12,7 +14,8 @@ export function movedBy(type, { anchor, head }, operation, stick = "left") {
 export class Places {
   #type;
   #late = new Map(); // client -> [revision, place]: of a revision that is still to come
-  #passed = []; // the newest operations: {operation, author, from}, made on the revision `from`
+  #passed = []; // the newest operations: {operation, author, from, bulk}, made on the revision `from`
+  #bulk = 0; // of those
 
   constructor(type) {
     this.#type = type;
@@ -23,6 +26,7 @@ export class Places {
     this.known.clear();
     this.#late.clear();
     this.#passed = [];
+    this.#bulk = 0;
   }
 
   delete(client) {
@@ -53,7 +57,10 @@ export class Places {
     for (const [client, place] of this.known) this.known.set(client, movedBy(this.#type, place, operation));
     const end = author === null ? null : this.#type.end(operation);
     if (end !== null) this.known.set(author, caret(end));
-    if (this.#passed.push({ operation, author, from }) > MOST_PASSED) this.#passed.shift();
+    const bulk = this.#type.bulk(operation);
+    this.#passed.push({ operation, author, from, bulk });
+    this.#bulk += bulk;
+    while (this.#passed.length > MOST_PASSED || this.#bulk > PASSED_BULK) this.#bulk -= this.#passed.shift().bulk;
     for (const [client, [revision, place]] of [...this.#late]) if (revision <= now) this.put(client, place, revision, now);
   }
 }

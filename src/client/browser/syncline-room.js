@@ -3,6 +3,12 @@
 import { checkOptions, Joined, randomId, SHARED_EVENTS, SynclineError, unlessAborted } from "./syncline-base.js";
 import { payloadOfPush, payloadsOfJoined, Proof } from "./syncline-proof.js";
 
+/** Whoever tells of a member, and however much of it: all of it. */
+const memberOf = ({ user, name = "", role = null, status = "online", last_seen = null, metadata = null }) => ({
+  user, name, role, status, last_seen, metadata,
+});
+const byUser = (members) => new Map(members.map((told) => [told.user, memberOf(told)]));
+
 /**
  * A room: messages in order without gap or duplicate, over reconnects too.
  *
@@ -40,12 +46,16 @@ export class Room extends Joined {
     this.historyDropped = 0;
     /** What this client gets when it does not keep up: "history" (all, later), "latest" (per key) or "volatile". */
     this.roomClass = "history";
-    /** Who is here: user -> {user, name, role, status, last_seen, metadata}. */
+    /** Who is here: user -> {user, name, role, status, last_seen, metadata}; `role` is null, `allMembers` tells it. */
     this.members = new Map();
     /** How many: in a large room only this is kept up to date, and `members` are some of those who were here at the join. */
     this.occupancy = { users: 0, connections: 0 };
     /** What is proven of its messages: `proven` (a position), and how often that was found wrong (`failures`). */
     this.proof = new Proof();
+  }
+
+  get _mark() {
+    return this.position && `${this.position.epoch} ${this.position.offset}`;
   }
 
   _join(resolve, reject) {
@@ -70,11 +80,11 @@ export class Room extends Joined {
     const first = this.role === null;
     this._roleIs(role);
     this.roomClass = roomClass;
-    this.members = new Map(members.map((member) => [member.user, member]));
+    this.members = byUser(members);
     this.occupancy = occupancy ?? { users: members.length, connections: members.length };
     this.#said = null;
     if (before && recovered === false) this.position = before.epoch === position.epoch ? before : null;
-    this._emit("joined", { role, recovered, members, position });
+    this._emit("joined", { role, recovered, members: [...this.members.values()], position });
     this._emit("members", this.members);
     if (before && recovered === false) this._emit("lost", { position: before });
     for (const publication of publications) {
@@ -91,7 +101,7 @@ export class Room extends Joined {
 
   /** @internal The server's answer about this room: where it is now. */
   _compared(answer) {
-    if (!answer) return this._attach(); // the server does not know that this client is in it
+    if (!answer) return this._renew(); // the server does not know that this client is in it
     if (answer.behind) return undefined; // it is told to join again when it has caught up
     if (this.proof.compare(answer)) return this._emit("proof", { complete: true, position: this.proof.proven });
     this.#repairing = true;
@@ -132,7 +142,7 @@ export class Room extends Joined {
       // slow reader is not given all.
       const { offset, epoch } = this.position;
       const hole = data.offset > offset + 1 && this.roomClass === "history";
-      if (data.epoch !== epoch || hole) this._attach();
+      if (data.epoch !== epoch || hole) this._renew();
       else if (data.offset <= offset) this.proof.duplicates += 1;
       else {
         if (this.proof.fold(data.offset, payloadOfPush(source.text, source.at))) this.client._heartbeat.ask([this]);
@@ -141,19 +151,18 @@ export class Room extends Joined {
     } else if (event === "message:sent") {
       // One's own that is not sent back, in its place in the order.
       const { offset, epoch, hash } = data;
-      if (epoch !== this.position.epoch || offset > this.position.offset + 1) this._attach();
+      if (epoch !== this.position.epoch || offset > this.position.offset + 1) this._renew();
       else if (offset > this.position.offset) {
         this.proof.foldHash(offset, hash);
         this.position = { offset, epoch };
       }
-    } else if (event === "room:behind") this._attach(); // what was not sent is in the history
+    } else if (event === "room:behind") this._renew(); // what was not sent is in the history
     else if (event === "room:role") this._roleIs(data.role);
     else if (event === "room:removed") this._takenOut();
     else if (event === "event:custom") this._emit("event", data);
     else if (event === "room:user_joined") {
       const { user, name } = data;
-      const known = this.members.get(user) ?? { role: null, last_seen: null };
-      this.#member({ ...known, user, name, status: "online", metadata: null });
+      this.#member({ user, name }); // as one who has left and come, of which a slow reader is told the second only
       this._emit("user_joined", data);
     } else if (event === "room:user_left") {
       this.members.delete(data.user);
@@ -164,21 +173,22 @@ export class Room extends Joined {
       const { users, connections, members } = data;
       this.occupancy = { users, connections };
       if (members) {
-        this.members = new Map(members.map((member) => [member.user, member]));
+        this.members = byUser(members);
         this._emit("members", this.members);
       }
       this._emit("occupancy", this.occupancy);
     } else if (event === "presence:update") {
-      const { room: _, ...member } = data;
-      this.#member({ role: null, ...this.members.get(data.user), ...member });
-      this._emit("presence", data);
+      const member = this.#member({ name: this.members.get(data.user)?.name, ...data });
+      this._emit("presence", { room: this.name, ...member });
     }
   }
 
-  #member(member) {
+  #member(told) {
+    const member = memberOf(told);
     this.members.set(member.user, member);
     this.occupancy = { ...this.occupancy, users: this.members.size };
     this._emit("members", this.members);
+    return member;
   }
 
   /**
@@ -299,6 +309,6 @@ export class Room extends Joined {
   /** Every stored member, also those who are not here. */
   async allMembers(given = {}) {
     const { signal } = checkOptions(given, ["signal"]);
-    return (await this._request("room:members", {}, { signal })).members;
+    return (await this._request("room:members", {}, { signal })).members.map(memberOf);
   }
 }

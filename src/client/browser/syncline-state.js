@@ -269,6 +269,15 @@ export class DocumentState {
     return !this.type.drifts() && this.queue.slice(this.told).some(({ operation }) => operation);
   }
 
+  /** Nobody wants the request any more. Whether it had not gone out: then it never will. */
+  withdraw(request) {
+    const place = this.queue.indexOf(request);
+    if (place < 0) return false;
+    this.told -= Number(place < this.told);
+    this.queue.splice(place, 1);
+    return true;
+  }
+
   /** No request is asked (again): who waited for it is told that it is over. Returns them. */
   giveUp() {
     const requests = this.#items.filter(({ kind }) => kind);
@@ -322,7 +331,7 @@ export class DocumentState {
     this.#tidy();
   }
 
-  /** The answer to a join without a content: `receive` the `missing` operations next. `seq`: the last one committed. */
+  /** The answer to a join without a content: `receive` the `missing` operations next; one counts for what follows. `seq`: the last one committed. */
   attach(seq, missing) {
     this.#tidy();
     this.attached = true;
@@ -508,7 +517,7 @@ export class DocumentState {
     return { operation: this.#passQueue(correction ? [correction] : []), origin: "remote", clients: [] };
   }
 
-  /** About right, until the server's next answer: it joins what is typed in one go into a step. */
+  /** A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one at most. */
   #countSteps(kind) {
     if (kind === "undo") [this.undo, this.redo] = [Math.max(0, this.undo - 1), this.redo + 1];
     else if (kind === "redo") [this.undo, this.redo] = [this.undo + 1, Math.max(0, this.redo - 1)];

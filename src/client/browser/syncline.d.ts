@@ -223,6 +223,7 @@ export interface Identity {
   expires_at: number | null;
   ping_seconds: number;
   version: string;
+  /** Of a guest: by which to be the same one. */
   token?: string;
   /** Of this connection; the client keeps to them. Sizes in bytes. */
   limits?: {
@@ -366,6 +367,7 @@ export type RoomRole = "owner" | "moderator" | "member" | "reader";
 export interface Member {
   user: string;
   name: string;
+  /** null: a room does not tell it of who is here; `allMembers` does. */
   role: RoomRole | null;
   status: Status | "offline";
   /** Unix seconds. */
@@ -615,7 +617,10 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   readonly removed: SynclineError | null;
   readonly writable: boolean;
   readonly settled: boolean;
-  /** How many steps of this client's there are, about; 0: none that is known of. */
+  /**
+   * How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a join,
+   * undo or redo counts as one step at most, so there may be more; and others may have left nothing of some.
+   */
   readonly canUndo: number;
   readonly canRedo: number;
   /** The others. */
@@ -626,13 +631,16 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   off<Event extends keyof DocumentEvents<Name>>(name: Event, callback: (detail: DocumentEvents<Name>[Event]) => unknown): void;
   /**
    * Does an edit here at once and sends it. Throws an error with a `code`, and changes nothing, when it does not fit; of a text
-   * RangeError, TypeError, SynclineError, and true is returned when half characters were replaced (by one U+FFFD each, so the length
+   * RangeError, TypeError, SynclineError, and true is returned when half characters that it puts in were replaced (one U+FFFD each: the length
    * stays) and `text` is not what the operation says.
    */
   edit(operation: DocumentTypes[Name]["operation"]): Name extends "text" ? boolean : void;
   /** Edits by the difference to `value`. */
   setContent(value: DocumentTypes[Name]["content"]): void;
-  /** Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused. */
+  /**
+   * Takes back this client's last step, whatever others did since. False: there is none. Rejects when it is refused, and when it is not
+   * answered within `requestTimeout`: not_sent (it never will be done) or timeout (it may be yet); so do the next three.
+   */
   undo(): Promise<boolean>;
   redo(): Promise<boolean>;
   /** Makes the content what it was at `revision`. Rejects with history_trimmed, revision_unknown, forbidden, ... */
