@@ -80,7 +80,8 @@ class AuthConfig:
     audience: str = setting("", "Required `aud` claim; empty: not checked.")
     leeway_seconds: float = setting(
         5.0,
-        "Tolerated clock difference: so long after its expiry a token opens connections and keeps those it has opened.",
+        "Tolerated clock difference: so long after its expiry a token opens connections and keeps those it has opened, and so "
+        "long before its nbf and iat it is good already.",
         unit="s",
         low=0,
         high=300,
@@ -269,7 +270,8 @@ class PresenceConfig:
     )
     grace_seconds: float = setting(
         5.0,
-        "How long a lost connection's user counts as here, at most ttl_seconds.",
+        "How long a lost connection's user counts as here, at most ttl_seconds; 5 s at least for who has a new connection "
+        "already, and joins again.",
         unit="s",
         low=0,
         high=600,

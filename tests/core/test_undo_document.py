@@ -13,6 +13,7 @@ from syncline.core.entries import Entry, decode_entries, encode_entries, new_tex
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError
 from syncline.core.ot import Operation
 from syncline.core.text_type import TextType
+from syncline.core.types import open_document
 from tests.scale import seeds
 
 
@@ -345,3 +346,44 @@ def test_in_steps_or_at_once_is_the_same(seed: int, monkeypatch: pytest.MonkeyPa
         monkeypatch.undo()
         if outcomes[0][0] is None:
             document.undo(client, client, seqs[client], document.revision, kind)  # type: ignore[arg-type]
+
+
+class TestFirstContent:
+    """What others did on it would go with it, so that it is no step of undo."""
+
+    CASES = (
+        ("text", "first", ["theirs "], "theirs first"),
+        ("rich-text", [{"insert": "first"}], [{"insert": "theirs "}], [{"insert": "theirs first"}]),
+        ("json", {"items": []}, [{"p": ["items", 0], "li": "theirs"}], {"items": ["theirs"]}),
+    )
+
+    @pytest.mark.parametrize(
+        ("kind", "first", "edit", "content"), CASES, ids=lambda case: case if type(case) is str else ""
+    )
+    @pytest.mark.parametrize("again", [False, True])
+    def test_it_stays(self, kind: str, first: Any, edit: Any, content: Any, again: bool) -> None:
+        document = open_document(kind, "d", "g")
+        entries = [
+            document.initialize("a", "ada", 1, 0, first).entry,
+            document.receive("b", "bob", 1, 1, edit).entry,
+        ]
+        if again:  # loaded from the log
+            before, document = document, open_document(kind, "d", "g")
+            document.replay(0, entries)
+            assert document.content() == before.content()
+        assert document.undo_depth("a") == (0, 0)
+        with refused(ErrorCode.NOTHING_TO_UNDO):
+            document.undo("a", "ada", 2, 2)
+        assert document.content() == content
+        document.undo("b", "bob", 2, document.revision)
+        assert document.content() == first
+
+    def test_what_its_author_did_before_it_is_undone_around_it(self) -> None:
+        document = new()
+        document.receive("a", "ada", 1, 0, ["old"])
+        document.receive("a", "ada", 2, 1, [-3])
+        document.initialize("a", "ada", 3, 2, "new")
+        document.undo("a", "ada", 4, 3)
+        assert sorted(document.content()) == sorted("newold")
+        document.undo("a", "ada", 5, 4)
+        assert document.content() == "new"
