@@ -377,6 +377,8 @@ cdef class Document(Window):
             caret = self.carets.get(client)
             if caret is not None:
                 room -= 1 + self.bring_on(client, caret, room)
+                if caret.revision < self.revision:
+                    self.led_at = -1  # there is another round
         return 0
 
     def set_cursor(self, str client not None, base, anchor, head, unit="utf-16"):
