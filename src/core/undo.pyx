@@ -188,7 +188,7 @@ cdef class Undo:
             steps = self._planning(plan, budget)
             for _ in steps:
                 if quick and budget[0] < MAX_COST - QUICK:
-                    raise Laborious(steps, MAX_COST / 4)
+                    raise Laborious(steps, MAX_COST)
         self.planned = plan
         return plan
 

@@ -152,7 +152,7 @@ cdef class ValueEngine(Engine):
             cost += self.type.cost(operation, other.operation)
             if cost > MAX_COST:  # it has grown on the way
                 raise TooFarBehind("its transforms would cost too much")
-            operation = self.type.rebase(operation, other.operation, "left")
+            operation, _ = yield from self.type.crossing(operation, other.operation)
             yield
         self.prepared = key, operation
 
