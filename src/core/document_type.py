@@ -261,7 +261,7 @@ class DocumentType(ABC, Generic[C, O]):
         return position
 
     def places(self, operation: O) -> int:
-        """About how many microseconds ``move`` takes; from 1. O(1)."""
+        """About how many microseconds ``move`` takes; from 1. O(operation's components)."""
         return 1
 
     def end(self, operation: O) -> Any:

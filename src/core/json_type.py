@@ -156,7 +156,7 @@ class JsonType(DocumentType[Value, Op]):
         return json_positions.move(operation, position, stick == "right")
 
     def places(self, operation: Op) -> int:
-        return 1 + operation.count // 4
+        return operation.places
 
     def end(self, operation: Op) -> Place | None:
         return json_positions.end(operation)

@@ -582,6 +582,23 @@ def test_cursors_are_taken_on_in_turn_and_go_where_each_edit_takes_them(name: st
         assert document.cursor(client) == (place, place)
 
 
+@pytest.mark.parametrize(("depth", "one_end", "both_ends"), [(1, 18, 9), (60, 4, 2)])
+def test_a_cursor_counts_its_paths_and_both_of_its_ends(depth: int, one_end: int, both_ends: int) -> None:
+    """How many operations of 1,000 components behind it may be: what they take of the loop is what is counted."""
+    path = [f"k{step}" for step in range(depth - 1)]
+    content: Any = [0] * 10
+    for key in reversed(path):
+        content = {key: content}
+    document = open_document("json", "d", "g", window_bytes=10**8)
+    document.initialize("x", "u", 1, 0, content)
+    for seq in range(1, 41):
+        document.receive("a", "u", seq, document.revision, [{"p": [*path, 0], "li": 0}] * 1000)
+    for most, head in ((one_end, 5), (both_ends, 6)):
+        document.set_cursor("b", document.revision - most, [*path, 5], [*path, head])
+        with pytest.raises(SynclineError, match="too much was committed"):
+            document.set_cursor("b", document.revision - 2 * most, [*path, 5], [*path, head])
+
+
 def test_cursors_far_behind_take_no_time() -> None:
     """What would take long is left: a cursor is set again, and nobody waits for those of others."""
     document = open_document("json", "d", "g", window_bytes=10**8)
