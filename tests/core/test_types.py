@@ -425,6 +425,19 @@ def test_one_wide_operation_past_another_one_is_work_in_parts(kind: str, undone:
     assert document.content() == left
 
 
+def test_what_was_undone_is_loaded_in_parts() -> None:
+    """It is planned again then, and a document that is loaded holds up the others no more than one that is edited."""
+    content, mine, theirs = WIDE["elements"]
+    document, twin = open_document("json", "d", "g"), open_document("json", "d", "g")
+    document.initialize("x", "u", 1, 0, content)
+    document.receive("a", "u", 1, 1, mine)
+    document.receive("b", "u", 1, 2, theirs)
+    assert patiently(lambda: document.undo("a", "u", 2, document.revision)) == 1
+    assert len(list(twin.replaying(0, document.since(0)))) > 20
+    assert twin.content() == document.content() and twin.undo_depth("a") == document.undo_depth("a") == (0, 1)
+    assert twin.undo_labour == document.undo_labour > 100_000, "and that much is worth a snapshot"
+
+
 def patiently(request: Callable[[], object]) -> int:
     """Asks again after each labour; returns how many there were."""
     labours = 0

@@ -692,22 +692,6 @@ async def test_who_asks_for_much_work_does_it_himself(serve: Serve) -> None:
         assert len(state["operations"]) == 60 and "more" not in state
 
 
-async def test_work_costs_what_it_took(serve: Serve) -> None:
-    """As much as it could cost must be there before it begins; what it did not take is given back."""
-    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
-        labours = app.node.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
-        await behind(ada, bob, 10, 10)
-        await ada.call("document:undo", document="d", seq=11, revision=10)
-        for seq in range(1, 3):
-            await submit(bob, "d", seq, 10 + seq, [{"p": [0], "li": 1} for _ in range(400)])
-            await bob.push("document:operation", revision=11 + seq)
-        assert len(labours) == 0
-        await ada.call("document:undo", document="d", seq=12, revision=13)
-        assert len(labours) == 1 and labours.take(ada.user, 800_000.0) == 0.0, "planned are 200,000, and it took a few"
-        assert await ada.error("document:undo", document="d", seq=13, revision=14) == "rate_limited"
-        assert labours.take(ada.user, 200_000.0) > 0.0, "what was taken is not forgotten"
-
-
 async def test_a_document_whose_last_client_leaves_while_it_works_is_unloaded(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
