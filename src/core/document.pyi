@@ -90,6 +90,9 @@ class Document(Window):
     def undo_bytes(self) -> int:
         """About what can be undone occupies in memory."""
     @property
+    def undo_labour(self) -> int:
+        """About how many microseconds planning took of what was undone and done again since the document was loaded, and on loading."""
+    @property
     def undo_dropped(self) -> int:
         """Groups dropped for want of room since the document was loaded."""
     def receive_many(
@@ -136,6 +139,8 @@ class Document(Window):
         Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded.
         Trims.
         """
+    def replaying(self, base: int, entries: list[Any]) -> Generator[None]:
+        """The same in parts of a few milliseconds."""
 
 def live_documents() -> int:
     """How many documents exist in this process; for leak tests."""

@@ -45,6 +45,10 @@ cdef int64_t EACH_TURN = 500
 cdef int64_t EACH_CURSOR = 50
 cdef int64_t AT_ONCE = 5_000
 
+# What is replayed between two rests, in characters that tell it; and what an operation counts beside its own.
+cdef int64_t EACH_PART = 100_000
+cdef int64_t ENTRY = 100
+
 _encode = msgspec.msgpack.Encoder(order="sorted").encode  # the order of keys says nothing
 
 cdef Py_ssize_t live = 0
@@ -263,6 +267,11 @@ cdef class Document(Window):
         return self.stacks.bytes
 
     @property
+    def undo_labour(self):
+        """About how many microseconds planning took of what was undone and done again since the document was loaded, and on loading."""
+        return self.stacks.labour
+
+    @property
     def undo_dropped(self):
         """Groups dropped for want of room since the document was loaded."""
         return self.stacks.dropped
@@ -450,8 +459,13 @@ cdef class Document(Window):
         Raises ValueError on a gap or an entry that does not fit: the caller must not take the document for loaded.
         Trims.
         """
+        for _ in self.replaying(base, entries):
+            pass
+
+    def replaying(self, int64_t base, list entries not None):
+        """The same in parts of a few milliseconds."""
         cdef Commit entry
-        cdef int64_t revision = base
+        cdef int64_t revision = base, room = EACH_PART
         cdef bint first
         if base < 0:
             raise ValueError("a revision is not negative")
@@ -460,6 +474,12 @@ cdef class Document(Window):
             if revision <= self.revision:
                 continue
             self.require_next(entry, revision)
+            if entry.mark == UNDO or entry.mark == REDO:
+                yield from self.stacks.planning(entry.client, entry.user, entry.mark)
+            room -= ENTRY + entry.bulk
+            if room < 0:
+                yield
+                room = EACH_PART
             first = self.is_first(entry.mark)
             try:
                 self.engine.take(entry, revision)

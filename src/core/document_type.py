@@ -159,13 +159,14 @@ class DocumentType(ABC, Generic[C, O]):
     def transform(self, operation: O, other: O, side: Side) -> O:
         """``operation`` as it must be made after ``other``; the left one wins ties. Raises SynclineError."""
 
-    def rebase(self, operation: O, other: O, side: Side) -> O:
-        """``transform``, for one who commits the outcome: what an operation only says for others, and ``commit`` makes true, need not
-        be moved along."""
-        return self.transform(operation, other, side)
+    def crossing(self, left: O, right: O) -> Generator[None, None, tuple[O, O]]:
+        """(``left`` after ``right``, ``right`` after ``left``), in parts of a few milliseconds, for one who commits the outcome: what an
+        operation only says for others, and ``commit`` makes true, need not be moved along. Raises SynclineError."""
+        yield from ()
+        return self.transform(left, right, "left"), self.transform(right, left, "right")
 
     def cost(self, operation: O, other: O) -> int:
-        """About how many microseconds that takes; the sum over a rebase is bounded (``MAX_COST``)."""
+        """About how many microseconds ``crossing`` takes; the sum over all that one operation has to pass is bounded (``MAX_COST``)."""
         return 1
 
     def weight(self, operation: O) -> int:
@@ -260,7 +261,7 @@ class DocumentType(ABC, Generic[C, O]):
         return position
 
     def places(self, operation: O) -> int:
-        """About how many microseconds ``move`` takes; from 1. O(1)."""
+        """About how many microseconds ``move`` takes; from 1. O(operation's components)."""
         return 1
 
     def end(self, operation: O) -> Any:

@@ -83,7 +83,7 @@ class Laborious(Exception):
     """
 
     def __init__(self, steps: Generator[None, None, object], cost: float) -> None:
-        """``cost``: about how many microseconds."""
+        """``cost``: about how many microseconds at most."""
         super().__init__(steps)
         self.steps = steps
         self.cost = cost

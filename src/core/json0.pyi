@@ -1,5 +1,7 @@
 """Operations on JSON values: ShareDB's json0, made strict. See json0.pyx."""
 
+from collections.abc import Generator
+
 from .json_parts import Op as Op
 from .json_values import Value
 from .text0 import Side
@@ -41,10 +43,15 @@ def diff(before: Value, after: Value) -> Op:
 def drift(before: Value, after: Value) -> Op:
     """The same, but for integers: what they changed by is added, so that it meets what others add."""
 
-def transform(op: Op, other: Op, side: Side, victims: bool = True) -> Op:
+def transform(op: Op, other: Op, side: Side) -> Op:
     """``op`` as it must be made after ``other``; both were made on the same content. "left" wins ties.
 
-    Without ``victims``, what ``op`` removes (``od``, ``ld``) stays as it says: ``resolve`` puts in what is there, and nothing is
-    decided by it. With them what ``other`` changes in there is followed, as far as that is no more work than MAX_FOLLOWED.
+    In what ``op`` removes (``od``, ``ld``) what ``other`` changes is followed, as far as that is no more work than MAX_FOLLOWED.
     Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components): see ``Op.cost``.
+    """
+
+def crossing(left: Op, right: Op, room: int = ...) -> Generator[None, None, tuple[Op, Op]]:
+    """(``left`` after ``right``, ``right`` after ``left``) in parts: ``room``, pairs of components that pass each other at once.
+
+    As ``transform``, but what they say they remove stays as it is: ``resolve`` puts in what is there, and nothing is decided by it.
     """

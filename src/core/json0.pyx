@@ -25,13 +25,15 @@ from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE, PyTuple_New, PyTuple_SET_ITEM
 from libc.stdint cimport int64_t
 
+cimport cython
+
 from syncline.core.json_draft cimport Draft, new_draft
 from syncline.core.json_parts cimport (
     ITEM, KEY, MOVE, SUM, TEXT, Component, Op as Op_, copy_of, index_at, new_component, new_op, parse_op, part_at, reach, same_path,
     same_step, with_edits, with_old,
 )
 from syncline.core.json_values cimport LARGEST
-from syncline.core.text0 cimport compose_edits, cross_edits, invert_edits
+from syncline.core.text0 cimport EditCrossing, compose_edits, invert_edits, new_crossing
 
 from syncline.core.errors import SynclineError
 from syncline.core.json_diff import diff as diff_components
@@ -44,6 +46,9 @@ MAX_SHIFTED = 50_000_000
 MAX_FOLLOWED = 10_000_000
 cdef int64_t VICTIM_ROOM = MAX_FOLLOWED
 cdef int64_t NO_END = 2**62
+
+# Pairs of components that pass each other at once where others may work between: a millisecond, about.
+cdef int64_t SOME = 3000
 
 
 def parse(value, bint trusted=False):
@@ -181,66 +186,127 @@ def drift(before, after):
 # ----------------------------------------------------------------------------------------------------------- transform
 
 
-def transform(Op_ op not None, Op_ other not None, side, bint victims=True):
+def transform(Op_ op not None, Op_ other not None, side):
     """``op`` as it must be made after ``other``; both were made on the same content. "left" wins ties.
 
-    Without ``victims``, what ``op`` removes (``od``, ``ld``) stays as it says: ``resolve`` puts in what is there, and nothing is decided
-    by it. With them what ``other`` changes in there is followed, as far as that is no more work than MAX_FOLLOWED.
+    In what ``op`` removes (``od``, ``ld``) what ``other`` changes is followed, as far as that is no more work than MAX_FOLLOWED.
     Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components): see ``Op.cost``.
     """
     if side != "left" and side != "right":
         raise ValueError(f"side must be 'left' or 'right', not {side!r}")
-    cdef bint left = side == "left"
-    cdef list moved
-    cdef Py_ssize_t index
+    cdef Crossing both
+    cdef int64_t room = NO_END
     if not op.parts or not other.parts:
         return op
-    moved = cross(op.parts, other.parts, victims, False)[0] if left else cross(other.parts, op.parts, False, victims)[1]
-    if PyList_GET_SIZE(moved) == PyList_GET_SIZE(op.parts):
-        for index in range(PyList_GET_SIZE(moved)):
-            if part_at(moved, index) is not part_at(op.parts, index):
-                return new_op(moved)
-        return op
-    return new_op(moved)
+    if side == "left":
+        both = new_meeting(op.parts, other.parts, True, False)
+        both.work(&room)
+        return made_of(op, both.left)
+    both = new_meeting(other.parts, op.parts, False, True)
+    both.work(&room)
+    return made_of(op, both.passed)
 
 
-cdef tuple cross(list left, list right, bint left_victims, bint right_victims):
-    """Both lists past each other: each component of ``right`` walks through all of ``left``. None falls into pieces. The victims are
-    followed of the one that is asked for."""
-    cdef list passed = [], walked, first, second
-    cdef Component walker, one, after
+def crossing(Op_ left not None, Op_ right not None, int64_t room=SOME):
+    """(``left`` after ``right``, ``right`` after ``left``) in parts: ``room``, pairs of components that pass each other at once. As
+    ``transform``, but what they say they remove stays as it is: ``resolve`` puts in what is there, and nothing is decided by it."""
+    cdef Crossing both
+    if not left.parts or not right.parts:
+        return left, right
+    both = new_meeting(left.parts, right.parts, False, False)
+    while not both.work_some(room):
+        yield
+    return made_of(left, both.left), made_of(right, both.passed)
+
+
+cdef Op_ made_of(Op_ op, list parts):
+    """``op`` where these are its parts."""
     cdef Py_ssize_t index
-    cdef int64_t room = VICTIM_ROOM
-    for walker in right:
-        walked = []
-        for index in range(PyList_GET_SIZE(left)):
-            one = part_at(left, index)
-            if one.kind == TEXT and walker.kind == TEXT:
-                if same_path(one.path, walker.path):
-                    first, second = cross_edits(one.edits, walker.edits)
-                    one = with_edits(one, first)
-                    walker = with_edits(walker, second) if second else None
-                if one.edits:
+    if PyList_GET_SIZE(parts) != PyList_GET_SIZE(op.parts):
+        return new_op(parts)
+    for index in range(PyList_GET_SIZE(parts)):
+        if part_at(parts, index) is not part_at(op.parts, index):
+            return new_op(parts)
+    return op
+
+
+@cython.final
+@cython.freelist(16)
+@cython.auto_pickle(False)
+cdef class Crossing:
+    """Two lists of components past each other: each one of ``right`` walks through all of ``left``. None falls into pieces. In the end
+    ``left`` and ``passed`` are what comes of them. The victims are followed of the one that is asked for."""
+
+    cdef list left
+    cdef list passed          # what came through
+    cdef list waiting         # what is to go through, from `next` on
+    cdef Py_ssize_t next
+    cdef Component walker     # what goes through; None: nothing is left of it,
+    cdef list walked          # what of `left` it has behind it; None: nothing is on its way,
+    cdef Py_ssize_t index     # what it comes to,
+    cdef EditCrossing edits   # and the two of them, where both edit one string
+    cdef bint left_victims
+    cdef bint right_victims
+    cdef int64_t victim_room
+
+    cdef bint work_some(self, int64_t room) except -1:
+        return self.work(&room)
+
+    cdef bint work(self, int64_t *room) except -1:
+        """Goes on until ``room`` is used up: about a third of a microsecond each. Whether all is done."""
+        cdef list left = self.left, walked = self.walked
+        cdef Component walker = self.walker, one, after
+        cdef Py_ssize_t index = self.index
+        while True:
+            if walked is None:
+                if self.next == PyList_GET_SIZE(self.waiting):
+                    self.left = left
+                    return True
+                walker = part_at(self.waiting, self.next)
+                self.next += 1
+                walked = []
+                index = 0
+            while index < PyList_GET_SIZE(left):
+                if room[0] <= 0:
+                    self.left, self.walked, self.walker, self.index = left, walked, walker, index
+                    return False
+                one = part_at(left, index)
+                if walker is None:  # nothing is left of it
                     append(walked, one)
-            else:
-                after = one
-                if left_victims and one.removes:
-                    after = with_changed_victim(one, walker, &room)
-                after = past(after, walker, True)
-                if after is not None:
-                    append(walked, after)
-                after = walker
-                if right_victims and walker.removes:
-                    after = with_changed_victim(walker, one, &room)
-                walker = past(after, one, False)
-            if walker is None:
-                for one in left[index + 1:]:
-                    append(walked, one)
-                break
-        else:
-            append(passed, walker)
-        left = walked
-    return left, passed
+                elif one.kind == TEXT and walker.kind == TEXT:
+                    if same_path(one.path, walker.path):
+                        if self.edits is None:
+                            self.edits = new_crossing(one.edits, walker.edits)
+                        if not self.edits.work(room):
+                            continue
+                        one = with_edits(one, self.edits.left)
+                        walker = with_edits(walker, self.edits.passed) if self.edits.passed else None
+                        self.edits = None
+                    if one.edits:
+                        append(walked, one)
+                else:
+                    after = one
+                    if self.left_victims and one.removes:
+                        after = with_changed_victim(one, walker, &self.victim_room)
+                    after = past(after, walker, True)
+                    if after is not None:
+                        append(walked, after)
+                    after = walker
+                    if self.right_victims and walker.removes:
+                        after = with_changed_victim(walker, one, &self.victim_room)
+                    walker = past(after, one, False)
+                room[0] -= 1
+                index += 1
+            if walker is not None:
+                append(self.passed, walker)
+            left, walked = walked, None
+
+
+cdef Crossing new_meeting(list left, list right, bint left_victims, bint right_victims):
+    cdef Crossing self = Crossing.__new__(Crossing)
+    self.left, self.waiting, self.passed = left, right, []
+    self.left_victims, self.right_victims, self.victim_room = left_victims, right_victims, VICTIM_ROOM
+    return self
 
 
 cdef enum:

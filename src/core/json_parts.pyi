@@ -19,6 +19,9 @@ class Op:
     def count(self) -> int:
         """Components, edits of strings counted one by one."""
     @property
+    def places(self) -> int:
+        """About how many microseconds it takes to move a place past it. O(components)."""
+    @property
     def weight(self) -> int:
         """What sums and products of estimate: about thirds of a microsecond that a transform past a single component takes."""
     def cost(self, other: Op) -> int:

@@ -96,9 +96,9 @@ class JsonType(DocumentType[Value, Op]):
     def transform(self, operation: Op, other: Op, side: Side) -> Op:
         return json0.transform(operation, other, side)
 
-    def rebase(self, operation: Op, other: Op, side: Side) -> Op:
+    def crossing(self, left: Op, right: Op) -> Generator[None, None, tuple[Op, Op]]:
         # A client may ask for thousands of these, with large values that it says were there: they are not looked into.
-        return json0.transform(operation, other, side, victims=False)
+        return json0.crossing(left, right)
 
     def cost(self, operation: Op, other: Op) -> int:
         return operation.cost(other)
@@ -156,7 +156,7 @@ class JsonType(DocumentType[Value, Op]):
         return json_positions.move(operation, position, stick == "right")
 
     def places(self, operation: Op) -> int:
-        return 1 + operation.count // 4
+        return operation.places
 
     def end(self, operation: Op) -> Place | None:
         return json_positions.end(operation)

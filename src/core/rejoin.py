@@ -96,9 +96,8 @@ class Missed:
         """``pending`` (in the order made, in the content that the client had) as it must be applied at the head.
 
         What is committed already is left out: its entry is among the steps, with its seq. The client applies the others and submits
-        them: what they only say (``rebase``) is made true there.
+        them: what they only say (``crossing``) is made true there.
         """
-        rebase = self._type.rebase
         carried = list(pending)
         for step in self.steps():
             if isinstance(step, Composite):
@@ -110,7 +109,17 @@ class Missed:
                 theirs = step.in_unit(self._unit)
             moved = []
             for operation, seq in carried:
-                moved.append(Pending(rebase(operation, theirs, "left"), seq))
-                theirs = rebase(theirs, operation, "right")
+                operation, theirs = self._crossed(operation, theirs)
+                moved.append(Pending(operation, seq))
             carried = moved
         return [operation for operation, _ in carried]
+
+    def _crossed(self, left: Any, right: Any) -> tuple[Any, Any]:
+        """At once: ``labour`` has said how much it is."""
+        steps = self._type.crossing(left, right)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                both: tuple[Any, Any] = end.value
+                return both

@@ -1,5 +1,7 @@
 """The native face of text0.pyx: lists of edits."""
 
+from libc.stdint cimport int64_t
+
 from syncline.core.text cimport Text
 
 
@@ -8,6 +10,20 @@ cdef class StringEdit:
     cdef Py_ssize_t length    # of the text, in code units
     cdef bint deletes         # else it inserts
     cdef str text
+
+
+cdef class EditCrossing:
+    cdef list left            # of StringEdit, as all are
+    cdef list passed          # what came through
+    cdef list waiting         # what is to go through, from `next` on
+    cdef Py_ssize_t next
+    cdef StringEdit walker    # what goes through; None: nothing is left of it,
+    cdef list walked          # what of `left` it has behind it; None: nothing is on its way,
+    cdef Py_ssize_t index     # and what it comes to
+    cdef list behind          # where walkers fell apart: (walked, waiting, next)
+
+    cdef bint work(self, int64_t *room) except -1
+
 
 cdef Py_ssize_t length_of(str text) except -1
 cdef str cut(str text, Py_ssize_t start, Py_ssize_t end)
@@ -19,4 +35,4 @@ cdef str apply_edits(str text, list edits)
 cdef int edit_text(Text whole, list edits) except -1
 cdef list compose_edits(list first, list second)
 cdef list invert_edits(list edits)
-cdef tuple cross_edits(list left, list right)
+cdef EditCrossing new_crossing(list left, list right)

@@ -5,11 +5,12 @@ the string as the edits before it have left it. As JSON ``{"p": position, "i": t
 and lengths are UTF-16 code units, as in JavaScript. The rules, ties included, are those of npm ``ot-json0`` 1.1 (text0.js,
 bootstrapTransform.js), so that clients of that package may take part.
 
-Edits and lists of them are never changed once they are made. O(edits) for all but ``cross_edits``.
+Edits and lists of them are never changed once they are made. O(edits) for all but ``EditCrossing``.
 """
 
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.unicode cimport PyUnicode_GET_LENGTH, PyUnicode_Substring
+from libc.stdint cimport int64_t
 
 cimport cython
 
@@ -22,6 +23,10 @@ Side = Literal["left", "right"]
 
 # Characters from which on several edits are made in a text with chunks: each on its own copies the string.
 cdef Py_ssize_t LONG = 4096
+
+# To copy so many code units takes as long as two edits to pass each other.
+cdef enum:
+    COPIED = 400
 
 
 def units(str text not None):
@@ -151,8 +156,8 @@ cdef int edit_text(Text whole, list edits) except -1:
     return 0
 
 
-cdef int append_edit(list edits, StringEdit edit) except -1:
-    """Adds ``edit``, into the last one where the two touch."""
+cdef Py_ssize_t append_edit(list edits, StringEdit edit) except -1:
+    """Adds ``edit``, into the last one where the two touch. Returns the length of the text that was copied."""
     cdef Py_ssize_t last_index = PyList_GET_SIZE(edits) - 1, offset
     cdef StringEdit last
     cdef str text
@@ -163,12 +168,12 @@ cdef int append_edit(list edits, StringEdit edit) except -1:
                 offset = edit.position - last.position
                 text = spliced(last.text, offset, offset, edit.text)
                 edits[last_index] = new_edit(last.position, False, text, last.length + edit.length)
-                return 0
+                return last.length + edit.length
             if edit.deletes and edit.position <= last.position <= edit.position + edit.length:
                 offset = last.position - edit.position
                 text = spliced(edit.text, offset, offset, last.text)
                 edits[last_index] = new_edit(edit.position, True, text, last.length + edit.length)
-                return 0
+                return last.length + edit.length
     edits.append(edit)
     return 0
 
@@ -236,47 +241,66 @@ cdef StringEdit edit_past(StringEdit edit, StringEdit other, bint left):
     return new_edit(min(position, at), True, kept, edit.length - (high - low))
 
 
-cdef tuple cross_edits(list left, list right):
-    """Both lists as they must be made after each other: what ``left`` inserts stands before what ``right`` inserts at the same place.
+@cython.final
+@cython.freelist(16)
+@cython.auto_pickle(False)
+cdef class EditCrossing:
+    """Two lists of edits as they must be made after each other: what ``left`` inserts stands before what ``right`` inserts at the same
+    place. In the end ``left`` and ``passed`` are what comes of them.
 
-    O(a x b), where a and b are the edits of each, and as many more as the other one may cut its deletions into. Each edit of ``right`` walks through all of ``left``. Where it falls apart, its pieces have the rest of ``left`` before them;
-    upstream recurses there, here a stack keeps what lies behind, so that no length of input can exhaust any other.
+    O(a x b), where a and b are the edits of each, and as many more as the other one may cut its deletions into. Each edit of ``right``
+    walks through all of ``left``. Where it falls apart, its pieces have the rest of ``left`` before them; upstream recurses there, here a
+    stack keeps what lies behind, so that no length of input can exhaust any other.
     """
-    cdef list passed = [], behind = [], waiting = right, walked, rest, pieces
-    cdef Py_ssize_t next = 0, index
-    cdef StringEdit walker, edit, after
-    while True:
-        if next == PyList_GET_SIZE(waiting):
-            if not behind:
-                return left, passed
-            walked, waiting, next = behind.pop()
-            for edit in left:
-                append_edit(walked, edit)
-            left = walked
-            continue
-        walker = edit_at(waiting, next)
-        next += 1
-        walked = []
-        for index in range(PyList_GET_SIZE(left)):
-            edit = edit_at(left, index)
-            if splits(edit, walker):
-                split_past(walked, edit, walker)
+
+    cdef bint work(self, int64_t *room) except -1:
+        """Goes on until ``room`` is used up, as ``COPIED`` says; whether all is done."""
+        cdef list left = self.left, walked = self.walked, pieces
+        cdef StringEdit walker = self.walker, edit, after
+        cdef Py_ssize_t index = self.index
+        while True:
+            if walked is None:
+                if self.next < PyList_GET_SIZE(self.waiting):
+                    walker = edit_at(self.waiting, self.next)
+                    self.next += 1
+                    walked = []
+                elif self.behind:
+                    walker = None
+                    walked, self.waiting, self.next = self.behind.pop()
+                else:
+                    self.left = left
+                    return True
+                index = 0
+            while index < PyList_GET_SIZE(left):
+                if room[0] <= 0:
+                    self.left, self.walked, self.walker, self.index = left, walked, walker, index
+                    return False
+                edit = edit_at(left, index)
+                index += 1
+                if walker is None:  # nothing is left of it
+                    room[0] -= 1 + append_edit(walked, edit) // COPIED
+                    continue
+                room[0] -= 1 + (edit.length + walker.length) // COPIED
+                if splits(edit, walker):
+                    split_past(walked, edit, walker)
+                else:
+                    after = edit_past(edit, walker, True)
+                    if after is not None:
+                        room[0] -= append_edit(walked, after) // COPIED
+                if splits(walker, edit):
+                    pieces = []
+                    split_past(pieces, walker, edit)
+                    self.behind.append((walked, self.waiting, self.next))
+                    left, walked, self.waiting, self.next = left[index:], None, pieces, 0
+                    break
+                walker = edit_past(walker, edit, False)
             else:
-                after = edit_past(edit, walker, True)
-                if after is not None:
-                    append_edit(walked, after)
-            if splits(walker, edit):
-                pieces = []
-                split_past(pieces, walker, edit)
-                behind.append((walked, waiting, next))
-                left, waiting, next = left[index + 1:], pieces, 0
-                break
-            walker = edit_past(walker, edit, False)
-            if walker is None:
-                for edit in left[index + 1:]:
-                    append_edit(walked, edit)
-                left = walked
-                break
-        else:
-            append_edit(passed, walker)
-            left = walked
+                if walker is not None:
+                    room[0] -= append_edit(self.passed, walker) // COPIED
+                left, walked = walked, None
+
+
+cdef EditCrossing new_crossing(list left, list right):
+    cdef EditCrossing self = EditCrossing.__new__(EditCrossing)
+    self.left, self.waiting, self.passed, self.behind = left, right, [], []
+    return self

@@ -42,6 +42,7 @@ cdef class _Plan:
     cdef Py_ssize_t groups     # that go
     cdef int64_t until         # the last revision before the lowest item that goes
     cdef UndoLog passed        # what others did, as the items below see it
+    cdef int64_t cost          # microseconds that making it took, about
 
     cdef _Item top(self)
     cdef bint answers(self, str client, str user, uint8_t mark, int64_t revision) except -1
@@ -59,6 +60,7 @@ cdef class Undo:
     cdef int64_t max_history
     cdef int64_t group_ms
     cdef readonly Py_ssize_t dropped
+    cdef readonly int64_t labour  # microseconds that making what was done took, about: whoever replays the log makes it again
 
     cdef Undo emptied(self)
     cdef object find(self, str client, str user, uint8_t mark)

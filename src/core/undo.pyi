@@ -1,6 +1,7 @@
 """Undo and redo for each client of a document; a deterministic fold over committed operations. See undo.pyx."""
 
 import builtins
+from collections.abc import Generator
 from typing import Any, Literal, final
 
 from .undo_log import UndoLog
@@ -44,6 +45,11 @@ class Undo:
 
         Raises ValueError where ``inverse`` cannot be.
         """
+    @property
+    def labour(self) -> int:
+        """Microseconds that making what was done took, about: whoever replays the log makes it again."""
+    def planning(self, client: str, user: str, mark: int) -> Generator[None]:
+        """What the log says was done next is planned in parts, between which others may work, but not on this document."""
     def snapshot(self) -> builtins.bytes:
         """Everything, for ``restore`` at the same revision; empty when there is nothing. O(size)."""
     def restore(self, revision: int, body: builtins.bytes) -> None:

@@ -188,7 +188,7 @@ cdef class Undo:
             steps = self._planning(plan, budget)
             for _ in steps:
                 if quick and budget[0] < MAX_COST - QUICK:
-                    raise Laborious(steps, MAX_COST / 4)
+                    raise Laborious(steps, MAX_COST)
         self.planned = plan
         return plan
 
@@ -201,6 +201,7 @@ cdef class Undo:
             left -= self.log.labour(item.operation, item.pending, item.at - self.base, plan.until - self.base, plan.passed)
             if left < 0:
                 return False
+            plan.cost = QUICK - left
             plan.left -= 1
             out = self.log.emptied()
             lifted = item.operation
@@ -214,6 +215,7 @@ cdef class Undo:
         """``make`` in parts, between which others may work, but not on this document."""
         cdef _Item item
         cdef UndoLog out
+        whole = budget[0] + plan.cost
         while (item := plan.top()) is not None:
             plan.left -= 1
             out = self.log.emptied()
@@ -227,7 +229,21 @@ cdef class Undo:
             self.add(plan, item, lifted, out)
             if plan.top() is not None:
                 yield
+        plan.cost = whole - budget[0]
         self.planned = plan
+
+    def planning(self, str client not None, str user not None, uint8_t mark):
+        """What the log says was done next is planned in parts, between which others may work, but not on this document."""
+        cdef _Stack stack = self.stacks.get(client)
+        if stack is None or (mark != UNDO and mark != REDO):
+            return
+        try:
+            try:
+                self.plan(client, user, mark, True)
+            except Laborious as needs:
+                yield from needs.steps
+        except SynclineError:  # bounds were changed between two runs
+            self.discard(stack)
 
     cdef int add(self, _Plan plan, _Item item, object lifted, UndoLog passed) except -1:
         """The next item of a plan: ``lifted`` after all that others did, which is ``passed`` as the item below sees it."""
@@ -356,6 +372,7 @@ cdef class Undo:
         cdef UndoLog pending
         if plan.operation is None or not self.log.is_same(plan.operation, operation):
             return self.discard(stack)
+        self.labour += plan.cost
         self.cut(items, plan.left, len(items))
         if plan.left:
             top = items[plan.left - 1]

@@ -152,7 +152,7 @@ cdef class ValueEngine(Engine):
             cost += self.type.cost(operation, other.operation)
             if cost > MAX_COST:  # it has grown on the way
                 raise TooFarBehind("its transforms would cost too much")
-            operation = self.type.rebase(operation, other.operation, "left")
+            operation, _ = yield from self.type.crossing(operation, other.operation)
             yield
         self.prepared = key, operation
 
@@ -243,7 +243,7 @@ cdef class ValueEngine(Engine):
             own.anchor = self.type.move(entry.operation, own.anchor)
             own.head = own.anchor if same else self.type.move(entry.operation, own.head)
             own.revision += 1
-            spent += entry.places
+            spent += entry.places if same else 2 * entry.places
         return spent
 
     def place(self, Window window not None, int64_t base, anchor, head, unit):
@@ -254,6 +254,8 @@ cdef class ValueEngine(Engine):
         caret.revision = base
         caret.anchor = self.type.parse_position(anchor)
         caret.head = self.type.parse_position(head)
+        if caret.head == caret.anchor:
+            caret.head = caret.anchor  # moved once
         self.bring_on(window, caret, FAR)
         if caret.revision < window.revision:
             raise SynclineError(ErrorCode.INVALID_DATA, "too much was committed since the revision of the cursor")

@@ -107,8 +107,8 @@ cdef class ValueLog(UndoLog):
             if budget[0] < 0:
                 raise SynclineError(ErrorCode.OPERATION_INVALID, "too much was committed since what it would undo")
             yield  # before the work, so that whoever counts it can put it off
-            out.append(self.type.rebase(step, operation, "right"), 0)
-            operation = self.type.rebase(operation, step, "left")
+            operation, after = yield from self.type.crossing(operation, step)
+            out.append(after, 0)
         return operation
 
     cdef object compose(self, object first, object second):

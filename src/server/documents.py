@@ -15,7 +15,7 @@ from ..core.errors import ErrorCode, SynclineError
 from ..core.types import document_type
 from .collaborator import Collaborator
 from .document_join import let_catch_up
-from .fair_thread import Steps, run
+from .fair_thread import Steps
 from .live_document import LiveDocument
 from .seams import DocumentRecord, DocumentSnapshot, StoredDocument
 
@@ -28,6 +28,8 @@ log = logging.getLogger("syncline.documents")
 READS = 8
 #: Stored bytes of a document that is loaded without leaving the event loop: some milliseconds.
 AT_ONCE = 65_536
+#: And so long at most, whatever it is: what was undone is planned again.
+AT_ONCE_SECONDS = 0.005
 
 
 class Documents:
@@ -123,9 +125,16 @@ class Documents:
         """Beside the loop when it is much: it is nobody's yet."""
         steps = self._restoring(stored)
         size = sum(len(turn.body) for turn in stored.turns) + (len(stored.snapshot.body) if stored.snapshot else 0)
-        if size > AT_ONCE:  # not refused: ``documents.loaded`` bounds them, and after a restart everybody comes at once
-            return await self._node.archive.loads.work(("load", "", user), steps, bounded=False)
-        return run(steps)
+        monotonic = self._node.clock.monotonic
+        end = monotonic() + AT_ONCE_SECONDS
+        while size <= AT_ONCE and monotonic() < end:
+            try:
+                next(steps)
+            except StopIteration as done:
+                core: Document = done.value
+                return core
+        # Not refused: ``documents.loaded`` bounds them, and after a restart everybody comes at once.
+        return await self._node.archive.loads.work(("load", "", user), steps, bounded=False)
 
     def _restoring(self, stored: StoredDocument) -> Steps[Document]:
         config, record = self._config, stored.record
@@ -152,7 +161,7 @@ class Documents:
             entries = type.decode_entries(turn.body)
             if len(entries) != turn.count:
                 raise ValueError(f"the turn at revision {turn.base} holds {len(entries)} operations, not {turn.count}")
-            core.replay(turn.base, entries)
+            yield from core.replaying(turn.base, entries)
             yield
         core.trim()
         return core

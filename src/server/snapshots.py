@@ -13,16 +13,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("syncline.documents")
 
+#: Microseconds of undoing that are worth a snapshot, and bytes of one that are worth a microsecond.
+LABOUR = 250_000
+BYTES = 20
+
 
 class Snapshots:
     """Those of one loaded document, which is handed in: it is not held, so that it is freed at once when it is unloaded."""
 
-    __slots__ = ("_at", "_bytes", "_log_bytes", "saving")
+    __slots__ = ("_at", "_bytes", "_labour", "_log_bytes", "saving")
 
     def __init__(self, revision: int) -> None:
         self._at = revision
         self._bytes = 0  # of the last one that this process stored,
         self._log_bytes = 0  # and of the turns since
+        self._labour = 0  # ``undo_labour`` of then
         self.saving = False
 
     def logged(self, size: int) -> None:
@@ -31,8 +36,13 @@ class Snapshots:
 
     def consider(self, live: LiveDocument) -> None:
         """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
-        costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many."""
+        costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many. What it took to undo is work
+        that loading does again."""
         node = live.node
+        labour = live.core.undo_labour - self._labour
+        if not self.saving and labour >= max(LABOUR, self._bytes / BYTES):
+            node.spawn(self.save(live))
+            return
         few, since = node.config.documents.snapshot_operations, live.core.revision - self._at
         if not self.saving and since >= few and (self._log_bytes >= self._bytes or since >= 16 * few):
             node.spawn(self.save(live))
@@ -45,6 +55,7 @@ class Snapshots:
         self.saving = True
         snapshot = DocumentSnapshot(core.revision, core.snapshot())
         self._log_bytes = 0
+        self._labour = core.undo_labour
         try:
             if not live.collaborators:  # nobody waits, and it may lie there for long
                 snapshot = DocumentSnapshot(snapshot.revision, await node.archive.in_thread(pack, snapshot.body))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from ..core.document import Document
@@ -10,6 +11,7 @@ from ..core.errors import ErrorCode, Laborious, SynclineError
 from ..core.window import Kind, Receipt
 from .collaborator import Collaborator
 from .events import DocumentInitialize, DocumentOperation, DocumentRestore, DocumentUndo
+from .fair_thread import Steps
 from .requests import Request
 from .session import SessionGone
 
@@ -64,7 +66,24 @@ class Submission:
         self.laborious = True
         if wait := node.labours.take(session.user, needs.cost):
             raise SynclineError(ErrorCode.RATE_LIMITED, "you have asked for much work", wait)
-        await node.archive.moves.work(session.work("move"), needs.steps, check)
+        spent = [0.0]
+        try:
+            await node.archive.moves.work(session.work("move"), counted(needs.steps, spent), check)
+        finally:  # what it has taken, and no longer what it might have
+            node.labours.give_back(session.user, needs.cost - spent[0])
+
+
+def counted(steps: Steps[object], spent: list[float]) -> Steps[None]:
+    """The same; the item of ``spent`` grows by the microseconds of the processor that they take."""
+    while True:
+        started = thread_time()
+        try:
+            next(steps)
+        except StopIteration:
+            return
+        finally:
+            spent[0] += (thread_time() - started) * 1e6
+        yield
 
 
 def fate_known(submissions: Iterable[Submission], node: Node) -> None:

@@ -543,14 +543,14 @@ async def test_what_would_cost_too_much_is_sent_back_before_any_work(
         async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
             await behind(ada, bob, 200, 5)
             calls = 0
-            rebase = JsonType.rebase
+            crossing = JsonType.crossing
 
             def counted(*args: Any) -> Any:
                 nonlocal calls
                 calls += 1
-                return rebase(*args)
+                return crossing(*args)
 
-            monkeypatch.setattr(JsonType, "rebase", counted)
+            monkeypatch.setattr(JsonType, "crossing", counted)
             heavy = [{"p": [0], "li": "x" * 10} for _ in range(1000)]
             for seq in range(1, 8):
                 await submit(bob, "d", seq, 0, heavy)
@@ -587,15 +587,15 @@ async def test_what_costs_much_is_done_beside_the_loop(serve: Serve, monkeypatch
             await behind(ada, bob, 50)
             threads = set()
             go, begun = threading.Event(), threading.Event()
-            rebase = JsonType.rebase
+            crossing = JsonType.crossing
 
             def held(*args: Any) -> Any:
                 threads.add(threading.current_thread().name)
                 begun.set()
                 assert go.wait(30)
-                return rebase(*args)
+                return crossing(*args)
 
-            monkeypatch.setattr(JsonType, "rebase", held)
+            monkeypatch.setattr(JsonType, "crossing", held)
             await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(500)])
             await submit(bob, "d", 2, 0, [{"p": [0], "li": "behind it"}])
             await asyncio.to_thread(begun.wait, 30)
@@ -620,14 +620,14 @@ async def test_a_client_that_goes_while_its_operation_is_moved(serve: Serve, mon
                 token = (await bob.call("auth", name="Bob"))["token"]
                 await behind(ada, bob, 50)
                 go, begun = threading.Event(), threading.Event()
-                rebase = JsonType.rebase
+                crossing = JsonType.crossing
 
                 def held(*args: Any) -> Any:
                     begun.set()
                     assert go.wait(30)
-                    return rebase(*args)
+                    return crossing(*args)
 
-                monkeypatch.setattr(JsonType, "rebase", held)
+                monkeypatch.setattr(JsonType, "crossing", held)
                 monkeypatch.setattr(
                     fair_thread, "SLICE_SECONDS", 0.0
                 )  # after each step it is asked whether he is there
@@ -705,7 +705,7 @@ async def test_a_document_whose_last_client_leaves_while_it_works_is_unloaded(
                 assert go.wait(30)
                 raise RuntimeError("a bug of a type")
 
-            monkeypatch.setattr(JsonType, "rebase", held)
+            monkeypatch.setattr(JsonType, "crossing", held)
             await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(500)])
             await asyncio.to_thread(begun.wait, 30)
         await until(lambda: not app.node.hub.sessions)
@@ -721,7 +721,7 @@ async def test_a_fault_while_an_operation_is_moved_is_told_once(serve: Serve, mo
             raise RuntimeError("a bug of a type")
 
         with monkeypatch.context() as patch:
-            patch.setattr(JsonType, "rebase", fault)
+            patch.setattr(JsonType, "crossing", fault)
             operation = [{"p": [0], "li": number} for number in range(500)]
             code = await bob.error("document:operation", document="d", seq=1, revision=0, operation=operation)
         assert code == "operation_invalid"
@@ -735,14 +735,14 @@ async def test_who_joins_again_is_told_what_was_not_taken(serve: Serve, monkeypa
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
         await behind(ada, bob, 50)
         go, begun = threading.Event(), threading.Event()
-        rebase = JsonType.rebase
+        crossing = JsonType.crossing
 
         def held(*args: Any) -> Any:
             begun.set()
             assert go.wait(30)
-            return rebase(*args)
+            return crossing(*args)
 
-        monkeypatch.setattr(JsonType, "rebase", held)
+        monkeypatch.setattr(JsonType, "crossing", held)
         data = {"document": "d", "seq": 1, "revision": 0, "operation": [{"p": [0], "li": 1}] * 500}
         await bob.send({"event": "document:operation", "id": 900, "data": data})
         await asyncio.to_thread(begun.wait, 30)

@@ -1,0 +1,39 @@
+"""What work beside the loop costs its user, and that it is not done again."""
+
+from __future__ import annotations
+
+from syncline.server.keyed_buckets import KeyedBuckets
+from syncline.server.snapshots import LABOUR
+from tests.serving import Serve
+from tests.waiting import until
+
+from .test_document_types import behind, submit
+from .wsclient import dial
+
+
+async def test_work_costs_what_it_took(serve: Serve) -> None:
+    """As much as it could cost must be there before it begins; what it did not take is given back."""
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        labours = app.node.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
+        await behind(ada, bob, 10, 10)
+        await ada.call("document:undo", document="d", seq=11, revision=10)
+        for seq in range(1, 3):
+            await submit(bob, "d", seq, 10 + seq, [{"p": [0], "li": 1} for _ in range(400)])
+            await bob.push("document:operation", revision=11 + seq)
+        assert len(labours) == 0
+        await ada.call("document:undo", document="d", seq=12, revision=13)
+        assert len(labours) == 1 and labours.take(ada.user, 800_000.0) == 0.0, "planned are 200,000, and it took a few"
+        assert await ada.error("document:undo", document="d", seq=13, revision=14) == "rate_limited"
+        assert labours.take(ada.user, 200_000.0) > 0.0, "what was taken is not forgotten"
+
+
+async def test_what_took_long_to_undo_is_stored_and_not_planned_again(serve: Serve) -> None:
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await behind(ada, bob, 2, 700)
+        await submit(bob, "d", 1, 2, [{"p": [0], "li": 1} for _ in range(700)])
+        await bob.push("document:operation", revision=3)
+        await ada.call("document:undo", document="d", seq=3, revision=3)
+        assert app.node.counters.snapshots == 0
+        await ada.call("document:undo", document="d", seq=4, revision=4)
+        await until(lambda: app.node.counters.snapshots == 1)
+        assert app.node.documents.live["d"].core.undo_labour > LABOUR
