@@ -46,7 +46,7 @@ cdef int64_t EACH_CURSOR = 50
 cdef int64_t AT_ONCE = 5_000
 
 # What is replayed between two rests, in characters that tell it; and what an operation counts beside its own.
-cdef int64_t EACH_PART = 100_000
+cdef int64_t EACH_PART = 10_000
 cdef int64_t ENTRY = 100
 
 _encode = msgspec.msgpack.Encoder(order="sorted").encode  # the order of keys says nothing

@@ -7,8 +7,21 @@ from syncline.server.snapshots import LABOUR
 from tests.serving import Serve
 from tests.waiting import until
 
-from .test_document_types import behind, submit
-from .wsclient import dial
+from .wsclient import Wire, dial
+
+
+async def insert(client: Wire, seq: int, revision: int, count: int) -> None:
+    operation = [{"p": [0], "li": seq}] * count
+    await client.call("document:operation", document="d", seq=seq, revision=revision, operation=operation)
+
+
+async def behind(ada: Wire, bob: Wire, count: int, components: int) -> None:
+    """A JSON list to which Ada has added so much so often, and which Bob has joined."""
+    await ada.call("document:create", document="d", type="json", content=[0])
+    for client, name in ((ada, "a"), (bob, "b")):
+        await client.call("document:join", document="d", client=name, type="json")
+    for seq in range(1, count + 1):
+        await insert(ada, seq, seq - 1, components)
 
 
 async def test_work_costs_what_it_took(serve: Serve) -> None:
@@ -18,8 +31,7 @@ async def test_work_costs_what_it_took(serve: Serve) -> None:
         await behind(ada, bob, 10, 10)
         await ada.call("document:undo", document="d", seq=11, revision=10)
         for seq in range(1, 3):
-            await submit(bob, "d", seq, 10 + seq, [{"p": [0], "li": 1} for _ in range(400)])
-            await bob.push("document:operation", revision=11 + seq)
+            await insert(bob, seq, 10 + seq, 400)
         assert len(labours) == 0
         await ada.call("document:undo", document="d", seq=12, revision=13)
         assert len(labours) == 1 and labours.take(ada.user, 800_000.0) == 0.0, "planned are 200,000, and it took a few"
@@ -30,8 +42,7 @@ async def test_work_costs_what_it_took(serve: Serve) -> None:
 async def test_what_took_long_to_undo_is_stored_and_not_planned_again(serve: Serve) -> None:
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
         await behind(ada, bob, 2, 700)
-        await submit(bob, "d", 1, 2, [{"p": [0], "li": 1} for _ in range(700)])
-        await bob.push("document:operation", revision=3)
+        await insert(bob, 1, 2, 700)
         await ada.call("document:undo", document="d", seq=3, revision=3)
         assert app.node.counters.snapshots == 0
         await ada.call("document:undo", document="d", seq=4, revision=4)
