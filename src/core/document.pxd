@@ -24,7 +24,6 @@ cdef class Document(Window):
         self, str client, str user, int64_t number, object operation, uint8_t mark, uint64_t digest, double time
     )
     cdef int require_empty(self) except -1
-    cdef bint is_first(self, uint8_t mark) except -1
     cdef int append(self, Commit entry, bint first) except -1
     cdef int follow(self, str client, Commit entry) except -1
     cdef int64_t bring_on(self, str client, Caret caret, int64_t room) except -1

@@ -288,7 +288,7 @@ cdef class Document(Window):
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
-        first = self.is_first(mark)
+        first = mark == RESTORE and self.engine.is_empty()  # no step of undo: what others did on it would go with it
         self.torn = True  # until it is done; a refusal by ``make`` is none of the errors that this is asked after
         entry = self.engine.make(client, user, number, operation, mark, digest, time)
         self.append(entry, first)
@@ -306,10 +306,6 @@ cdef class Document(Window):
         elif (caret := self.engine.caret()) is not None and self.engine.follow(caret, entry):
             self.keep_caret(client, caret)
         return 0
-
-    cdef bint is_first(self, uint8_t mark) except -1:
-        """Whether it makes a content where there is none: that is no step of undo. What others did on it would go with it."""
-        return mark == RESTORE and self.engine.is_empty()
 
     cdef int append(self, Commit entry, bint first) except -1:
         """What the engine has applied."""
@@ -480,7 +476,7 @@ cdef class Document(Window):
             if room < 0:
                 yield
                 room = EACH_PART
-            first = self.is_first(entry.mark)
+            first = entry.mark == RESTORE and self.engine.is_empty()
             try:
                 self.engine.take(entry, revision)
             except SynclineError as error:

@@ -196,12 +196,12 @@ cdef class Undo:
         """As far as it is known to be quick; whether that is all. A generator would cost more than most undos of texts."""
         cdef _Item item
         cdef UndoLog out
-        cdef int64_t left = QUICK
+        cdef int64_t quick = QUICK, left = quick
         while (item := plan.top()) is not None:
             left -= self.log.labour(item.operation, item.pending, item.at - self.base, plan.until - self.base, plan.passed)
             if left < 0:
                 return False
-            plan.cost = QUICK - left
+            plan.cost = quick - left
             plan.left -= 1
             out = self.log.emptied()
             lifted = item.operation
@@ -272,8 +272,7 @@ cdef class Undo:
         double time,
     ) except -1:
         """See ``record``; ``undoing`` and ``size`` as the log has them. What is not ``undoable`` is for the client's own items, too, as if
-        somebody else had done it. Fails only for want of memory: what cannot be undone is
-        discarded."""
+        somebody else had done it. Fails only for want of memory: what cannot be undone is discarded."""
         cdef _Stack stack
         cdef Py_ssize_t others
         if self.max_groups <= 0:
@@ -301,7 +300,9 @@ cdef class Undo:
                 self.discard(stack)
         self.planned = None
         # Nobody else's items have to see it when there is nobody else: a single author costs no log.
-        others = len(self.stacks) - (undoable and client in self.stacks)
+        others = len(self.stacks)
+        if undoable and client in self.stacks:
+            others -= 1
         self.log.append(operation if others else None, size)
         self.revision += 1
         if not self.stacks:
