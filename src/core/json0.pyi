@@ -1,6 +1,7 @@
 """Operations on JSON values: ShareDB's json0, made strict. See json0.pyx."""
 
 from collections.abc import Generator
+from typing import final
 
 from .json_parts import Op as Op
 from .json_values import Value
@@ -55,3 +56,7 @@ def crossing(left: Op, right: Op, room: int = ...) -> Generator[None, None, tupl
 
     As ``transform``, but what they say they remove stays as it is: ``resolve`` puts in what is there, and nothing is decided by it.
     """
+
+@final
+class Crossing:
+    """Two operations on their way past each other: see `crossing`."""

@@ -10,3 +10,7 @@ def units(text: str) -> int:
 @final
 class StringEdit:
     """One insert or deletion; the text is never empty."""
+
+@final
+class EditCrossing:
+    """Two lists of edits of one string on their way past each other."""
