@@ -165,6 +165,11 @@ class DocumentType(ABC, Generic[C, O]):
         yield from ()
         return self.transform(left, right, "left"), self.transform(right, left, "right")
 
+    def yielding(self, left: O, right: O) -> Generator[None, None, tuple[O, O]]:
+        """As ``crossing``, but a value that both set is the right one's: what undo has in place of ``left``, as what others have set since
+        is theirs."""
+        return self.crossing(left, right)
+
     def cost(self, operation: O, other: O) -> int:
         """About how many microseconds ``crossing`` takes; the sum over all that one operation has to pass is bounded (``MAX_COST``)."""
         return 1

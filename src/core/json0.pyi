@@ -51,10 +51,11 @@ def transform(op: Op, other: Op, side: Side) -> Op:
     Raises SynclineError(operation_invalid) when they cannot have been. O(components x other's components): see ``Op.cost``.
     """
 
-def crossing(left: Op, right: Op, room: int = ...) -> Generator[None, None, tuple[Op, Op]]:
+def crossing(left: Op, right: Op, room: int = ..., yields: bool = False) -> Generator[None, None, tuple[Op, Op]]:
     """(``left`` after ``right``, ``right`` after ``left``) in parts: ``room``, pairs of components that pass each other at once.
 
     As ``transform``, but what they say they remove stays as it is: ``resolve`` puts in what is there, and nothing is decided by it.
+    ``yields``: a value that both set is the one of ``right``.
     """
 
 @final

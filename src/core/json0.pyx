@@ -207,13 +207,15 @@ def transform(Op_ op not None, Op_ other not None, side):
     return made_of(op, both.passed)
 
 
-def crossing(Op_ left not None, Op_ right not None, int64_t room=SOME):
+def crossing(Op_ left not None, Op_ right not None, int64_t room=SOME, bint yields=False):
     """(``left`` after ``right``, ``right`` after ``left``) in parts: ``room``, pairs of components that pass each other at once. As
-    ``transform``, but what they say they remove stays as it is: ``resolve`` puts in what is there, and nothing is decided by it."""
+    ``transform``, but what they say they remove stays as it is: ``resolve`` puts in what is there, and nothing is decided by it.
+    ``yields``: a value that both set is the one of ``right``."""
     cdef Crossing both
     if not left.parts or not right.parts:
         return left, right
     both = new_meeting(left.parts, right.parts, False, False)
+    both.yields = yields
     while not both.work_some(room):
         yield
     return made_of(left, both.left), made_of(right, both.passed)
@@ -247,6 +249,7 @@ cdef class Crossing:
     cdef EditCrossing edits   # and the two of them, where both edit one string
     cdef bint left_victims
     cdef bint right_victims
+    cdef bint yields          # a value that both set is the right one's
     cdef int64_t victim_room
 
     cdef bint work_some(self, int64_t room) except -1:
@@ -257,6 +260,7 @@ cdef class Crossing:
         cdef list left = self.left, walked = self.walked
         cdef Component walker = self.walker, one, after
         cdef Py_ssize_t index = self.index
+        cdef bint first
         while True:
             if walked is None:
                 if self.next == PyList_GET_SIZE(self.waiting):
@@ -285,16 +289,18 @@ cdef class Crossing:
                     if one.edits:
                         append(walked, one)
                 else:
+                    first = not (self.yields and one.puts and walker.puts and one.kind == walker.kind and same_path(one.path, walker.path)
+                                 and (one.kind == KEY or one.removes and walker.removes))
                     after = one
                     if self.left_victims and one.removes:
                         after = with_changed_victim(one, walker, &self.victim_room)
-                    after = past(after, walker, True)
+                    after = past(after, walker, first)
                     if after is not None:
                         append(walked, after)
                     after = walker
                     if self.right_victims and walker.removes:
                         after = with_changed_victim(walker, one, &self.victim_room)
-                    walker = past(after, one, False)
+                    walker = past(after, one, not first)
                 room[0] -= 1
                 index += 1
             if walker is not None:

@@ -100,6 +100,9 @@ class JsonType(DocumentType[Value, Op]):
         # A client may ask for thousands of these, with large values that it says were there: they are not looked into.
         return json0.crossing(left, right)
 
+    def yielding(self, left: Op, right: Op) -> Generator[None, None, tuple[Op, Op]]:
+        return json0.crossing(left, right, yields=True)
+
     def cost(self, operation: Op, other: Op) -> int:
         return operation.cost(other)
 

@@ -70,7 +70,7 @@ class Delta:
     def compose(self, other: Delta) -> Delta:
         """One delta that does what this and then ``other`` do. Raises SynclineError(operation_invalid) when ``other`` splits a
         surrogate pair that this inserts, or lengths overflow. O(ops + inserted)."""
-    def transform(self, other: Delta, priority: bool = False) -> Delta:
+    def transform(self, other: Delta, priority: bool = False, yields: bool = False) -> Delta:
         """``other`` as it must be applied after this one. ``priority``: this one came first: it inserts before other's, its
         attributes win. The server computes ``applied.transform(incoming, False)``, a client ``incoming... .transform(applied, True)``.
         Raises SynclineError(operation_invalid) when a length overflows. O(ops)."""

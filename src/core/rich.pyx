@@ -336,10 +336,11 @@ cdef class Delta:
             pieces_close(&out)
             points_close(&points)
 
-    def transform(self, Delta other not None, bint priority=False):
+    def transform(self, Delta other not None, bint priority=False, bint yields=False):
         """``other`` as it must be applied after this one. O(ops).
 
-        ``priority``: this one came first: what it inserts stands before what other inserts there, its attributes win.
+        ``priority``: this one came first: what it inserts stands before what other inserts there, its attributes win; with ``yields``
+        the attributes of the one that has no priority.
         The server computes ``applied.transform(incoming, False)``, a client ``mine.transform(theirs, True)``. Raises
         SynclineError(operation_invalid) when a length overflows.
         """
@@ -376,7 +377,7 @@ cdef class Delta:
                     second.at.attributes == NULL
                     or first.at == first.end
                     or first.at.attributes == NULL
-                    or not priority
+                    or priority == yields
                 ):
                     pieces_push(&out, RETAIN, step, second.at.attributes, NULL)
                 else:

@@ -92,6 +92,10 @@ class RichType(DocumentType[RichText, Delta]):
     def transform(self, operation: Delta, other: Delta, side: Side) -> Delta:
         return other.transform(operation, side == "right")
 
+    def yielding(self, left: Delta, right: Delta) -> Generator[None, None, tuple[Delta, Delta]]:
+        yield from ()
+        return right.transform(left, False, True), left.transform(right, True, True)
+
     def cost(self, operation: Delta, other: Delta) -> int:
         return 1 + (operation.footprint + other.footprint) // 1024
 

@@ -4,7 +4,7 @@
 
 An edit of the client at the head puts its inverse on top. What another client does to the head moves the whole path: past the top
 item, then, as that item sees it, past the next one, and so on (Ressel and Gunzenhaeuser 1999; the scheme of a linear undo
-history). The item is always on the left of what others did. So the context of every item is exact: insert "abc", delete "b",
+history). The item is always on the left of what others did, but a value that both set is theirs. So the context of every item is exact: insert "abc", delete "b",
 undo, undo gives the empty text, whatever others did between.
 
 Undo is an ordinary operation at the head, made of the top group of items; its inverse goes on the stack of redo, which
@@ -285,7 +285,9 @@ cdef class Undo:
             stack = None
         try:
             if mark == EDIT or mark == RESTORE:
-                if undoable and self.log.changes(operation, undoing):
+                if not self.log.changes(operation, undoing):
+                    operation = None  # nobody has to see it, and nobody yields to it
+                elif undoable:
                     if stack is None:
                         stack = self.stacks[client] = _Stack.__new__(_Stack)
                         stack.client = client

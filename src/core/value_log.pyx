@@ -107,7 +107,7 @@ cdef class ValueLog(UndoLog):
             if budget[0] < 0:
                 raise SynclineError(ErrorCode.OPERATION_INVALID, "too much was committed since what it would undo")
             yield  # before the work, so that whoever counts it can put it off
-            operation, after = yield from self.type.crossing(operation, step)
+            operation, after = yield from self.type.yielding(operation, step)
             out.append(after, 0)
         return operation
 

@@ -18,6 +18,7 @@ from syncline.core.json_type import JsonType
 from syncline.core.rich_type import RichType
 from syncline.core.text0 import units
 from syncline.core.text_type import TextType
+from syncline.core.types import open_document
 from syncline.core.undo import Undo
 from syncline.core.value_log import ValueLog
 from tests.oracle.typed_undo import Eager
@@ -411,3 +412,67 @@ def test_a_large_text_is_no_more_than_its_bytes(type: DocumentType[Any, Any], ch
     again = type.open("d", "g")
     again.restore(document.revision, document.snapshot())
     assert again.undo_bytes == document.undo_bytes
+
+
+SINCE = {
+    "key": (
+        "json",
+        {"k": "0"},
+        [{"p": ["k"], "od": None, "oi": "A"}],
+        [{"p": ["k"], "od": None, "oi": "B"}],
+        ({"k": "B"}, {"k": "A"}),
+    ),
+    "key that was removed": (
+        "json",
+        {"k": "0"},
+        [{"p": ["k"], "od": None}],
+        [{"p": ["k"], "oi": "B"}],
+        ({"k": "B"}, {}),
+    ),
+    "element": (
+        "json",
+        ["0"],
+        [{"p": [0], "ld": None, "li": "A"}],
+        [{"p": [0], "ld": None, "li": "B"}],
+        (["B"], ["A"]),
+    ),
+    "format": (
+        "rich-text",
+        [{"insert": "word"}],
+        [{"retain": 4, "attributes": {"color": "A"}}],
+        [{"retain": 4, "attributes": {"color": "B"}}],
+        ([{"insert": "word", "attributes": {"color": "B"}}], [{"insert": "word", "attributes": {"color": "A"}}]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "first", "mine", "theirs", "after"), SINCE.values(), ids=SINCE)
+def test_a_value_that_another_has_set_since_is_theirs(
+    kind: str, first: Any, mine: Any, theirs: Any, after: tuple[Any, Any]
+) -> None:
+    """Neither undo nor redo sets it back, and nobody gets what somebody else had made."""
+    document = open_document(kind, "d", "g")
+    document.initialize("c", "c", 1, 0, first)
+    document.receive("a", "a", 1, 1, mine)
+    document.receive("b", "b", 1, 2, theirs)
+    for seq, which in ((2, "undo"), (3, "redo")):
+        with pytest.raises(SynclineError, check=lambda error: error.code.value.startswith("nothing_to")):
+            document.undo("a", "a", seq, document.revision, which)
+    document.undo("b", "b", 2, document.revision)
+    assert document.content() == after[1]
+    with pytest.raises(SynclineError):
+        document.undo("a", "a", 4, document.revision, "redo")
+    document.undo("b", "b", 3, document.revision, "redo")
+    assert document.content() == after[0]
+
+
+def test_what_is_put_in_comes_back_in_the_same_order() -> None:
+    """Places are no values: undone by all and done again it is as it was."""
+    document = open_document("json", "d", "g")
+    document.initialize("c", "c", 1, 0, [])
+    for client in "ab":
+        document.receive(client, client, 1, document.revision, [{"p": [0], "li": client}])
+    for seq, which, order in ((2, "undo", "ba"), (3, "redo", "ab")):
+        for client in order:
+            document.undo(client, client, seq, document.revision, which)
+    assert document.content() == ["b", "a"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 from syncline.core.document_type import DocumentType
@@ -25,14 +26,15 @@ class Eager:
         return None
 
     def commit(self, client: str, kind: str, operation: Any, inverse: Any) -> None:
+        if kind == "edit" and self.type.is_identity(inverse):
+            return  # it has changed nothing: nobody has to see it
         for stacks in (self.undo, self.redo):
             for other, path in stacks.items():
                 if other != client:
                     self.move(path, operation)
         if kind == "edit":
-            if not self.type.is_identity(inverse):
-                self.of(client, "redo").clear()
-                self.of(client, "undo").append(inverse)
+            self.of(client, "redo").clear()
+            self.of(client, "undo").append(inverse)
             return
         path = self.of(client, kind)
         while self.type.is_identity(path.pop()):
@@ -43,5 +45,14 @@ class Eager:
     def move(self, path: list[Any], step: Any) -> None:
         for index in reversed(range(len(path))):
             operation = path[index]
-            path[index] = self.type.transform(operation, step, "left")
-            step = self.type.transform(step, operation, "right")
+            path[index], step = run(self.type.yielding(operation, step))
+
+
+def run(steps: Generator[None, None, tuple[Any, Any]]) -> tuple[Any, Any]:
+    """All of them; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: tuple[Any, Any] = end.value
+            return found
