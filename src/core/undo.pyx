@@ -4,8 +4,8 @@
 
 An edit of the client at the head puts its inverse on top. What another client does to the head moves the whole path: past the top
 item, then, as that item sees it, past the next one, and so on (Ressel and Gunzenhaeuser 1999; the scheme of a linear undo
-history). The item is always on the left of what others did, but a value that both set is theirs. So the context of every item is exact: insert "abc", delete "b",
-undo, undo gives the empty text, whatever others did between.
+history). The item is always on the left of what others did, but a value that both set is theirs. So the context of every item is
+exact: insert "abc", delete "b", undo, undo gives the empty text, whatever others did between.
 
 Undo is an ordinary operation at the head, made of the top group of items; its inverse goes on the stack of redo, which
 works the same way. Only the client's own work is undone: what others deleted meanwhile is gone from the item, what they
