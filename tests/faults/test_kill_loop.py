@@ -131,7 +131,12 @@ async def kill_loop(server: ServerProcess, node: str, seed: int, kills: int, sha
             pytest.fail("\n".join([f"seed {seed}: not in {BOUND} s, after {server.starts - 1} kills", *states]))
         assert server.starts == kills + 1
         if wrong := compare(contents, writers, reports):
-            pytest.fail("\n".join([f"seed {seed}: {len(wrong)} faults", *wrong[:50]]))
+            logs = [
+                f"{writer.name} said:\n{writer.said}"
+                for writer in writers
+                if any(one.startswith(writer.name) for one in wrong)
+            ]
+            pytest.fail("\n".join([f"seed {seed}: {len(wrong)} faults", *wrong[:50], *logs]))
         server.kill()
         await asyncio.to_thread(server.start)
         assert await read(server) == (contents, revisions)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import sys
 from typing import Any
@@ -229,4 +230,5 @@ async def main(url: str, number: str, seed: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
     asyncio.run(main(*sys.argv[1:]))

@@ -18,6 +18,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 #: Bytes of a line: a report has whole documents in it.
 LINE = 64 * 1024 * 1024
+#: Bytes of a log that are kept: its end.
+SAID = 40_000
 
 
 class Writer:
@@ -29,6 +31,7 @@ class Writer:
         self.edits = 0
         self.online = 0
         self._process = process
+        self._said = b""
         self._answers: dict[str, asyncio.Future[Any]] = {}
         self.joined = self._answer("joined")
         self._reading = asyncio.get_running_loop().create_task(self._read())
@@ -62,7 +65,7 @@ class Writer:
 
     async def _read(self) -> None:
         assert self._process.stdout is not None and self._process.stderr is not None
-        errors = asyncio.ensure_future(self._process.stderr.read())  # else a writer that says much would wait
+        errors = asyncio.ensure_future(self._listen(self._process.stderr))  # else a writer that says much would wait
         async for line in self._process.stdout:
             for name, value in json.loads(line).items():
                 if name == "edits":
@@ -71,10 +74,19 @@ class Writer:
                     self.online = value
                 elif (future := self._answers.pop(name, None)) is not None and not future.done():
                     future.set_result(value)
-        said = (await errors).decode("utf-8", "replace")[-4000:]
+        await errors
         for future in self._answers.values():
             if not future.done():
-                future.set_exception(RuntimeError(f"{self.name} has ended:\n{said}"))
+                future.set_exception(RuntimeError(f"{self.name} has ended:\n{self.said}"))
+
+    async def _listen(self, errors: asyncio.StreamReader) -> None:
+        while part := await errors.read(65_536):
+            self._said = (self._said + part)[-SAID:]
+
+    @property
+    def said(self) -> str:
+        """The end of its log."""
+        return self._said.decode("utf-8", "replace")
 
     async def close(self) -> None:
         assert self._process.stdin is not None
