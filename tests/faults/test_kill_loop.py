@@ -157,4 +157,7 @@ async def test_json_writers_that_wait_for_nothing(own_server: ServerProcess, nod
     How long that takes is what they transform, own edits times others': on a busy machine it is BOUND that decides, so that one green run
     does not say that they always catch up.
     """
-    await kill_loop(own_server, node, seed, by_level(2, 4, 40), 300, kinds=["json"], patience=0.0)
+    share = by_level(
+        300, 300, 150
+    )  # with 300 in 40 rounds a browser has 100 million pairs of edits to take past each other: minutes
+    await kill_loop(own_server, node, seed, by_level(2, 4, 40), share, kinds=["json"], patience=0.0)
