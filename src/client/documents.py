@@ -571,6 +571,9 @@ class Document(Handle, Cursors, Steps):
         """Entry by entry, each with its changes told before the next, so that a callback may edit. ``done``: taken in already."""
         state = self._state
         number = revision - sum(entry.get("count", 1) for entry in entries[done:])
+        if number > state.known:
+            self._renew(ClientError(f"what follows revision {state.known} did not come"))
+            return
         for at in range(done, len(entries)):
             if not state.attached:
                 return
