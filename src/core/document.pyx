@@ -288,7 +288,7 @@ cdef class Document(Window):
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
-        first = mark == RESTORE and self.engine.is_empty()  # no step of undo: what others did on it would go with it
+        first = self.revision == 0 and mark == RESTORE  # no step of undo: what others do on it would go with it
         self.torn = True  # until it is done; a refusal by ``make`` is none of the errors that this is asked after
         entry = self.engine.make(client, user, number, operation, mark, digest, time)
         self.append(entry, first)
@@ -476,7 +476,7 @@ cdef class Document(Window):
             if room < 0:
                 yield
                 room = EACH_PART
-            first = entry.mark == RESTORE and self.engine.is_empty()
+            first = self.revision == 0 and entry.mark == RESTORE
             try:
                 self.engine.take(entry, revision)
             except SynclineError as error:

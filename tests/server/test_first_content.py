@@ -60,8 +60,8 @@ async def test_a_first_content_is_checked(app: App) -> None:
         )
         assert await ada.error("document:initialize", document="x", seq=1, revision=0, content="") == "not_joined"
         await ada.call("document:initialize", **data | {"seq": 2}, content={"n": [1.5, "x"]})
-        undone = await ada.call("document:undo", document="d", seq=3, revision=1)
-        assert undone["revision"] == 2 and (await joined(app, "d"))["content"] is None
+        assert await ada.error("document:undo", document="d", seq=3, revision=1) == "nothing_to_undo"
+        assert (await joined(app, "d"))["content"] == {"n": [1.5, "x"]}
 
 
 async def test_cursors_in_json_are_paths(app: App) -> None:
