@@ -35,6 +35,17 @@ MAX_POSITION = 2**31 - 1
 
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
+T = TypeVar("T")
+
+
+def run(steps: Generator[None, None, T]) -> T:
+    """All of them, here and now; what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
 class DocumentType(ABC, Generic[C, O]):

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .document_type import DocumentType
+from .document_type import DocumentType, run
 from .ot import Unit
 from .types import AnyEntry
 
@@ -109,17 +109,7 @@ class Missed:
                 theirs = step.in_unit(self._unit)
             moved = []
             for operation, seq in carried:
-                operation, theirs = self._crossed(operation, theirs)
+                operation, theirs = run(self._type.crossing(operation, theirs))  # ``labour`` has said how much it is
                 moved.append(Pending(operation, seq))
             carried = moved
         return [operation for operation, _ in carried]
-
-    def _crossed(self, left: Any, right: Any) -> tuple[Any, Any]:
-        """At once: ``labour`` has said how much it is."""
-        steps = self._type.crossing(left, right)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                both: tuple[Any, Any] = end.value
-                return both

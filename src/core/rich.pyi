@@ -71,9 +71,9 @@ class Delta:
         """One delta that does what this and then ``other`` do. Raises SynclineError(operation_invalid) when ``other`` splits a
         surrogate pair that this inserts, or lengths overflow. O(ops + inserted)."""
     def transform(self, other: Delta, priority: bool = False, yields: bool = False) -> Delta:
-        """``other`` as it must be applied after this one. ``priority``: this one came first: it inserts before other's, its
-        attributes win. The server computes ``applied.transform(incoming, False)``, a client ``incoming... .transform(applied, True)``.
-        Raises SynclineError(operation_invalid) when a length overflows. O(ops)."""
+        """``other`` as it must be applied after this one. ``priority``: this one came first: it inserts before other's, its attributes win;
+        with ``yields`` those of the one without priority. The server computes ``applied.transform(incoming, False)``, a client
+        ``incoming... .transform(applied, True)``. Raises SynclineError(operation_invalid) when a length overflows. O(ops)."""
     def transform_position(self, position: int, priority: bool = False) -> int:
         """Where a cursor goes; an insert exactly at the cursor pushes it on, unless ``priority``. ValueError when negative."""
     def invert(self, base: Delta) -> Delta:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.document import Document
-from ..core.document_type import DocumentType
+from ..core.document_type import DocumentType, run
 from ..core.errors import ErrorCode, SynclineError
 from ..core.ot import Unit
 from ..core.rejoin import Composite, Missed, Pending
@@ -22,7 +22,6 @@ from .collaborator import Collaborator
 from .document_frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
 from .document_history import entry_size, history
 from .events import DocumentJoin
-from .fair_thread import run
 from .live_document import LiveDocument
 from .requests import Request
 from .seams import Unavailable

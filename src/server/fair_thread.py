@@ -183,16 +183,6 @@ def _whole(call: Callable[..., T], args: tuple[Any, ...]) -> Steps[T]:
     return call(*args)
 
 
-def run(steps: Steps[T]) -> T:
-    """All of them, here and now."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-
 def _slice(steps: Steps[T]) -> tuple[T] | None:
     """In the thread. The result, or None when there is more to do."""
     until = time.monotonic() + SLICE_SECONDS

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from syncline.client.document_state import DocumentState
+from syncline.core.document_type import run
 from syncline.core.errors import Laborious
 from syncline.core.rejoin import Composite, Missed, Pending
 from syncline.core.types import document_type, open_document
-from syncline.server.fair_thread import run
 from tests.faults.writer import FIRST_PLANE, MARKERS, Writer
 from tests.scale import seeds
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core.document import Document
-from syncline.core.document_type import DocumentType
+from syncline.core.document_type import DocumentType, run
 from syncline.core.entries import Entry
 from syncline.core.json_type import JsonType
 from syncline.core.ot import Operation, apply, transform
@@ -18,7 +18,6 @@ from syncline.core.rejoin import Composite, Missed, Pending
 from syncline.core.rich_type import RichType
 from syncline.core.text_type import TextType
 from syncline.core.value_engine import TypedEntry
-from syncline.server.fair_thread import run
 from tests.oracle.strategies import operations
 from tests.scale import seeds
 

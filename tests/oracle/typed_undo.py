@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
-from syncline.core.document_type import DocumentType
+from syncline.core.document_type import DocumentType, run
 
 
 class Eager:
@@ -46,13 +45,3 @@ class Eager:
         for index in reversed(range(len(path))):
             operation = path[index]
             path[index], step = run(self.type.yielding(operation, step))
-
-
-def run(steps: Generator[None, None, tuple[Any, Any]]) -> tuple[Any, Any]:
-    """All of them; what they return."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: tuple[Any, Any] = end.value
-            return found
