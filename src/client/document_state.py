@@ -164,7 +164,7 @@ class DocumentState:
     @property
     def can_undo(self) -> int:
         """How many steps there are, about; 0: none that is known of. What was done since the server's last answer to a join, undo or redo
-        counts as one step at most, so there may be more; and others may have left nothing of some."""
+        counts as one step, and as one more while some of it waits: there may be more, or fewer. Others may have left nothing of some."""
         return self.undo_depth + self.edits_wait
 
     @property
@@ -643,7 +643,7 @@ class DocumentState:
         return self._arrive(news, "remote" if kind == "edit" else kind, entry.client, entry.seq)
 
     def _count_steps(self, kind: Kind) -> None:
-        """A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one at most."""
+        """A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one."""
         if kind == "undo":
             self.undo_depth, self.redo_depth = max(0, self.undo_depth - 1), self.redo_depth + 1
         elif kind == "redo":

@@ -410,7 +410,8 @@ class Document(Handle, Cursors, Steps):
         self._people.pop(state.client, None)
         self._role_is(result["role"])
         if result["operations"] is None:
-            self._load(result)
+            if not self._load(result):
+                return self
             self._is_joined()
             self._caught_up(result)
         else:
@@ -441,10 +442,12 @@ class Document(Handle, Cursors, Steps):
             self._cursor_at(result["revision"], entry["client"], entry.get("anchor"), entry.get("head"))
         self._cursor_changed = self._own_cursor is not None
         self._on_cursors.fire()
+        if state.in_flight is not None:
+            self._expect_ack()  # what was told to follow has to come
         self._schedule()
 
-    def _load(self, result: dict[str, Any]) -> None:
-        """A content: of this history, then everything that waits is carried over; or of another document."""
+    def _load(self, result: dict[str, Any]) -> bool:
+        """A content: of this history, then everything that waits is carried over; or of another document. False: it is joined again."""
         state = self._state
         revision, seq = result["revision"], result["seq"]
         content = result["content"] if result["text"] is None else result["text"]
@@ -454,7 +457,8 @@ class Document(Handle, Cursors, Steps):
             if told is not None and state.is_untold:  # done meanwhile
                 self._exact = True
                 self._renew(ClientError("more was done than the join had told"))
-                return
+                return False
+            self._exact = False
             pending = None if told is None else [state.type.parse(item) for item in told]
             origin = "rebased" if result.get("rebased") else whole or ("rebased" if told is None else "remote")
             before = self.content if self._on_rebased else None
@@ -471,13 +475,14 @@ class Document(Handle, Cursors, Steps):
                 if origin == "rebased":
                     log.warning("document %r: the history since the last visit is gone; edits were rebased", self.name)
                     self._on_rebased.fire(Rebased(before, self.content, self._told(state.unsent())))
-                return
+                return True
         changes, lost = state.start(result["generation"], revision, content, seq)
         self._whole = None
         self._finish()
         self._changed(changes)
         if lost is not None:
             self._lose(lost, "was loaded anew")
+        return True
 
     def _count_healed(self) -> None:
         self.healed += 1

@@ -90,7 +90,8 @@ class Steps:
     @property
     def can_undo(self) -> int:
         """How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a
-        join, undo or redo counts as one step at most, so there may be more; and others may have left nothing of some."""
+        join, undo or redo counts as one step, and as one more while some of it waits: there may be more, or fewer; and others may have
+        left nothing of some."""
         return self._state.can_undo
 
     @property

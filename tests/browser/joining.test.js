@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connect, until } from "./driving.mjs";
 import { ReferenceServer, seeded } from "./reference.mjs";
+import { TypedServer } from "./typed.mjs";
 
 const WAITS = [3, 6, 12, 24, 48];
 
@@ -119,4 +120,28 @@ test("a room in whose messages there is always a hole", async (t) => {
   await until(server, () => room.joined);
   server.push([...server.connections][0], "message:received", { room: "r", offset: 7, epoch: "e1", user: "zoe", name: "", time: 0, data: 1 });
   await grows();
+});
+
+test("what was done in JSON while a join was under way goes past all operations, not over the content that it brings", async (t) => {
+  const server = new TypedServer(seeded(160));
+  const client = connect(server);
+  t.after(() => client.close({ settle: 0 }));
+  const board = client.document("board", { type: "json" });
+  await until(server, () => board.joined);
+  board.edit([{ p: [], od: null, oi: [{ t: "abc" }, 1] }]);
+  await until(server, () => board.settled);
+  const told = [];
+  server.intercept = (connection, { id, event, data }) => {
+    if (event !== "document:join") return false;
+    told.push("pending" in data);
+    if (told.length > 1) return false;
+    board.edit([{ p: [0, "t", 3], si: "!" }]); // an element without id: a difference would not know it again
+    const result = { document: "board", type: "json", generation: board.generation, revision: board.revision, role: "editor", unit: "utf-16",
+      client: data.client, seq: data.pending?.[0]?.seq ?? 1, text: null, content: [1, { t: "xabc" }], operations: null, pending: [], collaborators: [] };
+    connection.toClient.push(JSON.stringify({ id, event: "document:state", result }));
+    return true;
+  };
+  server.push([...server.connections][0], "document:resync", { document: "board", reason: "" });
+  await until(server, () => told.length === 2 && board.settled);
+  assert.deepEqual([told, board.content], [[true, false], [{ t: "abc!" }, 1]]);
 });

@@ -155,3 +155,51 @@ test("one that was refused for now is not asked after before it has gone out aga
   await until(server, () => notes.settled);
   assert.equal(server.log.filter(({ event }) => event === "document:join").length, 1);
 });
+
+test("an undo that is answered, and does not come, is asked after by a join", async (context) => {
+  const server = new TypedServer(seeded(98));
+  const client = connect(server, { requestTimeout: 30 });
+  context.after(() => client.close({ settle: 0 }));
+  const board = client.document("board", { type: "json" });
+  await until(server, () => board.joined);
+  board.edit([{ p: [], od: null, oi: ["one"] }]);
+  await until(server, () => board.settled);
+  let answers = 0;
+  server.intercept = (connection, { id, event, data }) => {
+    if (event !== "document:undo") return false;
+    answers += 1;
+    const result = { document: "board", revision: data.revision + 1, seq: data.seq, undo: 0, redo: 1 };
+    connection.toClient.push(JSON.stringify({ id, event, result }));
+    return true;
+  };
+  const undone = board.undo().catch(({ code }) => code);
+  await until(server, () => answers === 1);
+  board.edit([{ p: [0], li: "later" }]);
+  await until(server, () => answers > 1); // after a join
+  server.intercept = () => false;
+  await until(server, () => board.settled);
+  assert.deepEqual([await undone, board.content], ["timeout", server.document("board").content]);
+});
+
+test("an edit of which a join says that it follows is asked after when it does not", async (context) => {
+  const server = new ReferenceServer(seeded(99));
+  const client = connect(server, { requestTimeout: 30 });
+  context.after(() => client.close({ settle: 0 }));
+  const notes = client.document("notes");
+  await until(server, () => notes.joined);
+  let joins = 0;
+  server.intercept = (connection, { id, event, data }) => {
+    if (event === "document:operation") return true;
+    if (event !== "document:join") return false;
+    joins += 1;
+    const result = { document: "notes", generation: notes.generation, revision: data.revision, role: "editor", unit: "utf-16", client: data.client,
+      seq: 1, text: null, operations: [], collaborators: [], more: true };
+    connection.toClient.push(JSON.stringify({ id, event: "document:state", result }));
+    return true;
+  };
+  notes.insert(0, "mine");
+  await until(server, () => joins > 2);
+  server.intercept = () => false;
+  await until(server, () => notes.settled);
+  assert.equal(notes.text, server.document("notes").text);
+});

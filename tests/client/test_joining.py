@@ -534,3 +534,40 @@ async def test_what_is_done_while_it_joins_again_is_not_carried_over_a_content_t
             push(server.peers[0], "document:resync", document="d", reason="")
             await until(lambda: len(again) == 3)
             assert len(again[2][1]["data"]["pending"]) == 1
+
+
+async def test_an_edit_of_which_a_join_says_that_it_follows_is_asked_after_when_it_does_not() -> None:
+    async with scripted() as server:
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            answer(peer, request, STATE if number == 1 else AGAIN | {"seq": 1, "more": True})
+
+        scripted_by(server, on_join)
+        async with await connect(server, settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d")
+            hurry(client)
+            document.insert(0, "mine")
+            await until(lambda: len(joins(server)) > 4)
+
+
+async def test_what_keeps_it_from_being_joined_is_told_also_when_more_was_done_than_a_join_had_told() -> None:
+    async with scripted() as server:
+        state = STATE | {"type": "json", "text": None, "content": {"list": []}}
+        held: list[tuple[Peer, Request]] = []
+
+        def on_join(peer: Peer, request: Request, number: int) -> None:
+            if number == 1:
+                answer(peer, request, state)
+            else:
+                held.append((peer, request))
+
+        scripted_by(server, on_join)
+        async with await connect(server, Waits(), settle_seconds=0) as client, asyncio.timeout(30):
+            document = await client.document("d", type="json")
+            for number in (1, 2):  # the second time nothing has come of it
+                push(server.peers[0], "document:resync", document="d", reason="")
+                await until(lambda number=number: len(held) == number)  # type: ignore[misc]
+                document.apply([{"p": ["list", 0], "li": number}])
+                answer(*held[-1], state | {"pending": []})
+            await until(lambda: len(held) == 3)
+            assert document.trouble is not None and not document.joined

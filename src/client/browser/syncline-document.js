@@ -92,7 +92,8 @@ export class SynclineDocument extends Joined {
 
   /**
    * How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a join,
-   * undo or redo counts as one step at most, so there may be more; and others may have left nothing of some.
+   * undo or redo counts as one step, and as one more while some of it waits: there may be more, or fewer. Others may have left nothing
+   * of some.
    */
   get canUndo() {
     return this.#state.canUndo;
@@ -155,6 +156,7 @@ export class SynclineDocument extends Joined {
       this._emit("collaborators", this.collaborators);
       this._emit("cursors", this.cursors);
       this._tellSettled();
+      if (state.flight) this.#expectAck(state.flight); // what was told to follow has to come
       this._flush();
       this.#cursorLater();
       then();
@@ -191,6 +193,7 @@ export class SynclineDocument extends Joined {
       this._renew();
       return false;
     }
+    this.#exact = false;
     const first = state.generation === null;
     const before = this.content;
     const whole = this.#whole;
@@ -356,6 +359,7 @@ export class SynclineDocument extends Joined {
       if (item.kind === "initialize") data.content = item.content;
       const { flight } = this.#state;
       const current = () => this.state === "joined" && this.#state.flight === flight;
+      this.#expectAck(flight);
       return this.client._ask(`document:${item.kind}`, data, (answer) => this._guarded(() => {
         if (!current()) this.#setDepths(answer); // its operation has come already
         else if (answer.revision <= this.revision) this.#reload("an acknowledged operation was not in the history");

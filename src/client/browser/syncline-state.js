@@ -517,7 +517,7 @@ export class DocumentState {
     return { operation: this.#passQueue(correction ? [correction] : []), origin: "remote", clients: [] };
   }
 
-  /** A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one at most. */
+  /** A guess until the server's answer: it joins what is typed in one go into a step, so that edits count as one. */
   #countSteps(kind) {
     if (kind === "undo") [this.undo, this.redo] = [Math.max(0, this.undo - 1), this.redo + 1];
     else if (kind === "redo") [this.undo, this.redo] = [this.undo + 1, Math.max(0, this.redo - 1)];

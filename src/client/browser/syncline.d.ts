@@ -619,7 +619,8 @@ export class SynclineDocument<Name extends keyof DocumentTypes = "text"> impleme
   readonly settled: boolean;
   /**
    * How many steps of this client's there are, about; 0: none that is known of. What was done since the server's last answer to a join,
-   * undo or redo counts as one step at most, so there may be more; and others may have left nothing of some.
+   * undo or redo counts as one step, and as one more while some of it waits: there may be more, or fewer. Others may have left nothing
+   * of some.
    */
   readonly canUndo: number;
   readonly canRedo: number;
