@@ -54,6 +54,12 @@ _encode = msgspec.msgpack.Encoder(order="sorted").encode  # the order of keys sa
 cdef Py_ssize_t live = 0
 
 
+cdef bint is_initial(uint64_t digest, int64_t revision) noexcept:  # compares
+    """Whether a restoration at ``revision`` gave a first content, by its digest: else that names a revision, which is none to come. A first
+    content is no step of undo: what others did on it would go with it."""
+    return (digest ^ RESTORE_DIGEST) > <uint64_t>revision
+
+
 def live_documents() -> int:
     """How many documents exist in this process; for leak tests."""
     return live
@@ -288,7 +294,7 @@ cdef class Document(Window):
             require_nameable(user)
         else:
             client, user = state.name, state.user  # one object per name, however often it came over the wire
-        first = self.revision == 0 and mark == RESTORE  # no step of undo: what others do on it would go with it
+        first = mark == RESTORE and is_initial(digest, self.revision)
         self.torn = True  # until it is done; a refusal by ``make`` is none of the errors that this is asked after
         entry = self.engine.make(client, user, number, operation, mark, digest, time)
         self.append(entry, first)
@@ -476,7 +482,7 @@ cdef class Document(Window):
             if room < 0:
                 yield
                 room = EACH_PART
-            first = self.revision == 0 and entry.mark == RESTORE
+            first = entry.mark == RESTORE and is_initial(entry.digest, self.revision)
             try:
                 self.engine.take(entry, revision)
             except SynclineError as error:

@@ -16,18 +16,21 @@ log = logging.getLogger("syncline.documents")
 #: Microseconds of undoing that are worth a snapshot, and bytes of one that are worth a microsecond.
 LABOUR = 250_000
 BYTES = 20
+#: Between two of them, in seconds: labour is an estimate, and a storm of undoing shall not write without end.
+LABOUR_SECONDS = 5.0
 
 
 class Snapshots:
     """Those of one loaded document, which is handed in: it is not held, so that it is freed at once when it is unloaded."""
 
-    __slots__ = ("_at", "_bytes", "_labour", "_log_bytes", "saving")
+    __slots__ = ("_at", "_bytes", "_labour", "_log_bytes", "_worked", "saving")
 
     def __init__(self, revision: int) -> None:
         self._at = revision
         self._bytes = 0  # of the last one that this process stored,
         self._log_bytes = 0  # and of the turns since
         self._labour = 0  # ``undo_labour`` of then
+        self._worked = 0.0  # when the next one may come for labour, by ``Clock.monotonic``
         self.saving = False
 
     def logged(self, size: int) -> None:
@@ -40,7 +43,12 @@ class Snapshots:
         that loading does again."""
         node = live.node
         labour = live.core.undo_labour - self._labour
-        if not self.saving and labour >= max(LABOUR, self._bytes / BYTES):
+        if (
+            not self.saving
+            and labour >= max(LABOUR, self._bytes / BYTES)
+            and (now := node.clock.monotonic()) >= self._worked
+        ):
+            self._worked = now + LABOUR_SECONDS
             node.spawn(self.save(live))
             return
         few, since = node.config.documents.snapshot_operations, live.core.revision - self._at
@@ -54,8 +62,8 @@ class Snapshots:
             return
         self.saving = True
         snapshot = DocumentSnapshot(core.revision, core.snapshot())
-        self._log_bytes = 0
-        self._labour = core.undo_labour
+        logged, self._log_bytes = self._log_bytes, 0
+        labour, self._labour = self._labour, core.undo_labour
         try:
             if not live.collaborators:  # nobody waits, and it may lie there for long
                 snapshot = DocumentSnapshot(snapshot.revision, await node.archive.in_thread(pack, snapshot.body))
@@ -65,6 +73,8 @@ class Snapshots:
             node.upkeep.consider(live.id)
         except Unavailable as error:
             log.warning("snapshot of document %s: %s", live.id, error)  # the log has everything; later then
+            self._log_bytes += logged
+            self._labour = labour
         finally:
             self.saving = False
             node.documents.consider_idle(live)

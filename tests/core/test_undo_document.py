@@ -378,11 +378,45 @@ class TestFirstContent:
         document.undo("b", "bob", 2, document.revision)
         assert document.content() == first
 
-    def test_later_it_is_a_step_as_any_other(self) -> None:
+    @pytest.mark.parametrize("again", [False, True])
+    def test_nor_is_one_of_a_document_in_which_something_was(self, again: bool) -> None:
+        document = open_document("json", "d", "g")
+        entries = [
+            document.initialize("a", "ada", 1, 0, None).entry,
+            document.receive("a", "ada", 2, 1, [{"p": [], "od": None, "oi": [1]}]).entry,
+            document.receive("a", "ada", 3, 2, [{"p": [], "od": None, "oi": None}]).entry,
+            document.initialize("b", "bob", 1, 3, {"items": []}).entry,
+            document.receive("a", "ada", 4, 4, [{"p": ["items", 0], "li": "mine"}]).entry,
+        ]
+        if again:
+            document = open_document("json", "d", "g")
+            document.replay(0, entries)
+        assert document.undo_depth("b") == (0, 0)
+        with refused(ErrorCode.NOTHING_TO_UNDO):
+            document.undo("b", "bob", 2, 5)
+        document.undo("a", "ada", 5, 5)
+        assert document.content() == {"items": []}
+
+    @pytest.mark.parametrize("again", [False, True])
+    def test_but_a_restoration_of_what_was_deleted_is_one(self, again: bool) -> None:
+        document = new()
+        entries = [
+            document.receive("a", "ada", 1, 0, ["kept"]).entry,
+            document.receive("b", "bob", 1, 1, [-4]).entry,
+            document.restore_content("a", "ada", 2, 2, 1, "kept").entry,
+        ]
+        if again:
+            document = replayed(document, entries, None)
+        for seq, kind, content in ((3, "undo", ""), (4, "redo", "kept")):
+            document.undo("a", "ada", seq, document.revision, kind)  # type: ignore[arg-type]
+            assert document.content() == content
+
+    def test_what_its_author_did_before_it_is_undone_around_it(self) -> None:
         document = new()
         document.receive("a", "ada", 1, 0, ["old"])
         document.receive("a", "ada", 2, 1, [-3])
         document.initialize("a", "ada", 3, 2, "new")
-        for seq, content in ((4, ""), (5, "old"), (6, "")):
-            document.undo("a", "ada", seq, document.revision)
-            assert document.content() == content
+        document.undo("a", "ada", 4, 3)
+        assert sorted(document.content()) == sorted("newold")
+        document.undo("a", "ada", 5, 4)
+        assert document.content() == "new"

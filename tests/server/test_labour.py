@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from syncline.server import snapshots
 from syncline.server.keyed_buckets import KeyedBuckets
 from syncline.server.snapshots import LABOUR
 from tests.serving import Serve
@@ -48,3 +51,16 @@ async def test_what_took_long_to_undo_is_stored_and_not_planned_again(serve: Ser
         await ada.call("document:undo", document="d", seq=4, revision=4)
         await until(lambda: app.node.counters.snapshots == 1)
         assert app.node.documents.live["d"].core.undo_labour > LABOUR
+
+
+async def test_a_storm_of_undoing_stores_no_snapshot_each_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "LABOUR", 1)
+    monkeypatch.setattr(snapshots, "BYTES", 10**9)
+    async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await behind(ada, bob, 1, 10)
+        await insert(bob, 1, 1, 10)
+        for seq in range(2, 22):
+            kind = "undo" if seq % 2 == 0 else "redo"
+            await ada.call(f"document:{kind}", document="d", seq=seq, revision=seq)
+        await until(lambda: app.node.counters.snapshots > 0)
+        assert app.node.documents.live["d"].core.undo_labour > 10 and app.node.counters.snapshots == 1
