@@ -94,14 +94,12 @@ class Publishing(Protocol):
 def routes(node: Publishing) -> list[Route]:
     """There is nothing at them without a key."""
     config = node.config.api
-    messages = msgspec.json.Decoder(Messages)
-    event = msgspec.json.Decoder(Event)
     fields = msgspec.json.Decoder(dict[_FieldName, msgspec.Raw], dec_hook=lambda _, text: _FieldName(text))
 
     async def publish(request: Request) -> Response:
         body = await _body(request, config.body_bytes)
         arrived = node.clock.monotonic()
-        told = _decoded(body, messages, fields)
+        told = _decoded(body, Messages, fields)
         if not told.rooms:
             raise Refusal(
                 HTTPStatus.BAD_REQUEST, "no_target", "rooms says in which rooms it is published: at least one"
@@ -112,7 +110,7 @@ def routes(node: Publishing) -> list[Route]:
     async def send(request: Request) -> Response:
         body = await _body(request, config.body_bytes)
         arrived = node.clock.monotonic()
-        told = _decoded(body, event, fields)
+        told = _decoded(body, Event, fields)
         if not (told.rooms or told.users or told.connections or told.everyone):
             text = "rooms, users, connections and everyone say who gets it: at least one of them"
             raise Refusal(HTTPStatus.BAD_REQUEST, "no_target", text)
@@ -147,18 +145,16 @@ async def _body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _decoded(
-    body: bytes, decoder: msgspec.json.Decoder[T], fields: msgspec.json.Decoder[dict[_FieldName, msgspec.Raw]]
-) -> T:
+def _decoded(body: bytes, kind: type[T], fields: msgspec.json.Decoder[dict[_FieldName, msgspec.Raw]]) -> T:
     """Raises HTTPException."""
     try:
         try:
-            told = _parsed(body, decoder, fields)
+            told = _parsed(body, kind, fields)
         except ValueError:
             mended = mend("json", body)
             if mended is body:
                 raise
-            told = _parsed(mended, decoder, fields)
+            told = _parsed(mended, kind, fields)
         check_payload("json", bytes(told.data))
     except SynclineError as error:
         raise HTTPException(400, error.message) from error
@@ -168,12 +164,10 @@ def _decoded(
     return told
 
 
-def _parsed(
-    body: bytes, decoder: msgspec.json.Decoder[T], fields: msgspec.json.Decoder[dict[_FieldName, msgspec.Raw]]
-) -> T:
+def _parsed(body: bytes, kind: type[T], fields: msgspec.json.Decoder[dict[_FieldName, msgspec.Raw]]) -> T:
     """Raises Refusal, ValueError."""
-    _look([name.text for name in fields.decode(body)], msgspec.structs.fields(decoder.type))
-    return decoder.decode(body)
+    _look([name.text for name in fields.decode(body)], msgspec.structs.fields(kind))
+    return msgspec.json.decode(body, type=kind)
 
 
 def _look(names: list[str], known: tuple[msgspec.structs.FieldInfo, ...]) -> None:
