@@ -19,6 +19,11 @@ PORT   ?=
 HOST   ?=
 ARGS   ?=
 
+# What .venv gets: the newest releases of one day, on which the gate was green. A new one of somebody else's turns nobody's gate red;
+# `make upgrade` takes them all.
+VERSIONS := tools/versions.txt
+export PIP_CONSTRAINT ?= $(CURDIR)/$(VERSIONS)
+
 export SYNCLINE_JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 
 PYX     := $(shell find src -name '*.pyx')
@@ -38,7 +43,7 @@ SEED     ?= $(shell echo $$(( ($$RANDOM << 15) + $$RANDOM )))
 SEED     := $(SEED)
 SEEDED   := SYNCLINE_TEST_SEED=$(SEED) PYTHONHASHSEED=$(SEED)
 
-.PHONY: help setup run test test-all nightly bench-smoke test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout bench-peers guard load autobahn wheel sdist clean distclean
+.PHONY: help setup upgrade run test test-all nightly bench-smoke test-core lint format types debug asan bench bench-compare bench-ot bench-memory bench-fanout bench-peers guard load autobahn wheel sdist clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,7 +77,7 @@ $(STAMPS)/venv: tools/setup.sh | system
 	@mkdir -p $(@D) && touch $@
 
 # pip 25.1 is the first that reads dependency groups.
-$(STAMPS)/build: $(STAMPS)/venv pyproject.toml
+$(STAMPS)/build: $(STAMPS)/venv pyproject.toml $(VERSIONS)
 	@echo "==> installing pip, Cython and setuptools into $(VENV) (about 7 MB to fetch)"
 	@$(PY) -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(PY) -m pip install --quiet --group build
@@ -96,15 +101,22 @@ $(STAMPS)/bundle: $(STAMPS)/build $(wildcard tools/browser/*.*)
 	@touch $@
 
 # The native modules and the bundle are taken as they are, hence after them; changed ones need no new installation.
-$(STAMPS)/install: $(STAMPS)/build pyproject.toml | $(STAMPS)/native $(STAMPS)/bundle
+$(STAMPS)/install: $(STAMPS)/build pyproject.toml $(VERSIONS) | $(STAMPS)/native $(STAMPS)/bundle
 	@echo "==> installing syncline (editable) and what it runs on into $(VENV) (26 packages, about 14 MB to fetch)"
 	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --no-build-isolation --editable .
 	@touch $@
 
-$(STAMPS)/dev: $(STAMPS)/build pyproject.toml
+$(STAMPS)/dev: $(STAMPS)/build pyproject.toml $(VERSIONS)
 	@echo "==> installing what tests, lint and types need into $(VENV) (52 packages, about 96 MB to fetch)"
 	@$(PY) -m pip install --quiet --group dev
 	@touch $@
+
+upgrade: setup ## take the newest release of every dependency, and write them down in tools/versions.txt
+	@echo "==> upgrading $(VENV); $(VERSIONS) is what the gate is run on from now on"
+	@PIP_CONSTRAINT= PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --upgrade --upgrade-strategy eager --no-build-isolation --editable . --group dev --group bench
+	@{ sed -n '/^#/p' $(VERSIONS); $(PY) -m pip freeze --all --exclude-editable | sed "/^pip==\| @ /d"; } >$(VERSIONS).new
+	@diff $(VERSIONS) $(VERSIONS).new || true
+	@mv $(VERSIONS).new $(VERSIONS)
 
 $(STAMPS)/browser-tests: $(STAMPS)/peers tools/setup.sh
 	@$(if $(filter chromium,$(NEEDS)),,tools/setup.sh system chromium promtool proxies systemd)
