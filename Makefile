@@ -270,7 +270,7 @@ sdist: $(STAMPS)/build $(STAMPS)/bundle ## an archive of the sources, with the d
 
 clean: ## remove what was built (not .venv)
 	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f src/server/pages/codemirror.js $(STAMPS)/flags $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle
+	rm -f src/server/web/pages/codemirror.js $(STAMPS)/flags $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle
 	find src -name '*.so' -delete
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -11,14 +11,16 @@ import msgspec
 import pytest
 from histories import MADE_UP, history
 
-from syncline.core import json0, ot, wire
-from syncline.core.document import Document
-from syncline.core.ot import Operation
-from syncline.core.room import HistoryRing, Publication, Room
-from syncline.core.text import Text
-from syncline.core.text_type import TextType
-from syncline.server.connection import Connection
-from syncline.server.flusher import Flusher
+from syncline.core.documents.document import Document
+from syncline.core.documents.text_type import TextType
+from syncline.core.json import json0
+from syncline.core.ot import ot
+from syncline.core.ot.ot import Operation
+from syncline.core.rooms.room import HistoryRing, Publication, Room
+from syncline.core.text.text import Text
+from syncline.core.wire import envelopes as wire
+from syncline.server.sessions.connection import Connection
+from syncline.server.sessions.flusher import Flusher
 
 
 @pytest.mark.parametrize("name", ["automerge-paper", "rustcode", MADE_UP])

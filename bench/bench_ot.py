@@ -16,15 +16,15 @@ import pytest
 from comparison import ROWS, Row, keystrokes, median_ms, optional, ours_ms, peers
 from histories import read, recorded
 
-from syncline.core import entries as documents
-from syncline.core import ot
-from syncline.core.document import Document
-from syncline.core.entries import Entry, decode_snapshot, merge_bodies
-from syncline.core.log_body import pack_entries
-from syncline.core.ot import Operation
-from syncline.core.replay import replay_text
-from syncline.core.text import Text, set_limits
-from syncline.core.text_type import TextType
+from syncline.core.documents.document import Document
+from syncline.core.documents.text_type import TextType
+from syncline.core.ot import ot
+from syncline.core.ot.ot import Operation
+from syncline.core.storage import commits as documents
+from syncline.core.storage.commits import Entry, decode_snapshot, merge_bodies
+from syncline.core.storage.log_body import pack_entries
+from syncline.core.storage.replay import replay_text
+from syncline.core.text.text import Text, set_limits
 from tests.oracle.text import pack
 
 Edit = tuple[int, int, str]
@@ -178,7 +178,7 @@ def spelled(history: list[Edit]) -> list[Operation]:
 
 def test_offline_burst_over_a_long_history(benchmark: Any) -> None:
     """2,000 keystrokes made offline, composed, over 130,000 operations that others made meanwhile."""
-    histories = pytest.importorskip("syncline.core.history")
+    histories = pytest.importorskip("syncline.core.ot.position_map")
     history, _ = read(recorded(PAPER))
     half = len(history) // 2
     base = Text()
@@ -210,7 +210,7 @@ def test_offline_burst_over_a_long_history(benchmark: Any) -> None:
 
 def test_merge_two_branches(benchmark: Any) -> None:
     """Tree-compose both, then transform the one pair: what client and server do with two long branches."""
-    histories = pytest.importorskip("syncline.core.history")
+    histories = pytest.importorskip("syncline.core.ot.position_map")
     compose_all: Callable[[list[Operation]], Operation] = not_yet(histories, "compose_all")
     start = "0123456789" * 100
     ours = spelled(keystrokes(10_000, len(start), 2, "a"))
@@ -243,7 +243,7 @@ def test_merge_two_branches(benchmark: Any) -> None:
 @pytest.mark.parametrize("verb", ["transform", "compose"])
 def test_rich(benchmark: Any, verb: str) -> None:
     """The two deltas of peers/core.mjs, from Python, one call each."""
-    rich = pytest.importorskip("syncline.core.rich")
+    rich = pytest.importorskip("syncline.core.rich.rich")
     bold, italic, red = {"bold": True}, {"italic": True}, {"color": "red"}
     a = rich.Delta(
         [{"retain": 10}, {"insert": "abc", "attributes": bold}, {"retain": 30, "attributes": italic}, {"delete": 4}]
@@ -346,8 +346,8 @@ def test_text_at_any_revision(benchmark: Any) -> None:
 
 MEMORY = """
 import sys
-from syncline.core.entries import new_text_snapshot
-from syncline.core.text_type import TextType
+from syncline.core.storage.commits import new_text_snapshot
+from syncline.core.documents.text_type import TextType
 
 def resident():
     with open("/proc/self/statm") as file:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from histories import MADE_UP, history
 
-from syncline.core.text import Text, set_limits
+from syncline.core.text.text import Text, set_limits
 from tests.oracle.text import pack
 
 FLAT, LEAF, CHILDREN = 131_072, 2_032, 64

@@ -33,7 +33,7 @@ from typing import Any
 import uvloop
 
 from syncline.server import app
-from syncline.server.config_load import load
+from syncline.server.config.load import load
 
 #: Modules with a counter of native objects, as ``live_*``.
 COUNTED = ("document", "history", "nodes", "ot", "rich", "rich_text", "steps", "text", "text_engine", "value_engine")

@@ -107,7 +107,7 @@ class Unable(Exception):
 
 def native_tools(package: Path) -> tuple[str, str]:
     """(C compiler, Cython) that made the native modules, as they say themselves."""
-    built = sorted((package / "core").glob("ot.*.so"))
+    built = sorted((package / "core" / "ot").glob("ot.*.so"))
     if not built:
         raise Unable(f"no native modules in {package}")
     data = built[0].read_bytes()

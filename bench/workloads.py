@@ -14,18 +14,21 @@ from typing import Any
 
 import msgspec
 
-from syncline.core import entries, ot, wire, wire_document
 from syncline.core.bucket import Bucket
-from syncline.core.frames import TEXT, FrameReader, encode_frame
-from syncline.core.history import PositionMap
-from syncline.core.ot import Operation
-from syncline.core.replay import replay_text
-from syncline.core.rich import Delta
-from syncline.core.room import HistoryRing, Publication, Room
-from syncline.core.text import Text
-from syncline.core.text_type import TextType
-from syncline.server.connection import Connection
-from syncline.server.flusher import Flusher
+from syncline.core.documents.text_type import TextType
+from syncline.core.ot import ot
+from syncline.core.ot.ot import Operation
+from syncline.core.ot.position_map import PositionMap
+from syncline.core.rich.rich import Delta
+from syncline.core.rooms.room import HistoryRing, Publication, Room
+from syncline.core.storage import commits as entries
+from syncline.core.storage.replay import replay_text
+from syncline.core.text.text import Text
+from syncline.core.wire import document_push as wire_document
+from syncline.core.wire import envelopes as wire
+from syncline.core.wire.frames import TEXT, FrameReader, encode_frame
+from syncline.server.sessions.connection import Connection
+from syncline.server.sessions.flusher import Flusher
 
 Prepared = tuple[Callable[[], Any], Callable[[Any], None]]
 

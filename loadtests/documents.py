@@ -21,7 +21,7 @@ from syncline.client.document_state import DocumentState
 from syncline.client.document_values import Request
 from syncline.client.errors import Diverged
 from syncline.core.errors import SynclineError
-from syncline.core.ot import Operation
+from syncline.core.ot.ot import Operation
 
 from . import measure
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from .server import standard
+from .server.observe import standard
 
 standard.ensure()
 
 if sys.argv[1:2] == ["serve"] and "--check" not in sys.argv:  # before what takes a while to import
-    from .server import signals
+    from .server.process import signals
 
     signals.take()
 

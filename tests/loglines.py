@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from syncline.server import log
+from syncline.server.observe import log
 from tests.waiting import wait_until
 
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from syncline.server import app as app_module
 from syncline.server.app import App
-from syncline.server.config import Config
+from syncline.server.config.schema import Config
 from syncline.server.node import Node
 from tests.waiting import until
 

@@ -19,7 +19,7 @@ import pytest
 
 from syncline.server.backends.sqlite import Database, migrations
 from syncline.server.backends.sqlite.claim import Claim, Taken, beside
-from syncline.server.seams import Unavailable
+from syncline.server.seams.outcome import Unavailable
 from tests.harness import ServerProcess
 from tests.server.wsclient import dial
 from tests.waiting import PATIENCE, until

@@ -31,7 +31,7 @@ from syncline.client import (
     TextDocument,
     connect,
 )
-from syncline.core.ot import Operation, apply
+from syncline.core.ot.ot import Operation, apply
 from tests import traces
 from tests.harness import ServerProcess
 from tests.scale import seeds

@@ -58,7 +58,7 @@ def test_the_projects_files_are_known_where_git_refuses(
 ) -> None:
     here = [".gitignore", "README.md", "src/core/a.pyx", "tests/c.c", "tests/deep/b.py"]
     built = ["src/a.c", "src/core/a.c", "src/core/a.so", "src/x.egg-info/PKG-INFO", "build/x.py", "x.db", ".venv/b.py"]
-    tree(tmp_path, *here[1:], *built, "tests/__pycache__/b.pyc", "src/server/pages/codemirror.js")
+    tree(tmp_path, *here[1:], *built, "tests/__pycache__/b.pyc", "src/server/web/pages/codemirror.js")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     if refusing:  # git's own switch for its own tests of "dubious ownership"
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
@@ -88,7 +88,7 @@ def test_files_stay_small_enough_to_read() -> None:
     found = []
     for path in project_files():
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix not in code or name == "src/server/pages/codemirror.js":
+        if path.suffix not in code or name == "src/server/web/pages/codemirror.js":
             continue
         code_files = path.suffix in {".py", ".pyx"}
         limit = next(limit for prefix, limit in limits if name.startswith(prefix) and (code_files or not prefix))

@@ -20,9 +20,9 @@ def source(path: str, text: str) -> layers.Source:
 def judge(path: str, text: str) -> list[str]:
     """The violations of one file in a house that has the usual rooms."""
     rooms = [
-        *("core/__init__.py", "core/ot.pyx", "core/room.pyx", "client/__init__.py", "server/__init__.py"),
+        *("core/__init__.py", "core/ot/ot.pyx", "core/rooms/room.pyx", "client/__init__.py", "server/__init__.py"),
         *("server/seams.py", "server/backends/__init__.py", "server/backends/sqlite.py", "server/node.py"),
-        *("server/handlers/__init__.py", "server/handlers/rooms.py", "server/app.py", "__init__.py"),
+        *("server/protocol/handlers/__init__.py", "server/protocol/handlers/rooms.py", "server/app.py", "__init__.py"),
         *("server/transports/__init__.py", "server/transports/ws.py"),
     ]
     return layers.violations([*(source(room, "") for room in rooms if room != path), source(path, text)])
@@ -38,13 +38,13 @@ def test_nothing_imports_upward() -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("core/ot.pyx", "from ..server cimport connection"),
-        ("core/ot.pyx", "cdef int f() except -1:\n    from ..server import seams\n    return 0"),
-        ("core/ot.pyx", "import array, time as t"),
-        ("core/ot.pyx", "from libc.time cimport time"),
-        ("core/ot.pyx", "from cpython cimport (\n    bytes, time)\nimport socket"),
-        ("core/ot.pxd", "from syncline.server.node cimport Node"),
-        ("core/ot.pyi", "from asyncio import Future"),
+        ("core/ot/ot.pyx", "from ..server cimport connection"),
+        ("core/ot/ot.pyx", "cdef int f() except -1:\n    from ..server import seams\n    return 0"),
+        ("core/ot/ot.pyx", "import array, time as t"),
+        ("core/ot/ot.pyx", "from libc.time cimport time"),
+        ("core/ot/ot.pyx", "from cpython cimport (\n    bytes, time)\nimport socket"),
+        ("core/ot/ot.pxd", "from syncline.server.node cimport Node"),
+        ("core/ot/ot.pyi", "from asyncio import Future"),
         ("core/errors.py", "import logging"),
         ("core/errors.py", "import os.path"),
         ("core/errors.py", "def f():\n    import asyncio"),
@@ -53,21 +53,21 @@ def test_nothing_imports_upward() -> None:
         ("server/seams.py", "from . import node"),
         ("server/seams.py", "from .node import Node"),
         ("server/seams.py", "from .backends.sqlite import Store"),
-        ("server/config.py", "import syncline.server.handlers.rooms"),
+        ("server/config/schema.py", "import syncline.server.protocol.handlers.rooms"),
         ("server/backends/redis.py", "from ..node import Node"),
         ("server/backends/redis.py", "import redis, asyncpg"),
         ("server/backends/redis.py", "import sqlite3\nfrom redis.asyncio import Redis"),
         ("server/node.py", "from .backends import sqlite"),
         ("server/node.py", "from . import backends"),
         ("server/node.py", "from .app import build"),
-        ("server/handlers/rooms.py", "from ..backends.sqlite import Store"),
+        ("server/protocol/handlers/rooms.py", "from ..backends.sqlite import Store"),
         (
-            "server/handlers/rooms.py",
+            "server/protocol/handlers/rooms.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .. import backends",
         ),
-        ("server/handlers/rooms.py", "from picows import WSListener"),
+        ("server/protocol/handlers/rooms.py", "from picows import WSListener"),
         ("server/transports/ws.py", "import picows.picows"),
-        ("server/connection.pyx", "from picows.picows cimport WSTransport"),
+        ("server/sessions/connection.pyx", "from picows.picows cimport WSTransport"),
         ("server/node.py", "from ..client import connect"),
         ("client/connection.py", "from ..server import events"),
         ("client/__init__.py", "from syncline.server.seams import Store"),
@@ -84,11 +84,14 @@ def test_the_checker_finds(path: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("core/ot.pyx", '"""Say\nimport socket\n"""\nfrom libc.stdlib cimport malloc, free\nfrom .text cimport Text'),
-        ("core/ot.pyx", "# from ..server import seams\nx = 'import os'\nfrom .room cimport \\\n    Room"),
-        ("core/ot.pxd", "from cpython.object cimport PyObject"),
         (
-            "core/room.pyx",
+            "core/ot/ot.pyx",
+            '"""Say\nimport socket\n"""\nfrom libc.stdlib cimport malloc, free\nfrom .text cimport Text',
+        ),
+        ("core/ot/ot.pyx", "# from ..server import seams\nx = 'import os'\nfrom .room cimport \\\n    Room"),
+        ("core/ot/ot.pxd", "from cpython.object cimport PyObject"),
+        (
+            "core/rooms/room.pyx",
             "import msgspec\nfrom . import ot\nfrom .errors import (\n    ErrorCode,  # a code\n    Disconnect,\n)",
         ),
         ("server/seams.py", "from ..core.room import Position"),
@@ -112,6 +115,15 @@ def test_the_checker_lets_pass(path: str, text: str) -> None:
 
 def test_relative_names_are_resolved() -> None:
     text = "from . import a\nfrom .b import c\nfrom .. import d\nimport e.f"
-    expected = ["syncline.server.handlers.a", "syncline.server.handlers.b.c", "syncline.server.d", "e.f"]
-    for path in ("server/handlers/rooms.py", "server/handlers/__init__.py", "server/handlers/rooms.pyx"):
+    expected = [
+        "syncline.server.protocol.handlers.a",
+        "syncline.server.protocol.handlers.b.c",
+        "syncline.server.d",
+        "e.f",
+    ]
+    for path in (
+        "server/protocol/handlers/rooms.py",
+        "server/protocol/handlers/__init__.py",
+        "server/protocol/handlers/rooms.pyx",
+    ):
         assert [found.target for found in layers.imports(source(path, text))] == expected, path

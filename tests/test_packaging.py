@@ -22,7 +22,7 @@ import syncline
 from tests import layers
 from tests.project import ROOT, project_files
 
-BUNDLE = "server/pages/codemirror.js"
+BUNDLE = "server/web/pages/codemirror.js"
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("packaging")]
 

@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from syncline.server.backends.sqlite import Database, place, wal
-from syncline.server.seams import Unavailable
+from syncline.server.seams.outcome import Unavailable
 from tests.harness import ServerProcess
 from tests.scale import by_level
 from tests.server.wsclient import Wire, dial

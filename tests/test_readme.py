@@ -36,7 +36,7 @@ def test_the_architecture_page_names_each_module() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
     modules = [
         path.stem
-        for folder in ("core", "load", "server", "server/handlers", "server/transports", "testing")
+        for folder in ("core", "load", "server", "server/protocol/handlers", "server/transports", "testing")
         for path in (ROOT / "src" / folder).iterdir()
         if path.suffix in {".py", ".pyx"} and path.stem != "__init__"
     ]

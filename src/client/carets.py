@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
-from ..core.document_type import DocumentType
+from ..core.documents.document_type import DocumentType
 from .document_values import Operation
 
 #: Over so many operations a cursor is moved that is told late, and no more of them than are of so much ``bulk`` together are kept for

@@ -6,11 +6,11 @@ import sys
 from operator import attrgetter, eq
 from typing import Any, Literal
 
-from ..core.document_type import DocumentType
-from ..core.ot import Components, Operation, compose, diff, invert, map_position, transform
-from ..core.text import Text
-from ..core.text0 import Side
-from ..core.text_type import TextType
+from ..core.documents.document_type import DocumentType
+from ..core.documents.text_type import TextType
+from ..core.ot.ot import Components, Operation, compose, diff, invert, map_position, transform
+from ..core.text.text import Text
+from ..core.values.text0 import Side
 
 UNIT: Literal["unicode"] = "unicode"
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..core.json_values import json_decoder
-from ..core.payload import require_expressible
+from ..core.values.json_values import json_decoder
+from ..core.wire.payload import require_expressible
 from .errors import ProtocolViolation, Undecodable
 
 CodecName = Literal["json", "msgpack"]

@@ -11,7 +11,7 @@ from .callbacks import Callbacks
 from .document_values import Change
 
 if TYPE_CHECKING:
-    from ..core.text0 import Side
+    from ..core.values.text0 import Side
     from .client import Client
     from .document_state import DocumentState
 

@@ -45,7 +45,7 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
-from ..core.document_type import DocumentType
+from ..core.documents.document_type import DocumentType
 from ..core.errors import SynclineError
 from .carets import Carets, inside
 from .document_values import (

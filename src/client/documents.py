@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from ..core.document_type import DocumentType
+from ..core.documents.document_type import DocumentType
 from ..core.errors import ErrorCode
 from .access import SHUT
 from .callbacks import Callbacks

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from msgspec import Raw
 
-from ..core.digest import epoch_seed, item_hash
+from ..core.rooms.delivery_proof import epoch_seed, item_hash
 from .codec import Received
 
 # More than so many messages or bytes are not left unproven, whatever the time: a repair needs them from the server's

@@ -29,7 +29,7 @@ UNDECIDED = frozenset(
 )
 
 
-#: Without an answer for so long, what is done goes on in steps: as core/undo.pyx, where later edits are another step.
+#: Without an answer for so long, what is done goes on in steps: as core/documents/undo.pyx, where later edits are another step.
 STEP_SECONDS = 1.0
 #: And for so many times what the last answer took: on a slow link each answer takes long, and steps that wait for one each would pile up.
 STEP_ANSWERS = 4

@@ -1,5 +1,5 @@
-"""What is typed in one go, as the server groups it into steps of undo (core/undo.pyx): what a client does while it is away stays in such
-steps, instead of becoming one operation and so one step.
+"""What is typed in one go, as the server groups it into steps of undo (core/documents/undo.pyx): what a client does while it is away
+stays in such steps, instead of becoming one operation and so one step.
 
 A word is typed, or characters are deleted, where the last ones were; anything longer is a paste. How long somebody paused is not looked
 at: where one word goes on, the server joins the two.
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..core.document_type import DocumentType
-from ..core.text0 import units
+from ..core.documents.document_type import DocumentType
+from ..core.values.text0 import units
 
-#: As core/undo.pyx: more at once is a paste.
+#: As core/documents/undo.pyx: more at once is a paste.
 MAX_TYPED = 16
 
 

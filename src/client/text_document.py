@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import ErrorCode, SynclineError
-from ..core.ot import Operation
+from ..core.ot.ot import Operation
 from .code_points import TEXT, UNIT
 from .documents import Document
 from .history import Blame, Version, read_blame
 
 if TYPE_CHECKING:
-    from ..core.ot import Components
+    from ..core.ot.ot import Components
     from .client import Client
 
 

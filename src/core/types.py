@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from .document import Document
-from .document_type import DocumentType
+from .documents.document import Document
+from .documents.document_type import DocumentType
+from .documents.text_type import TextType
 from .errors import ErrorCode, SynclineError
-from .json_type import JsonType
-from .rich_type import RichType
-from .text_type import TextType
+from .json.json_type import JsonType
+from .rich.rich_type import RichType
 
 DOCUMENT_TYPES: dict[str, DocumentType[Any, Any]] = {
     "text": TextType(),

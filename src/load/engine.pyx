@@ -20,7 +20,17 @@ from libc.string cimport memcmp, memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC
 
 from .frames cimport (
-    BROKEN, CONTROL, MESSAGE, NOTHING, Message, Reader, apply_mask, frame_header, reader_close, reader_feed, reader_keep,
+    BROKEN,
+    CONTROL,
+    MESSAGE,
+    NOTHING,
+    Message,
+    Reader,
+    apply_mask,
+    frame_header,
+    reader_close,
+    reader_feed,
+    reader_keep,
     reader_next,
 )
 from .histogram cimport Histogram, now_ns

@@ -13,18 +13,23 @@ from typing import Any, cast
 
 import uvicorn
 
-from . import api, http, sockets
-from .arrivals import places
 from .backends import memory
 from .backends.jwt import JwtAuth
-from .clock import LoopClock
-from .config import Config
-from .config_load import ConfigError
-from .config_reload import Reload, adopt, plan
+from .config.load import ConfigError
+from .config.reload import Reload, adopt, plan
+from .config.schema import Config
+from .limits.arrivals import places
 from .node import Node
-from .seams import Broker, Clock, EventLog, Presence, Store, Unavailable
-from .sockets import Listeners
+from .process import sockets
+from .process.sockets import Listeners
+from .seams.broker import Broker
+from .seams.clock import Clock, LoopClock
+from .seams.event_log import EventLog
+from .seams.outcome import Unavailable
+from .seams.presence import Presence
+from .seams.store import Store
 from .transports import ws
+from .web import api, http
 
 log = logging.getLogger("syncline.app")
 

@@ -22,13 +22,16 @@ import msgspec
 
 from .. import __version__
 from ..core.errors import SynclineError
-from . import config_docs, descriptors, signals, standard
-from . import log as logs
-from .config import Config
-from .config_load import ConfigError, load
+from .config import docs as config_docs
+from .config.load import ConfigError, load
+from .config.schema import Config
+from .limits import descriptors
+from .observe import log as logs
+from .observe import standard
+from .process import signals
 
 if TYPE_CHECKING:
-    from .seams import Store
+    from .seams.store import Store
 
 OK: Final = 0
 FAILED: Final = 1
@@ -85,7 +88,8 @@ def serve(arguments: argparse.Namespace) -> int:
     config = _load(arguments, overrides)
     lines = config.log
     logs.configure(lines.level, lines.format, waiting=lines.waiting, repeat_seconds=lines.repeat_seconds)
-    from . import app, service, sockets
+    from . import app, service
+    from .process import sockets
 
     def read() -> Config:
         return load(arguments.config, os.environ, overrides, again=True)
@@ -152,8 +156,8 @@ def token_create(arguments: argparse.Namespace) -> int:
 
 
 def user_add(arguments: argparse.Namespace) -> int:
-    from .events import DisplayName, Name
-    from .seams import UserRecord
+    from .protocol.events import DisplayName, Name
+    from .seams.store import UserRecord
 
     try:
         user = msgspec.convert(arguments.user, Name)
@@ -191,7 +195,7 @@ def user_list(arguments: argparse.Namespace) -> int:
 
 def restore(arguments: argparse.Namespace) -> int:
     from .backends import sqlite
-    from .seams import Unavailable
+    from .seams.outcome import Unavailable
 
     config = _load(arguments)
     backends = (config.store.backend, config.broker.backend, config.presence.backend, config.events.backend)
@@ -222,7 +226,7 @@ def restore(arguments: argparse.Namespace) -> int:
 def _with_store(config: Config, work: Callable[[Store], Any], *, making: bool = False) -> Any:
     """Opens the configured store, works, closes it. Safe beside a running server. ``making``: one that is not there yet, too."""
     from . import app
-    from .seams import Unavailable
+    from .seams.outcome import Unavailable
 
     async def run() -> Any:
         store = await app.open_store(config)

@@ -24,12 +24,12 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from ..core import errors
-from .addresses import subscriber
+from .net.addresses import subscriber
 
 if TYPE_CHECKING:
-    from .live_document import LiveDocument
+    from .documents.live_document import LiveDocument
     from .node import Node
-    from .session import Session
+    from .sessions.session import Session
 
 log = logging.getLogger("syncline.memory")
 

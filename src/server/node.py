@@ -16,39 +16,44 @@ import msgspec
 
 from .. import __version__
 from ..core import errors
-from ..core.room import Position, Publication
-from ..core.wire import Push
-from .addresses import Addresses
-from .admission import Admission
-from .archive import Archive
-from .arrivals import Arrivals, places
-from .authentication import Authentication
-from .clock import LoopClock
-from .config import Config
-from .counters import Counters
-from .descriptors import Descriptors, raise_limit
-from .divergence import Divergences
-from .documents import Documents
-from .events import Targets
-from .fair_thread import FairThread
-from .flusher import Flusher
-from .guesses import Guesses
-from .handlers import table
-from .hub import Hub, Seat
-from .keyed_buckets import KeyedBuckets
+from ..core.rooms.room import Position, Publication
+from ..core.wire.envelopes import Push
+from .config.schema import Config
+from .documents.compaction import Upkeep
+from .documents.divergence import Divergences
+from .documents.registry import Documents
+from .documents.revisions import Archive
+from .documents.turn_scheduler import RunQueue
+from .limits.admission import Admission
+from .limits.arrivals import Arrivals, places
+from .limits.descriptors import Descriptors, raise_limit
+from .limits.fair_thread import FairThread
+from .limits.guesses import Guesses
+from .limits.keyed_buckets import KeyedBuckets
+from .limits.rates import Rates
+from .limits.refusals import Refusals
 from .memory_bound import MemoryBound
-from .metrics import Metrics
-from .origins import Origins
-from .pace import RunQueue
-from .pings import PingWheel
-from .presence import PresenceTracker
-from .rates import Rates
-from .readiness import Readiness
-from .refusals import Refusals
-from .room_classes import RoomClasses
-from .seams import Auth, Broker, Credentials, Done, EventLog, Presence, Store, Unavailable, UserRecord
-from .session import Session, State
-from .upkeep import Upkeep
+from .net.addresses import Addresses
+from .net.origins import Origins
+from .observe.counters import Counters
+from .observe.metrics import Metrics
+from .process.readiness import Readiness
+from .protocol.events import Targets
+from .protocol.handlers import table
+from .rooms.classes import RoomClasses
+from .rooms.hub import Hub, Seat
+from .rooms.presence import PresenceTracker
+from .seams.auth import Auth, Credentials
+from .seams.broker import Broker
+from .seams.clock import LoopClock
+from .seams.event_log import EventLog
+from .seams.outcome import Done, Unavailable
+from .seams.presence import Presence
+from .seams.store import Store, UserRecord
+from .sessions.authentication import Authentication
+from .sessions.flusher import Flusher
+from .sessions.pings import PingWheel
+from .sessions.session import Session, State
 
 if TYPE_CHECKING:
     from .transports.websocket import WebSocket

@@ -18,13 +18,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from . import app, signals, sockets
-from . import log as logs
-from .config import Config
-from .config_keys import Key
-from .config_load import ConfigError
-from .notify import Notifier
-from .sockets import Listeners
+from . import app
+from .config.keys import Key
+from .config.load import ConfigError
+from .config.schema import Config
+from .observe import log as logs
+from .process import signals, sockets
+from .process.notify import Notifier
+from .process.sockets import Listeners
 
 log = logging.getLogger("syncline.app")
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ..core.room import Position, Publication
-from ..server.seams import Broker, NotWritten, Unavailable, Unrecoverable
+from ..core.rooms.room import Position, Publication
+from ..server.seams.broker import Broker
+from ..server.seams.outcome import NotWritten, Unavailable, Unrecoverable
 from .clock import ManualClock
 from .outcome import Outcomes, settled
 

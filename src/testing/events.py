@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from ..server.seams import EventLog, Unavailable
+from ..server.seams.event_log import EventLog
+from ..server.seams.outcome import Unavailable
 from .clock import ManualClock
 from .outcome import Outcomes, settled
 

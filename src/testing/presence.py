@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from ..server.seams import Presence, PresenceChange, PresenceEntry, Unavailable
+from ..server.seams.outcome import Unavailable
+from ..server.seams.presence import Presence, PresenceChange, PresenceEntry
 from .clock import ManualClock
 
 CreatePresence = Callable[[ManualClock], Presence]

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from ..server.seams import (
-    Conflict,
+from ..server.seams.outcome import Conflict, Unavailable
+from ..server.seams.store import (
     DocumentRecord,
     DocumentSnapshot,
     DocumentState,
@@ -18,7 +18,6 @@ from ..server.seams import (
     Store,
     StoredDocument,
     Turn,
-    Unavailable,
     UserRecord,
 )
 from .clock import ManualClock

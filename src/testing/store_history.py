@@ -8,7 +8,8 @@ from functools import partial
 
 import pytest
 
-from ..server.seams import Conflict, DocumentRecord, DocumentSnapshot, DocumentState, Store, Turn
+from ..server.seams.outcome import Conflict
+from ..server.seams.store import DocumentRecord, DocumentSnapshot, DocumentState, Store, Turn
 from .outcome import settled
 
 NOTES = DocumentRecord("notes", "generation-1", "ada", "editor", 5.0)

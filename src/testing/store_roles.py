@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ..server.seams import Conflict, LastOwner, RoomRecord, Store
+from ..server.seams.outcome import Conflict, LastOwner
+from ..server.seams.store import RoomRecord, Store
 from .store_history import NOTES
 
 

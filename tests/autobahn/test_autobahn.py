@@ -11,7 +11,7 @@ from pathlib import Path
 import kosoku
 import pytest
 
-from syncline.core.frames import encode_frame
+from syncline.core.wire.frames import encode_frame
 from syncline.server import app as app_module
 from syncline.server.transports import ws
 from tests import scale

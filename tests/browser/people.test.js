@@ -1,7 +1,7 @@
 // Colours of people on the demo page.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { hueOf, setPresent } from "../../src/server/pages/demo-people.js";
+import { hueOf, setPresent } from "../../src/server/web/pages/demo-people.js";
 
 const people = (count, prefix = "user") => Array.from({ length: count }, (_, number) => `${prefix}-${number}`);
 const different = (ids) => new Set(ids.map(hueOf)).size === ids.length;

@@ -8,9 +8,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from syncline.core import json0
 from syncline.core.errors import SynclineError
-from syncline.core.json_values import same_value
+from syncline.core.json import json0
+from syncline.core.values.json_values import same_value
 from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
 from tests.oracle.content_hash import value_hash
 from tests.oracle.json0 import random_operation, random_value

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncline.server.browser_client import ENTRY, PARTS, one_module
+from syncline.server.web.browser_client import ENTRY, PARTS, one_module
 
 SOURCES = Path(__file__).resolve().parents[2] / "src" / "client" / "browser"
 

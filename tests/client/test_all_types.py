@@ -10,8 +10,8 @@ import pytest
 
 from syncline.client import Committed, Document, Rebased, RequestError, connect, documents
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.ot import Operation
-from syncline.server import document_join
+from syncline.core.ot.ot import Operation
+from syncline.server.documents import join as document_join
 from tests.serving import serving, ws_url
 from tests.waiting import until
 

@@ -10,8 +10,8 @@ from syncline.client.code_points import TEXT, CodePoints
 from syncline.client.document_state import DocumentState
 from syncline.client.document_values import Change
 from syncline.client.errors import BufferFull, Diverged
-from syncline.core.json_type import JsonType
-from syncline.core.ot import Operation, apply, compose, invert
+from syncline.core.json.json_type import JsonType
+from syncline.core.ot.ot import Operation, apply, compose, invert
 
 
 def op(*components: int | str) -> Operation:

@@ -10,7 +10,7 @@ import pytest
 
 from syncline.client import BufferFull, Closed, LostWork, RequestError, connect
 from syncline.core.errors import SynclineError
-from syncline.core.ot import Operation, apply
+from syncline.core.ot.ot import Operation, apply
 from tests.serving import serving, ws_url
 from tests.waiting import until
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from syncline.client.document_state import DocumentState
-from syncline.core.document_type import run
+from syncline.core.documents.document_type import run
+from syncline.core.documents.rejoin import Composite, Missed, Pending
 from syncline.core.errors import Laborious
-from syncline.core.rejoin import Composite, Missed, Pending
 from syncline.core.types import document_type, open_document
 from tests.faults.writer import FIRST_PLANE, MARKERS, Writer
 from tests.scale import seeds

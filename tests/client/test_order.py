@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from syncline.client import ConnectionLost, Position, RequestError, connect
 from syncline.client.order import Order
-from syncline.server.seams import Unavailable
+from syncline.server.seams.outcome import Unavailable
 from tests.serving import serving, ws_url
 from tests.waiting import until
 

@@ -10,7 +10,7 @@ import pytest
 from syncline.client import Options
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.server.app import App
-from syncline.server.submission import Submission
+from syncline.server.documents.submission import Submission
 from tests.waiting import until
 
 from .desk import SMALL, desk, every_way, on_server

@@ -11,7 +11,7 @@ import pytest
 from syncline.client.link import Link
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.server.app import App
-from syncline.server.submission import Submission
+from syncline.server.documents.submission import Submission
 from tests.serving import serving
 from tests.waiting import until
 

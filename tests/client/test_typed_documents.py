@@ -16,11 +16,11 @@ from syncline.client import BufferFull, Closed, Document, Options, RequestError,
 from syncline.client.document_state import DocumentState
 from syncline.client.document_values import Origin, Request
 from syncline.core.errors import SynclineError, TooFarBehind
-from syncline.core.json_type import JsonType
-from syncline.core.json_values import same_value
+from syncline.core.json.json_type import JsonType
 from syncline.core.types import document_type, open_document
-from syncline.server.live_document import LiveDocument
-from syncline.server.submission import Submission
+from syncline.core.values.json_values import same_value
+from syncline.server.documents.live_document import LiveDocument
+from syncline.server.documents.submission import Submission
 from tests.oracle.edits import random_content, random_edit
 from tests.serving import serving, ws_url
 from tests.waiting import until

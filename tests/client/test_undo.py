@@ -9,7 +9,7 @@ import pytest
 
 from syncline.client import RequestError, connect
 from syncline.client.code_points import CodePoints
-from syncline.core.ot import Operation
+from syncline.core.ot.ot import Operation
 from tests.serving import serving, ws_url
 from tests.waiting import until
 

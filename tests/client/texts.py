@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from syncline.client import TextDocument
-from syncline.core.ot import Operation, apply
+from syncline.core.ot.ot import Operation, apply
 
 
 async def settle(*documents: TextDocument) -> str:

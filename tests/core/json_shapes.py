@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncline.core.json_values import MAX_DEPTH, MAX_KEY
+from syncline.core.values.json_values import MAX_DEPTH, MAX_KEY
 
 GOOD = {"p": ["k"], "oi": 1}
 

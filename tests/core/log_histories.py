@@ -6,10 +6,10 @@ import random
 from contextlib import suppress
 from typing import Any
 
-from syncline.core.document import Document
-from syncline.core.entries import Entry
+from syncline.core.documents.document import Document
+from syncline.core.documents.text_type import TextType
 from syncline.core.errors import SynclineError
-from syncline.core.text_type import TextType
+from syncline.core.storage.commits import Entry
 
 #: Written by the version before run-length bodies: five operations in both units, one transformed, one empty.
 FIRST_FORM = bytes.fromhex(

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncline.core.content_hash import ContentHasher, content_hash, live_hashers
-from syncline.core.json_values import same_value
-from syncline.core.rich import Delta
-from syncline.core.rich_text import RichText
+from syncline.core.rich.rich import Delta
+from syncline.core.rich.rich_text import RichText
 from syncline.core.types import document_type
+from syncline.core.values.content_hash import ContentHasher, content_hash, live_hashers
+from syncline.core.values.json_values import same_value
 from tests.oracle.content_hash import rich_hash, value_hash
 from tests.oracle.edits import random_content, random_edit
 from tests.oracle.json0 import random_value

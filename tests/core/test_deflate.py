@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core import errors
-from syncline.core.deflate import Agreement, Deflater, Inflater, negotiate
-from syncline.core.frames import BINARY, TEXT, FrameError, FrameReader, encode_frame
+from syncline.core.wire.deflate import Agreement, Deflater, Inflater, negotiate
+from syncline.core.wire.frames import BINARY, TEXT, FrameError, FrameReader, encode_frame
 from tests.oracle.frames import client_frame
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.digest import RollingDigest, epoch_seed, item_hash, live_digests
-from syncline.core.room import HistoryRing, Publication
+from syncline.core.rooms.delivery_proof import RollingDigest, epoch_seed, item_hash, live_digests
+from syncline.core.rooms.room import HistoryRing, Publication
 from tests.oracle import digest as oracle
 
 EPOCHS = st.text(max_size=20)

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncline.core.document import Document, live_documents
-from syncline.core.entries import Entry, decode_entries, encode_entries, new_text_snapshot
+from syncline.core.documents.document import Document, live_documents
+from syncline.core.documents.text_type import TextType
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
-from syncline.core.ot import Operation, map_position
-from syncline.core.text_type import TextType
+from syncline.core.ot.ot import Operation, map_position
+from syncline.core.storage.commits import Entry, decode_entries, encode_entries, new_text_snapshot
+from syncline.core.storage.window import Cursor, Receipt
 from syncline.core.types import document_type
-from syncline.core.window import Cursor, Receipt
 from tests.oracle import document as oracle_document
 from tests.oracle.strategies import operations, units
 from tests.scale import seeds

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from syncline.core.ot import Operation
-from syncline.core.text_type import TextType
+from syncline.core.documents.text_type import TextType
+from syncline.core.ot.ot import Operation
 from syncline.testing.cells import past
 from syncline.testing.editing import History, generate
 from tests.oracle.editing import fold

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core import errors
-from syncline.core.frames import (
+from syncline.core.wire.frames import (
     BINARY,
     CLOSE,
     PING,

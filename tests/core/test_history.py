@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.history import PositionMap, compose_all, live_maps
-from syncline.core.ot import Operation, compose, map_position, transform
+from syncline.core.ot.ot import Operation, compose, map_position, transform
+from syncline.core.ot.position_map import PositionMap, compose_all, live_maps
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import operations, texts, units
 from tests.scale import seeds

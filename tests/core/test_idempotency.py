@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.idempotency import IdempotencyKeys, idempotency_digest
-from syncline.core.room import Position
+from syncline.core.rooms.idempotency import IdempotencyKeys, idempotency_digest
+from syncline.core.rooms.room import Position
 from tests.oracle.idempotency import SlowKeys
 
 EPOCH = "00000000000000ff"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncline.core import json0
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.json_type import JsonType
-from syncline.core.json_values import MAX_DEPTH, check_number, check_value, same_value, size
-from syncline.core.text0 import Side
+from syncline.core.json import json0
+from syncline.core.json.json_type import JsonType
+from syncline.core.values.json_values import MAX_DEPTH, check_number, check_value, same_value, size
+from syncline.core.values.text0 import Side
 from tests.core.json_shapes import DOCUMENT, SHAPES, UNFIT
 from tests.oracle import json0 as slow
 from tests.oracle import json_values as slow_values

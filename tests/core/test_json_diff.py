@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import json0, json_diff, ot
-from syncline.core.differences import common, splices
-from syncline.core.json_values import same_value as same
+from syncline.core.json import diff as json_diff
+from syncline.core.json import json0
+from syncline.core.ot import ot
+from syncline.core.ot.differences import common, splices
+from syncline.core.values.json_values import same_value as same
 from tests.oracle.json0 import random_operation, random_value
 
 randoms = st.integers(0, 2**32).map(Random)

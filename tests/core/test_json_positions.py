@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from syncline.core import json_positions
 from syncline.core.errors import SynclineError
-from syncline.core.json_type import JsonType
+from syncline.core.json import positions as json_positions
+from syncline.core.json.json_type import JsonType
 from tests.scale import seeds
 
 TYPE = JsonType()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.entries import Entry, encode_entries
-from syncline.core.ot import Operation, map_position, transform
-from syncline.core.text_type import TextType
+from syncline.core.documents.text_type import TextType
+from syncline.core.ot.ot import Operation, map_position, transform
+from syncline.core.storage.commits import Entry, encode_entries
 from tests.oracle import ot as oracle
 from tests.scale import seeds
 

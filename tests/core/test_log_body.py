@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.bodies import pack, raw_size
-from syncline.core.entries import (
+from syncline.core.documents.text_type import TextType
+from syncline.core.ot.ot import Operation
+from syncline.core.storage.commits import (
     Entry,
     decode_entries,
     decode_payloads,
@@ -22,9 +23,8 @@ from syncline.core.entries import (
     merge_bodies,
     payload_digest,
 )
-from syncline.core.log_body import pack_entries
-from syncline.core.ot import Operation
-from syncline.core.text_type import TextType
+from syncline.core.storage.log_body import pack_entries
+from syncline.core.storage.record_format import pack, raw_size
 from syncline.testing.editing import generate
 from tests import traces
 from tests.core.log_histories import FIRST_FORM, FIRST_FORM_TEXT, history

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.ot import (
+from syncline.core.ot.ot import (
     Operation,
     apply,
     compose,

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncline.core.errors import SynclineError
-from syncline.core.ot import Operation, apply, compose, diff, invert, map_position, to_unit, transform
+from syncline.core.ot.ot import Operation, apply, compose, diff, invert, map_position, to_unit, transform
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import operations, sides, texts, units
 

@@ -10,8 +10,8 @@ import random
 
 import pytest
 
-from syncline.core.ot import Operation, apply, compose, diff, invert, map_position, to_unit, transform
-from syncline.core.text import Text
+from syncline.core.ot.ot import Operation, apply, compose, diff, invert, map_position, to_unit, transform
+from syncline.core.text.text import Text
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
 from tests.scale import SEED, by_level

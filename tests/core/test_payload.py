@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import wire
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.payload import MAX_DEPTH, MAX_NUMBER, check_payload, deliverable
+from syncline.core.wire import envelopes as wire
+from syncline.core.wire.payload import MAX_DEPTH, MAX_NUMBER, check_payload, deliverable
 from tests.oracle import payload as oracle
 
 Codec = Literal["json", "msgpack"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from syncline.core.document import Document
-from syncline.core.entries import encode_entries
+from syncline.core.documents.document import Document
+from syncline.core.documents.text_type import TextType
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
-from syncline.core.ot import Operation, map_position
-from syncline.core.text_type import TextType
+from syncline.core.ot.ot import Operation, map_position
+from syncline.core.storage.commits import encode_entries
 from tests.scale import seeds
 
 

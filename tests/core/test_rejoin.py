@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.document import Document
-from syncline.core.document_type import DocumentType, run
-from syncline.core.entries import Entry
-from syncline.core.json_type import JsonType
-from syncline.core.ot import Operation, apply, transform
-from syncline.core.rejoin import Composite, Missed, Pending
-from syncline.core.rich_type import RichType
-from syncline.core.text_type import TextType
-from syncline.core.value_engine import TypedEntry
+from syncline.core.documents.document import Document
+from syncline.core.documents.document_type import DocumentType, run
+from syncline.core.documents.rejoin import Composite, Missed, Pending
+from syncline.core.documents.text_type import TextType
+from syncline.core.documents.value_engine import TypedEntry
+from syncline.core.json.json_type import JsonType
+from syncline.core.ot.ot import Operation, apply, transform
+from syncline.core.rich.rich_type import RichType
+from syncline.core.storage.commits import Entry
 from tests.oracle.strategies import operations
 from tests.scale import seeds
 

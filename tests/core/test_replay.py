@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.entries import Entry, encode_entries, encode_payloads, merge_bodies
-from syncline.core.log_body import pack_entries
-from syncline.core.ot import Operation, apply
-from syncline.core.replay import Author, Blame, Range, author_of, count_entries, growth, replay_text
-from syncline.core.text import Text
+from syncline.core.ot.ot import Operation, apply
+from syncline.core.storage.commits import Entry, encode_entries, encode_payloads, merge_bodies
+from syncline.core.storage.log_body import pack_entries
+from syncline.core.storage.replay import Author, Blame, Range, author_of, count_entries, growth, replay_text
+from syncline.core.text.text import Text
 from tests.core.log_histories import FIRST_FORM, FIRST_FORM_TEXT, history
 from tests.scale import seeds
 

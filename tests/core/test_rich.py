@@ -10,8 +10,8 @@ import pytest
 from msgspec import msgpack
 
 from syncline.core.errors import SynclineError
-from syncline.core.rich import Delta, live_deltas
-from syncline.core.rich_type import RichType
+from syncline.core.rich.rich import Delta, live_deltas
+from syncline.core.rich.rich_type import RichType
 
 MOST = 2_147_483_647
 

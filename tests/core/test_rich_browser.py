@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncline.core.errors import SynclineError
-from syncline.core.rich import Delta
+from syncline.core.rich.rich import Delta
 from tests.oracle.content_hash import rich_hash
 from tests.oracle.rich import plain, some_delta, some_document
 from tests.peers import Peers

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.rich import Delta
+from syncline.core.rich.rich import Delta
 from tests.oracle import rich as oracle
 from tests.oracle.rich import plain, some_delta, some_document
 

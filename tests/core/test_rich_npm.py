@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncline.core.rich import Delta
+from syncline.core.rich.rich import Delta
 from tests.oracle import rich as oracle
 from tests.oracle.rich import plain, some_delta, some_document
 from tests.peers import Peers

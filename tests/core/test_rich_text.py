@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.core.errors import SynclineError
-from syncline.core.rich import Delta
-from syncline.core.rich_text import RichText, live_rich_texts
+from syncline.core.rich.rich import Delta
+from syncline.core.rich.rich_text import RichText, live_rich_texts
 from syncline.core.types import document_type
 from tests.oracle.content_hash import rich_hash
 from tests.oracle.rich import some_attributes, some_delta, some_document

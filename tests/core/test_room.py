@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.room import HistoryRing, Member, Position, Publication, Room, publications_raw
-from syncline.core.wire import Push
+from syncline.core.rooms.room import HistoryRing, Member, Position, Publication, Room, publications_raw
+from syncline.core.wire.envelopes import Push
 
 
 def publication(offset: int, epoch: str = "e", data: bytes = b"1", codec: str = "json") -> Publication:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncline.core import salvage, wire
 from syncline.core.errors import ErrorCode, SynclineError
+from syncline.core.wire import envelopes as wire
+from syncline.core.wire import salvage
 from tests.oracle import salvage as oracle
 
 Codec = Literal["json", "msgpack"]

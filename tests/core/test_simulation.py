@@ -22,10 +22,10 @@ from typing import Any
 import pytest
 
 import syncline
-from syncline.core.entries import Entry, decode_entries, encode_entries
+from syncline.core.documents.text_type import TextType
 from syncline.core.errors import ErrorCode, OutdatedRevision, SynclineError
-from syncline.core.ot import Operation, apply, compose, invert, transform
-from syncline.core.text_type import TextType
+from syncline.core.ot.ot import Operation, apply, compose, invert, transform
+from syncline.core.storage.commits import Entry, decode_entries, encode_entries
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
 from tests.scale import SEED, by_level, seeds

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.ot import Operation, apply
-from syncline.core.text import Text, live_texts
+from syncline.core.ot.ot import Operation, apply
+from syncline.core.text.text import Text, live_texts
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET, inserts, operations, texts, units
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncline.core.errors import SynclineError
-from syncline.core.nodes import live_chunks, missing_chunks
-from syncline.core.ot import Operation
-from syncline.core.text import Text, live_texts, set_limits
+from syncline.core.ot.ot import Operation
+from syncline.core.text.nodes import live_chunks, missing_chunks
+from syncline.core.text.text import Text, live_texts, set_limits
 from tests.oracle import text as oracle
 from tests.oracle.strategies import ALPHABET, texts
 from tests.scale import seeds
@@ -383,8 +383,8 @@ def test_text_put_in_at_one_place_again_and_again(sizes: tuple[int, int, int]) -
 
 MANY_INSERTS = """
 import resource
-from syncline.core.ot import Operation
-from syncline.core.text import Text
+from syncline.core.ot.ot import Operation
+from syncline.core.text.text import Text
 native = Text("x" * 200_000)
 operation = Operation([1, "y"] * 50_000)
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -425,8 +425,8 @@ def test_none_is_left_behind() -> None:
 
 LACK_OF_MEMORY = """
 import resource, sys, zlib
-from syncline.core.ot import Operation
-from syncline.core.text import Text, set_limits
+from syncline.core.ot.ot import Operation
+from syncline.core.text.text import Text, set_limits
 from tests.oracle import text as oracle
 
 set_limits(*map(int, sys.argv[1:]))

@@ -9,18 +9,18 @@ from zlib import crc32
 
 import pytest
 
-from syncline.core import json0
-from syncline.core.document import Document
-from syncline.core.document_type import DocumentType
-from syncline.core.entries import decode_snapshot
+from syncline.core.documents.document import Document
+from syncline.core.documents.document_type import DocumentType
+from syncline.core.documents.text_type import TextType
+from syncline.core.documents.undo import Undo
+from syncline.core.documents.value_log import ValueLog
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.json_type import JsonType
-from syncline.core.rich_type import RichType
-from syncline.core.text0 import units
-from syncline.core.text_type import TextType
+from syncline.core.json import json0
+from syncline.core.json.json_type import JsonType
+from syncline.core.rich.rich_type import RichType
+from syncline.core.storage.commits import decode_snapshot
 from syncline.core.types import open_document
-from syncline.core.undo import Undo
-from syncline.core.value_log import ValueLog
+from syncline.core.values.text0 import units
 from tests.oracle.typed_undo import Eager
 from tests.scale import seeds
 
@@ -281,7 +281,7 @@ def test_typing_in_a_string_of_json_is_undone_word_by_word() -> None:
 
 
 def test_too_much_since_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from syncline.core import undo
+    from syncline.core.documents import undo
 
     document = RichType().open("d", "g")
     typed(document, 1, 0, "mine", 1.0)

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import undo
-from syncline.core.document import Document
-from syncline.core.document_type import DocumentType
+from syncline.core.documents import undo
+from syncline.core.documents.document import Document
+from syncline.core.documents.document_type import DocumentType
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
-from syncline.core.json_values import exceeds
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
+from syncline.core.values.json_values import exceeds
 from tests.oracle.edits import random_content, random_edit
 from tests.scale import seeds
 

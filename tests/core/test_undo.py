@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from syncline.core.ot import Operation, apply, invert
-from syncline.core.steps import Steps, live_steps
-from syncline.core.undo import Undo
+from syncline.core.documents.steps import Steps, live_steps
+from syncline.core.documents.undo import Undo
+from syncline.core.ot.ot import Operation, apply, invert
 
 
 class Desk:

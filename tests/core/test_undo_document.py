@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
-from syncline.core import undo
-from syncline.core.document import Document
-from syncline.core.entries import Entry, decode_entries, encode_entries, new_text_snapshot
+from syncline.core.documents import undo
+from syncline.core.documents.document import Document
+from syncline.core.documents.text_type import TextType
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError
-from syncline.core.ot import Operation
-from syncline.core.text_type import TextType
+from syncline.core.ot.ot import Operation
+from syncline.core.storage.commits import Entry, decode_entries, encode_entries, new_text_snapshot
 from syncline.core.types import open_document
 from tests.scale import seeds
 

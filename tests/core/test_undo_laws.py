@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from syncline.core.ot import Operation, apply, invert
-from syncline.core.steps import Steps
-from syncline.core.undo import Undo
+from syncline.core.documents.steps import Steps
+from syncline.core.documents.undo import Undo
+from syncline.core.ot.ot import Operation, apply, invert
 from tests.oracle import ot as oracle
 from tests.oracle.undo import Flips
 from tests.scale import seeds

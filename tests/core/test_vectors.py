@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from syncline.core.ot import Operation, apply, compose, diff, invert, to_unit, transform
-from syncline.core.text import Text
+from syncline.core.ot.ot import Operation, apply, compose, diff, invert, to_unit, transform
+from syncline.core.text.text import Text
 from tests import peers, traces
 
 

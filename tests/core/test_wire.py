@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import wire
 from syncline.core.errors import ErrorCode
+from syncline.core.wire import envelopes as wire
 
 values = st.recursive(
     st.none()

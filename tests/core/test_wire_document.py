@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core import wire
-from syncline.core.entries import Entry
-from syncline.core.ot import Operation, Unit
-from syncline.core.text_type import TextType
-from syncline.core.wire_document import operations_frame
+from syncline.core.documents.text_type import TextType
+from syncline.core.ot.ot import Operation, Unit
+from syncline.core.storage.commits import Entry
+from syncline.core.wire import envelopes as wire
+from syncline.core.wire.document_push import operations_frame
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
     ['"', "\\", "\n\t\b\f\r\x00\x1f\x7f", 'a"b', "é", "漢", "𝄞😀", "x" * 31, "x" * 32, "x" * 255, "x" * 70_000]

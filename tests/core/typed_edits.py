@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from syncline.core.document import Document
+from syncline.core.documents.document import Document
 
 
 def edit(document: Document, dice: random.Random) -> Any:

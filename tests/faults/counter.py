@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncline.core.document_type import DocumentType
+from syncline.core.documents.document_type import DocumentType
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.text0 import Side
 from syncline.core.types import DOCUMENT_TYPES
+from syncline.core.values.text0 import Side
 
 
 def integer(value: object) -> int:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.core.frames import encode_frame
+from syncline.core.wire.frames import encode_frame
 from syncline.load.frames import FrameReader, client_frame
 
 MESSAGES = st.lists(

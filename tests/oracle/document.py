@@ -1,4 +1,4 @@
-"""A document that forgets nothing, slow and obvious: the reference for ``syncline.core.document``."""
+"""A document that forgets nothing, slow and obvious: the reference for ``syncline.core.documents.document``."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from syncline.core.room import Position
+from syncline.core.rooms.room import Position
 
 
 class SlowKeys:

@@ -1,4 +1,4 @@
-"""JSON documents, slowly and obviously: random values and operations whose effect is done by hand; and what core/json0.pyx does, over
+"""JSON documents, slowly and obviously: random values and operations whose effect is done by hand; and what core/json/json0.pyx does, over
 plain lists and dicts, without bounds.
 
 Everything random comes from one ``random.Random``, so that hypothesis can shrink it and a fuzz run can repeat it.

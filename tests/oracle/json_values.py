@@ -1,4 +1,4 @@
-"""JSON values, slowly and obviously: what core/json_values.pyx does."""
+"""JSON values, slowly and obviously: what core/values/json_values.pyx does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text operations, slow and obvious: the reference for ``syncline.core.ot``. Nothing of the package is imported here.
+"""Text operations, slow and obvious: the reference for ``syncline.core.ot.ot``. Nothing of the package is imported here.
 
 A text is a list of units: characters, or UTF-16 code units as one-character strings (surrogates stand alone in it). An
 operation is a list of components; most functions first spell it out as atoms, one per unit:

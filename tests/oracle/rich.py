@@ -1,4 +1,4 @@
-"""Rich text, slow and obvious: the reference for ``syncline.core.rich``, and the cases to try. Nothing of the package is
+"""Rich text, slow and obvious: the reference for ``syncline.core.rich.rich``, and the cases to try. Nothing of the package is
 imported here.
 
 A document is a list of (unit, attributes): a UTF-16 code unit as a one-character string, or an embed. A delta is spelled

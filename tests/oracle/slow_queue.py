@@ -1,6 +1,6 @@
 """What a connection's queue does with frames for a slow reader, written to be obvious: one list, searched from end to end.
 
-The same rules as server/connection.pyx, without its places, numbers and holes.
+The same rules as server/sessions/connection.pyx, without its places, numbers and holes.
 """
 
 from __future__ import annotations

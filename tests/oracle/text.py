@@ -1,4 +1,4 @@
-"""A text as a plain str, slow and obvious: the reference for ``syncline.core.text``. Offsets are UTF-16 code units."""
+"""A text as a plain str, slow and obvious: the reference for ``syncline.core.text.text``. Offsets are UTF-16 code units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits inside a string of a JSON document, slowly and obviously: what core/text0.pyx does, over plain lists and dicts."""
+"""Edits inside a string of a JSON document, slowly and obviously: what core/values/text0.pyx does, over plain lists and dicts."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Undo as a path that every commit moves at once: slow, whole, without bounds or groups. Beside core/undo.pyx."""
+"""Undo as a path that every commit moves at once: slow, whole, without bounds or groups. Beside core/documents/undo.pyx."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from syncline.core.document_type import DocumentType, run
+from syncline.core.documents.document_type import DocumentType, run
 
 
 class Eager:

@@ -1,4 +1,4 @@
-"""What undoing means, slow and obvious: characters that live and die. The reference for ``syncline.core.undo``.
+"""What undoing means, slow and obvious: characters that live and die. The reference for ``syncline.core.documents.undo``.
 
 Every character ever typed is an object that remembers when it was alive. What an edit of a client did is which
 characters it brought into being and which it took away. Undoing a group flips exactly these: away with those that are

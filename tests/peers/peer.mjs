@@ -10,7 +10,7 @@ const Delta = require("quill-delta");
 const json0 = require("ot-json0").type;
 const text = require("ot-text-unicode").type;
 const { AttributeMap } = Delta;
-const { richText: rich } = await import("../../src/client/browser/syncline.js"); // the browser's twin of core/rich.pyx
+const { richText: rich } = await import("../../src/client/browser/syncline.js"); // the browser's twin of core/rich/rich.pyx
 
 const delta = (ops) => new Delta(ops);
 const quill = {

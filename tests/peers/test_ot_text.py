@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncline.core.ot import Operation, apply, compose, to_unit, transform
+from syncline.core.ot.ot import Operation, apply, compose, to_unit, transform
 from tests.oracle import ot as oracle
 from tests.oracle.strategies import ALPHABET
 from tests.scale import SEED, by_level

@@ -15,8 +15,8 @@ import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncline.server.addresses import HOPS, Addresses, parse, subscriber
 from syncline.server.app import App
+from syncline.server.net.addresses import HOPS, Addresses, parse, subscriber
 from syncline.server.transports.proxy_protocol import HEADER_BYTES, SIGNATURE, Header, read
 from tests.loglines import LogLines
 from tests.serving import serving

@@ -10,7 +10,7 @@ from collections import Counter
 
 from syncline.client import Client, ConnectFailed, connect
 from syncline.client.backoff import Backoff
-from syncline.server.admission import LONGEST, Admission
+from syncline.server.limits.admission import LONGEST, Admission
 from tests.serving import Serve
 
 from .rawclient import RawClient

@@ -11,7 +11,7 @@ import pytest
 import websockets
 
 from syncline.server.app import App
-from syncline.server.bearer import bearer
+from syncline.server.net.bearer import bearer
 from tests.serving import Serve, ws_url
 
 from .wsclient import dial

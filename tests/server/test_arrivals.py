@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncline.server.app import App
-from syncline.server.arrivals import ALWAYS, Arrivals, places
-from syncline.server.log_repeats import FEW
-from syncline.server.refusals import Refusals
+from syncline.server.limits.arrivals import ALWAYS, Arrivals, places
+from syncline.server.limits.refusals import Refusals
+from syncline.server.observe.log_repeats import FEW
 from syncline.server.transports import front
 from tests.harness import ServerProcess
 from tests.loglines import LogLines

@@ -20,10 +20,11 @@ from typing import Any
 import pytest
 
 import syncline
-from syncline.server import cli, descriptors
-from syncline.server.arrivals import ALWAYS, OWN_DESCRIPTORS
+from syncline.server import cli
 from syncline.server.backends.jwt import JwtAuth
-from syncline.server.config import AuthConfig
+from syncline.server.config.schema import AuthConfig
+from syncline.server.limits import descriptors
+from syncline.server.limits.arrivals import ALWAYS, OWN_DESCRIPTORS
 
 from .rawclient import RawClient
 
@@ -257,8 +258,8 @@ def test_users(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_many_users_are_listed_page_by_page(capsys: pytest.CaptureFixture[str]) -> None:
-    from syncline.server.config_load import load
-    from syncline.server.seams import Store, UserRecord
+    from syncline.server.config.load import load
+    from syncline.server.seams.store import Store, UserRecord
 
     async def fill(store: Store) -> None:
         for index in range(1203):

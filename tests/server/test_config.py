@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from syncline.server import config_docs
-from syncline.server.config import Config
-from syncline.server.config_keys import KEYS
-from syncline.server.config_load import ConfigError, load
+from syncline.server.config import docs as config_docs
+from syncline.server.config.keys import KEYS
+from syncline.server.config.load import ConfigError, load
+from syncline.server.config.schema import Config
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SECRET = "s" * 32

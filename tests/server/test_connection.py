@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncline.core.deflate import Deflater
-from syncline.core.frames import PONG, TEXT, encode_frame
-from syncline.core.room import HistoryRing, Publication, Room
-from syncline.core.wire import push_frame
-from syncline.server.connection import Connection
-from syncline.server.flusher import Flusher
+from syncline.core.rooms.room import HistoryRing, Publication, Room
+from syncline.core.wire.deflate import Deflater
+from syncline.core.wire.envelopes import push_frame
+from syncline.core.wire.frames import PONG, TEXT, encode_frame
+from syncline.server.sessions.connection import Connection
+from syncline.server.sessions.flusher import Flusher
 from tests.oracle.slow_queue import SlowQueue
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from syncline.server.app import App
-from syncline.server.log_repeats import FEW
+from syncline.server.observe.log_repeats import FEW
 from tests.loglines import LogLines
 from tests.oracle import digest as oracle
 from tests.serving import Serve

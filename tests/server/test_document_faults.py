@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from syncline.core.document import Document
-from syncline.core.rich_type import RichType
-from syncline.server import document_history, live_document
+from syncline.core.documents.document import Document
+from syncline.core.rich.rich_type import RichType
 from syncline.server.app import App
-from syncline.server.events import DocumentCursor
+from syncline.server.documents import history as document_history
+from syncline.server.documents import live_document
+from syncline.server.protocol.events import DocumentCursor
 from tests.loglines import LogLines
 from tests.serving import Serve
 from tests.waiting import until

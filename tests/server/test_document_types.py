@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from syncline.core import json0
+from syncline.core.documents.value_engine import TypedEntry
 from syncline.core.errors import SynclineError
-from syncline.core.json_type import JsonType
+from syncline.core.json import json0
+from syncline.core.json.json_type import JsonType
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
-from syncline.core.value_engine import TypedEntry
-from syncline.server import document_hashes, fair_thread
 from syncline.server.app import App
-from syncline.server.keyed_buckets import KeyedBuckets
-from syncline.server.seams import Turn, Unavailable
+from syncline.server.documents import hashes as document_hashes
+from syncline.server.limits import fair_thread
+from syncline.server.limits.keyed_buckets import KeyedBuckets
+from syncline.server.seams.outcome import Unavailable
+from syncline.server.seams.store import Turn
 from tests.serving import Serve
 from tests.waiting import until
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from syncline.server.app import App
-from syncline.server.seams import Conflict, Turn, Unavailable
+from syncline.server.seams.outcome import Conflict, Unavailable
+from syncline.server.seams.store import Turn
 from tests.serving import Serve, leak_free
 from tests.waiting import until
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.server import fair_thread
 from syncline.server.app import App
-from syncline.server.fair_thread import FairThread, Key, Steps
+from syncline.server.limits import fair_thread
+from syncline.server.limits.fair_thread import FairThread, Key, Steps
 from tests.loglines import LogLines
 from tests.serving import serving
 from tests.waiting import until

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from syncline.core.entries import decode_entries
-from syncline.core.ot import Operation, apply
+from syncline.core.ot.ot import Operation, apply
+from syncline.core.storage.commits import decode_entries
 from syncline.server.app import App
-from syncline.server.seams import Turn, Unavailable
+from syncline.server.seams.outcome import Unavailable
+from syncline.server.seams.store import Turn
 from tests.serving import Serve
 from tests.waiting import until
 

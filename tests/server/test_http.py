@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from syncline.server import http
-from syncline.server.addresses import Addresses
-from syncline.server.config import Config, MetricsConfig, ServerConfig
-from syncline.server.origins import Origins
-from syncline.server.refusals import Refusals
+from syncline.server.config.schema import Config, MetricsConfig, ServerConfig
+from syncline.server.limits.refusals import Refusals
+from syncline.server.net.addresses import Addresses
+from syncline.server.net.origins import Origins
+from syncline.server.web import http
 
 
 class Node:
@@ -46,11 +46,11 @@ def client_of(node: Node) -> httpx.AsyncClient:
 @pytest.fixture
 def pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A package folder whose pages are known, so that the tests need no bundle."""
-    for folder in ("server/pages", "client/browser"):
+    for folder in ("server/web/pages", "client/browser"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "server/pages/index.html").write_text("<!doctype html><p>demo</p>" + "<br>" * 100)
-    (tmp_path / "server/pages/codemirror.js").write_text("export const editor = 1\n" * 50)
-    (tmp_path / "server/pages/__init__.py").write_text("secret = 1")
+    (tmp_path / "server/web/pages/index.html").write_text("<!doctype html><p>demo</p>" + "<br>" * 100)
+    (tmp_path / "server/web/pages/codemirror.js").write_text("export const editor = 1\n" * 50)
+    (tmp_path / "server/web/pages/__init__.py").write_text("secret = 1")
     (tmp_path / "client/browser/syncline.js").write_text("export const version = 1")
     (tmp_path / "client/browser/syncline.d.ts").write_text("export const version: number")
     monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path)
@@ -132,7 +132,7 @@ async def test_an_unchanged_file_is_not_sent_again(client: httpx.AsyncClient) ->
 
 
 async def test_files_are_compressed_for_who_takes_it(client: httpx.AsyncClient, pages: Path) -> None:
-    expected = (pages / "server/pages/codemirror.js").read_bytes()
+    expected = (pages / "server/web/pages/codemirror.js").read_bytes()
     request = client.build_request("GET", "/codemirror.js", headers={"accept-encoding": "br, gzip;q=0.5"})
     answer = await client.send(request, stream=True)
     raw = b"".join([part async for part in answer.aiter_raw()])
@@ -193,7 +193,7 @@ async def test_every_answer_has_the_security_headers(node: Node, client: httpx.A
 
 
 async def test_a_demo_that_was_not_built_says_so(pages: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (pages / "server/pages/codemirror.js").unlink()
+    (pages / "server/web/pages/codemirror.js").unlink()
     with caplog.at_level(logging.WARNING):
         client = client_of(Node())
     assert "not built" in caplog.text

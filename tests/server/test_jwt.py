@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.server.backends.jwt import MAX_NAME, MAX_TOKEN, JwtAuth
-from syncline.server.config import AuthConfig
+from syncline.server.config.schema import AuthConfig
 
 SECRET = "correct horse battery staple, and more"
 JWT = AuthConfig(mode="jwt", secret=SECRET)

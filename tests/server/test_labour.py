@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from syncline.server import snapshots
-from syncline.server.keyed_buckets import KeyedBuckets
-from syncline.server.snapshots import LABOUR
+from syncline.server.documents import snapshots
+from syncline.server.documents.snapshots import LABOUR
+from syncline.server.limits.keyed_buckets import KeyedBuckets
 from tests.serving import Serve
 from tests.waiting import until
 

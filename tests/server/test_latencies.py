@@ -11,10 +11,10 @@ import httpx
 import pytest
 import uvloop
 
-from syncline.core.room import Position
+from syncline.core.rooms.room import Position
 from syncline.server.app import App
-from syncline.server.clock import LoopClock
-from syncline.server.seams import NotWritten
+from syncline.server.seams.clock import LoopClock
+from syncline.server.seams.outcome import NotWritten
 from tests.serving import Serve, samples
 from tests.waiting import until
 

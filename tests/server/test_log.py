@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import structlog
 
-from syncline.server import log
-from syncline.server.log_repeats import ADDRESSES, FEW, KINDS, MOST, Repeated, Repeats
+from syncline.server.observe import log
+from syncline.server.observe.log_repeats import ADDRESSES, FEW, KINDS, MOST, Repeated, Repeats
 from tests.loglines import kept
 from tests.waiting import wait_until
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from syncline.core import errors
-from syncline.core.room import HistoryRing, Position, Publication
+from syncline.core.rooms.room import HistoryRing, Position, Publication
 from syncline.server.app import App
 from syncline.server.backends.memory.broker import MemoryBroker
 from syncline.server.backends.sqlite import SqliteBroker, open_database

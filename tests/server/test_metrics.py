@@ -18,12 +18,12 @@ from syncline.core.errors import DISCONNECTS, ErrorCode
 from syncline.server import app as app_module
 from syncline.server.app import App
 from syncline.server.backends import sqlite
-from syncline.server.config import Config
-from syncline.server.config_load import load
-from syncline.server.counters import Counters, Histogram
-from syncline.server.metrics import CONTENT_TYPE, WriteQueue
+from syncline.server.config.load import load
+from syncline.server.config.schema import Config
+from syncline.server.limits.refusals import Reason
 from syncline.server.node import Node
-from syncline.server.refusals import Reason
+from syncline.server.observe.counters import Counters, Histogram
+from syncline.server.observe.metrics import CONTENT_TYPE, WriteQueue
 from tests.serving import Serve, samples
 from tests.waiting import until
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from syncline.server import readiness
 from syncline.server.app import App
-from syncline.server.log_repeats import FEW
+from syncline.server.observe.log_repeats import FEW
+from syncline.server.process import readiness
 from tests.loglines import LogLines
 from tests.serving import Serve, samples
 from tests.waiting import until

@@ -12,7 +12,7 @@ import pytest
 
 from syncline.server.app import App
 from syncline.server.backends.memory import MemoryPresence
-from syncline.server.seams import PresenceChange, PresenceEntry
+from syncline.server.seams.presence import PresenceChange, PresenceEntry
 from tests.serving import Serve
 from tests.waiting import until
 

@@ -10,8 +10,8 @@ import pytest
 import websockets
 
 from syncline.server.app import App
-from syncline.server.config import AuthConfig, Config, ServerConfig
-from syncline.server.origins import Origins, is_host, is_origin
+from syncline.server.config.schema import AuthConfig, Config, ServerConfig
+from syncline.server.net.origins import Origins, is_host, is_origin
 from tests.serving import Serve
 
 from .wsclient import dial

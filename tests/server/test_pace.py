@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from syncline.server.pace import TURN_SECONDS, Pace, RunQueue
+from syncline.server.documents.turn_scheduler import TURN_SECONDS, Pace, RunQueue
 from syncline.testing import ManualClock
 from tests.serving import Serve
 

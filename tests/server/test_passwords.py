@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from syncline.server.passwords import hash_password, verify_password
+from syncline.server.rooms.passwords import hash_password, verify_password
 
 HASHED = hash_password("Pässwörd")
 

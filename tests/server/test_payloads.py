@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from syncline.client import Client, connect
-from syncline.core.json_values import json_decoder
-from syncline.core.room import Publication
+from syncline.core.rooms.room import Publication
+from syncline.core.values.json_values import json_decoder
 from syncline.server.app import App
-from syncline.server.handlers import table
+from syncline.server.protocol.handlers import table
 from tests.serving import Serve, serving, ws_url
 from tests.waiting import until
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from syncline.server.pings import CROWD, TURNS, PingWheel
+from syncline.server.sessions.pings import CROWD, TURNS, PingWheel
 
 #: A turn, in seconds: the slack that is promised.
 TURN = 1 / TURNS

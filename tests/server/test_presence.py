@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from syncline.server import presence_writes
 from syncline.server.app import App
 from syncline.server.backends.memory import MemoryPresence
-from syncline.server.seams import PresenceChange, PresenceEntry, Unavailable
+from syncline.server.rooms import presence_writes
+from syncline.server.seams.outcome import Unavailable
+from syncline.server.seams.presence import PresenceChange, PresenceEntry
 from tests.serving import Serve
 
 from .wsclient import Wire, dial

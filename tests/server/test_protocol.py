@@ -13,7 +13,8 @@ from websockets.typing import Subprotocol
 
 from syncline.core.errors import DISCONNECTS, Disconnect, ErrorCode
 from syncline.server.app import App
-from syncline.server.seams import Credentials, Unavailable
+from syncline.server.seams.auth import Credentials
+from syncline.server.seams.outcome import Unavailable
 from tests.project import ROOT
 from tests.serving import Serve, leak_free
 

@@ -11,9 +11,9 @@ import pytest
 from msgspec import Raw
 
 from syncline.client import connect
-from syncline.core import wire
-from syncline.server.config import LimitsConfig
-from syncline.server.rates import Rates, sizes
+from syncline.core.wire import envelopes as wire
+from syncline.server.config.schema import LimitsConfig
+from syncline.server.limits.rates import Rates, sizes
 from tests.serving import Serve
 
 from .wsclient import dial

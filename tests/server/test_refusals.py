@@ -17,9 +17,9 @@ import websockets
 
 from syncline.core.errors import Disconnect
 from syncline.server.app import App
-from syncline.server.arrivals import ALWAYS
-from syncline.server.log_repeats import FEW
-from syncline.server.refusals import LONGEST, Reason
+from syncline.server.limits.arrivals import ALWAYS
+from syncline.server.limits.refusals import LONGEST, Reason
+from syncline.server.observe.log_repeats import FEW
 from syncline.server.transports import front
 from tests.harness import ServerProcess
 from tests.loglines import LogLines

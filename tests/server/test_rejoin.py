@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from syncline.core.entries import Entry, encode_entries
 from syncline.core.errors import ErrorCode, SynclineError
-from syncline.core.ot import Operation, apply
+from syncline.core.ot.ot import Operation, apply
+from syncline.core.storage.commits import Entry, encode_entries
 from syncline.core.types import document_type
-from syncline.server import document_history, document_join
 from syncline.server.app import App
-from syncline.server.log_repeats import FEW
-from syncline.server.seams import Turn
+from syncline.server.documents import history as document_history
+from syncline.server.documents import join as document_join
+from syncline.server.observe.log_repeats import FEW
+from syncline.server.seams.store import Turn
 from tests.loglines import LogLines
 from tests.serving import Serve
 

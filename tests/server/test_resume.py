@@ -62,7 +62,7 @@ async def test_only_ones_own_connection_gives_way(serve: Serve) -> None:
 
 
 async def test_who_resumes_and_stays_away_has_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("syncline.server.presence._RESUME_SECONDS", 0.05)
+    monkeypatch.setattr("syncline.server.rooms.presence._RESUME_SECONDS", 0.05)
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as old:
         token = (await old.call("auth:refresh"))["token"]
         for client in (ada, old):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from syncline.server import passwords
 from syncline.server.app import App
-from syncline.server.fair_thread import Key
+from syncline.server.limits.fair_thread import Key
+from syncline.server.rooms import passwords
 from tests.serving import Serve
 from tests.waiting import until
 

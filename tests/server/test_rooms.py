@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from syncline.server.app import App
-from syncline.server.seams import LoggedEvent, NotWritten, Unavailable
+from syncline.server.seams.event_log import LoggedEvent
+from syncline.server.seams.outcome import NotWritten, Unavailable
 from tests.serving import Serve, leak_free
 from tests.waiting import PATIENCE, until
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncline.core.digest import epoch_seed, item_hash
+from syncline.core.rooms.delivery_proof import epoch_seed, item_hash
 from syncline.server.app import App
 from tests.serving import Serve
 from tests.waiting import PATIENCE

@@ -22,12 +22,12 @@ import pytest
 import syncline
 from syncline.client import connect
 from syncline.server.backends.jwt import JwtAuth
-from syncline.server.config import AuthConfig, Config, ServerConfig
-from syncline.server.config_docs import markdown
-from syncline.server.config_keys import KEYS, Key
-from syncline.server.config_load import ConfigError
-from syncline.server.config_reload import adopt, plan
-from syncline.server.sockets import ListenError, bind
+from syncline.server.config.docs import markdown
+from syncline.server.config.keys import KEYS, Key
+from syncline.server.config.load import ConfigError
+from syncline.server.config.reload import adopt, plan
+from syncline.server.config.schema import AuthConfig, Config, ServerConfig
+from syncline.server.process.sockets import ListenError, bind
 from tests.harness import ServerProcess
 from tests.project import ROOT
 from tests.waiting import PATIENCE, until, wait_until

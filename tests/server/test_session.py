@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from syncline.server import handlers
 from syncline.server.app import App
-from syncline.server.connection import Connection
-from syncline.server.session import TRANSITIONS, InvalidTransition, Session, State, Transition
+from syncline.server.protocol import handlers
+from syncline.server.sessions.connection import Connection
+from syncline.server.sessions.session import TRANSITIONS, InvalidTransition, Session, State, Transition
 from tests.scale import seeds
 from tests.serving import Serve, leak_free
 from tests.waiting import until

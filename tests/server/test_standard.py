@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import syncline
-from syncline.server import standard
+from syncline.server.observe import standard
 from tests.waiting import PATIENCE, wait_until
 
 #: What becomes of the descriptors 0, 1 and 2: "" stays, "-" is closed, "|" is a full pipe that nobody reads, "!" one without a reader,

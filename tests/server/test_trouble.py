@@ -26,7 +26,7 @@ from syncline.server.app import StartError
 from syncline.server.backends.sqlite import Database, migrations
 from syncline.server.backends.sqlite.claim import beside
 from syncline.server.backends.sqlite.trouble import failure
-from syncline.server.seams import Unavailable
+from syncline.server.seams.outcome import Unavailable
 from tests.harness import ServerProcess
 from tests.scale import seeds
 from tests.serving import serving

@@ -9,7 +9,7 @@ from typing import Any
 
 import websockets
 
-from syncline.core.ot import Operation, apply
+from syncline.core.ot.ot import Operation, apply
 from syncline.server.app import App
 from tests.harness import ServerProcess
 from tests.serving import Serve, samples

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bundle CodeMirror for the demo page: src/server/pages/codemirror.js. Nothing else of the browser side is built.
+"""Bundle CodeMirror for the demo page: src/server/web/pages/codemirror.js. Nothing else of the browser side is built.
 
     python tools/browser/build.py            builds when an input changed since the last time, says what it did
     python tools/browser/build.py --force    builds in any case
@@ -25,7 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-OUTPUT = ROOT / "src" / "server" / "pages" / "codemirror.js"
+OUTPUT = ROOT / "src" / "server" / "web" / "pages" / "codemirror.js"
 TESTS = (ROOT / "tests" / "browser", ROOT / "tests" / "peers")
 BENCH = (ROOT / "bench" / "peers",)
 INPUTS = ("package.json", "package-lock.json", "codemirror.js", "bundle.mjs")

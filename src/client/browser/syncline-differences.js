@@ -1,6 +1,6 @@
 /**
  * What two texts, or two lists, have in common. A part of the Syncline client: import syncline.js. The same as
- * src/core/differences.pyx: Myers' greedy algorithm (An O(ND) Difference Algorithm and Its Variations, 1986), within bounds.
+ * src/core/ot/differences.pyx: Myers' greedy algorithm (An O(ND) Difference Algorithm and Its Variations, 1986), within bounds.
  */
 
 const LONGEST = 4_000_000; // cells of both, from where they differ on

@@ -1,6 +1,6 @@
 /**
  * The hash of a content that is more than text, which the server tells now and then. A part of the Syncline client: import
- * syncline.js. docs/protocol.md, "Hash and healing", says what it is; the server's is src/core/content_hash.pyx.
+ * syncline.js. docs/protocol.md, "Hash and healing", says what it is; the server's is src/core/values/content_hash.pyx.
  */
 
 import { checksum } from "./syncline-ot.js";

@@ -1,7 +1,7 @@
 /**
  * JSON documents: pure functions over plain values. A part of the Syncline client: import syncline.js.
  *
- * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json0.pyx and
+ * The operations are json0's, as docs/types.md describes them; the rules are the server's (src/core/json/json0.pyx and
  * text0.pyx, which say more about why): both must come to the same content. Values and operations are never changed once
  * they are made; `apply` copies what lies on the path.
  */
@@ -549,7 +549,7 @@ function transform(operation, other, side) {
 /** Both past each other, "left" the own one. */
 const cross = (own, other) => crossed(own, other, false);
 
-// Positions: a path, the last step of which may be an offset in a string. The server's are src/core/json_positions.pyx ------------------------
+// Positions: a path, the last step of which may be an offset in a string. The server's are src/core/json/positions.pyx ------------------------
 
 /** Throws for what is no position of `content`. */
 function checkPosition(content, position) {

@@ -1,6 +1,6 @@
 /**
  * What leads from one JSON value to another, so that what others do meets what it was done to. A part of the Syncline client: import
- * syncline.js. The same as src/core/json_diff.py, which says more; docs/types.md, "Differences".
+ * syncline.js. The same as src/core/json/diff.py, which says more; docs/types.md, "Differences".
  */
 
 import { budgetOf, common, splices } from "./syncline-differences.js";

@@ -3,7 +3,7 @@
  *
  * An operation is a list of components from the start of the text to its end: n retains, "text" inserts, -n deletes;
  * there is no trailing retain. Offsets are UTF-16 code units. All are linear in the components, those with a text in
- * its length too. The rules are the server's (src/core/ot.pyx): both must come to the same text.
+ * its length too. The rules are the server's (src/core/ot/ot.pyx): both must come to the same text.
  */
 
 import { named } from "./syncline-base.js";

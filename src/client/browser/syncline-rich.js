@@ -7,7 +7,7 @@
  * before deletes of the same place, there is no plain retain at the end. What they take must be, too: `parse` makes it
  * so. Nothing is ever changed in place. All are linear in the ops and what they insert.
  *
- * The rules are those of quill-delta 5 and the server's (src/core/rich.pyx): all must come to the same ops.
+ * The rules are those of quill-delta 5 and the server's (src/core/rich/rich.pyx): all must come to the same ops.
  */
 
 import { bytesOf, cutText, isObject } from "./syncline-base.js";

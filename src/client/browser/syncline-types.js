@@ -14,7 +14,7 @@
  *   isIdentity(operation) -> boolean
  *   hash(content) -> number             as the server has it, 32 bits
  *
- * and of the rest what is not as in DEFAULTS. The same names as in src/core/document_type.py, which says more.
+ * and of the rest what is not as in DEFAULTS. The same names as in src/core/documents/document_type.py, which says more.
  */
 
 import { bytesOf, named, SynclineError } from "./syncline-base.js";

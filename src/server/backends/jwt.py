@@ -18,9 +18,9 @@ import msgspec
 from jwt.exceptions import InvalidSubjectError
 
 from ...core.errors import ErrorCode, SynclineError
-from ..config import AuthConfig
-from ..keys import MIN_SECRET_BYTES, PrivateKey, PublicKey, load_pair
-from ..seams import Credentials
+from ..config.key_files import MIN_SECRET_BYTES, PrivateKey, PublicKey, load_pair
+from ..config.schema import AuthConfig
+from ..seams.auth import Credentials
 
 #: Longest token looked at, in characters. Real ones have a few hundred; the wire has the same bound.
 MAX_TOKEN: Final = 16_384

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from ..addresses import subscriber
-from ..refusals import Reason, about
+from ..limits.refusals import Reason, about
+from ..net.addresses import subscriber
 from .heads import Refusal, offers_websocket, target, values
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hashlib import sha1
 from http import HTTPStatus
 from typing import Final
 
-from ..refusals import Reason
+from ..limits.refusals import Reason
 from .heads import host_fault, tokens
 
 #: The one of RFC 6455.

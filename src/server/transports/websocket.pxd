@@ -1,5 +1,5 @@
-from ...core.frames cimport FrameReader
-from ..connection cimport Connection
+from ...core.wire.frames cimport FrameReader
+from ..sessions.connection cimport Connection
 
 
 cdef class Sockets:

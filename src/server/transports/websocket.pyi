@@ -2,12 +2,12 @@
 
 import asyncio
 
-from ...core.deflate import Deflater
-from ...core.frames import FrameReader
-from ..connection import Connection
+from ...core.wire.deflate import Deflater
+from ...core.wire.frames import FrameReader
 from ..node import Node
-from ..seams import Credentials
-from ..session import Session
+from ..seams.auth import Credentials
+from ..sessions.connection import Connection
+from ..sessions.session import Session
 
 CLOSE_SECONDS: float
 READ_BYTES: int

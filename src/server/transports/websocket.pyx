@@ -2,7 +2,7 @@
 """One WebSocket after its handshake: the event loop's protocol, ``seams.Transport`` and reader of frames in one native object.
 
 All sockets of a node lend the event loop one read buffer; a frame is looked at where it lies, and what is incomplete is kept by the
-socket's reader (core/frames.pyx). So an idle connection has no buffer, and frames are answered strictly in order.
+socket's reader (core/wire/frames.pyx). So an idle connection has no buffer, and frames are answered strictly in order.
 
 Bounds: ``limits.message_bytes`` of an incomplete message, as it came; while reading is paused, what one read had brought (READ_BYTES);
 messages that one read makes of compressed ones (_TURN_BYTES).
@@ -29,9 +29,9 @@ from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
 from ...core.errors import INTERNAL
-from ...core.frames import FrameError
-from ...core.frames cimport FrameReader, close_code, encode_close, encode_frame
-from ..connection cimport Connection
+from ...core.wire.frames import FrameError
+from ...core.wire.frames cimport FrameReader, close_code, encode_close, encode_frame
+from ..sessions.connection cimport Connection
 
 log = logging.getLogger("syncline.ws")
 

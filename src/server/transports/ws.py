@@ -16,13 +16,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-from ...core import wire
-from ...core.deflate import Deflater, Inflater, negotiate
 from ...core.errors import SynclineError
-from ..addresses import parse, subscriber
-from ..bearer import bearer
-from ..refusals import Reason, about
-from ..session import Session
+from ...core.wire import envelopes as wire
+from ...core.wire.deflate import Deflater, Inflater, negotiate
+from ..limits.refusals import Reason, about
+from ..net.addresses import parse, subscriber
+from ..net.bearer import bearer
+from ..sessions.session import Session
 from . import handshake, proxy_protocol
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
 from .handshake import Refused, malformed, subprotocols

@@ -11,10 +11,10 @@ import os
 import sys
 from functools import partial
 
-from syncline.core.room import Position, Publication
+from syncline.core.rooms.room import Position, Publication
 from syncline.server.backends.sqlite import SqliteBroker, SqliteEventLog, SqliteStore, open_database
-from syncline.server.clock import LoopClock
-from syncline.server.seams import DocumentRecord, Turn
+from syncline.server.seams.clock import LoopClock
+from syncline.server.seams.store import DocumentRecord, Turn
 from syncline.testing import Recorder
 
 NAMES = ("a", "b", "c")

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from syncline.server.backends.sqlite import SqliteStore, open_database
-from syncline.server.seams import Unavailable
+from syncline.server.seams.outcome import Unavailable
 from syncline.testing import ManualClock
 
 

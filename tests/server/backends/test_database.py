@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from syncline.core.room import Position, Publication
+from syncline.core.rooms.room import Position, Publication
 from syncline.server.backends.sqlite import (
     Database,
     SqliteBroker,
@@ -31,18 +31,9 @@ from syncline.server.backends.sqlite import (
     migrations,
     open_database,
 )
-from syncline.server.seams import (
-    Conflict,
-    DocumentRecord,
-    DocumentSnapshot,
-    DocumentState,
-    NotWritten,
-    PresenceChange,
-    PresenceEntry,
-    Turn,
-    Unavailable,
-    UserRecord,
-)
+from syncline.server.seams.outcome import Conflict, NotWritten, Unavailable
+from syncline.server.seams.presence import PresenceChange, PresenceEntry
+from syncline.server.seams.store import DocumentRecord, DocumentSnapshot, DocumentState, Turn, UserRecord
 from syncline.testing import ManualClock, Outcomes, Recorder, settled
 from tests.project import ROOT
 from tests.waiting import PATIENCE

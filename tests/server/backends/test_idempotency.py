@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from syncline.core.room import Position, Publication
+from syncline.core.rooms.room import Position, Publication
 from syncline.server.backends.sqlite import SqliteBroker, migrations, open_database
-from syncline.server.seams import Unavailable
+from syncline.server.seams.outcome import Unavailable
 from syncline.testing import Recorder, settled
 
 

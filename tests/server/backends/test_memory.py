@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from syncline.core.room import Publication
+from syncline.core.rooms.room import Publication
 from syncline.server.backends.memory import MemoryBroker, MemoryEventLog, MemoryPresence, MemoryStore
-from syncline.server.seams import PresenceChange, PresenceEntry
+from syncline.server.seams.presence import PresenceChange, PresenceEntry
 from syncline.testing import BrokerSuite, EventLogSuite, ManualClock, Outcomes, PresenceSuite, Recorder, StoreSuite
 
 

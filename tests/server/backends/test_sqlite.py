@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
-from syncline.core.room import Publication
-from syncline.server.backends.sqlite import (
-    SqliteBroker,
-    SqliteEventLog,
-    SqlitePresence,
-    SqliteStore,
-    open_database,
-)
-from syncline.server.seams import Unavailable
+from syncline.core.rooms.room import Publication
+from syncline.server.backends.sqlite import SqliteBroker, SqliteEventLog, SqlitePresence, SqliteStore, open_database
+from syncline.server.seams.outcome import Unavailable
 from syncline.testing import (
     DurableBrokerSuite,
     DurableEventLogSuite,

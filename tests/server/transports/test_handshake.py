@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from websockets.utils import accept_key
 
-from syncline.core.deflate import negotiate
+from syncline.core.wire.deflate import negotiate
 from syncline.server.app import App
 from syncline.server.transports import handshake, heads
 from syncline.server.transports.handshake import Refused

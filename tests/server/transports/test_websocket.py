@@ -18,9 +18,9 @@ import msgspec
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from syncline.core.frames import CLOSE, PING, PONG, TEXT
+from syncline.core.wire.frames import CLOSE, PING, PONG, TEXT
 from syncline.server.app import App
-from syncline.server.session import Session
+from syncline.server.sessions.session import Session
 from syncline.server.transports import websocket, ws
 from syncline.server.transports.websocket import READ_BYTES, WebSocket
 from tests.oracle.frames import client_frame

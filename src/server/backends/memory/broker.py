@@ -11,9 +11,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from ....core.idempotency import IdempotencyKeys, idempotency_digest
-from ....core.room import HistoryRing, Position, Publication
-from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
+from ....core.rooms.idempotency import IdempotencyKeys, idempotency_digest
+from ....core.rooms.room import HistoryRing, Position, Publication
+from ...seams.broker import BrokerEvents, History
+from ...seams.outcome import Done, NotWritten, Unavailable, Unrecoverable
 
 SWEPT: Final = 2000  # rooms in one sweep: a fraction of a millisecond
 

@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from ...seams import Clock, Done, LoggedEvent, NotWritten, Unavailable
+from ...seams.clock import Clock
+from ...seams.event_log import LoggedEvent
+from ...seams.outcome import Done, NotWritten, Unavailable
 
 
 class MemoryEventLog:

@@ -10,7 +10,9 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from ...seams import Clock, PresenceChange, PresenceEntry, Unavailable
+from ...seams.clock import Clock
+from ...seams.outcome import Unavailable
+from ...seams.presence import PresenceChange, PresenceEntry
 
 
 class _Held:

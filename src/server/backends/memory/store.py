@@ -11,20 +11,16 @@ from dataclasses import replace
 
 import msgspec
 
-from ...seams import (
+from ...seams.clock import Clock
+from ...seams.outcome import Conflict, Done, LastOwner, NotWritten, Unavailable
+from ...seams.store import (
     NOBODY,
-    Clock,
-    Conflict,
     DocumentRecord,
     DocumentSnapshot,
     DocumentState,
-    Done,
-    LastOwner,
-    NotWritten,
     RoomRecord,
     StoredDocument,
     Turn,
-    Unavailable,
     UserRecord,
 )
 

@@ -17,8 +17,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from ....core.room import HistoryRing, Position, Publication
-from ...seams import BrokerEvents, Done, History, NotWritten, Unavailable, Unrecoverable
+from ....core.rooms.room import HistoryRing, Position, Publication
+from ...seams.broker import BrokerEvents, History
+from ...seams.outcome import Done, NotWritten, Unavailable, Unrecoverable
 from .database import Database
 from .idempotency import StoredKeys
 from .part import Part

@@ -27,7 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from ...seams import Unavailable
+from ...seams.outcome import Unavailable
 from .trouble import failure
 
 #: What is made is for the service's user alone: the signing secret and the hashes of passwords are in it.

@@ -31,7 +31,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...seams import Done, NotWritten, Unavailable
+from ...seams.outcome import Done, NotWritten, Unavailable
 from .claim import Claim, Taken
 from .file import connect, real, warn_of
 from .migrations import migrate

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from ...seams import Clock, Done, LoggedEvent, NotWritten
+from ...seams.clock import Clock
+from ...seams.event_log import LoggedEvent
+from ...seams.outcome import Done, NotWritten
 from .database import Database
 from .part import Part
 from .trouble import as_written

@@ -11,8 +11,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ....core.idempotency import IdempotencyKeys
-from ....core.room import Position
+from ....core.rooms.idempotency import IdempotencyKeys
+from ....core.rooms.room import Position
 from .trouble import as_written
 
 #: Digest, where its message is, Unix seconds.

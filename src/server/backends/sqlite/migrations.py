@@ -7,7 +7,7 @@ import sqlite3
 import time
 from typing import Final
 
-from ....core.idempotency import idempotency_digest
+from ....core.rooms.idempotency import idempotency_digest
 from .trouble import NotOurs, as_written
 
 log = logging.getLogger("syncline.sqlite")

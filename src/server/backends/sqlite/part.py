@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ...seams import Unavailable
+from ...seams.outcome import Unavailable
 from .database import Database
 
 

@@ -32,7 +32,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from ...seams import Unavailable
+from ...seams.outcome import Unavailable
 from .claim import PATIENCE, Claim, beside, private
 from .strange_log import NOBODY, LastServed, guard_log, own_row
 from .trouble import as_written

@@ -6,7 +6,8 @@ import builtins
 import sqlite3
 from collections.abc import Sequence
 
-from ...seams import Clock, PresenceChange, PresenceEntry
+from ...seams.clock import Clock
+from ...seams.presence import PresenceChange, PresenceEntry
 from .database import Database
 from .part import Part
 from .trouble import as_written

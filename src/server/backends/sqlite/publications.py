@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from ....core.idempotency import idempotency_digest
-from ....core.room import Position, Publication
+from ....core.rooms.idempotency import idempotency_digest
+from ....core.rooms.room import Position, Publication
 from .idempotency import StoredKeys
 from .trouble import as_written
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from ...seams import Unavailable
+from ...seams.outcome import Unavailable
 from .claim import PATIENCE, PRIVATE, Claim, beside
 from .file import connect
 from .migrations import migrate

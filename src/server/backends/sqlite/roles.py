@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ...seams import Conflict, LastOwner
+from ...seams.outcome import Conflict, LastOwner
 
 
 @dataclass(slots=True, frozen=True)

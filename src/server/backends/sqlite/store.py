@@ -11,15 +11,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ...seams import (
+from ...seams.clock import Clock
+from ...seams.outcome import Conflict, Done, NotWritten
+from ...seams.store import (
     NOBODY,
-    Clock,
-    Conflict,
     DocumentRecord,
     DocumentSnapshot,
     DocumentState,
-    Done,
-    NotWritten,
     RoomRecord,
     StoredDocument,
     Turn,

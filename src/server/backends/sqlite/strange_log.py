@@ -19,7 +19,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from ...seams import Unavailable
+from ...seams.outcome import Unavailable
 from . import wal
 from .claim import PRIVATE, Claim, beside
 

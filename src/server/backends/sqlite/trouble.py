@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ....core.wire import SUBPROTOCOLS
-from ...seams import Unavailable
+from ....core.wire.envelopes import SUBPROTOCOLS
+from ...seams.outcome import Unavailable
 
 log = logging.getLogger("syncline.sqlite")
 
