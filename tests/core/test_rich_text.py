@@ -56,6 +56,15 @@ def test_it_follows(random: Random) -> None:
         assert joined == document
 
 
+def test_an_embed_cuts_a_run_that_has_its_attributes() -> None:
+    attributes = {"color": False}
+    content = RichText(Delta([{"insert": "aa", "attributes": attributes}]))
+    delta = Delta([{"retain": 1}, {"insert": {"image": "a.png"}, "attributes": attributes}])
+    bound = content.size_after(delta)
+    content.apply(delta)
+    assert content.size <= bound
+
+
 @pytest.mark.parametrize("seed", seeds(2, 10, 40))
 def test_many_runs(seed: int) -> None:
     """Blocks are filled, cut, emptied: edits all over a document of thousands of runs."""

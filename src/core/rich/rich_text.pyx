@@ -411,7 +411,10 @@ cdef class RichText:
                 result += weight
                 if self.weight:
                     block = self.seek(at)
-                    if self.offset and not attributes_same(block.runs[self.run].attributes, piece.attributes):
+                    # In the midst of a run: it is cut, but for a text that joins it.
+                    if self.offset and (
+                        piece.embed is not NULL or not attributes_same(block.runs[self.run].attributes, piece.attributes)
+                    ):
                         result += block.runs[self.run].weight
                 continue
             end = at + piece.length
