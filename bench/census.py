@@ -171,7 +171,7 @@ def state(node: Any) -> dict[str, int]:
     """What the server believes to have, for the driver to check."""
     rooms = node.hub.rooms.values()
     return {
-        "connections": len(node.hub.sessions),
+        "connections": len(node.sessions.connections),
         "rooms": len(node.hub.rooms),
         "members": sum(len(room.group) for room in rooms),
         "publications": sum(len(room.group.history) for room in rooms),
@@ -213,7 +213,7 @@ async def main(path: str) -> None:
     loop.add_reader(sys.stdin, asked)
     print(f"listening on {server.url}", flush=True)
     await ended.wait()
-    for session in list(server.node.hub.sessions.values()):
+    for session in list(server.node.sessions.connections.values()):
         session.connection.transport.abort()
     await server.stop()
 

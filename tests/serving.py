@@ -53,8 +53,8 @@ async def leak_free(app: App) -> None:
     await until(
         lambda: (
             not (
-                node.hub.sessions
-                or node.hub.users
+                node.sessions.connections
+                or node.sessions.users
                 or node.hub.rooms
                 or node.documents.live
                 or len(node.presence)

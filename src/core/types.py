@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 from .documents.document import Document
 from .documents.document_type import DocumentType
@@ -16,10 +16,6 @@ DOCUMENT_TYPES: dict[str, DocumentType[Any, Any]] = {
     "rich-text": RichType(),
     "json": JsonType(),
 }
-
-
-#: ``Entry`` or ``TypedEntry``, as the document's engine has it.
-AnyEntry: TypeAlias = Any
 
 
 def document_type(name: str) -> DocumentType[Any, Any]:

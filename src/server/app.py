@@ -200,7 +200,7 @@ class App:
         reload = plan(self.node.config, read)
         auth = await _auth(reload.config, self.node.store)
         adopt(self.node.config, reload)
-        self.node.auth = auth  # also when no setting is new: the key files may be
+        self.node.authentication.auth = auth  # also when no setting is new: the key files may be
         self.node.reconfigured()
         return reload
 
@@ -249,9 +249,9 @@ async def create(config: Config, inherited: Listeners | None = None) -> App:
     except BaseException:
         listeners.close()
         raise
-    endpoint = ws.Endpoint(node)
+    endpoint = ws.Endpoint(node, node.session, node.pings)
     settings = uvicorn.Config(
-        http.create(node, api.routes(node)),
+        http.create(node, api.routes(config.api, node.messages, node.clock, node.counters)),
         # uvicorn wants classes, and calls them.
         http=cast("type[asyncio.Protocol]", endpoint.front),
         ws=cast("type[asyncio.Protocol]", endpoint.upgraded),

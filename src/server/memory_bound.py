@@ -21,15 +21,18 @@ and leave the rest at least a ``LEAST_SHARE`` of the bound; the log says so.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol, runtime_checkable
 
 from ..core import errors
+from .config.schema import Config
+from .documents.live_document import LiveDocument
+from .documents.registry import DocumentRegistry
 from .net.addresses import subscriber
-
-if TYPE_CHECKING:
-    from .documents.live_document import LiveDocument
-    from .node import Node
-    from .sessions.session import Session
+from .rooms.hub import Hub
+from .seams.broker import Broker
+from .seams.clock import Clock
+from .sessions.session import Session, Sessions
 
 log = logging.getLogger("syncline.memory")
 
@@ -75,26 +78,40 @@ class Histories(Protocol):
 class MemoryBound:
     """One per node. ``held``: bytes by part, as they were last looked at; ``released``: how many by part."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._histories = node.broker if isinstance(node.broker, Histories) else None
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        broker: Broker,
+        sessions: Sessions,
+        hub: Hub,
+        documents: DocumentRegistry,
+        call_soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._sessions: Mapping[str, Session] = sessions.connections
+        self._hub = hub
+        self._documents = documents
+        self._call_soon = call_soon
+        self._histories = broker if isinstance(broker, Histories) else None
         self.held = {"histories": 0, "keys": 0, "documents": 0, "queues": 0, "requests": 0}
         self.released = {"histories": 0, "documents": 0, "recent": 0, "queues": 0, "requests": 0}
         self._grown = 0
-        self._grown_at = node.clock.monotonic() - SOONEST
+        self._grown_at = clock.monotonic() - SOONEST
         self._shrunk = 0  # what rooms in use hold when each has no more than it keeps
-        self._told = node.clock.monotonic() - QUIET
+        self._told = clock.monotonic() - QUIET
 
     @property
     def limit(self) -> int:
-        return self._node.config.limits.memory_bytes
+        return self._config.limits.memory_bytes
 
     def grew(self, size: int) -> None:
         """So many bytes were published."""
         self._grown += size
-        if self._grown > SOON and (now := self._node.clock.monotonic()) - self._grown_at >= SOONEST:
+        if self._grown > SOON and (now := self._clock.monotonic()) - self._grown_at >= SOONEST:
             self._grown, self._grown_at = 0, now
-            self._node.call_soon(self.check)
+            self._call_soon(self.check)
 
     def check(self) -> None:
         """O(connections + rooms in use + documents)."""
@@ -122,7 +139,7 @@ class MemoryBound:
         self._slow_readers(over)
 
     def _tell(self, total: int) -> None:
-        now = self._node.clock.monotonic()
+        now = self._clock.monotonic()
         if now - self._told >= QUIET:
             self._told = now
             log.warning(
@@ -134,14 +151,14 @@ class MemoryBound:
 
     def _measure(self) -> int:
         """Fills ``held``; returns what of it cannot go: documents in use, and idempotency keys."""
-        node, histories = self._node, self._histories
+        histories = self._histories
         held = self.held
         held["histories"] = 0 if histories is None else histories.idle_bytes + histories.busy_bytes()
         held["keys"] = 0 if histories is None else histories.key_bytes
-        sizes = {live: _size(live) for live in node.documents.live.values()}
+        sizes = {live: _size(live) for live in self._documents.live.values()}
         held["documents"] = sum(sizes.values())
-        held["queues"] = sum(_waiting(session) for session in node.hub.sessions.values())
-        held["requests"] = sum(session.incoming for session in node.hub.sessions.values())
+        held["queues"] = sum(_waiting(session) for session in self._sessions.values())
+        held["requests"] = sum(session.incoming for session in self._sessions.values())
         return held["keys"] + sum(size for live, size in sizes.items() if live.collaborators or live.busy)
 
     def _idle_histories(self, over: int) -> int:
@@ -156,12 +173,12 @@ class MemoryBound:
         if over <= 0:
             return 0
         freed = 0
-        for live in [one for one in self._node.documents.live.values() if not one.collaborators and not one.busy]:
+        for live in [one for one in self._documents.live.values() if not one.collaborators and not one.busy]:
             if freed >= over:
                 break
             freed += _size(live)
             self.released["documents"] += 1
-            self._node.documents.retire(live)
+            self._documents.retire(live)
         return freed
 
     def _recent(self, over: int) -> int:
@@ -171,11 +188,11 @@ class MemoryBound:
         before = histories.busy_bytes()
         if before <= self._shrunk:  # all that could go went the last time
             return 0
-        size = 2 * self._node.config.rooms.history_bytes
+        size = 2 * self._config.rooms.history_bytes
         while size > SMALLEST and before - histories.busy_bytes() < over:
             size //= 2
             self.released["recent"] += histories.shrink(size)
-            for room in self._node.hub.rooms.values():
+            for room in self._hub.rooms.values():
                 room.group.history.drop_to(size)
         self._shrunk = histories.busy_bytes() if size <= SMALLEST else 0
         return before - histories.busy_bytes()
@@ -183,10 +200,10 @@ class MemoryBound:
     def _slow_readers(self, over: int) -> int:
         if over <= 0:
             return 0
-        most = self._node.config.limits.queue_high_bytes
+        most = self._config.limits.queue_high_bytes
         waiting = [
             (size, session)
-            for session in self._node.hub.sessions.values()
+            for session in self._sessions.values()
             if (size := _waiting(session)) > most + session.connection.promised
         ]
         ended = 0
@@ -202,9 +219,9 @@ class MemoryBound:
         over = min(over, self.held["requests"] - self.limit // WRITERS_SHARE)
         if over <= 0:
             return 0
-        now = self._node.clock.monotonic()
+        now = self._clock.monotonic()
         groups: dict[tuple[bool, str], list[Session]] = {}
-        for session in self._node.hub.sessions.values():
+        for session in self._sessions.values():
             if session.incoming:
                 groups.setdefault((bool(session.user), subscriber(session.address)), []).append(session)
 

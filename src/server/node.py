@@ -7,29 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-import msgspec
-
-from .. import __version__
 from ..core import errors
-from ..core.rooms.room import Position, Publication
-from ..core.wire.envelopes import Push
+from ..core.wire import envelopes as wire
 from .config.schema import Config
-from .documents.compaction import Upkeep
-from .documents.divergence import Divergences
-from .documents.registry import Documents
-from .documents.revisions import Archive
+from .documents.loaded import Context
+from .documents.service import Documents
+from .documents.threads import Threads
 from .documents.turn_scheduler import RunQueue
 from .limits.admission import Admission
 from .limits.arrivals import Arrivals, places
 from .limits.descriptors import Descriptors, raise_limit
 from .limits.fair_thread import FairThread
 from .limits.guesses import Guesses
-from .limits.keyed_buckets import KeyedBuckets
 from .limits.rates import Rates
 from .limits.refusals import Refusals
 from .memory_bound import MemoryBound
@@ -38,36 +30,35 @@ from .net.origins import Origins
 from .observe.counters import Counters
 from .observe.metrics import Metrics
 from .process.readiness import Readiness
-from .protocol.events import Targets
 from .protocol.handlers import table
+from .protocol.native import NativeSession
+from .protocol.services import Services
 from .rooms.classes import RoomClasses
-from .rooms.hub import Hub, Seat
+from .rooms.hub import Hub
+from .rooms.messages import EVERYWHERE, Messages
 from .rooms.presence import PresenceTracker
-from .seams.auth import Auth, Credentials
+from .rooms.service import Rooms
+from .seams.auth import Auth
 from .seams.broker import Broker
 from .seams.clock import LoopClock
 from .seams.event_log import EventLog
-from .seams.outcome import Done, Unavailable
+from .seams.outcome import Unavailable
 from .seams.presence import Presence
-from .seams.store import Store, UserRecord
+from .seams.store import Store
 from .sessions.authentication import Authentication
 from .sessions.flusher import Flusher
 from .sessions.pings import PingWheel
-from .sessions.session import Session, State
-
-if TYPE_CHECKING:
-    from .transports.websocket import WebSocket
+from .sessions.session import Session, Sessions, State
+from .sessions.users import Users
+from .transports.websocket import WebSocket
 
 log = logging.getLogger("syncline.node")
 
 T = TypeVar("T")
 
 
-#: The broker's room for what is meant for connections wherever they are. No client can name it.
-EVERYWHERE = "\0everywhere"
 #: What clients of a node without others get to say goodbye.
 ALONE_SECONDS = 1.0
-_decode_targeted = msgspec.msgpack.Decoder(tuple[str, str, Targets, bytes]).decode
 
 
 class Node:
@@ -83,72 +74,114 @@ class Node:
         auth: Auth,
         events: EventLog | None = None,
     ) -> None:
+        limits, rooms = config.limits, config.rooms
         self.config = config
-        self.version = __version__
-        self.loop = asyncio.get_running_loop()
-        self.clock = LoopClock(self.loop)
-        self.call_soon = self.loop.call_soon
-        self.turns = RunQueue(self.clock, self.call_soon)
+        self.loop = loop = asyncio.get_running_loop()
+        self.clock = clock = LoopClock(loop)
         self.store = store
         self.broker = broker
-        self.auth = auth
-        self.authentication = Authentication(self)
         self.events = events
         self._presence_backend = presence
+        self.draining = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._timers: list[asyncio.Task[None]] = []
+        # What is asked for, and by whom.
+        self.handlers = table()
+        self.counters = counters = Counters(self.handlers)
         self.refusals = Refusals()
         self.descriptors = Descriptors()
-        self.handlers = table()
-        self.counters = Counters(self.handlers)
-        self.metrics = Metrics(self, State)
-        limits, rooms = config.limits, config.rooms
-        self.flusher = Flusher(
-            self.loop.call_soon, limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages
-        )
-        self.admission = Admission(limits.handshakes_per_second, limits.handshakes_burst, self.clock.monotonic)
+        self.admission = Admission(limits.handshakes_per_second, limits.handshakes_burst, clock.monotonic)
         self.addresses = Addresses(config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol)
+        self.origins = Origins(config.server, guests=config.auth.mode == "guest")
         self.arrivals = Arrivals(
             places(limits.connections, config.server.backlog)[0],
             self.refusals,
             of_address=limits.address_connections,
             strangers_of_address=limits.address_unidentified,
         )
-        self.origins = Origins(config)
+        self.guesses = Guesses(limits.wrong_passwords_per_minute, clock.monotonic)
+        self.rates: Rates = Rates(limits, clock)
+        #: For password hashes: each takes milliseconds of several cores and 64 MiB, so one at a time.
+        self.hashing = FairThread(loop, "syncline-hash", limits.waiting_work)
+        # Sessions.
+        self.flusher = Flusher(loop.call_soon, limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages)
+        self.sessions = sessions = Sessions(config, clock, counters)
+        self.pings: PingWheel[WebSocket] = PingWheel(
+            limits.ping_seconds, limits.pong_timeout_seconds, self._dead, self._seen
+        )
+        self.users = Users(store, clock, limits)
+        self.authentication = Authentication(
+            config,
+            auth,
+            self.users,
+            sessions,
+            self.arrivals,
+            self.rates,
+            comes_by=self.pings.longest,
+            call_soon=loop.call_soon,
+        )
+        # Documents.
+        self.threads = Threads(loop, limits.waiting_work)
+        turns = RunQueue(clock, loop.call_soon)
+        self.documents = Documents(Context(config, store, clock, counters, self.threads, turns, self.spawn))
+        # Rooms.
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
         classes = RoomClasses(rooms.latest, rooms.volatile)
-        self.hub = Hub(broker, self.spawn, history, self.clock.time, classes.of, limits.recent_users)
-        self.documents = Documents(self)
-        self.archive = Archive(self)
-        self.divergences = Divergences(self)
-        self.upkeep = Upkeep(self)
+        self.hub = hub = Hub(broker, sessions, self.spawn, history, clock.time, classes.of, limits.recent_users)
         self.presence = PresenceTracker(
-            presence, broker, self.clock, self.hub, config.presence, self.spawn, self.call_soon
+            presence, broker, clock, hub, sessions, config.presence, self.spawn, loop.call_soon
         )
-        #: Microseconds of work on operations that are far behind, by user: a quarter of the time of a core, and a second at once.
-        self.labours: KeyedBuckets[str] = KeyedBuckets(250_000.0, 1_000_000.0, 10_000, self.clock.monotonic)
-        self.guesses = Guesses(config.limits.wrong_passwords_per_minute, self.clock.monotonic)
-        self.rates: Rates = Rates(config.limits, self.clock)
-        self.pings: PingWheel[WebSocket] = PingWheel(
-            config.limits.ping_seconds, config.limits.pong_timeout_seconds, self._dead, self._seen
+        self.rooms = Rooms(config, store, clock, hub, self.presence, self.guesses, self.hashing, counters)
+        self.memory = MemoryBound(config, clock, broker, sessions, hub, self.documents.registry, loop.call_soon)
+        self.readiness = Readiness(store, broker, clock, EVERYWHERE)
+        self.messages = Messages(
+            broker,
+            store,
+            events,
+            clock,
+            counters,
+            sessions,
+            hub,
+            self.presence,
+            grew=self.memory.grew,
+            heard=self.readiness.heard,
         )
-        self.memory = MemoryBound(self)
-        self.draining = False
-        self.readiness = Readiness(store, broker, self.clock, EVERYWHERE)
-        self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._timers: list[asyncio.Task[None]] = []
-        #: For password hashes: each takes milliseconds of several cores and 64 MiB, so one at a time.
-        self.hashing = FairThread(self.loop, "syncline-hash", config.limits.waiting_work)
+        sessions.leaving = (
+            lambda session, _: self.rates.closed(session),
+            self.rooms.session_gone,
+            self.documents.session_gone,
+        )
+        self.metrics = Metrics(self, State)
+        self.services = Services(
+            config,
+            clock,
+            counters,
+            self.handlers,
+            sessions,
+            self.arrivals,
+            self.rates,
+            self.authentication,
+            self.rooms,
+            self.messages,
+            self.presence,
+            self.documents,
+            self.spawn,
+        )
+
+    def session(self, codec: wire.Codec, address: str) -> Session:
+        """A new one, of a client of the native protocol."""
+        return NativeSession(self.services, codec, address)
 
     # Life ----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Starts what runs beside the connections. The store is started already. Raises Unavailable."""
-        await self.broker.start(self)
+        await self.broker.start(self.messages)
         await self.broker.subscribe(EVERYWHERE)
         await self._presence_backend.start()
         if self.events is not None:
             await self.events.start()
-        self.upkeep.start()
+        self.documents.compaction.start()
         self._timers = [
             self.loop.create_task(self.pings.run(self.clock.monotonic)),
             self.loop.create_task(self._every(1.0, self.memory.check)),
@@ -167,7 +200,7 @@ class Node:
         self.flusher.limit(limits.queue_low_bytes, limits.queue_high_bytes, limits.queue_messages)
         self.admission.limit(limits.handshakes_per_second, limits.handshakes_burst)
         self.addresses = Addresses(config.server.trusted_proxies, proxy_protocol=config.server.proxy_protocol)
-        self.origins = Origins(config)
+        self.origins = Origins(config.server, guests=config.auth.mode == "guest")
         self.arrivals.limit(
             places(limits.connections, config.server.backlog)[0],
             limits.address_connections,
@@ -175,15 +208,15 @@ class Node:
         )
         self.hub.recent = limits.recent_users
         self.guesses.limit(limits.wrong_passwords_per_minute)
-        self.authentication.reconfigured(self.rates.reconfigured(self.hub.sessions.values()))
-        for thread in (self.hashing, self.archive.thread, self.archive.moves, self.archive.loads):
-            thread.limit(limits.waiting_work)
+        self.authentication.reconfigured(self.rates.reconfigured(self.sessions.connections.values()))
+        self.hashing.limit(limits.waiting_work)
+        self.threads.limit(limits.waiting_work)
 
     async def drain(self) -> None:
         """No new connections; clients are handed over over ``server.drain_seconds``, or as soon as they have left. Where there is no other
         node all go at once: the sooner they have gone, the sooner this one is back."""
         self.draining = True
-        sessions = list(self.hub.sessions.values())
+        sessions = list(self.sessions.connections.values())
         if sessions:
             log.info("draining %d connections", len(sessions))
         # In small groups, so that the nodes they go to are not hit by all at once.
@@ -196,9 +229,9 @@ class Node:
             if len(sessions) > group:
                 await asyncio.sleep(spread / 20)
         deadline = self.clock.monotonic() + leave
-        while self.hub.sessions and self.clock.monotonic() < deadline:
+        while self.sessions.connections and self.clock.monotonic() < deadline:
             await asyncio.sleep(0.01)
-        for session in list(self.hub.sessions.values()):
+        for session in list(self.sessions.connections.values()):
             session.connection.transport.abort()
 
     async def stop(self) -> None:
@@ -208,7 +241,6 @@ class Node:
             timer.cancel()
         await asyncio.gather(*self._timers, return_exceptions=True)
         self.presence.stop()
-        await self.upkeep.close()
         await self.documents.close()
         while self._tasks:
             # Not gather: of tasks that have all ended, Python 3.12 and newer make one that is done, and the loop never comes to the
@@ -217,7 +249,7 @@ class Node:
         for part in (self.broker, self._presence_backend, self.events, self.store):
             if part is not None:
                 await part.close()
-        self.archive.close()
+        self.threads.close()
         self.hashing.close()
 
     async def ready(self) -> dict[str, str]:
@@ -263,7 +295,7 @@ class Node:
             except Unavailable as error:
                 log.warning("event log: %s", error)
 
-    # Services to the sessions --------------------------------------------------------------------------------
+    # Tasks ---------------------------------------------------------------------------------------------------
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """A task that the node keeps, and whose failure is logged."""
@@ -278,126 +310,8 @@ class Node:
         if error is not None and not isinstance(error, (errors.SynclineError, Unavailable)):  # those were answered
             log.error("a task failed", exc_info=error)
 
-    def new_id(self) -> str:
-        """64 random bits as 16 hexadecimal digits."""
-        return secrets.token_hex(8)
-
-    async def record_user(self, credentials: Credentials, *, known: bool = True) -> None:
-        """Remembers who a token speaks for; ``known``: the store may have this name already. Raises Unavailable.
-
-        Who was recorded lately costs no read, and nobody more than one.
-        """
-        user, name = credentials.user, credentials.name
-        recorded = self._recorded.get(user) if known else None
-        if recorded is None and known:
-            record = await self.store.user(user)
-            recorded = None if record is None else record.name
-        if recorded is None or (name and recorded != name):
-            await self.store.put_user(UserRecord(user, name, credentials.guest, self.clock.time()))
-            recorded = name
-        self._recorded[user] = recorded
-        self._recorded.move_to_end(user)
-        while len(self._recorded) > self.config.limits.recent_users:
-            self._recorded.popitem(last=False)
-
-    def session_lost(self, session: Session, *, resumed: bool) -> None:
-        """The socket is gone: its seats and documents are given up."""
-        self.rates.closed(session)
-        for seat in self.hub.remove(session):
-            self.presence.left(seat, lost=True, resumed=resumed)
-        for document in list(session.documents):
-            live = self.documents.live.get(document)
-            collaborator = session.documents.get(document)
-            if live is not None and collaborator is not None:
-                live.remove(collaborator)
-
-    def leave_room(self, seat: Seat, *, lost: bool) -> None:
-        """A connection leaves one room."""
-        self.hub.leave(seat)
-        self.presence.left(seat, lost=lost)
-
-    def room_role_changed(self, room: str, user: str, role: str | None) -> None:
-        """A grant takes effect at once; None takes the user out of the room."""
-        for seat in self.hub.role_changed(room, user, role):
-            if role is None:
-                self.leave_room(seat, lost=False)
-                seat.session.push("room:removed", {"room": room})
-            else:
-                seat.session.push("room:role", {"room": room, "role": role})
-        if role is None:
-            self.presence.removed(room, user)
-
     def _dead(self, socket: WebSocket) -> None:
         socket.session.close(errors.PING_TIMEOUT)
 
     def _seen(self, socket: WebSocket) -> None:
         self.authentication.watch(socket.session)
-
-    # Publications --------------------------------------------------------------------------------------------
-
-    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None:
-        """To the broker, and to the event log when there is one; ``done``, which counts it (``Counters.published``), when the
-        broker has it. ``once``: ``Broker.publish``."""
-        self.memory.grew(publication.size)
-        if self.events is None:
-            self.broker.publish(publication, done, once)
-            return
-        events = self.events
-
-        def published(position: Position | None, error: Exception | None) -> None:
-            if position is None:
-                done(None, error)
-                return
-            # After the broker, because the record for other systems carries the position.
-            # A duplicate is logged again: whether the first one got that far is not known here, and at least once is promised.
-            at = {"offset": position.offset, "epoch": position.epoch}
-            body = msgspec.msgpack.encode({**publication.as_data("msgpack"), **at})
-            events.append(publication.room, "message", body, self._logged)
-            done(position, None)
-
-        self.broker.publish(publication, published, once)
-
-    def _logged(self, sequence: int | None, error: Exception | None) -> None:
-        if error is not None:
-            # The message is stored and on its way to the members: what its author is told does not depend on this.
-            self.counters.events_lost += 1
-            log.error("event log: a message is missing in it: %s", error)
-
-    def send_to(self, room: str, targets: Targets, push: Push) -> None:
-        """A push for some: in a room, or anywhere (``room`` ""). At most once, through the broker to every node."""
-        payload = msgspec.msgpack.encode((push.event, room, targets, push.pack()))
-        self.broker.publish_ephemeral(room or EVERYWHERE, "to", payload)
-
-    def on_publication(self, publication: Publication) -> None:
-        """From the broker: fan out."""
-        self.counters.publications += 1
-        self.counters.deliveries += self.hub.on_publication(publication)
-
-    def on_ephemeral(self, room: str, event: str, payload: bytes) -> None:
-        """From the broker: fan out what has no position."""
-        try:
-            if event == "room:changes":
-                self.counters.deliveries += self.presence.on_changes(room, payload)
-                return
-            if event == "ready":
-                self.readiness.heard(payload)
-                return
-            if event == "to":
-                self.counters.deliveries += self._on_targeted(payload)
-                return
-            push = Push.unpack(event, payload)
-        except ValueError:
-            log.warning("a malformed event for room %s was dropped", room)
-            return
-        self.counters.deliveries += self.hub.broadcast(room, push)
-
-    def _on_targeted(self, payload: bytes) -> int:
-        event, room, targets, packed = _decode_targeted(payload)
-        push = Push.unpack(event, packed)
-        if targets.everyone:
-            taken = 0
-            for session in self.hub.sessions.values():
-                if session.user:
-                    taken += session.connection.deliver_volatile(push.frame(session.codec))
-            return taken
-        return self.hub.deliver_to(room, targets.users, targets.connections, push)

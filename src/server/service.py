@@ -163,8 +163,8 @@ class Service:
         node = self._app.node
         log.info(
             "%d connections, %d users, %d rooms, %d documents, %d tasks",
-            len(node.hub.sessions),
-            len(node.hub.users),
+            len(node.sessions.connections),
+            len(node.sessions.users),
             len(node.hub.rooms),
             len(node.documents.live),
             len(asyncio.all_tasks()),

@@ -499,7 +499,7 @@ async def test_who_gives_up_while_connecting_leaves_no_connection(tmp_path: Path
             with contextlib.suppress(asyncio.CancelledError):
                 await (await opening).close()
         async with await connect(ws_url(app)):  # has come later than all of them
-            await until(lambda: len(app.node.hub.sessions) == 1)
+            await until(lambda: len(app.node.sessions.connections) == 1)
 
 
 async def test_closing_while_opening() -> None:

@@ -55,8 +55,8 @@ def join(client: Client, kind: Kind) -> asyncio.Task[Handle]:
 def inside(app: App, kind: Kind) -> list[str]:
     """Who is in it, by the server."""
     if kind == "room":
-        return [session.user for session in app.node.hub.sessions.values() if "x" in session.rooms]
-    return [session.user for session in app.node.hub.sessions.values() if "x" in session.documents]
+        return [session.user for session in app.node.sessions.connections.values() if "x" in session.rooms]
+    return [session.user for session in app.node.sessions.connections.values() if "x" in session.documents]
 
 
 async def given_up(task: asyncio.Task[Handle]) -> None:
@@ -261,15 +261,15 @@ async def test_a_leave_that_the_server_cannot_do_now_is_said_again(
 ) -> None:
     client = await open_client(name="Ada")
     await client.join("x")
-    real, failed = app.node.leave_room, []
+    real, failed = app.node.rooms.leave, []
 
-    def leave_room(*args: Any, **options: Any) -> None:
+    async def leave(*args: Any, **options: Any) -> None:
         if not failed:
             failed.append(True)
             raise RuntimeError("a fault")
-        real(*args, **options)
+        await real(*args, **options)
 
-    monkeypatch.setattr(app.node, "leave_room", leave_room)
+    monkeypatch.setattr(app.node.rooms, "leave", leave)
     await client._rooms["x"].leave()
     await until(lambda: not inside(app, "room"))
     assert failed

@@ -337,7 +337,7 @@ async def test_coming_back_is_one_frame_and_one_round_trip(app: App, open_client
     await notes.settled()
     assert client.identity["resumed"] is True and client.identity["connection"] != before
     assert counters.frames_in == received + 1
-    assert before not in app.node.hub.sessions
+    assert before not in app.node.sessions.connections
     link.abort()
 
 
@@ -492,7 +492,7 @@ async def test_closing_the_client_ends_everything(app: App) -> None:
     with pytest.raises(Closed):
         await client.join("team")
     assert client.state == "closed"
-    await until(lambda: not app.node.hub.sessions)
+    await until(lambda: not app.node.sessions.connections)
 
 
 async def test_a_server_that_drains(tmp_path: Path) -> None:

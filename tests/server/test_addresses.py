@@ -155,8 +155,12 @@ def test_whatever_comes_is_a_header_not_yet_one_or_refused(data: bytes) -> None:
 
 
 async def seen(app: App) -> list[str]:
-    await until(lambda: len(app.node.hub.sessions) > 0 and all(one.user for one in app.node.hub.sessions.values()))
-    return [session.address for session in app.node.hub.sessions.values()]
+    await until(
+        lambda: (
+            len(app.node.sessions.connections) > 0 and all(one.user for one in app.node.sessions.connections.values())
+        )
+    )
+    return [session.address for session in app.node.sessions.connections.values()]
 
 
 async def test_the_peer_is_the_client_without_trusted_proxies(tmp_path: Path) -> None:
@@ -169,7 +173,7 @@ async def test_a_trusted_proxy_tells_the_client(tmp_path: Path) -> None:
     async with serving(tmp_path, server={"trusted_proxies": ["127.0.0.0/8"]}) as app:
         async with dial(app.url, name="Ada", additional_headers={"X-Forwarded-For": "6.6.6.6, 203.0.113.9"}):
             assert await seen(app) == ["203.0.113.9"]
-        await until(lambda: not app.node.hub.sessions)
+        await until(lambda: not app.node.sessions.connections)
         async with dial(app.url, name="Ada"):
             assert await seen(app) == [""]
 
@@ -223,8 +227,8 @@ async def test_the_proxy_protocol_names_the_client(tmp_path: Path, header: bytes
             )
             await asyncio.to_thread(raw.sendall, head)
             assert (await asyncio.to_thread(read_to, raw, b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
-            await until(lambda: len(app.node.hub.sessions) == 1)
-            assert [session.address for session in app.node.hub.sessions.values()] == [address]
+            await until(lambda: len(app.node.sessions.connections) == 1)
+            assert [session.address for session in app.node.sessions.connections.values()] == [address]
         await until(lambda: len(app.node.arrivals) == 0)
 
 

@@ -70,7 +70,7 @@ async def test_events(app: App) -> None:
         async with dial(app.url, token=token) as second, dial(app.url) as nobody, caller(app) as api:
             clients = {"ada": ada, "second": second, "bob": bob}
             await bob.call("room:join", room="r")
-            connection = app.node.hub.sessions_of(ada.user)[1].connection.id
+            connection = app.node.sessions.of_user(ada.user)[1].connection.id
 
             async def heard(**told: Any) -> dict[str, Any]:
                 answer = await api.post("/api/events", json={"name": "x", "data": {"n": 1}, **told})

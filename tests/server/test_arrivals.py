@@ -378,7 +378,7 @@ async def test_an_upgrade_waits_for_the_answers_before_it(
         for count in (1, 4):
             asked = b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * count
             assert b"101 Switching" not in await asyncio.to_thread(untaken, app, asked, UPGRADE % path)
-            assert app.node.hub.sessions == {}
+            assert app.node.sessions.connections == {}
         at_once = await asyncio.to_thread(
             request, app, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" + UPGRADE % path
         )

@@ -251,7 +251,7 @@ async def test_a_document_that_is_dropped_while_its_hash_is_taken(serve: Serve, 
         await until(held.began.is_set)
         [live] = app.node.documents.live.values()
         asked = asyncio.ensure_future(live.hashes.get(live))
-        app.node.documents.drop(live, "for a test")
+        app.node.documents.registry.drop(live, "for a test")
         await ada.push("document:resync")
         with pytest.raises(Unavailable):
             await asked
@@ -269,7 +269,7 @@ async def test_who_waits_for_a_hash_is_told_when_the_document_closes(serve: Serv
         [live] = app.node.documents.live.values()
         asked = asyncio.ensure_future(live.hashes.get(live))
         await asyncio.sleep(0)
-        app.node.documents._unload(live)  # as the node does when it stops
+        app.node.documents.registry._unload(live)  # as the node does when it stops
         with pytest.raises(Unavailable):
             await asked
         held.go.set()
@@ -298,7 +298,7 @@ async def test_a_content_that_is_not_what_its_log_says_is_the_alarm(serve: Serve
 
         app.node.store.load_document = logged  # type: ignore[method-assign, assignment]
         await ada.call("document:join", document="d", client="a", diverged={"revision": 1, "hash": 1})
-        await until(lambda: loads == 1 and not app.node.divergences._looking)
+        await until(lambda: loads == 1 and not app.node.documents.divergences._looking)
         assert app.node.counters.divergences == 0
         await ada.call("document:join", document="d", client="a", diverged={"revision": 1, "hash": 1})
         await ada.push("document:resync", document="d")
@@ -636,7 +636,7 @@ async def test_a_client_that_goes_while_its_operation_is_moved(serve: Serve, mon
                 await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(500)])
                 await submit(bob, "d", 2, 0, [{"p": [0], "li": "second"}])
                 await asyncio.to_thread(begun.wait, 30)
-            await until(lambda: len(app.node.hub.sessions) == 1)
+            await until(lambda: len(app.node.sessions.connections) == 1)
             go.set()
             async with dial(app.url, token=token) as bob:
                 state = await bob.call("document:join", document="d", client="b")
@@ -685,8 +685,8 @@ async def test_work_that_ends_in_a_refusal_is_not_free_and_is_limited(serve: Ser
 async def test_who_asks_for_much_work_does_it_himself(serve: Serve) -> None:
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
         await behind(ada, bob, 60)
-        app.node.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
-        app.node.labours.take(bob.user, 1_000_000.0)
+        app.node.documents.context.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
+        app.node.documents.context.labours.take(bob.user, 1_000_000.0)
         await submit(bob, "d", 1, 0, [{"p": [0], "li": 1} for _ in range(500)])
         await bob.push("document:resync", document="d")
         generation = (await state_of(app, "d"))["generation"]
@@ -710,7 +710,7 @@ async def test_a_document_whose_last_client_leaves_while_it_works_is_unloaded(
             monkeypatch.setattr(JsonType, "crossing", held)
             await submit(bob, "d", 1, 0, [{"p": [0], "li": number} for number in range(500)])
             await asyncio.to_thread(begun.wait, 30)
-        await until(lambda: not app.node.hub.sessions)
+        await until(lambda: not app.node.sessions.connections)
         go.set()
         await until(lambda: not app.node.documents.live)
 
@@ -780,11 +780,11 @@ async def test_a_restoration_that_is_too_much_work_may_be_tried_again(serve: Ser
         await ada.call("document:create", document="d", type="json", content=["x" * 100] * 1000)
         await ada.call("document:join", document="d", client="a", type="json")
         await ada.call("document:operation", document="d", seq=1, revision=0, operation=[{"p": [0], "ld": 0}])
-        app.node.labours.take(ada.user, 1_000_000.0)
+        app.node.documents.context.labours.take(ada.user, 1_000_000.0)
         for _ in range(5):
             reply = await ada.ask("document:restore", document="d", seq=2, revision=1, to=0)
             assert reply["error"]["code"] == "rate_limited" and reply["error"]["retry_after"] > 0
-        app.node.labours.give_back(ada.user, 1_000_000.0)
+        app.node.documents.context.labours.give_back(ada.user, 1_000_000.0)
         await ada.call("document:restore", document="d", seq=2, revision=1, to=0)
 
 

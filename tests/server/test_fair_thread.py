@@ -280,15 +280,15 @@ async def test_a_client_that_has_gone_is_not_blamed_for(tmp_path: Path) -> None:
             entered.set()
             assert go.wait(30)
 
-        holding = asyncio.create_task(app.node.archive.in_thread(busy))
+        holding = asyncio.create_task(app.node.threads.own(busy))
         await until(entered.is_set)
         async with dial(app.url, name="Bob") as bob:
             await bob.send({"event": "document:blame", "id": 9, "data": {"document": "d"}})
-            await until(lambda: app.node.archive.thread.waiting == 1)
-        await until(lambda: len(app.node.hub.sessions) == 1)
+            await until(lambda: app.node.threads.history.waiting == 1)
+        await until(lambda: len(app.node.sessions.connections) == 1)
         go.set()
         await holding
-        await until(lambda: app.node.archive.thread.waiting == 0)
+        await until(lambda: app.node.threads.history.waiting == 0)
         assert (await ada.call("document:blame", document="d"))["ranges"][0]["length"] == 4
 
 
@@ -303,10 +303,10 @@ async def test_a_large_document_is_loaded_beside_the_loop_and_others_are_not_hel
             entered.set()
             assert go.wait(30)
 
-        holding = asyncio.create_task(app.node.archive.loads.run(("own",), busy, bounded=False))
+        holding = asyncio.create_task(app.node.threads.loads.run(("own",), busy, bounded=False))
         await until(entered.is_set)
         waiting = [asyncio.create_task(dial_and_join(app, "large")) for _ in range(3)]
-        await until(lambda: app.node.archive.loads.waiting == 1)  # once, however many ask
+        await until(lambda: app.node.threads.loads.waiting == 1)  # once, however many ask
         assert (await ada.call("document:join", document="small"))["content"] == [1]
         go.set()
         await holding

@@ -71,7 +71,7 @@ async def app(serve: Serve) -> AsyncIterator[App]:
 
 async def at_rest(app: App) -> None:
     """Returns when nothing waits for upkeep."""
-    await until(lambda: app.node.upkeep._worker is None)
+    await until(lambda: app.node.documents.compaction._worker is None)
 
 
 async def all_turns(app: App) -> list[Turn]:
@@ -233,7 +233,9 @@ async def test_who_wrote_what(app: App) -> None:
 
 async def test_blame_goes_back_so_far_and_no_further(serve: Serve) -> None:
     async with serve(documents={**SMALL, "blame_operations": 1000}) as app, dial(app.url, name="Ada") as ada:
-        app.node.archive._node = _with_blame(app, 40)
+        revisions, config = app.node.documents.revisions, app.node.config
+        # Below what the configuration allows.
+        revisions._config = replace(config, documents=replace(config.documents, blame_operations=40))
         author = Author(app, ada)
         await author.join()
         await author.write(100)
@@ -243,18 +245,6 @@ async def test_blame_goes_back_so_far_and_no_further(serve: Serve) -> None:
         assert {one["revision"] for one in blame["ranges"] if one["user"] is None} == {60}
         assert all(one["revision"] > 60 for one in blame["ranges"] if one["user"] is not None)
         assert sum(one["length"] for one in blame["ranges"]) == len(author.texts[-1])
-
-
-def _with_blame(app: App, operations: int) -> Any:
-    """The node, with a bound below what the configuration allows."""
-
-    class Node:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(app.node, name)
-
-        config = replace(app.node.config, documents=replace(app.node.config.documents, blame_operations=operations))
-
-    return Node()
 
 
 @pytest.mark.parametrize("name", ["rich-text", "json"])

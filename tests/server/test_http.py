@@ -23,7 +23,7 @@ class Node:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config or Config()
-        self.origins = Origins(self.config)
+        self.origins = Origins(self.config.server, guests=self.config.auth.mode == "guest")
         self.failing: dict[str, str] = {}
         self.broken = False
         self.addresses = Addresses(())

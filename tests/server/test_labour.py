@@ -30,7 +30,7 @@ async def behind(ada: Wire, bob: Wire, count: int, components: int) -> None:
 async def test_work_costs_what_it_took(serve: Serve) -> None:
     """As much as it could cost must be there before it begins; what it did not take is given back."""
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
-        labours = app.node.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
+        labours = app.node.documents.context.labours = KeyedBuckets(1.0, 1_000_000.0, 10, app.node.clock.monotonic)
         await behind(ada, bob, 10, 10)
         await ada.call("document:undo", document="d", seq=11, revision=10)
         for seq in range(1, 3):

@@ -88,7 +88,7 @@ async def test_a_message_counts_from_its_arrival(app: App, monkeypatch: pytest.M
         monkeypatch.setattr(app.node.store, "room", slow)
         monkeypatch.setattr(app.node.broker, "publish", late)
         send = {"event": "message:send", "data": {"room": "r", "data": 1}}
-        (session,) = app.node.hub.sessions_of(ada.user)
+        (session,) = app.node.sessions.of_user(ada.user)
         await ada.send({"event": "room:join", "data": {"room": "s"}, "id": 70}, {**send, "id": 71})
         await asked.wait()
         assert session.pending == 1
@@ -186,7 +186,7 @@ async def test_messages_of_one_read_have_one_arrival(app: App, monkeypatch: pyte
         await ada.call("room:join", room="r")
         clock = Standing(app, monkeypatch)
         monkeypatch.setattr(app.node.broker, "publish", slow)
-        (session,) = app.node.hub.sessions_of(ada.user)
+        (session,) = app.node.sessions.of_user(ada.user)
         send = b'{"event":"message:send","data":{"room":"r","data":1}}'
         frame = bytes([0x81, 0x80 | len(send), 0, 0, 0, 0]) + send  # masked with zeros
         session.connection.transport.data_received(3 * frame)

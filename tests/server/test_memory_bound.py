@@ -135,8 +135,8 @@ async def test_the_readers_that_have_most_waiting_go_last(tmp_path: Path) -> Non
             stack = contextlib.ExitStack()
             for number in range(4):
                 stack.enter_context(await asyncio.to_thread(slow_reader, app.port, number))
-            await until(lambda: len(app.node.hub.users) == 5)
-            sessions = [one for one in app.node.hub.sessions.values() if one.user != ada.user]
+            await until(lambda: len(app.node.sessions.users) == 5)
+            sessions = [one for one in app.node.sessions.connections.values() if one.user != ada.user]
             shared = b"\x82\x7f" + (2_000_000).to_bytes(8, "big") + bytes(2_000_000)
             for session in sessions:
                 for _ in range(2):
@@ -164,7 +164,7 @@ async def test_what_waits_behind_a_request_is_bounded_in_bytes(tmp_path: Path, m
             return await find(name)
 
         monkeypatch.setattr(app.node.store, "room", slow)
-        (session,) = app.node.hub.sessions_of(ada.user)
+        (session,) = app.node.sessions.of_user(ada.user)
         await ada.send({"event": "room:join", "data": {"room": "r"}, "id": 100})
         for number in range(40):
             await ada.send({"event": "message:send", "data": {"room": "r", "data": BIG}, "id": 101 + number})
@@ -210,9 +210,9 @@ async def test_who_is_nobody_goes_before_histories_and_users(tmp_path: Path) -> 
                 await asyncio.to_thread(nobody.socket.sendall, frame(1, bytes(1_000_000), fin=False))
             await until(lambda: (memory.check(), memory.released["requests"] >= 2)[1])
             assert not memory.released["recent"] and not memory.released["histories"]
-            assert {session.user for session in app.node.hub.sessions.values() if session.incoming > 800_000} >= {
-                session.user for session in app.node.hub.sessions.values() if session.name == "Bob"
-            }
+            assert {
+                session.user for session in app.node.sessions.connections.values() if session.incoming > 800_000
+            } >= {session.user for session in app.node.sessions.connections.values() if session.name == "Bob"}
             assert sum(memory.held.values()) - memory.held["requests"] > 700_000
         assert len((await ada.call("room:join", room="r", history=100))["publications"]) == 8
 
@@ -238,7 +238,7 @@ async def test_nothing_is_kept_of_who_is_gone_or_told_to_go(tmp_path: Path) -> N
         with RawClient(app.port) as one:
             await asyncio.to_thread(one.handshake)
             await asyncio.to_thread(one.socket.sendall, frame(1, bytes(500_000), fin=False))
-            (session,) = app.node.hub.sessions.values()
+            (session,) = app.node.sessions.connections.values()
             socket: Any = session.connection.transport
             await until(lambda: socket.incomplete >= 500_000)
             session.close(errors.OVERLOADED)
@@ -249,8 +249,8 @@ async def test_nothing_is_kept_of_who_is_gone_or_told_to_go(tmp_path: Path) -> N
         with RawClient(app.port) as one:
             await asyncio.to_thread(one.handshake)
             await asyncio.to_thread(one.socket.sendall, frame(1, bytes(500_000), fin=False))
-            await until(lambda: [session for session in app.node.hub.sessions.values() if session.incoming])
-            (session,) = [session for session in app.node.hub.sessions.values() if session.incoming]
+            await until(lambda: [session for session in app.node.sessions.connections.values() if session.incoming])
+            (session,) = [session for session in app.node.sessions.connections.values() if session.incoming]
             socket = session.connection.transport
         await until(lambda: socket.lost)
         assert socket.incomplete == 0

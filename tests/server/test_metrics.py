@@ -152,7 +152,7 @@ async def test_what_clients_do_is_counted(app: App) -> None:
             assert await stranger.error("auth", token="x.y.z") == "token_invalid"
             during = samples(app.node)
         await ada.call("ping")
-    await until(lambda: not app.node.hub.sessions)
+    await until(lambda: not app.node.sessions.connections)
     after = samples(app.node)
     assert {name: during.get(name) for name in DURING} == DURING
     assert {name: after.get(name) for name in AFTER} == AFTER

@@ -27,7 +27,7 @@ async def crowd(app: App, count: int, codec: str = "json") -> AsyncIterator[list
 
 def receive(app: App, client: Wire, event: str, **data: Any) -> None:
     """As if it had come over the socket, in this turn of the loop."""
-    (session,) = app.node.hub.sessions_of(client.user)
+    (session,) = app.node.sessions.of_user(client.user)
     session.receive(json.dumps({"event": event, "data": data}).encode(), 0.0)
 
 
@@ -203,7 +203,7 @@ async def test_a_user_who_comes_back_is_as_it_was(serve: Serve) -> None:
         await bob.call("presence:update", status="busy", metadata={"mood": "deep"})
         token = (await bob.call("auth:refresh"))["token"]
         bob.socket.transport.abort()
-        await until(lambda: len(app.node.hub.sessions) == 1)
+        await until(lambda: len(app.node.sessions.connections) == 1)
         await ada.flushed()
         async with dial(app.url, token=token) as back:
             members = (await back.call("room:join", room="r"))["members"]

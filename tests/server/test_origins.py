@@ -10,7 +10,7 @@ import pytest
 import websockets
 
 from syncline.server.app import App
-from syncline.server.config.schema import AuthConfig, Config, ServerConfig
+from syncline.server.config.schema import ServerConfig
 from syncline.server.net.origins import Origins, is_host, is_origin
 from tests.serving import Serve
 
@@ -21,7 +21,7 @@ def origins(
     *, guests: bool = True, host: str = "127.0.0.1", allowed: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
 ) -> Origins:
     server = ServerConfig(host=host, allowed_origins=list(allowed), allowed_hosts=list(hosts))
-    return Origins(Config(server=server, auth=AuthConfig(mode="guest" if guests else "jwt")))
+    return Origins(server, guests=guests)
 
 
 def asked(host: str, origin: str | None, **more: str) -> Mapping[str, str]:

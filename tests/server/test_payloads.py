@@ -170,7 +170,7 @@ async def test_what_cannot_be_decoded_costs_that_one_message(app: App, codec: st
         for data in (
             (b"1", b"1e400", b'["\xff"]', b"2") if codec == "json" else (b"\x01", b"\xa1\xff", b"\x81\x80\x01", b"\x02")
         ):
-            app.node.publish(Publication("r", "x", "x", 0.0, codec, data), lambda position, error: None)
+            app.node.messages.publish(Publication("r", "x", "x", 0.0, codec, data), lambda position, error: None)
         await until(lambda: first.heard == [1, 2])
         await second.join()
         assert second.heard == [1, 2]

@@ -307,7 +307,7 @@ async def test_own_departures_are_no_ghosts_of_other_nodes(serve: Serve, monkeyp
             joined = asyncio.create_task(eve.call("room:join", room="r"))
             await until(lambda: listing.calls == 2)
             bob.socket.transport.abort()
-            await until(lambda: len(app.node.hub.sessions) == 2 and written(app))
+            await until(lambda: len(app.node.sessions.connections) == 2 and written(app))
         states = {one["user"]: one["status"] for one in (await asked)["members"]}
         assert states[bob.user] == "away"
         assert {one["user"] for one in (await joined)["members"]} == {ada.user, eve.user, "zoe"}

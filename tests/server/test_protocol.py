@@ -98,17 +98,19 @@ async def test_a_guest_may_change_its_name(app: App) -> None:
 
 async def test_a_name_beside_a_token_that_has_one_is_ignored(serve: Serve) -> None:
     async with serve(auth=JWT) as app, dial(app.url) as client:
-        result = await client.call("auth", token=app.node.auth.issue("ada", "Ada", ttl=60), name="Somebody Else")
+        result = await client.call(
+            "auth", token=app.node.authentication.auth.issue("ada", "Ada", ttl=60), name="Somebody Else"
+        )
         assert (result["user"], result["name"]) == ("ada", "Ada")
 
 
 async def test_jwt_in_the_handshake(serve: Serve) -> None:
     async with serve(auth=JWT) as app:
-        token = app.node.auth.issue("ada", "Ada Lovelace", ttl=60)
+        token = app.node.authentication.auth.issue("ada", "Ada Lovelace", ttl=60)
         async with dial(app.url, additional_headers={"Authorization": f"Bearer {token}"}) as client:
             accepted = await client.push("auth:accepted")
             assert (accepted["user"], accepted["name"], accepted["guest"]) == ("ada", "Ada Lovelace", False)
-        for bad in ("nonsense", token[:-2] + "xx", app.node.auth.issue("ada", "", ttl=-600)):
+        for bad in ("nonsense", token[:-2] + "xx", app.node.authentication.auth.issue("ada", "", ttl=-600)):
             with pytest.raises(websockets.InvalidStatus) as caught:
                 async with dial(app.url, path="/ws?access_token=" + bad):
                     pass
@@ -116,14 +118,17 @@ async def test_jwt_in_the_handshake(serve: Serve) -> None:
         async with dial(app.url) as client:
             assert await client.error("auth", name="Eve") == "unauthenticated"
             assert await client.error("auth", token="x.y.z") == "token_invalid"
-            assert await client.error("auth", token=app.node.auth.issue("ada", "", ttl=-600)) == "token_expired"
+            assert (
+                await client.error("auth", token=app.node.authentication.auth.issue("ada", "", ttl=-600))
+                == "token_expired"
+            )
             assert (await client.call("auth", token=token))["user"] == "ada"
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
 async def test_a_token_in_the_handshake_and_auth_go_together(serve: Serve, way: str) -> None:
     async with serve(auth=JWT) as app:
-        issue = app.node.auth.issue
+        issue = app.node.authentication.auth.issue
         first = issue("ada", "Ada", ttl=60)
         given: dict[str, Any] = (
             {"additional_headers": {"Authorization": f"Bearer {first}"}}
@@ -147,15 +152,15 @@ async def test_a_token_in_the_handshake_and_auth_go_together(serve: Serve, way: 
 async def test_who_could_not_be_recorded_at_the_handshake_is_no_guest(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    token = app.node.auth.issue("ada", "Ada", ttl=60)
-    real, failures = app.node.record_user, [Unavailable("not now")]
+    token = app.node.authentication.auth.issue("ada", "Ada", ttl=60)
+    real, failures = app.node.users.record, [Unavailable("not now")]
 
     async def record(credentials: Credentials, *, known: bool) -> None:
         if failures:
             raise failures.pop()
         await real(credentials, known=known)
 
-    monkeypatch.setattr(app.node, "record_user", record)
+    monkeypatch.setattr(app.node.users, "record", record)
     async with dial(app.url, path="/ws?access_token=" + token) as client:
         assert (await client.push("error"))["code"] == "unavailable"
         assert (await client.call("auth", name="Eve"))["user"] == "ada"
@@ -176,11 +181,11 @@ async def test_limits_are_told(serve: Serve) -> None:
 async def test_a_token_is_warned_of_once_and_in_time(serve: Serve) -> None:
     """Tokens that live shorter than the warning: at a third of their life; one that comes again is known already."""
     async with serve(auth={**JWT, "leeway_seconds": 0.0, "expiry_warning_seconds": 60.0}) as app:
-        token = app.node.auth.issue("ada", "", ttl=30)
+        token = app.node.authentication.auth.issue("ada", "", ttl=30)
         async with dial(app.url, token=token) as client:
             for _ in range(3):
                 await client.call("auth:refresh", token=token)
-            short = app.node.auth.issue("ada", "", ttl=3)
+            short = app.node.authentication.auth.issue("ada", "", ttl=3)
             await client.call("auth:refresh", token=short)
             warning = await client.push("auth:expiring")
             assert 0 < warning["seconds_left"] <= 1.0
@@ -191,7 +196,7 @@ async def test_a_token_is_warned_of_once_and_in_time(serve: Serve) -> None:
 
 async def test_leeway_is_the_same_for_new_and_open_connections(serve: Serve) -> None:
     async with serve(auth={**JWT, "leeway_seconds": 3.0, "expiry_warning_seconds": 0.0}) as app:
-        token = app.node.auth.issue("ada", "", ttl=-1)
+        token = app.node.authentication.auth.issue("ada", "", ttl=-1)
         async with dial(app.url, token=token) as client:
             assert (await client.call("ping"))["time"] > 0
             assert await client.closed() == (4006, "token_expired")
@@ -216,14 +221,17 @@ def test_the_table_of_close_codes_is_that_of_the_server() -> None:
 
 async def test_expiry_is_warned_of_refreshed_and_enforced(serve: Serve) -> None:
     async with serve(auth={**JWT, "leeway_seconds": 0.0, "expiry_warning_seconds": 60.0}) as app:
-        async with dial(app.url, token=app.node.auth.issue("ada", "", ttl=6)) as client:
+        async with dial(app.url, token=app.node.authentication.auth.issue("ada", "", ttl=6)) as client:
             warning = await client.push("auth:expiring")
             assert 0 < warning["seconds_left"] <= 2
-            assert await client.error("auth:refresh", token=app.node.auth.issue("eve", "", ttl=30)) == "token_invalid"
+            assert (
+                await client.error("auth:refresh", token=app.node.authentication.auth.issue("eve", "", ttl=30))
+                == "token_invalid"
+            )
             assert await client.error("auth:refresh") == "invalid_data"
-            later = await client.call("auth:refresh", token=app.node.auth.issue("ada", "", ttl=3600))
+            later = await client.call("auth:refresh", token=app.node.authentication.auth.issue("ada", "", ttl=3600))
             assert later["expires_at"] > warning["expires_at"]
-            await client.call("auth:refresh", token=app.node.auth.issue("ada", "", ttl=1.5))
+            await client.call("auth:refresh", token=app.node.authentication.auth.issue("ada", "", ttl=1.5))
             assert await client.closed() == (4006, "token_expired")
 
 
@@ -408,7 +416,11 @@ async def test_counts_return_to_zero(app: App) -> None:
             {"event": "document:operation", "data": {"document": "d", "seq": 1, "revision": 0, "operation": ["x"]}}
         )
         await two.push("document:operation", revision=1)
-        assert len(app.node.hub.sessions) == 2 and len(app.node.documents.live) == 1 and len(app.node.hub.rooms) == 1
+        assert (
+            len(app.node.sessions.connections) == 2
+            and len(app.node.documents.live) == 1
+            and len(app.node.hub.rooms) == 1
+        )
     await leak_free(app)
 
 

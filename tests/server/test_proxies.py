@@ -22,8 +22,8 @@ TRUSTED = {"trusted_proxies": ["127.0.0.1"]}
 
 
 async def addresses(app: App, count: int) -> set[str]:
-    await until(lambda: sum(1 for one in app.node.hub.sessions.values() if one.user) == count)
-    return {session.address for session in app.node.hub.sessions.values()}
+    await until(lambda: sum(1 for one in app.node.sessions.connections.values() if one.user) == count)
+    return {session.address for session in app.node.sessions.connections.values()}
 
 
 def source(address: str, url: str) -> socket.socket:
@@ -85,7 +85,7 @@ async def test_who_is_idle_is_kept_by_a_proxy_that_waits_longer_than_ping_second
                 dial(url, name="Says", ping_interval=None) as says,
                 dial(url, name="Told", ping_interval=None) as told,
             ):
-                sessions = {one.name: one for one in app.node.hub.sessions.values()}
+                sessions = {one.name: one for one in app.node.sessions.connections.values()}
                 began, sent = app.node.clock.monotonic(), app.node.pings.sent
                 while (
                     app.node.clock.monotonic() < began + 5.5
@@ -96,7 +96,7 @@ async def test_who_is_idle_is_kept_by_a_proxy_that_waits_longer_than_ping_second
                 assert app.node.pings.sent > sent
                 for one in (silent, says, told):
                     assert (await one.call("ping"))["time"] > 0
-                assert {one.name: one for one in app.node.hub.sessions.values()} == sessions
+                assert {one.name: one for one in app.node.sessions.connections.values()} == sessions
 
 
 @pytest.mark.parametrize("proxy", IDLE)
@@ -106,4 +106,4 @@ async def test_who_is_idle_is_cut_off_by_one_that_does_not(tmp_path: Path, proxy
         with impatient(proxy, 1, tmp_path, app) as url:
             async with dial(url, name="Ada", ping_interval=None) as ada:
                 assert (await ada.closed())[0] == 1006
-            await until(lambda: not app.node.hub.sessions)
+            await until(lambda: not app.node.sessions.connections)

@@ -313,7 +313,7 @@ async def test_a_hostile_client_drives_neither_the_log_nor_hides_others(tmp_path
             for count, data in ((200, wrong), (70, SHAKE + b"\r\n")):
                 for _ in range(count):
                     await asyncio.to_thread(send, app, data)
-        await until(lambda: not app.node.hub.sessions)
+        await until(lambda: not app.node.sessions.connections)
         for _ in range(350):
             await asyncio.to_thread(send, app, SHAKE + b"Authorization: Bearer " + TOKEN.encode() + b"\r\n\r\n")
         await asyncio.to_thread(send, app, wrong, "127.0.0.2")
@@ -365,14 +365,14 @@ async def test_what_an_application_does_is_told_at_debug(tmp_path: Path, log_lin
         assert await ada.error("message:send", room="s", data=1) == "not_a_member"
     [line] = log_lines("request refused")
     assert (line["level"], line["reason"], line["room"]) == ("debug", "not_a_member", "s")
-    await until(lambda: not app.node.hub.sessions)
+    await until(lambda: not app.node.sessions.connections)
     [gone] = log_lines("is gone")
     assert gone["address"] == "127.0.0.1"
     assert [line["reason"] for line in log_lines("connection ended")] in ([], ["drain"])
 
 
 def _overflow(app: App) -> None:
-    for session in list(app.node.hub.sessions.values()):
+    for session in list(app.node.sessions.connections.values()):
         session.connection.give_up()
 
 
@@ -399,7 +399,7 @@ async def test_connections_that_the_server_ends(tmp_path: Path, log_lines: LogLi
                 wait_until(lambda: app.node.counters.disconnects[reason])
 
         await asyncio.to_thread(provoke)
-        await until(lambda: not app.node.hub.sessions)
+        await until(lambda: not app.node.sessions.connections)
     [line] = log_lines("connection ended")
     assert (line["reason"], line["address"], line["level"]) == (reason, "127.0.0.1", "warning")
 

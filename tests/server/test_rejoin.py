@@ -179,7 +179,7 @@ async def test_when_too_much_is_composed_it_comes_one_by_one(
         async def refused(*args: Any) -> None:
             raise SynclineError(ErrorCode.RATE_LIMITED, "too much waits")
 
-        monkeypatch.setattr(app.node.archive.moves, "work", refused)
+        monkeypatch.setattr(app.node.threads.moves, "work", refused)
         state = await ada.call("document:join", document="d", client="b", revision=0, generation=generation, pending=[])
         assert state["revision"] == 20 and [one["seq"] for one in state["operations"]] == list(range(1, 21))
 

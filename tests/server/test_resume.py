@@ -31,7 +31,7 @@ async def test_auth_and_joins_in_one_frame(serve: Serve, codec: str, grace: floa
             await ada.flushed()
             old.socket.transport.pause_reading()  # half-open: the server does not know
             await ada.call("message:send", room="r", data="missed")
-            (session,) = app.node.hub.sessions_of(old.user)
+            (session,) = app.node.sessions.of_user(old.user)
             since = {"offset": position["offset"], "epoch": position["epoch"]}
             auth = {"token": renewed["token"], "resume": session.connection.id}
             accepted, joined = await come_back(new, auth, room="r", recover=since)
@@ -43,7 +43,7 @@ async def test_auth_and_joins_in_one_frame(serve: Serve, codec: str, grace: floa
             assert (own["status"], own["metadata"]) == ("busy", 5)
             assert joined["result"]["occupancy"] == {"users": 2, "connections": 2}
             assert [one["event"] for one in await ada.flushed()] == ["message:received"], "nobody is told"
-            assert [one.connection.id for one in app.node.hub.sessions_of(old.user)] == [
+            assert [one.connection.id for one in app.node.sessions.of_user(old.user)] == [
                 accepted["result"]["connection"]
             ]
             old.socket.transport.resume_reading()
@@ -52,7 +52,7 @@ async def test_auth_and_joins_in_one_frame(serve: Serve, codec: str, grace: floa
 
 async def test_only_ones_own_connection_gives_way(serve: Serve) -> None:
     async with serve() as app, dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
-        (session,) = app.node.hub.sessions_of(ada.user)
+        (session,) = app.node.sessions.of_user(ada.user)
         for resume in (session.connection.id, "gone"):
             async with dial(app.url) as new:
                 result = await new.call("auth", name="Eve", resume=resume)
@@ -67,7 +67,7 @@ async def test_who_resumes_and_stays_away_has_left(serve: Serve, monkeypatch: py
         token = (await old.call("auth:refresh"))["token"]
         for client in (ada, old):
             await client.call("room:join", room="r")
-        (session,) = app.node.hub.sessions_of(old.user)
+        (session,) = app.node.sessions.of_user(old.user)
         async with dial(app.url) as new:
             assert (await new.call("auth", token=token, resume=session.connection.id))["resumed"] is True
             assert (await ada.push("room:user_left"))["user"] == old.user

@@ -73,7 +73,7 @@ async def test_who_is_removed_within_the_grace_period_is_not_waited_for(serve: S
         async with dial(app.url, name="Bob") as bob:
             await bob.call("room:join", room="r")
             await ada.push("room:user_joined")
-        await until(lambda: len(app.node.hub.sessions) == 1)
+        await until(lambda: len(app.node.sessions.connections) == 1)
         await ada.call("room:grant", room="r", user=bob.user, role=None)
         assert (await ada.push("room:user_left"))["user"] == bob.user
         assert [one["user"] for one in (await ada.call("room:join", room="r"))["members"]] == [ada.user]
@@ -87,7 +87,7 @@ async def test_a_resumed_connection_has_the_role_of_now(serve: Serve) -> None:
             accepted = await bob.call("auth", name="Bob")
             await ada.call("room:grant", room="r", user=accepted["user"], role="member")
             await bob.call("room:join", room="r")
-        await until(lambda: len(app.node.hub.sessions) == 1)
+        await until(lambda: len(app.node.sessions.connections) == 1)
         await ada.call("room:grant", room="r", user=accepted["user"], role=None)
         async with dial(app.url) as back:
             await back.call("auth", token=accepted["token"], resume=accepted["connection"])

@@ -262,7 +262,7 @@ async def test_a_short_loss_is_not_noticed(serve: Serve) -> None:
             await ada.call("room:join", room="r")
             await ada.call("presence:update", status="busy")
             ada.socket.transport.abort()
-        await until(lambda: len(app.node.hub.sessions) == 1)
+        await until(lambda: len(app.node.sessions.connections) == 1)
         members = (await eve.call("room:join", room="r"))["members"]
         assert [member["status"] for member in members if member["name"] == "Ada"] == ["busy"]
         async with dial(app.url, token=token) as ada:

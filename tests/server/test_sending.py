@@ -106,8 +106,8 @@ async def test_events_for_some(app: App) -> None:
         async with dial(app.url, token=token) as second:
             for client in (ada, bob, eve, second):
                 await client.call("room:join", room="r")
-            (connection,) = (one.connection.id for one in app.node.hub.sessions_of(ada.user))
-            both = [one.connection.id for one in app.node.hub.sessions_of(eve.user)]
+            (connection,) = (one.connection.id for one in app.node.sessions.of_user(ada.user))
+            both = [one.connection.id for one in app.node.sessions.of_user(eve.user)]
 
             async def told(**to: Any) -> list[str]:
                 for client in (ada, bob, eve, second, joe):

@@ -12,6 +12,7 @@ import pytest
 from syncline.server.app import App
 from syncline.server.protocol import handlers
 from syncline.server.sessions.connection import Connection
+from syncline.server.sessions.ids import new_id
 from syncline.server.sessions.session import TRANSITIONS, InvalidTransition, Session, State, Transition
 from tests.scale import seeds
 from tests.serving import Serve, leak_free
@@ -161,8 +162,8 @@ async def test_random_and_mutated_frames(serve: Serve, seed: int) -> None:
     async with serve(limits={"bad_requests_per_minute": 100_000, "message_bytes": 65_536}) as app:
         node = app.node
         for _ in range(3):
-            session = Session(node, "json" if rng.random() < 0.5 else "msgpack")
-            connection = Connection(node.new_id(), session.codec, Sink(), node.flusher, 2**26, session.overflowed)  # type: ignore[arg-type]
+            session = node.session("json" if rng.random() < 0.5 else "msgpack", "")
+            connection = Connection(new_id(), session.codec, Sink(), node.flusher, 2**26, session.overflowed)  # type: ignore[arg-type]
             session.opened(connection, None)
             if rng.random() < 0.9:
                 session.receive(

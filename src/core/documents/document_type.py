@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from ..errors import ErrorCode, SynclineError
 from ..ot.ot import Unit
@@ -30,6 +30,9 @@ MAX_POSITION = 2**31 - 1
 C = TypeVar("C")
 O = TypeVar("O")  # noqa: E741  # an operation
 T = TypeVar("T")
+
+#: ``Entry`` or ``TypedEntry``, as the document's engine has it.
+AnyEntry: TypeAlias = Any
 
 
 def run(steps: Generator[None, None, T]) -> T:

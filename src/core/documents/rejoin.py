@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..ot.ot import Unit
-from ..types import AnyEntry
-from .document_type import DocumentType, run
+from .document_type import AnyEntry, DocumentType, run
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""JSON documents: json0, made strict. A document type."""

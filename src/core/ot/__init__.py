@@ -1,0 +1,1 @@
+"""Operations of texts: components in arrays, apply, compose, transform, invert, and a history as one map. On errors."""

@@ -1,0 +1,1 @@
+"""The configuration: one typed tree, read, checked, documented, reloaded. Stands on net."""

@@ -18,7 +18,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core.documents.document_type import DocumentType
 from ...core.errors import SynclineError
@@ -29,10 +29,9 @@ from ...core.types import document_type
 from ..limits.fair_thread import Steps
 from ..seams.outcome import Unavailable
 from ..seams.store import DocumentSnapshot, DocumentState, StoredDocument, Turn
-from .revisions import OWN, content_at
-
-if TYPE_CHECKING:
-    from ..node import Node
+from .loaded import Context
+from .revisions import content_at
+from .threads import OWN
 
 log = logging.getLogger("syncline.history")
 
@@ -50,12 +49,12 @@ IDLE_OPERATIONS = 64
 PAGE = 100
 
 
-class Upkeep:
+class Compaction:
     """Bound: ``documents.loaded`` documents wait; of those beyond, each has its next snapshot."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._config = node.config.documents
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._config = context.config.documents
         self._waiting: dict[str, None] = {}  # in order
         self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
@@ -68,7 +67,7 @@ class Upkeep:
 
     def start(self) -> None:
         if self._config.history != "full":
-            self._timer = self._node.loop.create_task(self._look_at_all())
+            self._timer = asyncio.get_running_loop().create_task(self._look_at_all())
 
     async def close(self) -> None:
         """Ends after the step under way."""
@@ -86,7 +85,7 @@ class Upkeep:
             return
         self._waiting[document] = None
         if self._worker is None:
-            self._worker = self._node.spawn(self._work())
+            self._worker = self._context.spawn(self._work())
 
     async def _work(self) -> None:
         try:
@@ -102,7 +101,7 @@ class Upkeep:
             await asyncio.sleep(self._config.retention_seconds)
             after = ""
             try:
-                while documents := await self._node.store.documents(after, PAGE):
+                while documents := await self._context.store.documents(after, PAGE):
                     for document in documents:
                         await self.look_after(document)
                     after = documents[-1]
@@ -113,23 +112,23 @@ class Upkeep:
         """All that is due for one document. Never raises for what a store or a body may be like."""
         async with self._lock:
             try:
-                state = await self._node.store.document_state(document)
+                state = await self._context.store.document_state(document)
                 if state is not None:
                     await self._prune(await self._compact(state))
             except (Unavailable, ValueError, SynclineError) as error:
-                self._node.counters.history_failures += 1
+                self._context.counters.history_failures += 1
                 log.warning("history of document %s: %s", document, error)
 
     def _limit(self, state: DocumentState) -> int:
         """Turns up to this revision are nobody's but ours."""
-        live = self._node.documents.live.get(state.record.id)
+        live = self._context.registry.live.get(state.record.id)
         return state.snapshot if live is None else min(state.snapshot, live.core.floor)
 
     # Merging -------------------------------------------------------------------------------------------------
 
     async def _compact(self, state: DocumentState) -> DocumentState:
         document, generation = state.record.id, state.record.generation
-        loaded = document in self._node.documents.live
+        loaded = document in self._context.registry.live
         least = self._config.compact_operations if loaded else min(IDLE_OPERATIONS, self._config.compact_operations)
         if self._limit(state) - state.compacted < least:
             return state
@@ -137,16 +136,16 @@ class Upkeep:
             since = state.compacted
             # The last block too, if there is one: it may have room.
             start = since - 1 if since > state.horizon else since
-            turns = await self._node.store.turns(document, start, min(limit, since + STEP_OPERATIONS))
+            turns = await self._context.store.turns(document, start, min(limit, since + STEP_OPERATIONS))
             group = self._group([turn for turn in turns if turn.base + turn.count <= limit], since)
             if not group:
                 break
             if group[0].base == since:  # the block before is full: here a text saves to unpack it
                 await self._checkpoint(state)
-            block = await self._node.archive.in_thread(_merge, group, round(self._config.block_time_seconds * 1000))
-            if not await self._node.store.replace_turns(document, generation, block):
+            block = await self._context.threads.own(_merge, group, round(self._config.block_time_seconds * 1000))
+            if not await self._context.store.replace_turns(document, generation, block):
                 break  # deleted or created anew meanwhile
-            counters = self._node.counters
+            counters = self._context.counters
             counters.blocks += 1
             counters.block_operations += block.count
             counters.block_bytes += len(block.body)
@@ -177,13 +176,13 @@ class Upkeep:
 
     async def _checkpoint(self, state: DocumentState) -> None:
         document, at = state.record.id, state.compacted
-        known = await self._node.store.checkpoints(document)
+        known = await self._context.store.checkpoints(document)
         last = max((revision for revision in known if revision <= at), default=state.horizon)
         if at <= max(last, state.horizon) or at == state.snapshot:  # the newest snapshot serves as well
             return
         content: str | None = None
         if at - last < self._config.checkpoint_operations:
-            turns = await self._node.store.turns(document, last, at)
+            turns = await self._context.store.turns(document, last, at)
             # Of a block that begins before the last checkpoint, its part.
             size = sum(raw_size(turn.body) * min(1.0, (turn.base + turn.count - last) / turn.count) for turn in turns)
             if size < self._config.checkpoint_bytes:
@@ -196,31 +195,31 @@ class Upkeep:
 
     async def _content(self, document: str, revision: int) -> str:
         """As its type dumps it."""
-        stored = await self._node.store.load_document(document, revision)
+        stored = await self._context.store.load_document(document, revision)
         if stored is None:
             raise ValueError("it was deleted")
         type = document_type(stored.record.type)
-        return await self._node.archive.thread.work(OWN, _dumped(type, stored, revision), bounded=False)
+        return await self._context.threads.history.work(OWN, _dumped(type, stored, revision), bounded=False)
 
     async def _keep(self, state: DocumentState, revision: int, content: str | None = None) -> bool:
         """Stores the content at a revision as a checkpoint."""
         dumped = await self._content(state.record.id, revision) if content is None else content
-        body = await self._node.archive.in_thread(lambda: pack(new_text_snapshot(dumped)))
+        body = await self._context.threads.own(lambda: pack(new_text_snapshot(dumped)))
         checkpoint = DocumentSnapshot(revision, body)
-        kept = await self._node.store.save_checkpoint(state.record.id, state.record.generation, checkpoint)
-        self._node.counters.checkpoints += kept
+        kept = await self._context.store.save_checkpoint(state.record.id, state.record.generation, checkpoint)
+        self._context.counters.checkpoints += kept
         return kept
 
     async def _thin(self, state: DocumentState) -> None:
         """Holds the bound on checkpoints: that one goes whose neighbours are closest."""
-        revisions = await self._node.store.checkpoints(state.record.id)
+        revisions = await self._context.store.checkpoints(state.record.id)
         dropped = []
         while len(revisions) > self._config.checkpoints:
             middle = range(1, len(revisions) - 1)
             index = min(middle, key=lambda index: revisions[index + 1] - revisions[index - 1], default=0)
             dropped.append(revisions.pop(index))
         if dropped:
-            await self._node.store.drop_checkpoints(state.record.id, state.record.generation, dropped)
+            await self._context.store.drop_checkpoints(state.record.id, state.record.generation, dropped)
 
     # Retention -----------------------------------------------------------------------------------------------
 
@@ -231,18 +230,18 @@ class Upkeep:
         if policy == "checkpoints":
             horizon = await self._by_count(state)
         else:
-            horizon = await self._by_age(state, self._node.clock.time() - 86_400 * int(policy.removeprefix("days=")))
+            horizon = await self._by_age(state, self._context.clock.time() - 86_400 * int(policy.removeprefix("days=")))
         document, generation = state.record.id, state.record.generation
         if horizon <= state.horizon or not await self._keep(state, horizon):
             return
-        pruned = await self._node.store.prune(document, generation, horizon)
-        self._node.counters.operations_pruned += pruned
+        pruned = await self._context.store.prune(document, generation, horizon)
+        self._context.counters.operations_pruned += pruned
         if not pruned:
             return
         log.debug("document %s: operations up to revision %d were pruned", document, horizon)
         if policy != "checkpoints":
-            old = [revision for revision in await self._node.store.checkpoints(document) if revision < horizon]
-            await self._node.store.drop_checkpoints(document, generation, old)
+            old = [revision for revision in await self._context.store.checkpoints(document) if revision < horizon]
+            await self._context.store.drop_checkpoints(document, generation, old)
         else:
             await self._space(state, horizon)
             await self._thin(state)
@@ -252,7 +251,7 @@ class Upkeep:
         target = min(self._limit(state), state.revision - self._config.window_operations)
         if target - state.horizon < self._config.compact_operations:
             return state.horizon
-        turns = await self._node.store.turns(state.record.id, target - 1, target)
+        turns = await self._context.store.turns(state.record.id, target - 1, target)
         if not turns:
             return state.horizon
         end = turns[-1].base + turns[-1].count
@@ -262,7 +261,7 @@ class Upkeep:
         """The end of the last turn before that time, of those that may go."""
         limit, horizon = self._limit(state), state.horizon
         while horizon < limit:
-            turns = await self._node.store.turns(state.record.id, horizon, min(limit, horizon + STEP_OPERATIONS))
+            turns = await self._context.store.turns(state.record.id, horizon, min(limit, horizon + STEP_OPERATIONS))
             reached = horizon
             for turn in turns:
                 if turn.base != reached or turn.created_at >= oldest or turn.base + turn.count > limit:
@@ -275,10 +274,10 @@ class Upkeep:
 
     async def _space(self, state: DocumentState, horizon: int) -> None:
         """The former horizon's checkpoint goes unless it is as far from the one before as checkpoints are apart."""
-        older = [one for one in await self._node.store.checkpoints(state.record.id) if one < state.horizon]
+        older = [one for one in await self._context.store.checkpoints(state.record.id) if one < state.horizon]
         last = older[-1] if older else 0
         if state.horizon and horizon - last < self._config.checkpoint_operations:
-            await self._node.store.drop_checkpoints(state.record.id, state.record.generation, [state.horizon])
+            await self._context.store.drop_checkpoints(state.record.id, state.record.generation, [state.horizon])
 
 
 def _day(turn: Turn) -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ...core.errors import OutdatedRevision, SynclineError
-from ..protocol.events import DocumentCursor
 from .collaborator import Collaborator
 from .frames import show_cursors
-
-if TYPE_CHECKING:
-    from .live_document import LiveDocument
+from .loaded import Loaded
 
 log = logging.getLogger("syncline.documents")
 
@@ -22,36 +19,37 @@ class MovedCursors:
     __slots__ = ("_moved",)
 
     def __init__(self) -> None:
-        self._moved: dict[str, DocumentCursor] = {}  # client -> newest
+        self._moved: dict[str, tuple[int, Any, Any]] = {}  # client -> revision, anchor and head of the newest
 
     def __bool__(self) -> bool:
         return bool(self._moved)
 
-    def add(self, client: str, data: DocumentCursor) -> None:
-        self._moved[client] = data
+    def add(self, client: str, revision: int, anchor: Any, head: Any) -> None:
+        """``anchor`` and ``head`` are positions as the document's type has them; None: no cursor."""
+        self._moved[client] = revision, anchor, head
 
     def forget(self, client: str) -> None:
         self._moved.pop(client, None)
 
-    def take(self, live: LiveDocument, end: float) -> None:
+    def take(self, live: Loaded, end: float) -> None:
         """Sets them until ``end`` (monotonic), at least one, and shows them to the others.
 
         One that cannot be set is left out: a newer one will come.
         """
         moved: list[Collaborator] = []
-        monotonic = live.node.clock.monotonic
+        monotonic = live.context.clock.monotonic
         for number, client in enumerate([*self._moved]):
             if number and monotonic() > end:
                 break
-            data = self._moved.pop(client)
+            revision, anchor, head = self._moved.pop(client)
             collaborator = live.collaborators.get(client)
             if collaborator is None:
                 continue
-            if data.anchor is None or data.head is None:
+            if anchor is None or head is None:
                 live.core.drop_cursor(client)
             else:
                 try:
-                    live.core.set_cursor(client, data.revision, data.anchor, data.head, collaborator.unit)
+                    live.core.set_cursor(client, revision, anchor, head, collaborator.unit)
                 except (SynclineError, OutdatedRevision):
                     continue
                 except Exception:

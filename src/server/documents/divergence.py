@@ -8,18 +8,16 @@ is not, that is the alarm, and the document is loaded anew. Bounds: one look at 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ...core.bucket import Bucket
 from ...core.types import document_type
 from ..seams.outcome import Unavailable
-from .revisions import OWN, content_at
-
-if TYPE_CHECKING:
-    from ..node import Node
-    from ..protocol.events import Divergence
-    from ..sessions.session import Session
-    from .live_document import LiveDocument
+from ..sessions.session import Session
+from .live_document import LiveDocument
+from .loaded import Context
+from .revisions import content_at
+from .threads import OWN
 
 log = logging.getLogger("syncline.documents")
 
@@ -28,27 +26,27 @@ SECONDS: Final = 10.0
 
 
 class Divergences:
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._looks = Bucket(1 / SECONDS, LOOKS, node.clock.monotonic())
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._looks = Bucket(1 / SECONDS, LOOKS, context.clock.monotonic())
         self._looking = False
 
-    def claimed(self, session: Session, live: LiveDocument, client: str, case: Divergence) -> None:
-        node, now = self._node, self._node.clock.monotonic()
-        node.counters.divergence_claims += 1
+    def claimed(self, session: Session, live: LiveDocument, client: str, revision: int, hash: int) -> None:
+        context, now = self._context, self._context.clock.monotonic()
+        context.counters.divergence_claims += 1
         log.warning(
             "document %s: client %s says that its content at revision %d has the hash %08x; the document is at %d, hash %s",
             live.id,
             client,
-            case.revision,
-            case.hash,
+            revision,
+            hash,
             live.core.revision,
             "not known yet" if (hashed := live.core.quick_hash()) is None else f"{hashed:08x}",
             extra=session.about,
         )
         if not self._looking and self._looks.take(now, 1.0) == 0.0:
             self._looking = True
-            node.spawn(self._look(live))
+            context.spawn(self._look(live))
 
     async def _look(self, live: LiveDocument) -> None:
         live.pins += 1
@@ -59,20 +57,22 @@ class Divergences:
         finally:
             self._looking = False
             live.pins -= 1
-            self._node.documents.consider_idle(live)
+            self._context.registry.consider_idle(live)
 
     async def _compare(self, live: LiveDocument) -> None:
-        node = self._node
+        context = self._context
         generation = live.core.generation
         revision, here = await live.hashes.get(live)
-        stored = await node.store.load_document(live.id, revision)
+        stored = await context.store.load_document(live.id, revision)
         if stored is None or stored.record.generation != generation:
             return
-        content = await node.archive.thread.work(OWN, content_at(stored, revision), bounded=False)
-        there = await node.archive.thread.work(OWN, document_type(stored.record.type).hashing(content), bounded=False)
+        content = await context.threads.history.work(OWN, content_at(stored, revision), bounded=False)
+        there = await context.threads.history.work(
+            OWN, document_type(stored.record.type).hashing(content), bounded=False
+        )
         if there != here and not live.closed:
-            node.counters.divergences += 1
+            context.counters.divergences += 1
             log.error(
                 "document %s at revision %d: its log gives %08x, in memory is %08x", live.id, revision, there, here
             )
-            node.documents.drop(live, "it was not what its log says")
+            context.registry.drop(live, "it was not what its log says")

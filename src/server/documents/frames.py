@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from ...core.documents.document import Document
-from ...core.documents.document_type import DocumentType
+from ...core.documents.document_type import AnyEntry, DocumentType
 from ...core.documents.rejoin import Composite
 from ...core.storage.commits import Entry
-from ...core.types import AnyEntry
 from ...core.wire import envelopes as wire
 from ...core.wire.document_push import operations_frame
 from ..seams.store import Turn

@@ -6,15 +6,13 @@ One that takes long is taken beside the loop, between two turns; what arrives me
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..seams.outcome import Unavailable
 from ..sessions.session import SessionGone
 from .frames import tell_hash
-from .revisions import OWN
-
-if TYPE_CHECKING:
-    from .live_document import LiveDocument
+from .loaded import Loaded
+from .threads import OWN
 
 #: Microseconds of hashing that one operation may cost: hashes of large contents are told less often.
 SHARE: Final = 2
@@ -33,9 +31,9 @@ class Hashes:
         """Whether the next turn has to ``take`` it first."""
         return self._due or bool(self._asked)
 
-    def due(self, live: LiveDocument) -> int | None:
+    def due(self, live: Loaded) -> int | None:
         """That of the content at the head, when it is time to tell it and it is quickly known. Otherwise it follows."""
-        core, every = live.core, live.node.config.documents.hash_operations
+        core, every = live.core, live.context.config.documents.hash_operations
         since = core.revision - self._told_at
         if not every or since < every or since * SHARE < core.hash_labour:
             return None
@@ -44,7 +42,7 @@ class Hashes:
         self._due = hashed is None
         return hashed
 
-    async def get(self, live: LiveDocument) -> tuple[int, int]:
+    async def get(self, live: Loaded) -> tuple[int, int]:
         """(revision, hash of the content there), however large it is. Raises Unavailable when the document is closed."""
         if live.closed:
             raise Unavailable("the document was closed")
@@ -53,7 +51,7 @@ class Hashes:
         live.schedule()
         return await future
 
-    async def take(self, live: LiveDocument) -> None:
+    async def take(self, live: Loaded) -> None:
         """What is wanted. The document stays as it is until this calls its ``prepared``."""
 
         def check() -> None:
@@ -64,7 +62,7 @@ class Hashes:
         asked, self._asked = self._asked, []
         try:
             work = live.core.hashing()
-            hashed = await live.node.archive.moves.work(OWN, work, check, bounded=False)
+            hashed = await live.context.threads.moves.work(OWN, work, check, bounded=False)
             if due:
                 tell_hash(live.id, live.core.revision, hashed, live.collaborators.values())
             _resolve(asked, (live.core.revision, hashed))

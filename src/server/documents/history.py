@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from ...core.documents.document_type import DocumentType
+from ...core.documents.document_type import AnyEntry, DocumentType
 from ...core.errors import ErrorCode, SynclineError, TooFarBehind
-from ...core.types import AnyEntry
 from ..limits.fair_thread import Steps
 from ..seams.store import Turn
 from .frames import entries_between
-from .revisions import OWN
-
-if TYPE_CHECKING:
-    from .live_document import LiveDocument
+from .loaded import Loaded
+from .threads import OWN
 
 #: Operations that are read at once to widen a window, and how many times its bounds it may be widened to.
 PIECE: Final = 1000
@@ -27,19 +24,19 @@ LEAST_BYTES: Final = 1_048_576
 AT_ONCE: Final = 65_536
 
 
-async def widen(live: LiveDocument, base: int) -> None:
+async def widen(live: Loaded, base: int) -> None:
     """Reads history from the store until the window reaches down to ``base``, piece by piece.
 
     Raises TooFarBehind when that would be ``WIDEST`` windows, SynclineError(history_trimmed), Unavailable.
     """
-    config, step = live.node.config.documents, FIRST
+    config, step = live.context.config.documents, FIRST
     while base < live.core.floor:
         floor = live.core.floor
         size, count = max(config.window_bytes, LEAST_BYTES), max(config.window_operations, PIECE)
         if live.core.window_bytes > WIDEST * size or floor - base > WIDEST * count:
             raise TooFarBehind("the history that it needs is too long")
         start = max(base, floor - step)
-        turns = await live.node.store.turns(live.id, start, floor)
+        turns = await live.context.store.turns(live.id, start, floor)
         if floor != live.core.floor:  # somebody else widened or the window was trimmed meanwhile
             continue
         entries = await _decoded(live, turns, start, floor)
@@ -51,11 +48,11 @@ async def widen(live: LiveDocument, base: int) -> None:
         step = min(4 * step, PIECE) if sum(map(entry_size, entries)) < LEAST_BYTES else FIRST
 
 
-async def _decoded(live: LiveDocument, turns: list[Turn], since: int, until: int) -> list[AnyEntry]:
+async def _decoded(live: Loaded, turns: list[Turn], since: int, until: int) -> list[AnyEntry]:
     """The entries of revisions since + 1 ... until. Raises ValueError on a damaged body."""
     if sum(len(turn.body) for turn in turns) <= AT_ONCE:
         return entries_between(live.type, turns, since, until)
-    return await live.node.archive.loads.work(OWN, _decoding(live.type, turns, since, until), bounded=False)
+    return await live.context.threads.loads.work(OWN, _decoding(live.type, turns, since, until), bounded=False)
 
 
 def _decoding(type: DocumentType[Any, Any], turns: list[Turn], since: int, until: int) -> Steps[list[AnyEntry]]:
@@ -66,7 +63,7 @@ def _decoding(type: DocumentType[Any, Any], turns: list[Turn], since: int, until
     return entries
 
 
-async def history(live: LiveDocument, revision: int, most: int) -> tuple[list[AnyEntry], bool]:
+async def history(live: Loaded, revision: int, most: int) -> tuple[list[AnyEntry], bool]:
     """The entries after ``revision``, read from the store where the window does not reach, and whether those are all: not more than
     ``most`` are read, nor after ``MOST_BYTES`` of them.
 
@@ -79,7 +76,7 @@ async def history(live: LiveDocument, revision: int, most: int) -> tuple[list[An
         floor = live.core.floor
         until = min(floor, at + step, revision + most)
         if at < until:
-            part = await _decoded(live, await live.node.store.turns(live.id, at, until), at, until)
+            part = await _decoded(live, await live.context.store.turns(live.id, at, until), at, until)
             if len(part) != until - at:
                 raise SynclineError(ErrorCode.HISTORY_TRIMMED, f"revision {revision} is no longer stored")
             older += part

@@ -6,40 +6,55 @@ duplicate. A long list of missed operations goes out in parts, each when the soc
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.documents.document import Document
-from ...core.documents.document_type import DocumentType, run
+from ...core.documents.document_type import AnyEntry, DocumentType, run
 from ...core.documents.rejoin import Composite, Missed, Pending
 from ...core.errors import ErrorCode, SynclineError
 from ...core.ot.ot import Unit
-from ...core.types import AnyEntry
-from ..protocol.events import DocumentJoin
-from ..protocol.requests import Request
-from ..seams.outcome import Unavailable
-from ..sessions.session import Session, SessionGone
+from ..sessions.ids import new_id
+from ..sessions.session import Session
+from .catching_up import MOST, drained, go_on, in_one_frame
 from .collaborator import Collaborator
-from .frames import ENTRIES_PER_FRAME, describe_steps, send_entries, show_cursors
+from .divergence import Divergences
+from .frames import ENTRIES_PER_FRAME, describe_steps
 from .history import entry_size, history
 from .live_document import LiveDocument
+from .registry import DocumentRegistry
 
 log = logging.getLogger("syncline.documents")
 
-#: Operations may be large: of those that a client missed, a frame has about so many bytes, or one.
-FRAME_BYTES = 262_144
-#: Operations that are read from the store at once: more than one frame has.
-MOST = 2 * ENTRIES_PER_FRAME
 #: Of those that are composed, so many, of so many bytes, are composed at once; and how often it is tried to get there.
 FEW, FEW_BYTES, TRIES = 500, 16_384, 8
 
 
-async def join(session: Session, data: DocumentJoin, request: Request) -> None:
-    """Answers with `document:state`. Raises SynclineError, Unavailable, SessionGone."""
-    documents = session.node.documents
+@dataclass(slots=True, frozen=True)
+class Joining:
+    """What a client asks for. ``revision`` and ``generation``: what it has; ``pending``: its (operation, seq), made on that and not
+    committed as far as it knows; ``diverged``: (revision, hash) of a content of its own that was not the server's."""
+
+    document: str
+    type: str | None = None
+    unit: Unit = "utf-16"
+    client: str | None = None
+    revision: int | None = None
+    generation: str | None = None
+    pending: Sequence[tuple[Any, int | None]] | None = None
+    diverged: tuple[int, int] | None = None
+
+
+async def join(
+    documents: DocumentRegistry,
+    divergences: Divergences,
+    session: Session,
+    data: Joining,
+    answered: Callable[[dict[str, Any]], None],
+) -> None:
+    """``answered`` gets the state; operations that it lacks follow until this returns. Raises SynclineError, Unavailable, SessionGone."""
     # States may be large: one at a time on a connection that has not taken the last one yet.
     await drained(session, session.connection.max_bytes // 2)
     while True:
@@ -50,7 +65,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
             role = await documents.role(live, session.user)
             if data.unit not in live.type.units:
                 raise SynclineError(ErrorCode.INVALID_DATA, f"documents of this type count {live.type.units[0]}")
-            client = data.client or session.node.new_id()
+            client = data.client or new_id()
             answer = await _answer(live, session, data, client)
             await live.settle()
             # From here to the end nothing awaits: the state is complete, and what follows comes as pushes.
@@ -65,7 +80,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     if {core.client_user(client) or session.user, *(old.session.user for old in olds)} != {session.user}:
         raise SynclineError(ErrorCode.CLIENT_TAKEN, "this client id belongs to another user")
     if data.diverged is not None:
-        session.node.divergences.claimed(session, live, client, data.diverged)
+        divergences.claimed(session, live, client, *data.diverged)
     for old in olds:
         live.remove(old)
     at = core.revision if answer.at is None else answer.at
@@ -75,7 +90,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     live.add(collaborator)
     live.notify("document:collaborator_joined", collaborator.describe(core, data.unit), collaborator)
     undo, redo = core.undo_depth(client)
-    request.reply(
+    answered(
         {
             "document": live.id,
             "type": live.type.name,
@@ -94,7 +109,7 @@ async def join(session: Session, data: DocumentJoin, request: Request) -> None:
     )
     if at < core.revision:
         # The client is a collaborator from now on, but operations reach it only through this until it is there.
-        await _go_on(live, collaborator, at, answer.rest)
+        await go_on(live, collaborator, at, answer.rest)
 
 
 #: Microseconds that the hash in the answer may take: joining must not become dear by it.
@@ -131,7 +146,7 @@ class _Answer:
         return told
 
 
-async def _answer(live: LiveDocument, session: Session, data: DocumentJoin, client: str) -> _Answer:
+async def _answer(live: LiveDocument, session: Session, data: Joining, client: str) -> _Answer:
     """Right until the next await. Raises SynclineError (revision_unknown, history_trimmed, ...), Unavailable."""
     revision = data.revision
     if revision is None or data.generation != live.core.generation:
@@ -139,10 +154,10 @@ async def _answer(live: LiveDocument, session: Session, data: DocumentJoin, clie
     if revision > live.core.revision:
         raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {live.core.revision}")
     try:
-        few = live.core.revision - revision <= live.node.config.documents.rejoin_operations
+        few = live.core.revision - revision <= live.context.config.documents.rejoin_operations
         if data.pending is None or few:
             return await _one_by_one(live, revision)
-        pending = [Pending(live.type.parse_in(data.unit, one.operation), one.seq) for one in data.pending]
+        pending = [Pending(live.type.parse_in(data.unit, operation), seq) for operation, seq in data.pending]
         return await _in_few_steps(live, session, revision, client, data.unit, pending)
     except SynclineError as error:
         if error.code != ErrorCode.HISTORY_TRIMMED or data.pending is None:
@@ -177,7 +192,7 @@ async def _in_few_steps(
         if tries > TRIES:
             return await _one_by_one(live, revision)
         try:
-            await session.node.archive.moves.work(session.work("move"), missed.add(entries), session.require_open)
+            await live.context.threads.moves.work(session.work("move"), missed.add(entries), session.require_open)
         except SynclineError as error:  # too much waits there
             log.info("document %s: not composed from revision %d on: %s", live.id, revision, error, extra=session.about)
             return await _one_by_one(live, revision)
@@ -192,82 +207,5 @@ async def _in_few_steps(
 
 async def _one_by_one(live: LiveDocument, revision: int) -> _Answer:
     entries, _ = await history(live, revision, MOST)
-    count = _in_one_frame(entries)
+    count = in_one_frame(entries)
     return _Answer(live.type, entries[:count], revision + count, entries[count:])
-
-
-async def drained(session: Session, backlog: int) -> None:
-    """Returns when at most so many bytes wait for the connection's socket. Raises SessionGone."""
-    connection = session.connection
-    while connection.backlog > backlog:
-        if connection.held:
-            taken = asyncio.Event()
-            connection.when_drained(taken.set)
-            await taken.wait()
-        else:
-            await asyncio.sleep(0)  # it is written at the end of this turn
-        session.require_open()
-
-
-async def let_catch_up(live: LiveDocument, collaborator: Collaborator, at: int) -> None:
-    """For one that reads too slowly: what it was left out of after revision ``at`` follows when its socket has taken what waits."""
-    session = collaborator.session
-    try:
-        await drained(session, session.connection.flusher.low_bytes)
-    except SessionGone:
-        return
-    await _go_on(live, collaborator, at, [])
-
-
-async def _go_on(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
-    """Tells it what follows revision ``at``, and then the others' cursors. Who cannot be told what it missed joins again."""
-    session = collaborator.session
-    try:
-        await _catch_up(live, collaborator, at, rest)
-    except SessionGone:
-        return
-    except (SynclineError, Unavailable, ValueError) as error:
-        log.warning("document %s: cannot catch up from revision %d: %s", live.id, at, error, extra=session.about)
-        if live.collaborators.get(collaborator.client) is collaborator:
-            live.remove(collaborator)
-            session.push("document:resync", {"document": live.id, "reason": "what was missed cannot be read now"})
-        return
-    others = [other for other in live.collaborators.values() if other is not collaborator]
-    if others and live.collaborators.get(collaborator.client) is collaborator:
-        show_cursors(live.core, others, [collaborator])
-
-
-def _in_one_frame(entries: list[AnyEntry]) -> int:
-    """How many of them; one at least, if there is one."""
-    size = count = 0
-    for entry in entries[:ENTRIES_PER_FRAME]:
-        size += entry_size(entry)
-        if count and size > FRAME_BYTES:
-            break
-        count += 1
-    return count
-
-
-async def _catch_up(live: LiveDocument, collaborator: Collaborator, at: int, rest: list[AnyEntry]) -> None:
-    collaborator.behind = True
-    session = collaborator.session
-    while True:
-        start = 0
-        while start < len(rest):
-            part = rest[start : start + _in_one_frame(rest[start : start + ENTRIES_PER_FRAME])]
-            start += len(part)
-            at += len(part)
-            send_entries(live.id, at, part, collaborator)
-            await drained(session, 0)
-            if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
-                return  # it was told to join again, or is out
-        rest, whole = await history(live, at, MOST)
-        session.require_open()
-        if live.closed or live.collaborators.get(collaborator.client) is not collaborator:
-            return  # it was told to join again
-        if whole and _in_one_frame(rest) == len(rest):
-            # Nothing awaits from here: what is committed next reaches it with everybody else.
-            if rest:
-                send_entries(live.id, at + len(rest), rest, collaborator)
-            collaborator.behind = False
-            return

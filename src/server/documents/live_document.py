@@ -11,15 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...core.documents.document import Document
+from ...core.documents.document_type import AnyEntry
 from ...core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
-from ...core.types import AnyEntry, document_type
 from ...core.wire import envelopes as wire
-from ..protocol.events import DocumentCursor
-from ..protocol.requests import Request
-from ..seams.clock import Timer
 from ..seams.outcome import Conflict, Unavailable
 from ..seams.store import DocumentRecord, Turn
 from ..sessions.session import SessionGone
@@ -28,13 +25,10 @@ from .cursors import MovedCursors
 from .frames import broadcast
 from .hashes import Hashes
 from .history import widen
+from .loaded import Context, Loaded
 from .snapshots import Snapshots
-from .submission import Submission, Submitted, fate_known
+from .submission import Submission, fate_known
 from .turn_scheduler import TURN_SECONDS, Pace
-
-if TYPE_CHECKING:
-    from ...core.storage.window import Kind
-    from ..node import Node
 
 log = logging.getLogger("syncline.documents")
 
@@ -44,31 +38,21 @@ TURN_BULK = 4_194_304
 BROKEN = "a fault of the server"
 
 
-class LiveDocument:
+class LiveDocument(Loaded):
     """A loaded document: its core, its collaborators, and the pipeline."""
 
-    def __init__(self, node: Node, record: DocumentRecord, core: Document) -> None:
-        self.node = node
-        self.id = record.id
-        self.record = record
-        self.type = document_type(record.type)
-        self.core = core
-        self.collaborators: dict[str, Collaborator] = {}  # client -> collaborator
-        self.closed = False
-        self.pins = 0  # joins under way, which keep it loaded
-        self.grants = 0  # how often a role in it was changed
+    def __init__(self, context: Context, record: DocumentRecord, core: Document) -> None:
+        super().__init__(context, record, core)
         self._inbox: list[Submission] = []
         self._accepted: list[Submission] = []  # in the commit under way, duplicates of this turn included
         self._entries: list[AnyEntry] = []  # what that commit stores
         self._cursors = MovedCursors()
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
-        self._pace = Pace(node.clock, node.turns.add, node.config.documents.rest_microseconds)
-        self.committing = False  # a commit is under way
+        self._pace = Pace(context.clock, context.turns.add, context.config.documents.rest_microseconds)
         self._preparing = False
         self.snapshots = Snapshots(core.revision)
         self.hashes = Hashes(core.revision)
         self._undo_dropped = core.undo_dropped
-        self.idle: Timer | None = None
 
     @property
     def pending(self) -> int:
@@ -77,30 +61,22 @@ class LiveDocument:
 
     # Stage 1: submit -----------------------------------------------------------------------------------------
 
-    def submit(
-        self,
-        collaborator: Collaborator,
-        data: Submitted,
-        request: Request,
-        kind: Kind = "edit",
-        content: Any = None,
-    ) -> None:
-        """Queues an operation for this turn; ``content`` is the one to restore. Raises SynclineError (forbidden,
-        limit_exceeded).
-        """
+    def submit(self, submission: Submission) -> None:
+        """Queues it for this turn. Raises SynclineError (forbidden, limit_exceeded)."""
+        collaborator, kind = submission.collaborator, submission.kind
         if collaborator.role == "reader":
             raise SynclineError(ErrorCode.FORBIDDEN, "readers do not edit")
-        if len(self._inbox) >= self.node.config.documents.pending_operations:
+        if len(self._inbox) >= self.context.config.documents.pending_operations:
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "too many operations wait; try again")
         if kind == "restore" and any(one.kind == kind and one.collaborator is collaborator for one in self._inbox):
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "one restoration waits already; try again")
-        self._inbox.append(Submission(collaborator, data, request, kind, content))
+        self._inbox.append(submission)
         self.schedule()
         self._pace.submitted(len(self._inbox), len(self.collaborators))
 
-    def move_cursor(self, collaborator: Collaborator, data: DocumentCursor) -> None:
+    def move_cursor(self, collaborator: Collaborator, revision: int, anchor: Any, head: Any) -> None:
         """Queues a cursor; the newest per client wins."""
-        self._cursors.add(collaborator.client, data)
+        self._cursors.add(collaborator.client, revision, anchor, head)
         self.schedule()
 
     def schedule(self) -> None:
@@ -118,13 +94,13 @@ class LiveDocument:
     def _take_turn(self) -> None:
         if self.hashes.wanted:
             self._preparing = True
-            self.node.spawn(self.hashes.take(self))
+            self.context.spawn(self.hashes.take(self))
             return
         self._pace.sent(len(self.collaborators))
-        end = self.node.clock.monotonic() + TURN_SECONDS
+        end = self.context.clock.monotonic() + TURN_SECONDS
         self._cursors.take(self, end)  # first: what is pushed about them is at a revision that everybody has
         if not self._receive(end):
-            self.node.documents.drop(self, BROKEN)
+            self.context.registry.drop(self, BROKEN)
         elif self._entries:
             self._commit()
         else:
@@ -135,34 +111,34 @@ class LiveDocument:
         """An unforeseen error: what is in memory may be ahead of the disk, so the document is loaded anew."""
         log.exception("document %s: %s", self.id, where)
         if not self.closed:
-            self.node.documents.drop(self, BROKEN)
+            self.context.registry.drop(self, BROKEN)
 
     # Stage 2: receive ----------------------------------------------------------------------------------------
 
     def _receive(self, end: float) -> bool:
         """False: it has broken the core."""
         inbox, self._inbox = self._inbox, []
-        now, monotonic = self.node.clock.time(), self.node.clock.monotonic
+        now, monotonic = self.context.clock.time(), self.context.clock.monotonic
         bulk = 0
         for index, submission in enumerate(inbox):
             if index and (bulk > TURN_BULK or monotonic() > end):  # others have a turn first
                 self._inbox = inbox[index:] + self._inbox
                 return True
             if submission.collaborator.sent_back:
-                submission.request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "join again"))
+                submission.answer.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "join again"))
                 continue
             try:
                 receipt = submission.receive(self.core, now)
             except SynclineError as error:
-                self.node.counters.operations_refused += 1
-                submission.request.fail(error)
+                self.context.counters.operations_refused += 1
+                submission.answer.fail(error)
                 if submission.laborious:
                     submission.collaborator.session.misbehaved()
             except (OutdatedRevision, Laborious) as needs:
                 # It and what came after it wait: for the history that it was made on, or for work beside the loop.
                 self._inbox = inbox[index:] + self._inbox
                 self._preparing = True
-                self.node.spawn(self._prepare(submission, needs))
+                self.context.spawn(self._prepare(submission, needs))
                 return True
             except TooFarBehind:
                 self._send_back(submission, "too much was committed since its revision")
@@ -177,28 +153,28 @@ class LiveDocument:
                 if not receipt.duplicate and receipt.entry is not None:
                     self._entries.append(receipt.entry)
                     bulk += receipt.entry.bulk
-                    if submission.data.revision < receipt.revision - 1:
-                        self.node.counters.operations_transformed += 1
+                    if submission.revision < receipt.revision - 1:
+                        self.context.counters.operations_transformed += 1
         return True
 
     def _fault(self, submission: Submission) -> None:
         """A fault of ours came up in its work. It is refused for good: as often as it were tried again, it would come up again."""
         log.exception("document %s: an operation", self.id, extra=submission.collaborator.session.about)
-        self.node.counters.operations_refused += 1
-        submission.request.fail(SynclineError(ErrorCode.OPERATION_INVALID, "the server has failed to do it"))
+        self.context.counters.operations_refused += 1
+        submission.answer.fail(SynclineError(ErrorCode.OPERATION_INVALID, "the server has failed to do it"))
 
     async def _prepare(self, submission: Submission, needs: OutdatedRevision | Laborious) -> None:
         try:
             if isinstance(needs, OutdatedRevision):
                 await widen(self, needs.base)
             else:
-                await submission.labour(self, needs)
+                await submission.labour(self, needs, lambda: self._waits(submission))
         except SessionGone:
             submission.collaborator.sent_back = True
         except Exception as error:
-            revision, about = submission.data.revision, submission.collaborator.session.about
+            revision, about = submission.revision, submission.collaborator.session.about
             log.info("document %s: an operation made at revision %d: %s", self.id, revision, error, extra=about)
-            if not self.waits(submission):
+            if not self._waits(submission):
                 return
             self._inbox.remove(submission)
             if isinstance(needs, Laborious) and not isinstance(error, (TooFarBehind, SynclineError, Unavailable)):
@@ -206,7 +182,7 @@ class LiveDocument:
             elif isinstance(error, SynclineError) and (
                 submission.kind != "edit" or error.code is ErrorCode.OPERATION_INVALID
             ):
-                submission.request.fail(error)
+                submission.answer.fail(error)
             else:
                 ours = not isinstance(error, TooFarBehind)
                 self._send_back(submission, "it cannot be moved to the head here", ours=ours)
@@ -216,16 +192,16 @@ class LiveDocument:
     def _send_back(self, submission: Submission, why: str, *, ours: bool = False) -> None:
         """Its client joins again and moves it to the head itself: nothing of it is lost, and the work is the client's. ``ours``: we
         could not, for no fault of its own."""
-        request, collaborator = submission.request, submission.collaborator
+        answer, collaborator = submission.answer, submission.collaborator
         collaborator.sent_back = True  # what it sent behind this one counts on it
-        request.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
-        if not ours and submission.data.revision < collaborator.since:
+        answer.fail(SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, f"{why}; join again"))
+        if not ours and submission.revision < collaborator.since:
             # Made before the join: for who only pretends to move it, it would be free. Who is overtaken on the way cannot know better.
             collaborator.session.misbehaved()
         self.remove(collaborator)
         collaborator.session.push("document:resync", {"document": self.id, "reason": f"an operation: {why}"})
 
-    def waits(self, submission: Submission) -> bool:
+    def _waits(self, submission: Submission) -> bool:
         """Whether it still does: its client may have gone, or was sent out."""
         return submission in self._inbox
 
@@ -234,12 +210,12 @@ class LiveDocument:
     def _commit(self) -> None:
         self.committing = True
         base = self.core.revision - len(self._entries)
-        turn = Turn(base, len(self._entries), self.type.encode_entries(self._entries), self.node.clock.time())
+        turn = Turn(base, len(self._entries), self.type.encode_entries(self._entries), self.context.clock.time())
         self.snapshots.logged(len(turn.body))
-        started = self.node.clock.monotonic()
+        started = self.context.clock.monotonic()
 
         def done(revision: int | None, error: Exception | None) -> None:
-            self.node.counters.commits.observe(self.node.clock.monotonic() - started)
+            self.context.counters.commits.observe(self.context.clock.monotonic() - started)
             self.committing = False
             if error is not None or revision is None:
                 self._commit_failed(error)
@@ -249,28 +225,28 @@ class LiveDocument:
             except Exception:
                 self._broken("the end of a commit")
 
-        self.node.store.append(self.id, self.core.generation, turn, done)
+        self.context.store.append(self.id, self.core.generation, turn, done)
 
     def _commit_failed(self, error: Exception | None) -> None:
         log.error("commit of document %s at revision %d failed: %s", self.id, self.core.revision, error)
-        self.node.counters.commit_failures += 1
+        self.context.counters.commit_failures += 1
         reason = "another node has taken over this document" if isinstance(error, Conflict) else "the commit failed"
         # The core is ahead of the disk now: it must not be used again.
-        self.node.documents.drop(self, reason)
+        self.context.registry.drop(self, reason)
 
     # Stage 4: broadcast and ack ------------------------------------------------------------------------------
 
     def _committed(self, revision: int) -> None:
         if self.closed:
             return
-        self.node.counters.operations_accepted += len(self._entries)
-        self.node.counters.undo_dropped += self.core.undo_dropped - self._undo_dropped
+        self.context.counters.operations_accepted += len(self._entries)
+        self.context.counters.undo_dropped += self.core.undo_dropped - self._undo_dropped
         self._undo_dropped = self.core.undo_dropped
         for entry in self._entries:
             if entry.client not in self.collaborators:  # it has left meanwhile; its operation made it a cursor
                 self.core.drop_cursor(entry.client)
         for slow, at in broadcast(self.id, revision, self._entries, self.hashes.due(self), self.collaborators.values()):
-            self.node.documents.left_out(self, slow, at)
+            self.context.registry.left_out(self, slow, at)
         self._pace.sent(len(self.collaborators))
         self._entries = []
         self._answer()
@@ -283,35 +259,33 @@ class LiveDocument:
     def _go_on(self) -> None:
         if self._inbox or self._cursors or self.hashes.wanted:
             self.schedule()
-        self.node.documents.consider_idle(self)
+        self.context.registry.consider_idle(self)
 
     def prepared(self) -> None:
-        """What had to come before the next turn is done."""
         self._preparing = False
         self._go_on()
 
     def _answer(self) -> None:
         accepted, self._accepted = self._accepted, []
-        fate_known(accepted, self.node)
+        fate_known(accepted, self.context)
         for submission in accepted:
-            receipt, request, data = submission.receipt, submission.request, submission.data
+            receipt, answer = submission.receipt, submission.answer
             assert receipt is not None
-            if request.id is None and not receipt.duplicate:
+            if not answer.wanted and not receipt.duplicate:
                 continue  # the shared frame was the ack
-            ack = {"document": self.id, "revision": receipt.revision, "seq": data.seq}
+            ack = {"document": self.id, "revision": receipt.revision, "seq": submission.seq}
             if submission.kind != "edit":
                 ack["undo"], ack["redo"] = self.core.undo_depth(submission.collaborator.client)
-            if request.id is not None:
-                request.reply(ack)
+            if answer.wanted:
+                answer.reply(ack)
             elif receipt.duplicate:
                 submission.collaborator.session.push("document:ack", ack)
             if receipt.duplicate:
-                self.node.counters.operations_duplicate += 1
+                self.context.counters.operations_duplicate += 1
 
     # Joining and leaving -------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Returns when no commit is under way. What runs before the next await then sees only committed state."""
         if not self.committing:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -342,7 +316,6 @@ class LiveDocument:
             self.idle = None
 
     def remove(self, collaborator: Collaborator) -> None:
-        """Takes a collaborator out and tells the others. Idempotent."""
         session = collaborator.session
         if session.documents.get(self.id) is collaborator:
             del session.documents[self.id]
@@ -353,7 +326,7 @@ class LiveDocument:
         self.core.drop_cursor(collaborator.client)
         gone = {"client": collaborator.client, "user": session.user, "name": session.name}
         self.notify("document:collaborator_left", gone, None)
-        self.node.documents.consider_idle(self)
+        self.context.registry.consider_idle(self)
 
     def role_changed(self, user: str, role: str | None) -> None:
         """Takes effect at once; None sends the user's clients out."""
@@ -374,28 +347,35 @@ class LiveDocument:
         waiting, self._inbox = self._inbox, []
         for submission in waiting:
             if which(submission):
-                submission.request.fail(error)
+                submission.answer.fail(error)
             else:
                 self._inbox.append(submission)
 
+    async def save(self) -> None:
+        await self.snapshots.save(self)
+
+    def close(self) -> None:
+        self.closed = True
+        self.hashes.end()
+        if self.idle is not None:
+            self.idle.cancel()
+            self.idle = None
+
     def abandon(self, reason: str) -> None:
-        """It is dropped: what waits, or is on its way, is told so."""
         error = SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, reason + "; join again")
         self._fail_waiting(error, lambda _: True)
-        fate_known(self._accepted, self.node)
+        fate_known(self._accepted, self.context)
         for submission in self._accepted:
-            submission.request.fail(error)
+            submission.answer.fail(error)
         self._accepted, self._entries = [], []
 
     def release(self) -> None:
-        """Wakes those who wait for the end of a commit."""
         settled, self._settled = self._settled, []
         for callback in settled:
             callback()
 
     @property
     def busy(self) -> bool:
-        """Whether work is under way that must not be cut off."""
         return bool(
             self.pins or self.committing or self._inbox or self._preparing or self._settled or self.snapshots.saving
         )

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
 from ...core.documents.document import Document
 from ...core.errors import ErrorCode, SynclineError
 from ...core.types import document_type
 from ..limits.fair_thread import Steps
 from ..seams.store import DocumentRecord, DocumentSnapshot, StoredDocument
+from ..sessions.ids import new_id
+from .catching_up import let_catch_up
 from .collaborator import Collaborator
-from .join import let_catch_up
 from .live_document import LiveDocument
-
-if TYPE_CHECKING:
-    from ..node import Node
+from .loaded import Context, Loaded
 
 log = logging.getLogger("syncline.documents")
 
@@ -32,19 +30,19 @@ AT_ONCE = 65_536
 AT_ONCE_SECONDS = 0.005
 
 
-class Documents:
-    """Registry of loaded documents, by id."""
+class DocumentRegistry:
+    """The loaded documents of a node, by id."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._config = node.config.documents
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._config = context.config.documents
         self.live: dict[str, LiveDocument] = {}
         self._loading: dict[str, asyncio.Task[LiveDocument]] = {}
         self._reads = asyncio.Semaphore(READS)  # their bodies are in memory beside what they become
 
-    def left_out(self, live: LiveDocument, collaborator: Collaborator, at: int) -> None:
+    def left_out(self, live: Loaded, collaborator: Collaborator, at: int) -> None:
         """It reads too slowly and was not given what follows revision ``at``."""
-        self._node.spawn(let_catch_up(live, collaborator, at))
+        self._context.spawn(let_catch_up(live, collaborator, at))
 
     # Creating and loading ------------------------------------------------------------------------------------
 
@@ -57,9 +55,9 @@ class Documents:
         """
         type = document_type(type_name)
         body = None if content is None else type.new_snapshot(content, self._config.max_length)
-        record = DocumentRecord(document, self._node.new_id(), owner, default_role, self._node.clock.time(), type_name)
+        record = DocumentRecord(document, new_id(), owner, default_role, self._context.clock.time(), type_name)
         snapshot = None if body is None else DocumentSnapshot(0, body)
-        return record if await self._node.store.create_document(record, snapshot) else None
+        return record if await self._context.store.create_document(record, snapshot) else None
 
     async def open(self, document: str, user: str, type_name: str | None = None) -> LiveDocument:
         """The loaded document, created for ``user`` (as text when no type is named) where that is allowed.
@@ -80,7 +78,7 @@ class Documents:
     async def _loaded(self, document: str, user: str, type_name: str) -> LiveDocument:
         task = self._loading.get(document)
         if task is None:
-            task = self._node.spawn(self._load(document, user, type_name))
+            task = self._context.spawn(self._load(document, user, type_name))
             self._loading[document] = task
         # Shielded: one who loses the connection must not take the load away from the others.
         return await asyncio.shield(task)
@@ -99,7 +97,7 @@ class Documents:
 
     async def _read_one(self, document: str, user: str, type_name: str) -> LiveDocument:
         self._make_place()
-        store = self._node.store
+        store = self._context.store
         stored = await store.load_document(document)
         if stored is None:
             if not self._config.create_on_join:
@@ -113,19 +111,19 @@ class Documents:
         except (ValueError, SynclineError) as error:
             # A gap, a damaged body, a type that only a newer server has. Refusing keeps what is there for whoever repairs it.
             log.error("document %s cannot be loaded: %s", document, error)
-            self._node.counters.load_failures += 1
+            self._context.counters.load_failures += 1
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the document cannot be loaded") from error
-        live = self.live[document] = LiveDocument(self._node, stored.record, core)
+        live = self.live[document] = LiveDocument(self._context, stored.record, core)
         # Those who asked get it some turns of the loop later. Were it idle before that, with idle_seconds = 0, they would have to
         # ask again, for ever: uvloop runs a timer of 0 seconds in the next turn.
-        live.idle = self._node.clock.call_later(max(self._config.idle_seconds, 1.0), self._idle, live)
+        live.idle = self._context.clock.call_later(max(self._config.idle_seconds, 1.0), self._idle, live)
         return live
 
     async def _restore(self, stored: StoredDocument, user: str) -> Document:
         """Beside the loop when it is much: it is nobody's yet."""
         steps = self._restoring(stored)
         size = sum(len(turn.body) for turn in stored.turns) + (len(stored.snapshot.body) if stored.snapshot else 0)
-        monotonic = self._node.clock.monotonic
+        monotonic = self._context.clock.monotonic
         end = monotonic() + AT_ONCE_SECONDS
         while size <= AT_ONCE and monotonic() < end:
             try:
@@ -134,7 +132,7 @@ class Documents:
                 core: Document = done.value
                 return core
         # Not refused: ``documents.loaded`` bounds them, and after a restart everybody comes at once.
-        return await self._node.archive.loads.work(("load", "", user), steps, bounded=False)
+        return await self._context.threads.loads.work(("load", "", user), steps, bounded=False)
 
     def _restoring(self, stored: StoredDocument) -> Steps[Document]:
         config, record = self._config, stored.record
@@ -177,39 +175,35 @@ class Documents:
 
     # Unloading -----------------------------------------------------------------------------------------------
 
-    def consider_idle(self, live: LiveDocument) -> None:
+    def consider_idle(self, live: Loaded) -> None:
         """Starts the clock of a document that nobody uses."""
         if live.closed or live.collaborators or live.busy or live.idle is not None:
             return
-        live.idle = self._node.clock.call_later(self._config.idle_seconds, self._idle, live)
+        live.idle = self._context.clock.call_later(self._config.idle_seconds, self._idle, live)
 
-    def _idle(self, live: LiveDocument) -> None:
+    def _idle(self, live: Loaded) -> None:
         live.idle = None
         if not live.closed and not live.collaborators and not live.busy:
-            self._node.spawn(self._retire(live))
+            self._context.spawn(self._retire(live))
 
-    def retire(self, live: LiveDocument) -> None:
+    def retire(self, live: Loaded) -> None:
         """Unloads it now, if nobody uses it."""
         if live.idle is not None:
             live.idle.cancel()
         self._idle(live)
 
-    async def _retire(self, live: LiveDocument) -> None:
-        await live.snapshots.save(live)
+    async def _retire(self, live: Loaded) -> None:
+        await live.save()
         if not live.closed and not live.collaborators and not live.busy:
             self._unload(live)
-            self._node.upkeep.consider(live.id)  # what was the window's is free to be merged
+            self._context.compact(live.id)  # what was the window's is free to be merged
 
-    def _unload(self, live: LiveDocument) -> None:
-        live.closed = True
-        live.hashes.end()
-        if live.idle is not None:
-            live.idle.cancel()
-            live.idle = None
+    def _unload(self, live: Loaded) -> None:
+        live.close()
         if self.live.get(live.id) is live:
             del self.live[live.id]
 
-    def drop(self, live: LiveDocument, reason: str) -> None:
+    def drop(self, live: Loaded, reason: str) -> None:
         """Forgets a document whose memory is not to be trusted; its clients join again."""
         live.abandon(reason)
         self._unload(live)
@@ -223,7 +217,7 @@ class Documents:
         """Stores snapshots of what changed; for a clean stop. What was acknowledged is on disk without it."""
         for live in list(self.live.values()):
             await live.settle()
-            await live.snapshots.save(live)
+            await live.save()
             self._unload(live)
 
     # Roles ---------------------------------------------------------------------------------------------------
@@ -236,7 +230,7 @@ class Documents:
 
     async def role(self, live: LiveDocument, user: str) -> str:
         """Raises SynclineError(forbidden) when the user has none."""
-        role = await self._node.store.document_role(live.id, user) or live.record.default_role
+        role = await self._context.store.document_role(live.id, user) or live.record.default_role
         if role is None:
             raise SynclineError(ErrorCode.FORBIDDEN, "this document is open to invited users only")
         return role

@@ -9,31 +9,26 @@ is there. Bounds: ``limits.waiting_work``; a connection's requests wait for one 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
+from ...core.documents.document_type import AnyEntry
 from ...core.documents.text_type import text_of
 from ...core.errors import ErrorCode, SynclineError
+from ...core.ot.ot import Unit
 from ...core.storage.commits import decode_snapshot
 from ...core.storage.replay import Author, Blame, Range, author_of, growth
-from ...core.types import AnyEntry, document_type
-from ..limits.fair_thread import FairThread, Steps
+from ...core.types import document_type
+from ..limits.fair_thread import Steps
 from ..seams.store import DocumentState, StoredDocument, Turn
+from ..sessions.session import Session
 from .frames import entries_between
-
-if TYPE_CHECKING:
-    from ...core.ot.ot import Unit
-    from ..node import Node
-    from ..sessions.session import Session
+from .loaded import Context
 
 log = logging.getLogger("syncline.history")
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-#: The key of this node's own work.
-OWN = ("own",)
 
 #: Characters of one client within so many seconds are one range of blame: a sitting, not a keystroke.
 SITTING_SECONDS = 60.0
@@ -72,31 +67,20 @@ class Blamed:
     ranges: list[Range]
 
 
-class Archive:
+class Revisions:
     """Reads old history for who may read the document."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        most = node.config.limits.waiting_work
-        self.thread = FairThread(node.loop, "syncline-history", most)
-        # Documents wait for these: they have threads of their own, so that they do not stand behind what is only asked for.
-        self.moves = FairThread(node.loop, "syncline-moves", most)
-        self.loads = FairThread(node.loop, "syncline-loads", most)
-
-    def close(self) -> None:
-        for thread in (self.thread, self.moves, self.loads):
-            thread.close()
-
-    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """For this node's own work: it takes turns with all that is asked for."""
-        return await self.thread.run(OWN, lambda: call(*args, **kwargs), bounded=False)
+    def __init__(self, context: Context) -> None:
+        self._config = context.config
+        self._store = context.store
+        self._thread = context.threads.history
 
     async def _for(self, session: Session, steps: Steps[T]) -> T:
-        return await self.thread.work(session.work("ask"), steps, session.require_open)
+        return await self._thread.work(session.work("ask"), steps, session.require_open)
 
     async def state(self, document: str, user: str) -> DocumentState:
         """Raises SynclineError (document_not_found, forbidden), Unavailable."""
-        store = self._node.store
+        store = self._store
         state = await store.document_state(document)
         if state is None:
             raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
@@ -109,7 +93,7 @@ class Archive:
     async def at(self, session: Session, document: str, revision: int) -> Past:
         """Raises SynclineError (document_not_found, revision_unknown, history_trimmed, document_unavailable),
         Unavailable."""
-        stored = await self._node.store.load_document(document, revision)
+        stored = await self._store.load_document(document, revision)
         if stored is None:
             raise SynclineError(ErrorCode.DOCUMENT_NOT_FOUND, f"no document {document!r}")
         if revision > stored.revision:
@@ -120,7 +104,7 @@ class Archive:
             raise trimmed(stored.horizon)
         if base == revision:
             # Nothing to replay; who made this revision is in the turn before, if that is still there.
-            turns = await self._node.store.turns(document, revision - 1, revision) if revision > 0 else []
+            turns = await self._store.turns(document, revision - 1, revision) if revision > 0 else []
         elif base < stored.horizon:
             # A checkpoint that was kept longer than the operations behind it.
             raise trimmed(stored.horizon)
@@ -144,11 +128,11 @@ class Archive:
         if start < state.horizon:
             raise trimmed(state.horizon)
         until = min(start + limit, state.revision)
-        turns = await self._node.store.turns(document, start, until)
+        turns = await self._store.turns(document, start, until)
         try:
             arguments = document_type(state.record.type), turns, start, until
             asked, check = session.work("ask"), session.require_open
-            entries = await self.thread.run(asked, entries_between, *arguments, check=check)
+            entries = await self._thread.run(asked, entries_between, *arguments, check=check)
         except ValueError as error:
             log.error("document %s, revisions %d to %d: %s", document, start, until, error)
             raise SynclineError(ErrorCode.DOCUMENT_UNAVAILABLE, "the history cannot be read") from error
@@ -158,7 +142,7 @@ class Archive:
         size, kept = 0, 0
         for entry in entries:
             size += entry.bulk
-            if kept and size > self._node.config.limits.message_bytes:
+            if kept and size > self._config.limits.message_bytes:
                 break
             kept += 1
         return Page(state.revision, state.horizon, start, entries[:kept])
@@ -173,9 +157,9 @@ class Archive:
         if not document_type(state.record.type).blames:
             raise SynclineError(ErrorCode.INVALID_DATA, "only texts say who wrote what")
         document, revision = state.record.id, state.revision
-        base = max(state.horizon, revision - self._node.config.documents.blame_operations)
+        base = max(state.horizon, revision - self._config.documents.blame_operations)
         past = await self.at(session, document, revision)
-        turns = await self._node.store.turns(document, base, revision)
+        turns = await self._store.turns(document, base, revision)
         try:
             ranges = await self._for(session, _blame(past.content, turns, base, revision, start, end, unit))
         except ValueError as error:

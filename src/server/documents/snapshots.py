@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from ...core.storage.record_format import pack
 from ..seams.outcome import Unavailable
 from ..seams.store import DocumentSnapshot
-
-if TYPE_CHECKING:
-    from .live_document import LiveDocument
+from .loaded import Loaded
 
 log = logging.getLogger("syncline.documents")
 
@@ -38,27 +35,27 @@ class Snapshots:
         """A turn of so many bytes is on its way to the log."""
         self._log_bytes += size
 
-    def consider(self, live: LiveDocument) -> None:
+    def consider(self, live: Loaded) -> None:
         """When enough has come to be worth one: turns of its size, or else sixteen times the operations. Under load this
         costs no more than the turns do; to load, a text of many bytes is as slow as its turns of as many. What it took to undo is work
         that loading does again."""
-        node = live.node
+        context = live.context
         labour = live.core.undo_labour - self._labour
         if (
             not self.saving
             and labour >= max(LABOUR, self._bytes / BYTES)
-            and (now := node.clock.monotonic()) >= self._worked
+            and (now := context.clock.monotonic()) >= self._worked
         ):
             self._worked = now + LABOUR_SECONDS
-            node.spawn(self.save(live))
+            context.spawn(self.save(live))
             return
-        few, since = node.config.documents.snapshot_operations, live.core.revision - self._at
+        few, since = context.config.documents.snapshot_operations, live.core.revision - self._at
         if not self.saving and since >= few and (self._log_bytes >= self._bytes or since >= 16 * few):
-            node.spawn(self.save(live))
+            context.spawn(self.save(live))
 
-    async def save(self, live: LiveDocument) -> None:
+    async def save(self, live: Loaded) -> None:
         """Stores the content as it is, unless it is stored already or a commit is under way."""
-        node, core = live.node, live.core
+        context, core = live.context, live.core
         if self.saving or core.revision == self._at or live.committing:
             return
         self.saving = True
@@ -67,15 +64,15 @@ class Snapshots:
         labour, self._labour = self._labour, core.undo_labour
         try:
             if not live.collaborators:  # nobody waits, and it may lie there for long
-                snapshot = DocumentSnapshot(snapshot.revision, await node.archive.in_thread(pack, snapshot.body))
-            await node.store.save_snapshot(live.id, core.generation, snapshot)
+                snapshot = DocumentSnapshot(snapshot.revision, await context.threads.own(pack, snapshot.body))
+            await context.store.save_snapshot(live.id, core.generation, snapshot)
             self._at, self._bytes = snapshot.revision, len(snapshot.body)
-            node.counters.snapshots += 1
-            node.upkeep.consider(live.id)
+            context.counters.snapshots += 1
+            context.compact(live.id)
         except Unavailable as error:
             log.warning("snapshot of document %s: %s", live.id, error)  # the log has everything; later then
             self._log_bytes += logged
             self._labour = labour
         finally:
             self.saving = False
-            node.documents.consider_idle(live)
+            context.registry.consider_idle(live)

@@ -17,11 +17,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from ..config.schema import Config
 from .addresses import Addresses
 
 _PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -66,11 +65,23 @@ def is_host(text: str) -> bool:
     return text == "*" or _HOST.fullmatch(text) is not None
 
 
-class Origins:
-    """What one configuration allows."""
+class Allowed(Protocol):
+    """The settings of ``server`` that say it."""
 
-    def __init__(self, config: Config) -> None:
-        server, guests = config.server, config.auth.mode == "guest"
+    @property
+    def host(self) -> str: ...
+    @property
+    def allowed_origins(self) -> Sequence[str]: ...
+    @property
+    def allowed_hosts(self) -> Sequence[str]: ...
+    @property
+    def trusted_proxies(self) -> Sequence[str]: ...
+
+
+class Origins:
+    """What one configuration allows. ``guests``: whether who comes needs no token."""
+
+    def __init__(self, server: Allowed, *, guests: bool) -> None:
         origins = server.allowed_origins or ([] if guests else ["*"])
         self._any_origin = "*" in origins
         self._no_origin = "null" in origins

@@ -1,0 +1,1 @@
+"""Logs, counters, metrics. Stands on limits, whose refusals it shows."""

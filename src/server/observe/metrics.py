@@ -139,11 +139,11 @@ class _NodeCollector(Collector):
         )
 
     def _threads(self) -> Iterator[Metric]:
-        archive = self._node.archive
+        ours = self._node.threads
         threads = {
-            "history": archive.thread,
-            "moves": archive.moves,
-            "loads": archive.loads,
+            "history": ours.history,
+            "moves": ours.moves,
+            "loads": ours.loads,
             "passwords": self._node.hashing,
         }
         waiting = {name: thread.waiting for name, thread in threads.items()}
@@ -164,13 +164,13 @@ class _NodeCollector(Collector):
         # Indexed by number: a name or a hash of an enum's member costs more than all the rest of this loop.
         states = [0] * len(self._states)
         members = pending = 0
-        for session in hub.sessions.values():
+        for session in self._node.sessions.connections.values():
             states[session.state] += 1
             members += len(session.rooms)
             pending += session.pending
         by_name = {state.name.lower(): states[state] for state in self._states}
         yield _by("syncline_sessions", "Sessions by state.", "state", by_name, kind=GaugeMetricFamily)
-        yield _gauge("syncline_users", "Users with a connection.", len(hub.users))
+        yield _gauge("syncline_users", "Users with a connection.", len(self._node.sessions.users))
         yield _gauge("syncline_rooms", "Rooms with members on this node.", len(hub.rooms))
         yield _gauge("syncline_members", "Connections in rooms, counted per room.", members)
         yield _gauge("syncline_pending_requests", "Requests waiting in sessions' inboxes.", pending)
@@ -258,7 +258,11 @@ class _NodeCollector(Collector):
         yield _counter("syncline_checkpoints", "Checkpoints stored.", counters.checkpoints)
         yield _counter("syncline_operations_pruned", "Operations deleted for good.", counters.operations_pruned)
         yield _counter("syncline_history_failures", "Failed upkeep of a history.", counters.history_failures)
-        yield _gauge("syncline_history_waiting", "Documents whose history waits for upkeep.", self._node.upkeep.waiting)
+        yield _gauge(
+            "syncline_history_waiting",
+            "Documents whose history waits for upkeep.",
+            self._node.documents.compaction.waiting,
+        )
 
     def _store(self) -> Iterator[Metric]:
         # Several backends may write through one queue.

@@ -38,20 +38,30 @@ class _Document(Protocol):
     def core(self) -> _Core: ...
 
 
-class _Hub(Protocol):
+class _Sessions(Protocol):
     @property
-    def sessions(self) -> Mapping[str, _Session]: ...
+    def connections(self) -> Mapping[str, _Session]: ...
     @property
     def users(self) -> Collection[Any]: ...
+
+
+class _Hub(Protocol):
     @property
     def rooms(self) -> Collection[Any]: ...
     @property
     def remembered(self) -> int: ...
 
 
+class _Compaction(Protocol):
+    @property
+    def waiting(self) -> int: ...
+
+
 class _Documents(Protocol):
     @property
     def live(self) -> Mapping[str, _Document]: ...
+    @property
+    def compaction(self) -> _Compaction: ...
 
 
 class _Flusher(Protocol):
@@ -109,11 +119,6 @@ class _Presence(Protocol):
     def writes(self) -> _PresenceWrites: ...
 
 
-class _Upkeep(Protocol):
-    @property
-    def waiting(self) -> int: ...
-
-
 class _Pings(Protocol):
     @property
     def sent(self) -> int: ...
@@ -127,14 +132,16 @@ class _Thread(Protocol):
 
 
 class _Memory(Protocol):
-    limit: int
     held: dict[str, int]
     released: dict[str, int]
 
-
-class _Archive(Protocol):
     @property
-    def thread(self) -> _Thread: ...
+    def limit(self) -> int: ...
+
+
+class _Threads(Protocol):
+    @property
+    def history(self) -> _Thread: ...
     @property
     def moves(self) -> _Thread: ...
     @property
@@ -190,6 +197,8 @@ class Observed(Protocol):
     @property
     def counters(self) -> Counters: ...
     @property
+    def sessions(self) -> _Sessions: ...
+    @property
     def hub(self) -> _Hub: ...
     @property
     def documents(self) -> _Documents: ...
@@ -216,9 +225,7 @@ class Observed(Protocol):
     @property
     def hashing(self) -> _Thread: ...
     @property
-    def archive(self) -> _Archive: ...
-    @property
-    def upkeep(self) -> _Upkeep: ...
+    def threads(self) -> _Threads: ...
     @property
     def draining(self) -> bool: ...
     def backends(self) -> Mapping[str, object]:

@@ -153,14 +153,6 @@ class Recipients(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("names nobody")
 
 
-class Targets(msgspec.Struct, array_like=True, frozen=True):
-    """Whom a push is for, as it travels between nodes."""
-
-    users: tuple[str, ...] = ()
-    connections: tuple[str, ...] = ()
-    everyone: bool = False
-
-
 class CustomEvent(msgspec.Struct, forbid_unknown_fields=True):
     room: Name
     name: Name

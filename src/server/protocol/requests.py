@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from ...core.errors import SynclineError
+from ...core.errors import ErrorCode, SynclineError
 from ...core.wire import envelopes as wire
-
-if TYPE_CHECKING:
-    from ..sessions.session import Session
-
+from ..limits import refusals
+from ..sessions.session import Session
 
 #: What an envelope that waits occupies beside its data.
 ENVELOPE_BYTES: Final = 400
+
+
+#: Errors of form: what a correct client never causes. They count against ``limits.bad_requests_per_minute``, as do wrong
+#: passwords and tokens, so that guessing is bounded.
+BAD_REQUESTS: Final = frozenset(
+    {
+        ErrorCode.MALFORMED_FRAME,
+        ErrorCode.UNKNOWN_EVENT,
+        ErrorCode.INVALID_DATA,
+        ErrorCode.OPERATION_INVALID,
+        ErrorCode.PASSWORD_WRONG,
+        ErrorCode.TOKEN_INVALID,
+    }
+)
 
 
 def held(envelope: wire.Envelope) -> int:
@@ -32,7 +44,7 @@ class Handler:
     reply: str  # the event of the reply
     json: msgspec.json.Decoder[Any]
     msgpack: msgspec.msgpack.Decoder[Any]
-    call: Callable[[Session, Any, Request], Any]
+    call: Callable[[Any, Any, Request], Any]
     waits: bool  # ``call`` is a coroutine function
     open_to_all: bool  # served before authentication
     always_replies: bool  # the result is sent as a push when the request has no id
@@ -50,6 +62,11 @@ class Request:
         self.id = id
         self.arrived = arrived
         self.data: Any = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether its author waits for an answer to this very one."""
+        return self.id is not None
 
     def reply(self, result: object) -> None:
         handler = self.handler
@@ -73,4 +90,14 @@ class Request:
                     context[key] = value
         session = self.session
         session.connection.deliver(wire.error_frame(session.codec, self.id, error.code.value, error.message, context))
-        session.refused(error, self)
+        self._refused(error)
+
+    def _refused(self, error: SynclineError) -> None:
+        """Counts it, and says so in the log."""
+        session = self.session
+        session.sessions.counters.error(error.code.value)
+        where = {name: getattr(self.data, name, None) for name in ("room", "document")}
+        event = self.handler.event if self.handler else "?"
+        refusals.request(error, {**session.about, "request": event, **{name: at for name, at in where.items() if at}})
+        if error.code in BAD_REQUESTS:
+            session.misbehaved()

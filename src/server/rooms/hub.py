@@ -1,4 +1,4 @@
-"""The node-local registry: connections, users, rooms and who sits in which. The maps that must agree are changed here only.
+"""The rooms of this node, and who sits in which. The maps that must agree are changed here only.
 
 A room is *live* on this node while a connection of it sits in it; the hub subscribes it at the broker with the first one and
 unsubscribes after the last one. A live room remembers its record, and its seats the roles of who is there; the roles of who was there
@@ -16,13 +16,14 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 
+from ...core.errors import ErrorCode, SynclineError
 from ...core.rooms.delivery_proof import epoch_seed, item_hash
 from ...core.rooms.room import HistoryRing, Position, Publication, Room
 from ...core.wire.envelopes import Push
 from ..seams.broker import Broker
 from ..seams.outcome import Unrecoverable
 from ..seams.store import RoomRecord
-from ..sessions.session import Session
+from ..sessions.session import Session, Sessions
 
 log = logging.getLogger("syncline.hub")
 
@@ -54,6 +55,14 @@ class Seat:
     @property
     def name(self) -> str:
         return self.session.name
+
+
+def seat_of(session: Session, room: str) -> Seat:
+    """The session's seat in a room that it has joined. Raises SynclineError(not_a_member)."""
+    seat: Seat | None = session.rooms.get(room)
+    if seat is None:
+        raise SynclineError(ErrorCode.NOT_A_MEMBER, f"join the room {room!r} first")
+    return seat
 
 
 class LiveRoom:
@@ -98,6 +107,7 @@ class Hub:
     def __init__(
         self,
         broker: Broker,
+        sessions: Sessions,
         spawn: Callable[..., object],
         history: tuple[int, int, float],
         now: Callable[[], float],
@@ -105,50 +115,15 @@ class Hub:
         recent: int = 0,
     ) -> None:
         self._broker = broker
+        self._sessions = sessions
         self._now = now
         self._spawn = spawn
         self._history = history
         self._room_class = room_class
-        self.sessions: dict[str, Session] = {}  # connection id -> session
-        self.users: dict[str, Session | list[Session]] = {}  # a list when there are several connections
         self.rooms: dict[str, LiveRoom] = {}
         self.recent = recent
         self._away: OrderedDict[tuple[str, str], str] = OrderedDict()  # (user, room) -> role, by when they left
         self._moving: dict[str, asyncio.Future[None]] = {}  # rooms being subscribed or unsubscribed
-
-    # Connections and users -----------------------------------------------------------------------------------
-
-    def add(self, session: Session) -> None:
-        self.sessions[session.connection.id] = session
-
-    def authenticated(self, session: Session) -> None:
-        held = self.users.get(session.user)
-        if held is None:
-            self.users[session.user] = session
-        elif isinstance(held, list):
-            held.append(session)
-        else:
-            self.users[session.user] = [held, session]
-
-    def sessions_of(self, user: str) -> list[Session]:
-        """A user's connections on this node, in order of arrival; a copy."""
-        held = self.users.get(user)
-        if held is None:
-            return []
-        return list(held) if isinstance(held, list) else [held]
-
-    def remove(self, session: Session) -> list[Seat]:
-        """Forgets the session and takes it out of its rooms; returns the seats that it had."""
-        self.sessions.pop(session.connection.id, None)
-        others = [other for other in self.sessions_of(session.user) if other is not session]
-        if others:
-            self.users[session.user] = others[0] if len(others) == 1 else others
-        else:
-            self.users.pop(session.user, None)
-        seats = list(session.rooms.values())
-        for seat in seats:
-            self.leave(seat)
-        return seats
 
     # Rooms ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +154,7 @@ class Hub:
     def sit(self, room: LiveRoom, session: Session, role: str) -> Seat:
         """Adds the session. Sitting again just sets the role. Raises SessionGone when the connection was lost."""
         session.require_open()
-        seat = session.rooms.get(room.name)
+        seat: Seat | None = session.rooms.get(room.name)
         if seat is not None:
             seat.role = role
             return seat
@@ -210,6 +185,13 @@ class Hub:
             del room.users[session.user]
             self._remember(session.user, room.name, seat.role)
         self.close_if_empty(room)
+
+    def leave_all(self, session: Session) -> list[Seat]:
+        """Takes the session out of its rooms; returns the seats that it had."""
+        seats: list[Seat] = list(session.rooms.values())
+        for seat in seats:
+            self.leave(seat)
+        return seats
 
     def _remember(self, user: str, room: str, role: str | None) -> None:
         if role is None:  # it was taken away
@@ -295,7 +277,7 @@ class Hub:
         room = self.rooms.get(publication.room)
         if room is None:
             return 0
-        author = self.sessions.get(publication.skip) if publication.skip else None
+        author = self._sessions.connections.get(publication.skip) if publication.skip else None
         if author is None:
             return room.group.publish(publication)
         taken = room.group.publish(publication, author.connection)
@@ -311,9 +293,9 @@ class Hub:
         """A push for some in a room, or (``name`` "") anywhere on this node: at most once to each connection."""
         to: dict[Session, None] = {}
         for user in users:
-            to.update(dict.fromkeys(self.sessions_of(user)))
+            to.update(dict.fromkeys(self._sessions.of_user(user)))
         for id in connections:
-            if (session := self.sessions.get(id)) is not None and session.user:
+            if (session := self._sessions.connections.get(id)) is not None and session.user:
                 to[session] = None
         taken = 0
         for session in to:
@@ -326,7 +308,7 @@ class Hub:
         room = self.rooms.get(name)
         if room is None:
             return 0
-        skipped = self.sessions.get(push.skip) if push.skip else None
+        skipped = self._sessions.connections.get(push.skip) if push.skip else None
         return room.group.broadcast(push, None if skipped is None else skipped.connection)
 
 

@@ -30,7 +30,7 @@ from ..config.schema import PresenceConfig
 from ..seams.broker import Broker
 from ..seams.clock import Clock, Timer
 from ..seams.presence import Presence, PresenceChange, PresenceEntry
-from ..sessions.session import Session
+from ..sessions.session import Session, Sessions
 from .hub import Hub, LiveRoom, Seat
 from .presence_state import Sample, State, Stated, absent_state, entry_of, raw, state_of, user_of
 from .presence_writes import PresenceWrites, Reading
@@ -77,6 +77,7 @@ class PresenceTracker:
         broker: Broker,
         clock: Clock,
         hub: Hub,
+        sessions: Sessions,
         config: PresenceConfig,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         call_soon: Callable[[Callable[[], None]], object],
@@ -85,6 +86,7 @@ class PresenceTracker:
         self._broker = broker
         self._clock = clock
         self._hub = hub
+        self._sessions = sessions
         self._config = config
         self._call_soon = call_soon
         self._lost: dict[str, dict[str, _Lost]] = {}  # room -> user
@@ -308,7 +310,9 @@ class PresenceTracker:
         if not self._presence.shared:
             return []
         listed = await self._presence.list(room.name)
-        return [one for one in listed if one.connection not in reading and one.connection not in self._hub.sessions]
+        return [
+            one for one in listed if one.connection not in reading and one.connection not in self._sessions.connections
+        ]
 
     def _merged(self, room: LiveRoom, elsewhere: Sequence[PresenceEntry]) -> dict[str, State]:
         by_user: dict[str, list[Stated]] = {}

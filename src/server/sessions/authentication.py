@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
+from ... import __version__
 from ...core import errors
 from ...core.errors import ErrorCode, SynclineError
+from ..config.schema import Config
+from ..limits.arrivals import Arrivals
+from ..limits.rates import Rates
 from ..net.addresses import subscriber
-from ..seams.auth import Credentials
-from .session import Session, SessionGone, State, Transition
-
-if TYPE_CHECKING:
-    from ..node import Node
-
+from ..seams.auth import Auth, Credentials
+from .ids import new_id
+from .session import Session, SessionGone, Sessions, State, Transition
+from .users import Users
 
 #: When an address may try again that has too many connections, in seconds.
 RETRY_SECONDS: Final = 10.0
@@ -23,15 +26,36 @@ WARNING_PART: Final = 1 / 3
 class Authentication:
     """One per node. Changes ``user``, ``name``, ``guest`` and ``expires_at`` of sessions; nobody else does."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._config = node.config.auth
+    def __init__(
+        self,
+        config: Config,
+        auth: Auth,
+        users: Users,
+        sessions: Sessions,
+        arrivals: Arrivals,
+        rates: Rates,
+        *,
+        comes_by: float,
+        call_soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """``comes_by``: ``watch`` is called for each session at least once in so many seconds."""
+        self.auth = auth
+        self._all = config
+        self._config = config.auth
+        self._users = users
+        self._sessions = sessions
+        self._counters = sessions.counters
+        self._clock = sessions.clock
+        self._arrivals = arrivals
+        self._rates = rates
+        self._comes_by = comes_by
+        self._call_soon = call_soon
         self._common = self._common_limits()
         self._untold: set[Session] = set()  # in this turn of the loop
 
     def expect(self, session: Session) -> None:
         """A new connection without a user: it has ``auth.timeout_seconds`` to say who it is."""
-        session.expiry = self._node.clock.call_later(
+        session.expiry = self._clock.call_later(
             self._config.timeout_seconds, session.close, errors.AUTHENTICATION_TIMEOUT
         )
 
@@ -47,14 +71,14 @@ class Authentication:
     def check(self, token: str) -> Credentials:
         """Whom a token speaks for. Raises SynclineError(token_invalid, token_expired), which is counted."""
         try:
-            return self._node.auth.authenticate(token)
+            return self.auth.authenticate(token)
         except SynclineError:
-            self._node.counters.auth_failures += 1
+            self._counters.auth_failures += 1
             raise
 
     def _resume(self, session: Session, connection: str) -> bool:
         """Ends the same user's old connection, half-open perhaps; what it was in rooms carries over without notices."""
-        old = self._node.hub.sessions.get(connection)
+        old = self._sessions.connections.get(connection)
         if old is None or old is session or old.user != session.user:
             return False
         old.close(errors.RESUMED)
@@ -62,7 +86,7 @@ class Authentication:
         return True
 
     async def _authenticate(self, session: Session, token: str | None, name: str) -> dict[str, Any]:
-        auth = self._node.auth
+        auth = self.auth
         shown, session.handshake = session.handshake, None
         if shown is not None:
             return await self._confirm(session, shown, token)
@@ -75,13 +99,13 @@ class Authentication:
                 return await self.accept(session, credentials)
             user = credentials.user  # the same guest by another name
         elif auth.guests:
-            user = "guest-" + self._node.new_id()
+            user = "guest-" + new_id()
             name = name.strip() or "Guest " + user[-4:]
         else:
             raise SynclineError(ErrorCode.UNAUTHENTICATED, "a token is required")
         lifetime = self._config.guest_token_seconds
         token = auth.issue(user, name, ttl=lifetime, guest=True)
-        expires_at = self._node.clock.time() + lifetime
+        expires_at = self._clock.time() + lifetime
         return await self.accept(session, Credentials(user, name, expires_at, guest=True), issued=token)
 
     async def _confirm(self, session: Session, shown: Credentials, token: str | None) -> dict[str, Any]:
@@ -89,7 +113,7 @@ class Authentication:
         token of the same user holds."""
         credentials = shown if token is None else self.check(token)
         if credentials.user != shown.user:
-            self._node.counters.auth_failures += 1
+            self._counters.auth_failures += 1
             raise SynclineError(ErrorCode.TOKEN_INVALID, "the token is for another user than the handshake's")
         if session.state is State.CONNECTING:  # the user could not be recorded then
             return await self.accept(session, credentials)
@@ -99,13 +123,12 @@ class Authentication:
 
     async def accept(self, session: Session, credentials: Credentials, *, issued: str | None = None) -> dict[str, Any]:
         """The credentials are good. ``issued``: the token that a guest was given. Raises Unavailable, SessionGone."""
-        node = self._node
-        if node.arrivals.full_for(subscriber(session.address)):  # since its handshake
-            node.counters.address_refused += 1
+        if self._arrivals.full_for(subscriber(session.address)):  # since its handshake
+            self._counters.address_refused += 1
             raise SynclineError(ErrorCode.RATE_LIMITED, "too many connections from your address", RETRY_SECONDS)
         session.step(Transition.CREDENTIALS)
         try:
-            await node.record_user(credentials, known=issued is None)
+            await self._users.record(credentials, known=issued is None)
         except Exception:
             if session.state is State.AUTHED:
                 session.step(Transition.REJECTED)
@@ -116,9 +139,9 @@ class Authentication:
         session.user = credentials.user
         session.name = credentials.name or credentials.user
         session.guest = credentials.guest
-        node.arrivals.identified(session, subscriber(session.address))
-        node.hub.authenticated(session)
-        node.rates.opened(session)
+        self._arrivals.identified(session, subscriber(session.address))
+        self._sessions.authenticated(session)
+        self._rates.opened(session)
         self._set_expiry(session, credentials.expires_at)
         result = self._accepted(session)
         if issued is not None:
@@ -126,8 +149,7 @@ class Authentication:
         return result
 
     def _accepted(self, session: Session) -> dict[str, Any]:
-        node = self._node
-        limits = node.config.limits
+        limits = self._all.limits
         return {
             "user": session.user,
             "name": session.name,
@@ -135,13 +157,13 @@ class Authentication:
             "guest": session.guest,
             "expires_at": session.expires_at,
             "ping_seconds": limits.ping_seconds,
-            "version": node.version,
-            "limits": {"message_bytes": limits.message_bytes, **self._common, **node.rates.told(session)},
+            "version": __version__,
+            "limits": {"message_bytes": limits.message_bytes, **self._common, **self._rates.told(session)},
         }
 
     def _common_limits(self) -> dict[str, float]:
         """Those that hold for open connections when they are changed, beside the rates."""
-        config = self._node.config
+        config = self._all
         return {
             "batch_size": config.limits.batch_size,
             "rooms": config.limits.rooms,
@@ -153,24 +175,24 @@ class Authentication:
         """The configuration is another one, ``rates``: those are. Open connections are told. O(sessions)."""
         before, self._common = self._common, self._common_limits()
         if rates or before != self._common:
-            for session in self._node.hub.sessions.values():
+            for session in self._sessions.connections.values():
                 self.tell_limits(session)
 
     def tell_limits(self, session: Session) -> None:
         """The client does not know how much it may ask for: `auth:limits`, once for all of this turn that says so."""
         if not self._untold:
-            self._node.call_soon(self._tell_limits)
+            self._call_soon(self._tell_limits)
         self._untold.add(session)
 
     def _tell_limits(self) -> None:
         untold, self._untold = self._untold, set()
         for session in untold:
             if session.state is State.OPEN:
-                session.push("auth:limits", {"limits": self._common | self._node.rates.told(session)})
+                session.push("auth:limits", {"limits": self._common | self._rates.told(session)})
 
     def refresh(self, session: Session, token: str | None) -> dict[str, Any]:
         """The `auth:refresh` event: a new expiry for the same user. Raises SynclineError."""
-        auth = self._node.auth
+        auth = self.auth
         issued = None
         if token is None:
             if not session.guest:
@@ -179,7 +201,7 @@ class Authentication:
             issued = token = auth.issue(session.user, session.name, ttl=lifetime, guest=True)
         credentials = self.check(token)
         if credentials.user != session.user:
-            self._node.counters.auth_failures += 1
+            self._counters.auth_failures += 1
             raise SynclineError(ErrorCode.TOKEN_INVALID, "the token is for another user")
         self._set_expiry(session, credentials.expires_at)
         result: dict[str, Any] = {"expires_at": credentials.expires_at}
@@ -195,7 +217,7 @@ class Authentication:
         if expires_at is None:
             session.warn_at = None
         elif expires_at != session.expires_at:
-            now, warning = self._node.clock.time(), self._config.expiry_warning_seconds
+            now, warning = self._clock.time(), self._config.expiry_warning_seconds
             end = self._end(expires_at)
             session.warn_at = end - min(warning, (end - now) * WARNING_PART) if warning else None
         session.expires_at = expires_at
@@ -209,7 +231,7 @@ class Authentication:
         """Warns and closes when it is time. Only what is due before the ping wheel comes by again gets a timer."""
         if session.expires_at is None or session.state is not State.OPEN or session.expiry is not None:
             return
-        now, end = self._node.clock.time(), self._end(session.expires_at)
+        now, end = self._clock.time(), self._end(session.expires_at)
         if now >= end:
             session.close(errors.TOKEN_EXPIRED)
             return
@@ -217,9 +239,9 @@ class Authentication:
             session.warn_at = None
             session.push("auth:expiring", {"expires_at": session.expires_at, "seconds_left": end - now})
         wait = (end if session.warn_at is None else session.warn_at) - now
-        if wait <= self._node.pings.longest:
+        if wait <= self._comes_by:
             # Never less than a millisecond: a timer that fires early must not spin.
-            session.expiry = self._node.clock.call_later(max(wait, 0.001), self._due, session)
+            session.expiry = self._clock.call_later(max(wait, 0.001), self._due, session)
 
     def _due(self, session: Session) -> None:
         session.expiry = None

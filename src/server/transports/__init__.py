@@ -1,0 +1,1 @@
+"""The way in: bytes and back-pressure, nothing else. Stands on sessions."""

@@ -25,7 +25,7 @@ from ..net.addresses import subscriber
 from .heads import Refusal, offers_websocket, target, values
 
 if TYPE_CHECKING:
-    from ..node import Node
+    from .host import Host
 
 log = logging.getLogger("syncline.http")
 
@@ -61,10 +61,10 @@ _TOO_LARGE: Final = f"a request's head has at most {HEAD_BYTES} bytes"
 class BoundedHttp(HttpToolsProtocol):
     """One HTTP connection. A stranger among ``node.arrivals`` until it ends or becomes a WebSocket."""
 
-    def __init__(self, node: Node, peer: str, *uvicorn: Any) -> None:
+    def __init__(self, host: Host, peer: str, *uvicorn: Any) -> None:
         """``peer``: the address of who sends."""
         super().__init__(*uvicorn)
-        self._node = node
+        self._host = host
         self._peer = peer
         self._measured = 0  # bytes since something whole was read: a head, a piece of a body, a request
         self._empty = 0  # bytes of empty lines before a request
@@ -90,9 +90,9 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_made(transport)
         if self.client is not None:  # for the application: whom the PROXY protocol named, else the same
             self.client = (self._peer, self.client[1]) if self._peer else None
-        client = self._node.addresses.client(self._peer, ())
-        self._node.arrivals.enter(self, self._drop, subscriber(client))
-        self._node.counters.connection_opened("none", "http")
+        client = self._host.addresses.client(self._peer, ())
+        self._host.arrivals.enter(self, self._drop, subscriber(client))
+        self._host.counters.connection_opened("none", "http")
         self._wait(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -225,7 +225,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._measured = 0
         self._heading = False
         self._length = next((int(value) for name, value in self.headers if name == b"content-length"), None)
-        self._node.arrivals.heard(self)
+        self._host.arrivals.heard(self)
         if self._partial is self._running:
             self._wait(HEAD_SECONDS)
 
@@ -329,10 +329,10 @@ class BoundedHttp(HttpToolsProtocol):
     @property
     def _client(self) -> str:
         """Whose the connection is, as far as it is known."""
-        return self._node.addresses.client(self._peer, values(self.headers or (), b"x-forwarded-for"))
+        return self._host.addresses.client(self._peer, values(self.headers or (), b"x-forwarded-for"))
 
     def _tell(self, reason: Reason, **more: object) -> None:
-        self._node.refusals.refused(reason, self._client, **more)
+        self._host.refusals.refused(reason, self._client, **more)
 
     def _give_up(self) -> None:
         """An answer is not taken."""
@@ -347,7 +347,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def refuse(self, status: HTTPStatus, text: str) -> None:
         """Answers what is read now when its turn comes, and closes; only closes when an answer to it has begun."""
-        self._node.counters.http_refused[status] += 1
+        self._host.counters.http_refused[status] += 1
         self._tell(_REASONS[status], detail=text)
         self._deaf = True
         partial = self._partial
@@ -385,5 +385,5 @@ class BoundedHttp(HttpToolsProtocol):
         if self._left:
             return
         self._left = True
-        self._node.arrivals.left(self)
-        self._node.counters.connection_closed("none", "http")
+        self._host.arrivals.left(self)
+        self._host.counters.connection_closed("none", "http")

@@ -4,7 +4,8 @@ from ..sessions.connection cimport Connection
 
 cdef class Sockets:
     cdef:
-        readonly object node
+        readonly object host
+        object _pings
         readonly object buffer               # bytearray: what is being read, of one socket at a time
         public unsigned int wheel            # the turn in which the ping wheel is
         object _loop

@@ -4,10 +4,11 @@ import asyncio
 
 from ...core.wire.deflate import Deflater
 from ...core.wire.frames import FrameReader
-from ..node import Node
 from ..seams.auth import Credentials
 from ..sessions.connection import Connection
+from ..sessions.pings import PingWheel
 from ..sessions.session import Session
+from .host import Host
 
 CLOSE_SECONDS: float
 READ_BYTES: int
@@ -16,12 +17,12 @@ class Sockets:
     """What the WebSockets of a node share: the buffer that they read into, one at a time."""
 
     @property
-    def node(self) -> Node: ...
+    def host(self) -> Host: ...
     @property
     def buffer(self) -> bytearray: ...
     wheel: int
     """The turn in which the ping wheel is."""
-    def __init__(self, node: Node) -> None: ...
+    def __init__(self, host: Host, pings: PingWheel[WebSocket]) -> None: ...
 
 class WebSocket(FrameReader, asyncio.BufferedProtocol):
     """The event loop's protocol, ``seams.Transport`` and reader of frames of one connection."""

@@ -32,6 +32,7 @@ from ...core.errors import INTERNAL
 from ...core.wire.frames import FrameError
 from ...core.wire.frames cimport FrameReader, close_code, encode_close, encode_frame
 from ..sessions.connection cimport Connection
+from ..sessions.ids import new_id
 
 log = logging.getLogger("syncline.ws")
 
@@ -57,13 +58,14 @@ cdef bytes _PING_FRAME = encode_frame(_PING, b"")
 cdef class Sockets:
     """What the WebSockets of a node share. Made inside its event loop."""
 
-    def __init__(self, node not None):
-        self.node = node
+    def __init__(self, host not None, pings not None):
+        self.host = host
+        self._pings = pings
         self.buffer = bytearray(READ_BYTES)
-        self._loop = node.loop
-        self._counters = node.counters
-        node.pings.tell(self)
-        self._clock = node.clock
+        self._loop = host.loop
+        self._counters = host.counters
+        pings.tell(self)
+        self._clock = host.clock
         self._read_at = 0.0
 
 
@@ -71,7 +73,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     """``session``: where messages go. ``open`` comes next."""
 
     def __init__(self, Sockets sockets not None, session not None):
-        FrameReader.__init__(self, sockets.node.config.limits.message_bytes)
+        FrameReader.__init__(self, sockets.host.config.limits.message_bytes)
         self.sockets = sockets
         self.session = session
         self._opcode = _TEXT if session.codec == "json" else _BINARY
@@ -79,23 +81,23 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
     def open(self, socket not None, credentials=None, deflater=None):
         """The 101 response was written to ``socket``. ``credentials``: of the handshake; ``deflater``: of core.deflate, when
         the peer reads compressed messages."""
-        node = self.sockets.node
+        host = self.sockets.host
         session = self.session
         self._socket = socket
         # Told at once when the kernel does not take everything, and when it has: the queue is the connection's.
         socket.set_write_buffer_limits(0)
         self._descriptor = -1 if socket.get_extra_info("ssl_object") else socket.get_extra_info("socket").fileno()
         self.connection = Connection(
-            node.new_id(),
+            new_id(),
             session.codec,
             self,
-            node.flusher,
-            node.config.limits.queue_bytes,
+            host.flusher,
+            host.config.limits.queue_bytes,
             session.overflowed,
             deflater,
         )
         self.sockets._counters.connection_opened(session.codec)
-        node.pings.add(self)
+        self.sockets._pings.add(self)
         session.opened(self.connection, credentials)
 
     # The event loop calls these ------------------------------------------------------------------------------

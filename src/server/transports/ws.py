@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -22,17 +22,17 @@ from ...core.wire.deflate import Deflater, Inflater, negotiate
 from ..limits.refusals import Reason, about
 from ..net.addresses import parse, subscriber
 from ..net.bearer import bearer
+from ..sessions.pings import PingWheel
 from ..sessions.session import Session
 from . import handshake, proxy_protocol
 from .front import HEAD_BYTES, HEADERS, URL_BYTES, BoundedHttp
 from .handshake import Refused, malformed, subprotocols
+from .host import Host
 from .websocket import Sockets, WebSocket
 
 if TYPE_CHECKING:
     from uvicorn import Config as UvicornConfig
     from uvicorn.server import ServerState
-
-    from ..node import Node
 
 log = logging.getLogger("syncline.ws")
 
@@ -40,13 +40,15 @@ log = logging.getLogger("syncline.ws")
 class Endpoint:
     """The handshakes of one node. Made inside its event loop."""
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self._config = node.config
-        self._sockets = Sockets(node)
+    def __init__(self, host: Host, session: Callable[[wire.Codec, str], Session], pings: PingWheel[WebSocket]) -> None:
+        """``session``: a new one, for a codec and a client's address."""
+        self.host = host
+        self._session = session
+        self._config = host.config
+        self._sockets = Sockets(host, pings)
         self._deflaters: dict[int, Deflater] = {}  # by window; at most seven
         #: What the heads of our own handshakes begin with.
-        self.begin = b"GET " + node.config.server.path.encode()
+        self.begin = b"GET " + host.config.server.path.encode()
 
     @property
     def head_seconds(self) -> float:
@@ -55,17 +57,17 @@ class Endpoint:
     def upgrade(self, head: bytes, transport: asyncio.Transport, peer: str) -> WebSocket | None:
         """Answers a request head, up to and with its empty line. None: it was refused, and the connection is closing.
         ``peer``: the address of who sends it."""
-        node = self.node
-        address = node.addresses.client(peer, ())
+        host = self.host
+        address = host.addresses.client(peer, ())
         try:
             target, fields = handshake.parse(head)
-            address = node.addresses.client(peer, [fields.get("x-forwarded-for", "")])
+            address = host.addresses.client(peer, [fields.get("x-forwarded-for", "")])
             return self._accept(target, fields, transport, peer, address)
         except Refused as refusal:
-            node.refusals.refused(refusal.reason, address, **refusal.more)
+            host.refusals.refused(refusal.reason, address, **refusal.more)
             transport.write(refusal.answer())
         except Exception:
-            node.refusals.refused(Reason.INTERNAL, address)
+            host.refusals.refused(Reason.INTERNAL, address)
             log.exception("a handshake failed", extra=about(address))
         transport.close()
         return None
@@ -73,7 +75,7 @@ class Endpoint:
     def _accept(
         self, target: str, fields: Mapping[str, str], transport: asyncio.Transport, peer: str, address: str
     ) -> WebSocket:
-        node, config = self.node, self._config
+        host, config = self.host, self._config
         try:
             url = urlsplit(target)
         except ValueError as error:
@@ -82,19 +84,19 @@ class Endpoint:
             text = f"WebSocket clients connect to {config.server.path}"
             raise Refused(Reason.PATH, HTTPStatus.NOT_FOUND, text, path=url.path)
         accept, offered, extensions = handshake.accept(fields), subprotocols(fields), handshake.extensions(fields)
-        if node.draining:
+        if host.draining:
             raise Refused(Reason.DRAINING, HTTPStatus.SERVICE_UNAVAILABLE, "this node is stopping")
-        if node.arrivals.full:
+        if host.arrivals.full:
             raise Refused(Reason.CONNECTIONS, HTTPStatus.SERVICE_UNAVAILABLE, "too many connections")
-        if node.arrivals.full_for(subscriber(address)):
-            node.counters.address_refused += 1
+        if host.arrivals.full_for(subscriber(address)):
+            host.counters.address_refused += 1
             text = "too many connections from your address"
             raise Refused(Reason.ADDRESS_CONNECTIONS, HTTPStatus.TOO_MANY_REQUESTS, text)
-        wait = node.admission.refusal()
+        wait = host.admission.refusal()
         if wait is not None:
             text, retry = "too many connect at once", {"Retry-After": str(wait)}
             raise Refused(Reason.HANDSHAKE_RATE, HTTPStatus.SERVICE_UNAVAILABLE, text, retry)
-        if refused := node.origins.refused(fields, peer):
+        if refused := host.origins.refused(fields, peer):
             raise Refused(Reason.ORIGIN, HTTPStatus.FORBIDDEN, refused, detail=refused)
         chosen = next((name for name in offered if name in wire.SUBPROTOCOLS), None)
         if offered and chosen is None:
@@ -108,7 +110,7 @@ class Endpoint:
         token = _token(fields.get("authorization", ""), url.query)
         if token is not None:
             try:
-                credentials = node.authentication.check(token)
+                credentials = host.authentication.check(token)
             except SynclineError as error:
                 scheme = {"WWW-Authenticate": "Bearer"}
                 raise Refused(
@@ -118,7 +120,7 @@ class Endpoint:
         answer += b"Sec-WebSocket-Accept: " + accept.encode() + b"\r\n"
         if chosen is not None:
             answer += b"Sec-WebSocket-Protocol: " + chosen.encode() + b"\r\n"
-        socket = WebSocket(self._sockets, Session(node, wire.SUBPROTOCOLS[chosen] if chosen else "json", address))
+        socket = WebSocket(self._sockets, self._session(wire.SUBPROTOCOLS[chosen] if chosen else "json", address))
         deflater = None
         if config.server.compression:
             agreement = negotiate(extensions)
@@ -179,24 +181,24 @@ class _Front(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._transport = transport
         self._state.connections.add(self)  # type: ignore[arg-type]
-        node = self._endpoint.node
+        host = self._endpoint.host
         self._peer = _peer(transport)
-        if node.descriptors.short(transport.get_extra_info("socket").fileno()):
-            node.refusals.refused(Reason.DESCRIPTORS, self._address)
+        if host.descriptors.short(transport.get_extra_info("socket").fileno()):
+            host.refusals.refused(Reason.DESCRIPTORS, self._address)
             transport.abort()
             return
-        self._announced = node.addresses.announces(self._peer)
-        node.arrivals.enter(self, transport.abort, subscriber(self._address))
-        self._timer = self._endpoint.node.loop.call_later(self._endpoint.head_seconds, self._silent)
+        self._announced = host.addresses.announces(self._peer)
+        host.arrivals.enter(self, transport.abort, subscriber(self._address))
+        self._timer = self._endpoint.host.loop.call_later(self._endpoint.head_seconds, self._silent)
 
     @property
     def _address(self) -> str:
         """The client's, as far as it is known before there is a request."""
-        return self._endpoint.node.addresses.client(self._peer, ())
+        return self._endpoint.host.addresses.client(self._peer, ())
 
     def _silent(self) -> None:
         assert self._transport is not None
-        self._endpoint.node.refusals.refused(Reason.SILENT, self._address)
+        self._endpoint.host.refusals.refused(Reason.SILENT, self._address)
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -226,7 +228,7 @@ class _Front(asyncio.Protocol):
             self._head = data
             return
         self._leave()
-        protocol = BoundedHttp(self._endpoint.node, self._peer, *self._uvicorn)
+        protocol = BoundedHttp(self._endpoint.host, self._peer, *self._uvicorn)
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
         protocol.data_received(data)
@@ -239,14 +241,14 @@ class _Front(asyncio.Protocol):
             header = proxy_protocol.read(data)
         except ValueError as error:
             # The address is the proxy's: whose connection it is, it has not said.
-            self._endpoint.node.refusals.refused(Reason.PROXY_HEADER, self._peer, detail=str(error))
+            self._endpoint.host.refusals.refused(Reason.PROXY_HEADER, self._peer, detail=str(error))
             transport.abort()
             return b""
         if header is None:
             self._head = data
             return b""
         self._announced, self._peer, self._head = False, parse(header.source) or "", b""
-        arrivals = self._endpoint.node.arrivals
+        arrivals = self._endpoint.host.arrivals
         arrivals.left(self)
         arrivals.enter(self, transport.abort, subscriber(self._peer))
         return data[header.size :]
@@ -256,7 +258,7 @@ class _Front(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._state.connections.discard(self)
-        self._endpoint.node.arrivals.left(self)
+        self._endpoint.host.arrivals.left(self)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._transport = None
@@ -290,7 +292,7 @@ class _Upgrade(asyncio.Protocol):
             self._answered = True
             self._socket = self._endpoint.upgrade(data, transport, self._peer)
             if self._socket is not None:
-                self._endpoint.node.loop.call_soon(transport.set_protocol, self._socket)
+                self._endpoint.host.loop.call_soon(transport.set_protocol, self._socket)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._socket is not None:

@@ -12,7 +12,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -21,20 +21,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...core.errors import SynclineError
-from ...core.rooms.room import Position, Publication
-from ...core.wire.envelopes import Push
+from ...core.rooms.room import Position
 from ...core.wire.payload import check_payload
 from ...core.wire.salvage import mend
-from ..config.schema import Config
+from ..config.schema import ApiConfig
 from ..limits.refusals import LONGEST
 from ..net.bearer import bearer
 from ..observe.counters import Counters
-from ..protocol.events import ConnectionId, DisplayName, Name, Targets, explained
-from ..rooms.hub import Hub
-from ..seams.broker import Broker
+from ..protocol.events import ConnectionId, DisplayName, Name, explained
+from ..rooms.messages import Messages, Targets, refusal
 from ..seams.clock import Clock
-from ..seams.outcome import Done, NotWritten, Unavailable
-from ..seams.store import Store
+from ..seams.outcome import Unavailable
 from .http import Refusal
 
 log = logging.getLogger("syncline.api")
@@ -42,7 +39,7 @@ log = logging.getLogger("syncline.api")
 PATHS: Final = ("/api/messages", "/api/events")
 
 
-class Messages(msgspec.Struct):
+class Publishing(msgspec.Struct):
     """To be published in rooms."""
 
     data: msgspec.Raw
@@ -72,53 +69,34 @@ class _FieldName:
         self.text = text
 
 
-T = TypeVar("T", Messages, Event)
+T = TypeVar("T", Publishing, Event)
 
 
-class Publishing(Protocol):
-    """What the API needs of the node."""
-
-    @property
-    def config(self) -> Config: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def counters(self) -> Counters: ...
-    @property
-    def hub(self) -> Hub: ...
-    @property
-    def store(self) -> Store: ...
-    @property
-    def broker(self) -> Broker: ...
-    def publish(self, publication: Publication, done: Done[Position], once: str = "") -> None: ...
-    def send_to(self, room: str, targets: Targets, push: Push) -> None: ...
-
-
-def routes(node: Publishing) -> list[Route]:
+def routes(config: ApiConfig, messages: Messages, clock: Clock, counters: Counters) -> list[Route]:
     """There is nothing at them without a key."""
-    config = node.config.api
     fields = msgspec.json.Decoder(dict[_FieldName, msgspec.Raw], dec_hook=lambda _, text: _FieldName(text))
 
     async def publish(request: Request) -> Response:
         body = await _body(request, config.body_bytes)
-        arrived = node.clock.monotonic()
-        told = _decoded(body, Messages, fields)
+        arrived = clock.monotonic()
+        told = _decoded(body, Publishing, fields)
         if not told.rooms:
             raise Refusal(
                 HTTPStatus.BAD_REQUEST, "no_target", "rooms says in which rooms it is published: at least one"
             )
-        outcomes = [await _published(node, room, told, arrived) for room in dict.fromkeys(told.rooms)]
+        outcomes = [await _published(messages, room, told, arrived) for room in dict.fromkeys(told.rooms)]
         return JSONResponse({"results": [await outcome for outcome in outcomes]}, headers={"cache-control": "no-store"})
 
     async def send(request: Request) -> Response:
         body = await _body(request, config.body_bytes)
-        arrived = node.clock.monotonic()
+        arrived = clock.monotonic()
         told = _decoded(body, Event, fields)
         if not (told.rooms or told.users or told.connections or told.everyone):
             text = "rooms, users, connections and everyone say who gets it: at least one of them"
             raise Refusal(HTTPStatus.BAD_REQUEST, "no_target", text)
-        _tell(node, told)
-        node.counters.custom_events["api"].observe(node.clock.monotonic() - arrived)
+        targets = Targets((*told.users,), (*told.connections,), told.everyone)
+        messages.announce(told.rooms, targets, told.name, told.user, told.data)
+        counters.custom_events["api"].observe(clock.monotonic() - arrived)
         return Response(status_code=202)
 
     def guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -188,44 +166,29 @@ def _look(names: list[str], known: tuple[msgspec.structs.FieldInfo, ...]) -> Non
         seen.add(name)
 
 
-async def _published(node: Publishing, room: str, told: Messages, arrived: float) -> Awaitable[dict[str, Any]]:
+async def _published(messages: Messages, room: str, told: Publishing, arrived: float) -> Awaitable[dict[str, Any]]:
     """Hands the message over; what is returned waits for the answer, so that many rooms share one commit."""
     answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     try:
-        if room not in node.hub.rooms and await node.store.room(room) is None:
+        if not await messages.exists(room):
             answer.set_result({"room": room, "error": "room_not_found"})
             return answer
     except Unavailable as error:
         log.warning("store unavailable: %s", error)
         answer.set_result({"room": room, "error": "unavailable"})
         return answer
-    name = told.name or told.user
-    publication = Publication(room, told.user, name, node.clock.time(), "json", bytes(told.data), key=told.key)
 
-    def done(position: Position | None, error: Exception | None) -> None:
-        node.counters.published("api", node.clock.monotonic() - arrived, publication, position)
+    def done(position: Position | None, again: bool, error: Exception | None) -> None:
         if answer.done():  # the client is gone
             return
         if position is None:
-            log.warning("publish to %s failed: %s", room, error)
-            fate = "unavailable" if isinstance(error, NotWritten) else "fate_unknown"
-            answer.set_result({"room": room, "error": fate})
+            answer.set_result({"room": room, "error": refusal(error).code.value})
             return
         result = {"room": room, "offset": position.offset, "epoch": position.epoch}
-        again = {"duplicate": True} if publication.offset != position.offset else {}
-        answer.set_result({**result, **again})
+        answer.set_result({**result, "duplicate": True} if again else result)
 
-    node.publish(publication, done, told.idempotency_key)
+    name, payload = told.name or told.user, bytes(told.data)
+    messages.post(
+        room, told.user, name, "json", payload, done, arrived=arrived, key=told.key, once=told.idempotency_key
+    )
     return answer
-
-
-def _tell(node: Publishing, told: Event) -> None:
-    def push(room: str | None) -> Push:
-        return Push("event:custom", {"room": room, "name": told.name, "user": told.user, "data": told.data})
-
-    for room in dict.fromkeys(told.rooms):
-        node.broker.publish_ephemeral(room, "event:custom", push(room).pack())
-    if told.everyone:
-        node.send_to("", Targets(everyone=True), push(None))
-    elif told.users or told.connections:
-        node.send_to("", Targets(tuple(told.users), tuple(told.connections)), push(None))

@@ -247,7 +247,7 @@ async def test_what_is_refused(serve: Serve, name: str) -> None:
             if status == 405:
                 assert headers["allow"][0].replace(" ", "").split(",") in (["GET", "HEAD"], ["HEAD", "GET"])
         await until(lambda: len(app.node.arrivals) == 0)
-        assert app.node.hub.sessions == {} and not app.node.refusals.counts["internal"]
+        assert app.node.sessions.connections == {} and not app.node.refusals.counts["internal"]
 
 
 @pytest.mark.parametrize("backend", ["memory"])
@@ -269,9 +269,9 @@ async def test_the_addresses_on_all_lines_are_one_list(serve: Serve) -> None:
             for data in (with_({}, *lines), behind(with_({}, *lines))):
                 with socket.create_connection(("127.0.0.1", app.port), PATIENCE) as raw:
                     await asyncio.to_thread(raw.sendall, data)
-                    await until(lambda: app.node.hub.sessions)
-                    assert {one.address for one in app.node.hub.sessions.values()} == {"192.0.2.7"}
-                await until(lambda: not app.node.hub.sessions)
+                    await until(lambda: app.node.sessions.connections)
+                    assert {one.address for one in app.node.sessions.connections.values()} == {"192.0.2.7"}
+                await until(lambda: not app.node.sessions.connections)
 
 
 @pytest.mark.parametrize("backend", ["memory"])

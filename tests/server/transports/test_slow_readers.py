@@ -52,7 +52,7 @@ async def test_who_fell_behind_recovers_everything(serve: Serve) -> None:
             for number in range(1, count + 1):
                 got = await bob.push("message:received")
                 assert (got["offset"], got["data"]) == (number, text(number, size))
-            [connection] = [one.connection for one in app.node.hub.sessions.values() if one.name == "Eve"]
+            [connection] = [one.connection for one in app.node.sessions.connections.values() if one.name == "Eve"]
             assert app.node.flusher.behind == 1 and connection.behind_in("r")
             assert connection.backlog <= app.node.config.limits.queue_high_bytes + 2 * size
 
@@ -313,7 +313,7 @@ async def test_pings_whose_answers_nobody_reads(serve: Serve) -> None:
     async with serve() as app:
         with await asyncio.to_thread(RawClient, app.port, receive_bytes=4096) as flooder:
             await asyncio.to_thread(flooder.login, "Eve")
-            [session] = app.node.hub.sessions.values()
+            [session] = app.node.sessions.connections.values()
             count = 100_000
 
             def flood() -> None:
@@ -353,7 +353,7 @@ async def test_replies_nobody_reads_end_the_connection(serve: Serve) -> None:
             assert app.node.flusher.slow_consumers == 1
             assert app.node.flusher.take_queue_messages_max() <= 2001
             assert app.node.counters.disconnects["slow_consumer"] == 1
-        await until(lambda: len(app.node.hub.sessions) == 1)
+        await until(lambda: len(app.node.sessions.connections) == 1)
         await ada.call("ping")
 
 
@@ -450,7 +450,7 @@ async def test_a_slow_reader_is_not_taken_for_dead(serve: Serve) -> None:
             for number in range(200):
                 await ada.call("message:send", room="r", data=text(number, 50_000))
             assert app.node.flusher.behind == 1
-            (eve,) = (one.connection for one in app.node.hub.sessions.values() if one.name == "Eve")
+            (eve,) = (one.connection for one in app.node.sessions.connections.values() if one.name == "Eve")
             (socket,) = (one for slot in app.node.pings._slots for one in slot if one.connection is eve)
 
             def taken() -> int:
@@ -484,7 +484,7 @@ async def test_who_asks_much_and_takes_nothing_is_dead(serve: Serve) -> None:
             await asyncio.to_thread(eve.login, "Eve")
             for number in range(12):
                 await asyncio.to_thread(eve.send, "document:join", id=100 + number, document="d", client=f"c{number}")
-            (session,) = (one for one in app.node.hub.sessions.values() if one.name == "Eve")
+            (session,) = (one for one in app.node.sessions.connections.values() if one.name == "Eve")
             await until(lambda: session._paused and session.connection.held)
             (socket,) = (one for slot in app.node.pings._slots for one in slot if one.connection is session.connection)
             taken = -1

@@ -194,8 +194,8 @@ async def test_close_codes(app: App, payload: bytes, answer: bytes) -> None:
 async def test_who_does_not_answer_a_close_frame_is_cut(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(websocket, "CLOSE_SECONDS", 0.05)
     async with upgraded(app) as raw:
-        await until(lambda: app.node.hub.sessions)
-        for session in list(app.node.hub.sessions.values()):
+        await until(lambda: app.node.sessions.connections)
+        for session in list(app.node.sessions.connections.values()):
             session.connection.close(4000, "drain")
         assert await raw.frame() == (CLOSE, b"\x0f\xa0drain")
         assert await raw.rest() == b""
@@ -206,18 +206,18 @@ async def test_one_read_of_many_requests_does_not_pass_the_bound(serve: Serve) -
     """A request waits; those behind it wait in the inbox up to the bound, the rest as bytes of one read, the rest in the kernel."""
     async with serve(limits={"pending_requests": 4}) as app:
         release = asyncio.Event()
-        record = app.node.record_user
+        record = app.node.users.record
 
         async def slow(credentials: object, *, known: bool) -> None:
             await release.wait()
             await record(credentials, known=known)  # type: ignore[arg-type]
 
-        app.node.record_user = slow  # type: ignore[method-assign, assignment]
+        app.node.users.record = slow  # type: ignore[method-assign, assignment]
         async with upgraded(app) as raw:
             pings = 3 * READ_BYTES // len(request("ping"))
             raw.send(request("auth", name="Ada") + request("ping") * pings)
-            await until(lambda: app.node.hub.sessions)
-            (session,) = app.node.hub.sessions.values()
+            await until(lambda: app.node.sessions.connections)
+            (session,) = app.node.sessions.connections.values()
             await until(lambda: session.pending == 4)
             release.set()
             for _ in range(pings + 1):
@@ -260,13 +260,13 @@ async def test_who_is_not_read_is_not_dead(serve: Serve) -> None:
     """Its requests wait for the store, reading is paused, and so its pongs are not seen."""
     async with serve(limits={"pending_requests": 2, "ping_seconds": 1.0, "pong_timeout_seconds": 1.0}) as app:
         release = asyncio.Event()
-        record = app.node.record_user
+        record = app.node.users.record
 
         async def slow(credentials: object, *, known: bool) -> None:
             await release.wait()
             await record(credentials, known=known)  # type: ignore[arg-type]
 
-        app.node.record_user = slow  # type: ignore[method-assign, assignment]
+        app.node.users.record = slow  # type: ignore[method-assign, assignment]
         async with upgraded(app) as raw:
             raw.send(request("auth", name="Ada") + request("ping") * 5)
             assert await raw.frame() == (PING, b"")
@@ -316,7 +316,7 @@ async def test_nothing_is_left_of_a_connection_without_the_garbage_collector(ser
                 await raw.frame()
                 raw.send(request("room:join", room="r"))
                 await raw.frame()
-                connection = weakref.ref(next(iter(app.node.hub.sessions.values())).connection)
+                connection = weakref.ref(next(iter(app.node.sessions.connections.values())).connection)
                 assert alive(HttpToolsProtocol, ws._Front) == 0
                 assert alive(WebSocket) == alive(Session) == 1
             await leak_free(app)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...sessions.session import Session
 from ..events import Authenticate, Empty, Refresh
+from ..native import NativeSession
 from ..registry import Events
 from ..requests import Request
 
@@ -13,15 +13,15 @@ EVENTS = Events()
 
 
 @EVENTS.on("auth", Authenticate, reply="auth:accepted", open_to_all=True, always_replies=True)
-async def authenticate(session: Session, data: Authenticate, request: Request) -> dict[str, Any]:
-    return await session.node.authentication.authenticate(session, data.token, data.name, data.resume)
+async def authenticate(session: NativeSession, data: Authenticate, request: Request) -> dict[str, Any]:
+    return await session.services.authentication.authenticate(session, data.token, data.name, data.resume)
 
 
 @EVENTS.on("auth:refresh", Refresh)
-def refresh(session: Session, data: Refresh, request: Request) -> dict[str, Any]:
-    return session.node.authentication.refresh(session, data.token)
+def refresh(session: NativeSession, data: Refresh, request: Request) -> dict[str, Any]:
+    return session.services.authentication.refresh(session, data.token)
 
 
 @EVENTS.on("ping", Empty, open_to_all=True)
-def ping(session: Session, data: Empty, request: Request) -> dict[str, Any]:
-    return {"time": session.node.clock.time()}
+def ping(session: NativeSession, data: Empty, request: Request) -> dict[str, Any]:
+    return {"time": session.services.clock.time()}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...documents.join import drained
-from ...sessions.session import Session
 from ..events import DocumentAt, DocumentBlame, DocumentHistory
+from ..native import NativeSession
 from ..registry import Events
 from ..requests import Request
 
@@ -14,10 +13,8 @@ EVENTS = Events()
 
 
 @EVENTS.on("document:history", DocumentHistory)
-async def history(session: Session, data: DocumentHistory, request: Request) -> dict[str, Any]:
-    archive = session.node.archive
-    await drained(session, session.connection.max_bytes // 2)  # answers may be large
-    page = await archive.page(session, await archive.state(data.document, session.user), data.since, data.limit)
+async def history(session: NativeSession, data: DocumentHistory, request: Request) -> dict[str, Any]:
+    page = await session.services.documents.page(session, data.document, data.since, data.limit)
     operations = []
     for revision, entry in enumerate(page.entries, page.since + 1):
         shown: dict[str, Any] = {
@@ -39,11 +36,8 @@ async def history(session: Session, data: DocumentHistory, request: Request) -> 
 
 
 @EVENTS.on("document:at", DocumentAt)
-async def at(session: Session, data: DocumentAt, request: Request) -> dict[str, Any]:
-    archive = session.node.archive
-    await drained(session, session.connection.max_bytes // 2)  # answers may be large
-    await archive.state(data.document, session.user)
-    past = await archive.at(session, data.document, data.revision)
+async def at(session: NativeSession, data: DocumentAt, request: Request) -> dict[str, Any]:
+    past = await session.services.documents.at(session, data.document, data.revision)
     author = past.author
     return {
         "document": data.document,
@@ -57,11 +51,8 @@ async def at(session: Session, data: DocumentAt, request: Request) -> dict[str, 
 
 
 @EVENTS.on("document:blame", DocumentBlame)
-async def blame(session: Session, data: DocumentBlame, request: Request) -> dict[str, Any]:
-    archive = session.node.archive
-    await drained(session, session.connection.max_bytes // 2)  # answers may be large
-    state = await archive.state(data.document, session.user)
-    blamed = await archive.blame(session, state, data.start, data.end, data.unit)
+async def blame(session: NativeSession, data: DocumentBlame, request: Request) -> dict[str, Any]:
+    blamed = await session.services.documents.blame(session, data.document, data.start, data.end, data.unit)
     return {
         "document": data.document,
         "revision": blamed.revision,

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import msgspec
 
-from ....core.errors import ErrorCode, SynclineError
-from ....core.rooms.room import Position, Publication
-from ....core.wire import envelopes as wire
+from ....core.rooms.room import Position
 from ....core.wire.salvage import admissible
-from ...seams.outcome import NotWritten
-from ...sessions.session import Session
-from ..events import CustomEvent, MessageSend, Targets
+from ...rooms.messages import Targets, refusal
+from ..events import CustomEvent, MessageSend
+from ..native import NativeSession
 from ..registry import Events
 from ..requests import Request
-from .rooms import seat_of
-
-log = logging.getLogger("syncline.messages")
 
 EVENTS = Events()
 
 
-def payload_of(session: Session, raw: msgspec.Raw) -> bytes:
+def payload_of(session: NativeSession, raw: msgspec.Raw) -> bytes:
     """The raw payload: one that every member can decode. Raises SynclineError(invalid_data)."""
     payload = bytes(raw)
     if not payload:
@@ -32,56 +26,31 @@ def payload_of(session: Session, raw: msgspec.Raw) -> bytes:
 
 
 @EVENTS.on("message:send", MessageSend)
-def send(session: Session, data: MessageSend, request: Request) -> None:
-    seat = seat_of(session, data.room)
-    if seat.role == "reader":
-        raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
-    node = session.node
-    payload = payload_of(session, data.data)
-    publication = Publication(
-        data.room, session.user, session.name, node.clock.time(), session.codec, payload, key=data.key
-    )
-    if not data.echo:
-        publication.skip = session.connection.id
-
-    def published(position: Position | None, error: Exception | None) -> None:
-        # The publication has reached the room's members by now; this answers its author.
-        node.counters.published("client", node.clock.monotonic() - request.arrived, publication, position)
+def send(session: NativeSession, data: MessageSend, request: Request) -> None:
+    def published(position: Position | None, again: bool, error: Exception | None) -> None:
         if position is None:
-            log.warning("publish to %s failed: %s", data.room, error, extra=session.about)
-            request.fail(_refusal(error))
+            request.fail(refusal(error))
             return
         result: dict[str, Any] = {"room": data.room, "offset": position.offset, "epoch": position.epoch}
-        if publication.offset != position.offset:
+        if again:
             result["duplicate"] = True
         request.reply(result)
 
-    node.publish(publication, published, data.idempotency_key or "")
-
-
-def _refusal(error: Exception | None) -> SynclineError:
-    if isinstance(error, NotWritten):
-        return SynclineError(ErrorCode.UNAVAILABLE, "the message was not stored; try again")
-    text = "the message may have been stored, or not; send it again with the same idempotency_key"
-    return SynclineError(ErrorCode.FATE_UNKNOWN, text)
+    session.services.messages.send(
+        session,
+        data.room,
+        payload_of(session, data.data),
+        published,
+        arrived=request.arrived,
+        key=data.key,
+        echo=data.echo,
+        once=data.idempotency_key or "",
+    )
 
 
 @EVENTS.on("event:custom", CustomEvent)
-def custom(session: Session, data: CustomEvent, request: Request) -> dict[str, Any]:
-    seat = seat_of(session, data.room)
-    if seat.role == "reader":
-        raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
-    event = {
-        "room": data.room,
-        "name": data.name,
-        "user": session.user,
-        "data": msgspec.Raw(payload_of(session, data.data)),
-    }
-    node, push = session.node, wire.Push("event:custom", event, session.codec)
-    if isinstance(data.to, msgspec.UnsetType):
-        node.broker.publish_ephemeral(data.room, "event:custom", push.pack())
-    else:
-        targets = Targets(tuple(data.to.users), tuple(data.to.connections))
-        node.send_to(data.room, targets, push)
-    node.counters.custom_events["client"].observe(node.clock.monotonic() - request.arrived)
+def custom(session: NativeSession, data: CustomEvent, request: Request) -> dict[str, Any]:
+    targets = None if isinstance(data.to, msgspec.UnsetType) else Targets((*data.to.users,), (*data.to.connections,))
+    payload = payload_of(session, data.data)
+    session.services.messages.tell(session, data.room, data.name, payload, targets, arrived=request.arrived)
     return {"room": data.room}

@@ -9,11 +9,11 @@ import msgspec
 from ....core.errors import ErrorCode, SynclineError
 from ....core.values.json_values import json_decoder
 from ....core.wire.salvage import admissible
-from ...sessions.session import Session
+from ...rooms.hub import seat_of
 from ..events import PresenceUpdate
+from ..native import NativeSession
 from ..registry import Events
 from ..requests import Request
-from .rooms import seat_of
 
 EVENTS = Events()
 
@@ -21,8 +21,8 @@ _json = json_decoder().decode
 
 
 @EVENTS.on("presence:update", PresenceUpdate)
-def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str, Any]:
-    limit = session.node.config.presence.metadata_bytes
+def update(session: NativeSession, data: PresenceUpdate, request: Request) -> dict[str, Any]:
+    limit = session.services.config.presence.metadata_bytes
     metadata: bytes | None = None
     if bytes(data.metadata):
         if len(data.metadata) > 2 * limit:  # however it is written
@@ -38,5 +38,5 @@ def update(session: Session, data: PresenceUpdate, request: Request) -> dict[str
             raise SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
     seats = list(session.rooms.values()) if data.room is None else [seat_of(session, data.room)]
     for seat in seats:
-        session.node.presence.update(seat, data.status, metadata)
+        session.services.presence.update(seat, data.status, metadata)
     return {"status": data.status, "rooms": [seat.room.name for seat in seats]}

@@ -1,0 +1,38 @@
+"""Users are recorded in the store when they come, each once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from ..config.schema import LimitsConfig
+from ..seams.auth import Credentials
+from ..seams.clock import Clock
+from ..seams.store import Store, UserRecord
+
+
+class Users:
+    """Remembers who was recorded lately. Bound: ``limits.recent_users``, the longest unused goes first."""
+
+    def __init__(self, store: Store, clock: Clock, config: LimitsConfig) -> None:
+        self._store = store
+        self._clock = clock
+        self._config = config
+        self._recorded: OrderedDict[str, str] = OrderedDict()  # user -> name as stored, by last use
+
+    async def record(self, credentials: Credentials, *, known: bool = True) -> None:
+        """Remembers who a token speaks for; ``known``: the store may have this name already. Raises Unavailable.
+
+        Who was recorded lately costs no read, and nobody more than one.
+        """
+        user, name = credentials.user, credentials.name
+        recorded = self._recorded.get(user) if known else None
+        if recorded is None and known:
+            record = await self._store.user(user)
+            recorded = None if record is None else record.name
+        if recorded is None or (name and recorded != name):
+            await self._store.put_user(UserRecord(user, name, credentials.guest, self._clock.time()))
+            recorded = name
+        self._recorded[user] = recorded
+        self._recorded.move_to_end(user)
+        while len(self._recorded) > self._config.recent_users:
+            self._recorded.popitem(last=False)
