@@ -58,7 +58,7 @@ class Client:
         self._reconnects = -1
         self._key = secrets.token_hex(8)  # of this client's messages, with a number
         self._keys = 0
-        self._heartbeat = Heartbeat(self)
+        self._heartbeat = Heartbeat(self, self._rooms)
         self._on_state: Callbacks[[State]] = Callbacks(self._calls)
         self._on_event: Callbacks[[CustomEvent]] = Callbacks(self._calls)
         self._on_push: Callbacks[[str, Any]] = Callbacks(self._calls)

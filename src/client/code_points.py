@@ -6,8 +6,8 @@ import sys
 from operator import attrgetter, eq
 from typing import Any, Literal
 
-from ..core.documents.document_type import DocumentType
 from ..core.documents.text_type import TextType
+from ..core.documents.value_type import ValueType
 from ..core.ot.ot import Components, Operation, compose, diff, invert, map_position, transform
 from ..core.text.text import Text
 from ..core.values.text0 import Side
@@ -51,7 +51,7 @@ class CodePoints:
         return self._text.hash()
 
 
-class CodePointType(DocumentType[CodePoints, Operation]):
+class CodePointType(ValueType[CodePoints, Operation]):
     """Content is changed in place."""
 
     name = "text"

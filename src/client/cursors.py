@@ -12,8 +12,8 @@ from .document_values import Change
 
 if TYPE_CHECKING:
     from ..core.values.text0 import Side
-    from .client import Client
     from .document_state import DocumentState
+    from .handle_owner import HandleOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Cursors:
     """A part of a handle, which has a state and the ways to send."""
 
     name: str
-    _client: Client
+    _client: HandleOwner
     _state: DocumentState
     _check: Callable[[], None]
     _schedule: Callable[[], None]

@@ -25,7 +25,7 @@ from .history import History, Version, read_history, read_version
 from .steps import UNDECIDED, Steps
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .handle_owner import HandleOwner
 
 log = logging.getLogger("syncline.client")
 
@@ -94,7 +94,7 @@ class Document(Handle, Cursors, Steps):
     _kind = "document"
 
     def __init__(
-        self, client: Client, name: str, kind: DocumentType[Any, Any], client_id: str | None = None, **limits: int
+        self, client: HandleOwner, name: str, kind: DocumentType[Any, Any], client_id: str | None = None, **limits: int
     ) -> None:
         Handle.__init__(self, client, name)
         self.lost_work: deque[LostWork] = deque(maxlen=16)

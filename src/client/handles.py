@@ -15,7 +15,7 @@ from .access import Access
 from .errors import ClientError, Closed, Removed, RequestError, RequestTimeout
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .handle_owner import HandleOwner
 
 log = logging.getLogger("syncline.client")
 
@@ -42,11 +42,11 @@ class Handle(Access):
     """
 
     _kind: ClassVar[Literal["room", "document"]]
-    _client: Client
+    _client: HandleOwner
     name: str
     _joins: int
 
-    def __init__(self, client: Client, name: str) -> None:
+    def __init__(self, client: HandleOwner, name: str) -> None:
         super().__init__(client._calls)
         self.name = name
         self._client = client

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import ClientError, ProtocolViolation
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .handle_owner import HandleOwner
     from .rooms import Room
 
 ROOMS: Final = 256  # in one request; the server takes no more
@@ -24,8 +24,9 @@ SOON: Final = 1.0  # seconds at most: random, because many clients come back tog
 class Heartbeat:
     """Runs while there is a link."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: HandleOwner, rooms: Mapping[str, Room]) -> None:
         self._client = client
+        self._rooms = rooms
         self._task: asyncio.Task[None] | None = None
         self._soon: asyncio.Task[None] | None = None
 
@@ -41,7 +42,7 @@ class Heartbeat:
             if task is not None:
                 task.cancel()
         self._task = self._soon = None
-        for room in self._client._rooms.values():
+        for room in self._rooms.values():
             room.proof.asked = False
 
     def soon(self) -> None:
@@ -51,12 +52,12 @@ class Heartbeat:
 
     async def _once(self, delay: float) -> None:
         await self._client.connection.options.clock.sleep(delay)
-        self.ask(self._client._rooms.values())
+        self.ask(self._rooms.values())
 
     async def _run(self, period: float) -> None:
         while True:
             await self._client.connection.options.clock.sleep(period)
-            rooms = self._client._rooms.values()
+            rooms = self._rooms.values()
             for room in rooms:
                 room.proof.asked = False  # an answer that has not come by now is lost, or good for this question too
             self.ask(rooms)

@@ -23,7 +23,7 @@ from .order import Order
 from .proof import Position, Proof
 
 if TYPE_CHECKING:
-    from .client import Client
+    from .handle_owner import HandleOwner
 
 log = logging.getLogger("syncline.client")
 
@@ -147,7 +147,7 @@ class Room(Handle):
 
     _kind = "room"
 
-    def __init__(self, client: Client, name: str, password: str | None, history: int) -> None:
+    def __init__(self, client: HandleOwner, name: str, password: str | None, history: int) -> None:
         super().__init__(client, name)
         self.room_class = "history"
         self.position = Position(0, "")

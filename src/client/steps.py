@@ -13,8 +13,8 @@ from .errors import ClientError, Diverged, NotSent, RequestError, RequestTimeout
 from .frozen import thawed
 
 if TYPE_CHECKING:
-    from .client import Client
     from .document_state import DocumentState
+    from .handle_owner import HandleOwner
 
 # What became of an undo, redo or restore is not known yet, or it may be asked for again.
 UNDECIDED = frozenset(
@@ -62,7 +62,7 @@ class Steps:
     """A part of a handle, which has an ``error`` and the ways to send and to be refused."""
 
     error: ClientError | None
-    _client: Client
+    _client: HandleOwner
     _state: DocumentState
     _check_edit: Callable[..., None]
     _schedule: Callable[[], None]

@@ -12,14 +12,14 @@ from .history import Blame, Version, read_blame
 
 if TYPE_CHECKING:
     from ..core.ot.ot import Components
-    from .client import Client
+    from .handle_owner import HandleOwner
 
 
 class TextDocument(Document):
     """Made by ``Client.document``. Positions and lengths count code points, as Python strings do; operations are given out as
     ``Operation``."""
 
-    def __init__(self, client: Client, name: str, client_id: str | None = None, **limits: int) -> None:
+    def __init__(self, client: HandleOwner, name: str, client_id: str | None = None, **limits: int) -> None:
         super().__init__(client, name, TEXT, client_id, **limits)
 
     def _told(self, operation: Any) -> Any:

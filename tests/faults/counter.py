@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from syncline.core.documents.document_type import DocumentType
+from syncline.core.documents.value_type import ValueType
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.types import DOCUMENT_TYPES
 from syncline.core.values.text0 import Side
@@ -16,7 +16,7 @@ def integer(value: object) -> int:
     return value
 
 
-class CounterType(DocumentType[int, int]):
+class CounterType(ValueType[int, int]):
     name = "counter"
 
     def empty(self) -> int:

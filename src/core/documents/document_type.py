@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from ..errors import ErrorCode, SynclineError
 from ..ot.ot import Unit
@@ -19,10 +19,12 @@ from ..values.json_values import VALUE_FACTOR
 from ..values.text0 import Side
 from .document import Document
 from .engine import Engine
-from .value_engine import NO_LIMIT, ValueEngine, decode_typed_entries, encode_typed_entries, first_snapshot
 
 #: ``bulk`` of what ``composing`` makes, at most.
 MOST_COMPOSED = 262_144
+
+#: A content may have any size.
+NO_LIMIT: Final = 2**62
 
 #: No content comes near; what moves one may add to it without overflow.
 MAX_POSITION = 2**31 - 1
@@ -292,9 +294,27 @@ class DocumentType(ABC, Generic[C, O]):
 
     # Documents -----------------------------------------------------------------------------------------------
 
+    # ValueType (value_type.py) has these four for a content that is any Python object.
+
+    @abstractmethod
     def engine(self, max_length: int, window_bytes: int, *, undone: bool) -> Engine:
         """Of a new document: ``max_length`` bounds ``size``; ``undone``: whether anything can be undone."""
-        return ValueEngine(self, max_length=max_length, undone=undone)
+
+    @abstractmethod
+    def encode_entries(self, entries: Sequence[Any]) -> bytes:
+        """The body of one turn in the store."""
+
+    @abstractmethod
+    def decode_entries(self, body: bytes, skip: int = 0, count: int | None = None) -> list[Any]:
+        """The entries of one turn, or of several that were merged; from number ``skip`` (from 0) on at most ``count`` of
+        them. Raises ValueError on a damaged body."""
+
+    @abstractmethod
+    def new_snapshot(self, value: object, limit: int) -> bytes:
+        """The snapshot of revision 0 of a document that is created with a content.
+
+        Raises SynclineError (operation_invalid, document_too_large).
+        """
 
     def open(
         self, id: str, generation: str, *, max_length: int = 16_777_216, window_bytes: int = 4_194_304, **bounds: int
@@ -302,15 +322,6 @@ class DocumentType(ABC, Generic[C, O]):
         """An empty document. ``bounds``: the others that ``Document`` has."""
         engine = self.engine(max_length, window_bytes, undone=bounds.get("undo_depth", 1) > 0)
         return Document(engine, id, generation, window_bytes=window_bytes, **bounds)
-
-    def encode_entries(self, entries: Sequence[Any]) -> bytes:
-        """The body of one turn in the store."""
-        return encode_typed_entries(list(entries))
-
-    def decode_entries(self, body: bytes, skip: int = 0, count: int | None = None) -> list[Any]:
-        """The entries of one turn, or of several that were merged; from number ``skip`` (from 0) on at most ``count`` of
-        them. Raises ValueError on a damaged body."""
-        return decode_typed_entries(self, body, skip, count)
 
     def replay(self, content: C, bodies: Iterable[tuple[bytes, int, int]]) -> Generator[None, None, tuple[C, int]]:
         """The content after the operations of some bodies, each (body, how many to skip, how many at most), and how many those are; in
@@ -327,10 +338,3 @@ class DocumentType(ABC, Generic[C, O]):
                 raise ValueError(f"an operation does not fit the content: {error.message}") from error
             count += len(entries)
         return content, count
-
-    def new_snapshot(self, value: object, limit: int) -> bytes:
-        """The snapshot of revision 0 of a document that is created with a content.
-
-        Raises SynclineError (operation_invalid, document_too_large).
-        """
-        return first_snapshot(self, value, limit)

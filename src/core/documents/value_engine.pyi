@@ -10,7 +10,6 @@ from .engine import Caret, Engine
 from .undo_log import UndoLog
 
 #: The limit of what was committed already.
-NO_LIMIT: int
 
 @final
 class TypedEntry(Commit):

@@ -12,6 +12,7 @@ cimport cython
 from syncline.core.documents.engine cimport Arrival, Caret, Engine
 from syncline.core.storage.window cimport Commit, Window, read_kind
 
+from syncline.core.documents.document_type import NO_LIMIT
 from syncline.core.storage.commits import decode_payloads, encode_payloads, new_text_snapshot
 from syncline.core.errors import ErrorCode, Laborious, SynclineError, TooFarBehind
 from syncline.core.values.json_values import exceeds
@@ -30,9 +31,6 @@ cdef int64_t SMALL = 20_000
 
 # Microseconds that a cursor may take to the head when it is set.
 cdef int64_t FAR = 5_000
-
-# The limit of what was committed already.
-NO_LIMIT = 2**62
 
 
 @cython.final

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ..documents.document_type import MOST_COMPOSED, DocumentType
-from ..documents.value_engine import NO_LIMIT
+from ..documents.document_type import MOST_COMPOSED, NO_LIMIT
+from ..documents.value_type import ValueType
 from ..errors import ErrorCode, SynclineError
 from ..values.content_hash import ContentHasher, content_hash
 from ..values.json_values import VALUE_FACTOR, Value, check_value, json_decoder, long_texts, size
@@ -28,7 +28,7 @@ _decoder = msgspec.msgpack.Decoder()
 _decode = json_decoder().decode
 
 
-class JsonType(DocumentType[Value, Op]):
+class JsonType(ValueType[Value, Op]):
     """Content is shared between revisions and never changed in place."""
 
     name = "json"

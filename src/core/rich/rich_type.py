@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from ..documents.document_type import DocumentType
-from ..documents.value_engine import NO_LIMIT
+from ..documents.document_type import NO_LIMIT
+from ..documents.value_type import ValueType
 from ..errors import ErrorCode, SynclineError
 from ..values.json_values import json_decoder, same_value
 from ..values.text0 import Side, units
@@ -18,7 +18,7 @@ from .rich_text import RichText
 _decode = json_decoder().decode
 
 
-class RichType(DocumentType[RichText, Delta]):
+class RichType(ValueType[RichText, Delta]):
     """Content is changed in place."""
 
     name = "rich-text"

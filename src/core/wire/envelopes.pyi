@@ -1,13 +1,13 @@
 """Envelopes <-> bytes, JSON and MessagePack. See wire.pyx."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from ..errors import SynclineError
+from .codec import Codec as Codec
 
-Codec = Literal["json", "msgpack"]
 JSON: Final[Codec]
 MSGPACK: Final[Codec]
 SUBPROTOCOLS: Final[dict[str, Codec]]

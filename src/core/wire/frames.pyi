@@ -1,7 +1,8 @@
 """WebSocket frames and messages (RFC 6455). See frames.pyx."""
 
+from typing import Protocol, type_check_only
+
 from ..errors import Disconnect
-from .deflate import Inflater
 
 TEXT: int
 BINARY: int
@@ -15,6 +16,12 @@ class FrameError(Exception):
     disconnect: Disconnect
     def __init__(self, disconnect: Disconnect) -> None: ...
 
+@type_check_only
+class _Inflater(Protocol):
+    """``deflate.Inflater``."""
+
+    def inflate(self, payload: bytes, limit: int) -> bytes: ...
+
 class FrameReader:
     """What a client sends in; whole messages and control frames out, in order. One per connection; to be subclassed.
 
@@ -27,7 +34,7 @@ class FrameReader:
     def incomplete(self) -> int:
         """Bytes in memory of a message that is not whole."""
 
-    inflater: Inflater | None
+    inflater: _Inflater | None
     @property
     def muted(self) -> bool:
         """Data frames are passed over."""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from .envelopes import Codec
+from .codec import Codec
 
 MAX_DEPTH: Final = 128
 MAX_NUMBER: Final = 1100

@@ -1,6 +1,6 @@
 """What can be saved of a frame that does not decode. See salvage.pyx. All are linear in their input, whatever it is."""
 
-from .envelopes import Codec
+from .codec import Codec
 
 def cut(codec: Codec, frame: bytes, limit: int) -> tuple[list[bytes], bool]:
     """The elements of the array that ``frame`` is, at most ``limit`` of them, and whether there was nothing else that is wrong with it.
