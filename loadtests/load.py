@@ -13,7 +13,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import gevent
 from gevent.pool import Pool
@@ -26,13 +26,18 @@ from .client import Failure, Target
 from .measure import Measures
 from .options import Settings
 
-if TYPE_CHECKING:
-    from .users import LoadUser
-
 log = logging.getLogger("loadtests")
 AUDITS_AT_ONCE = 50
 Listener = TypeVar("Listener", bound=Callable[..., Any])
 FINISH, FINISHED = "syncline:finish", "syncline:finished"
+
+
+class Audited(Protocol):
+    """A user (``users.LoadUser``), as the end of a run sees it."""
+
+    @property
+    def quiet(self) -> bool: ...
+    def finish(self) -> None: ...
 
 
 class Load:
@@ -44,7 +49,7 @@ class Load:
         self.environment = environment
         self.settings = Settings(environment.parsed_options)
         self.measures = Measures()  # of this process; a worker gives them away with each report
-        self.users: set[LoadUser] = set()
+        self.users: set[Audited] = set()
         self.finishing = False
         self.problems: list[str] = []
         self._numbers = itertools.count()

@@ -1,8 +1,7 @@
-"""Reads who imports whom, over .py, .pyi, .pyx and .pxd, and holds it against the floors of ARCHITECTURE.md.
+"""Reads who imports whom, over .py, .pyi, .pyx and .pxd, and holds it against the arrows of ARCHITECTURE.md.
 
-Nothing imports upward. Imports inside functions and under TYPE_CHECKING count too: a dependency is one, whenever it is
-loaded. Python files are read with ``ast``; Cython's grammar has no parser here, so its import statements are found in
-the text after strings and comments were taken out.
+Imports inside functions and under TYPE_CHECKING count too: a dependency is one, whenever it is loaded. Python files are read with
+``ast``; Cython's grammar has no parser here, so its import statements are found in the text after strings and comments were taken out.
 """
 
 from __future__ import annotations
@@ -17,61 +16,55 @@ from typing import NamedTuple
 PACKAGE = "syncline"
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 
-# Room -> the rooms it may import. The first prefix that matches a module names its room, so the order matters.
-ROOMS: tuple[tuple[str, str], ...] = (
-    ("syncline.core", "core"),
-    ("syncline.client", "client"),
-    ("syncline.load", "load"),
-    ("syncline.testing.cells", "model"),
-    ("syncline.testing.editing", "model"),
-    ("syncline.testing", "testing"),
-    ("syncline.server.seams", "contracts"),
-    ("syncline.server.seams_auth", "contracts"),
-    ("syncline.server.seams_presence", "contracts"),
-    ("syncline.server.addresses", "contracts"),
-    ("syncline.server.clock", "contracts"),
-    ("syncline.server.config", "contracts"),
-    ("syncline.server.config_check", "contracts"),
-    ("syncline.server.config_docs", "contracts"),
-    ("syncline.server.config_documents", "contracts"),
-    ("syncline.server.config_keys", "contracts"),
-    ("syncline.server.config_load", "contracts"),
-    ("syncline.server.config_reload", "contracts"),
-    ("syncline.server.config_rooms", "contracts"),
-    ("syncline.server.config_setting", "contracts"),
-    ("syncline.server.counters", "contracts"),
-    ("syncline.server.keys", "contracts"),
-    ("syncline.server.origins", "contracts"),
-    ("syncline.server.metrics", "contracts"),
-    ("syncline.server.observed", "contracts"),
-    ("syncline.server.log", "contracts"),
-    ("syncline.server.log_repeats", "contracts"),
-    ("syncline.server.standard", "contracts"),
-    ("syncline.server.refusals", "contracts"),
-    ("syncline.server.retry", "contracts"),
-    ("syncline.server.backends", "backends"),
-    ("syncline.server.app", "wiring"),
-    ("syncline.server.cli", "wiring"),
-    ("syncline.server.service", "wiring"),
-    ("syncline.__main__", "wiring"),
-    ("syncline.server", "behaviour"),
-    ("syncline", "root"),
+# The rooms, lowest first, and whom each may import beside itself and what all stand on. A folder, or one file; the longest that fits names
+# the room of a module, and "core" and "server" are what lies there in no folder.
+_CORE = (
+    "core core.ot core.text core.values core.storage core.documents core.json core.rich core.types core.wire core.rooms"
 )
-MAY_IMPORT: dict[str, frozenset[str]] = {
-    "root": frozenset({"root"}),
-    "core": frozenset({"root", "core"}),
-    "contracts": frozenset({"root", "core", "contracts"}),
-    "backends": frozenset({"root", "core", "contracts", "backends"}),
-    "behaviour": frozenset({"root", "core", "contracts", "behaviour"}),
-    "wiring": frozenset({"root", "core", "contracts", "backends", "behaviour", "wiring", "load"}),
-    # The load generator must not share a fault with the server it measures.
-    "load": frozenset({"root", "core", "load"}),
+_LOW = f"{_CORE} server.net server.config server.seams server.limits server.observe"
+ARROWS: dict[str, str] = {
+    "": "",  # the version
+    "core": "",  # error codes, limits, CRC-32, token buckets
+    "core.ot": "core",
+    "core.text": "core core.ot",
+    "core.values": "core core.ot core.text",
+    "core.storage": "core core.ot core.text",
+    "core.documents": "core core.ot core.text core.values core.storage",
+    "core.json": "core core.ot core.text core.values core.storage core.documents",
+    "core.rich": "core core.ot core.text core.values core.storage core.documents",
+    "core.types": "core core.documents core.json core.rich",
+    "core.wire": "core core.ot core.values core.storage",
+    "core.rooms": "core core.wire",
     # The client is a program of its own: it shares the core's algorithms and nothing of the server.
-    "client": frozenset({"root", "core", "client"}),
+    "client": _CORE,
+    # The load generator must not share a fault with the server it measures.
+    "load": _CORE,
+    "server": "",
+    "server.net": "",
+    "server.config": "core server.net",
+    "server.seams": _CORE,
+    "server.backends": f"{_CORE} server.config server.seams",
+    "server.limits": f"{_CORE} server.config server.seams",
+    "server.observe": f"{_CORE} server.net server.seams server.limits",
+    "server.sessions": _LOW,
+    "server.rooms": f"{_LOW} server.sessions",
+    "server.documents": f"{_LOW} server.sessions",
+    "server.memory_bound": f"{_LOW} server.sessions server.rooms server.documents",
+    "server.protocol": f"{_LOW} server.sessions server.rooms server.documents",
+    "server.transports": f"{_LOW} server.sessions",
+    "server.web": f"{_LOW} server.rooms server.protocol",
+    "server.process": f"{_CORE} server.config server.seams",
+    "server.node": f"{_LOW} server.sessions server.rooms server.documents server.memory_bound server.protocol server.transports"
+    " server.process",
+    "server.app": f"{_LOW} server.node server.backends server.transports server.web server.process",
+    "server.service": f"{_LOW} server.app server.process",
+    "server.cli": f"{_LOW} server.app server.service server.backends server.process server.protocol load",
+    "__main__": "server.cli server.observe server.process",
     # The suites that backends must pass speak only the contracts; the backend under test is handed to them.
-    "testing": frozenset({"root", "core", "contracts", "testing"}),
+    "testing": f"{_CORE} server.seams",
     # What says which text an editing history gives shares nothing with the core that is compared with it.
-    "model": frozenset({"root", "model"}),
+    "testing.cells": "",
+    "testing.editing": "testing.cells",
 }
 
 # What the core must not touch: sockets, loops, clocks, logs, files, the environment.
@@ -164,13 +157,13 @@ def _cython_imports(source: Source) -> Iterator[tuple[int, str]]:
                 yield line, f"{base}.{part.split()[0]}"
 
 
-def read(folder: Path) -> list[Source]:
-    """Every source file below ``folder``, which is the import package ``syncline``."""
+def read(folder: Path, package: str = PACKAGE) -> list[Source]:
+    """Every source file below ``folder``, which is the import ``package``."""
     sources = []
     for path in sorted(folder.rglob("*")):
         if path.suffix not in SUFFIXES or not path.is_file():
             continue
-        parts = [PACKAGE, *path.relative_to(folder).with_suffix("").parts]
+        parts = [package, *path.relative_to(folder).with_suffix("").parts]
         is_package = parts[-1] == "__init__"
         module = ".".join(parts[:-1] if is_package else parts)
         sources.append(Source(str(path.relative_to(folder.parent)), module, is_package, path.read_text("utf-8")))
@@ -187,10 +180,13 @@ def _within(name: str, prefix: str) -> bool:
 
 
 def room_of(module: str) -> str:
-    for prefix, room in ROOMS:
-        if _within(module, prefix):
-            return room
-    raise LookupError(module)
+    """The name of its room in ``ARROWS``. Raises LookupError for what is none of the package's."""
+    if not _within(module, PACKAGE):
+        raise LookupError(module)
+    name = module[len(PACKAGE) + 1 :]
+    while name and name not in ARROWS:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def _target_module(target: str, known: frozenset[str]) -> str:
@@ -212,18 +208,44 @@ def violations(sources: Iterable[Source]) -> list[str]:
             top = target.partition(".")[0]
             if top == PACKAGE:
                 there = _target_module(target, known)
-                if room_of(there) not in MAY_IMPORT[room]:
-                    found.append(f"{where}: {room} must not import {room_of(there)} ({there})")
+                if room_of(there) not in {"", room, *ARROWS[room].split()}:
+                    found.append(f"{where}: {room or PACKAGE} must not import {room_of(there)} ({there})")
                 continue
             if top == "picows" and room != "client":
                 found.append(f"{where}: picows is the client's")
-            if room == "core":
+            if room.partition(".")[0] == "core":
                 if any(_within(target, name) for name in CORE_FORBIDDEN):
                     found.append(f"{where}: the core does no I/O and reads no clock, log or environment ({target})")
                 elif top not in sys.stdlib_module_names and top not in CORE_THIRD_PARTY:
                     found.append(f"{where}: the core stands on {', '.join(sorted(CORE_THIRD_PARTY))} only ({target})")
-            if room == "backends" and (top not in sys.stdlib_module_names or top in DRIVERS_IN_STDLIB):
+            if room == "server.backends" and (top not in sys.stdlib_module_names or top in DRIVERS_IN_STDLIB):
                 drivers |= {top} - NO_DRIVER
         if len(drivers) > 1:
             found.append(f"{source.path}: one driver library per backend file ({', '.join(sorted(drivers))})")
+    return found
+
+
+def circles(sources: Iterable[Source]) -> list[list[str]]:
+    """Modules that import one another, by whatever way; each circle once, sorted. A package counts as what its ``__init__`` imports."""
+    sources = list(sources)
+    known = frozenset(source.module for source in sources)
+    edges: dict[str, set[str]] = {module: set() for module in known}
+    for source in sources:
+        for found in imports(source):
+            there = _target_module(found.target, known)
+            if there in known and there != source.module:
+                edges[source.module].add(there)
+    # Two modules are in one circle when each is reached from the other. Slow and obvious: some hundred modules.
+    reached = {module: _reached(module, edges) for module in edges}
+    groups = {tuple(sorted({module, *(one for one in reached[module] if module in reached[one])})) for module in edges}
+    return sorted([*group] for group in groups if len(group) > 1)
+
+
+def _reached(module: str, edges: dict[str, set[str]]) -> set[str]:
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        for there in edges[waiting.pop()] - found:
+            found.add(there)
+            waiting.append(there)
     return found
