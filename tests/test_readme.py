@@ -30,18 +30,3 @@ def test_the_browser_example_names_what_is_there() -> None:
         assert re.search(rf"^  (?:async )?{method}\(", modules, re.MULTILINE), method
     for getter in re.findall(r"\bnotes\.(\w+)\b(?!\()", code):
         assert re.search(rf"^  get {getter}\(|this\.{getter} =", modules, re.MULTILINE), getter
-
-
-def test_the_architecture_page_names_each_module() -> None:
-    page = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    modules = [
-        path.stem
-        for folder in ("core", "load", "server", "server/protocol/handlers", "server/transports", "testing")
-        for path in (ROOT / "src" / folder).iterdir()
-        if path.suffix in {".py", ".pyx"} and path.stem != "__init__"
-    ]
-    modules += [
-        path.name for path in (ROOT / "src" / "server" / "backends").iterdir() if not path.name.startswith("__")
-    ]
-    missing = [name for name in modules if not re.search(rf"\b{name.removesuffix('.py')}\b", page)]
-    assert not missing

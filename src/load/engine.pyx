@@ -20,18 +20,8 @@ from libc.string cimport memcmp, memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC
 
 from .frames cimport (
-    BROKEN,
-    CONTROL,
-    MESSAGE,
-    NOTHING,
-    Message,
-    Reader,
-    apply_mask,
-    frame_header,
-    reader_close,
-    reader_feed,
-    reader_keep,
-    reader_next,
+    BROKEN, CONTROL, MESSAGE, NOTHING, Message, Reader, apply_mask, frame_header, reader_close, reader_feed,
+    reader_keep, reader_next,
 )
 from .histogram cimport Histogram, now_ns
 from .ledger cimport MARK, MARK_LENGTH, Ledger

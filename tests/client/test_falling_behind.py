@@ -141,7 +141,7 @@ class Peer:
         self.state.receive(self.state.known + 1, entry.client, entry.seq, over_the_wire(entry.operation), entry.kind)
 
     def join(self) -> None:
-        """As document_join.py answers it; edits are made before and while that is under way."""
+        """As join.py answers it; edits are made before and while that is under way."""
         state, world, rng = self.state, self.world, self.world.rng
         self.online, self.deaf = True, False
         state.detach()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from syncline.core.documents import undo
 from syncline.core.documents.document import Document
 from syncline.core.documents.document_type import DocumentType
+from syncline.core.documents.value_engine import TypedEntry
 from syncline.core.errors import ErrorCode, Laborious, OutdatedRevision, SynclineError, TooFarBehind
 from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
 from syncline.core.values.json_values import exceeds
@@ -655,3 +656,17 @@ def test_a_cursor_that_cannot_be_moved_costs_itself(name: str, monkeypatch: pyte
     document.trim()
     assert [document.cursor(client) is None for client in "abc"].count(True) == 1
     assert document.floor == document.revision - 1
+
+
+def test_what_was_committed_is_loaded_whatever_it_costs() -> None:
+    """A bound that came later must not make a document that there is unloadable."""
+    kind = document_type("json")
+    content = {"a": "é" * 300_000, "b": "é" * 300_000}
+    many = [{"p": [name, 0], "si": "x"} for _ in range(100) for name in ("a", "b")]
+    entry = TypedEntry(kind, "c", "u", 1, kind.parse(many))
+    document = open_document("json", "d", "g")
+    document.receive("z", "u", 1, 0, [{"p": [], "od": None, "oi": content}])
+    with pytest.raises(SynclineError, match="too many changes"):
+        document.receive("c", "u", 1, 1, many)
+    document.replay(1, [entry])
+    assert document.revision == 2 and document.content()["a"].startswith("x" * 100 + "é")

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from syncline.core.documents.value_engine import TypedEntry
-from syncline.core.errors import SynclineError
 from syncline.core.json import json0
 from syncline.core.json.json_type import JsonType
-from syncline.core.types import DOCUMENT_TYPES, document_type, open_document
+from syncline.core.types import DOCUMENT_TYPES, document_type
 from syncline.server.app import App
 from syncline.server.documents import hashes as document_hashes
 from syncline.server.limits import fair_thread
@@ -786,17 +785,3 @@ async def test_a_restoration_that_is_too_much_work_may_be_tried_again(serve: Ser
             assert reply["error"]["code"] == "rate_limited" and reply["error"]["retry_after"] > 0
         app.node.documents.context.labours.give_back(ada.user, 1_000_000.0)
         await ada.call("document:restore", document="d", seq=2, revision=1, to=0)
-
-
-def test_what_was_committed_is_loaded_whatever_it_costs() -> None:
-    """A bound that came later must not make a document that there is unloadable."""
-    kind = document_type("json")
-    content = {"a": "é" * 300_000, "b": "é" * 300_000}
-    many = [{"p": [name, 0], "si": "x"} for _ in range(100) for name in ("a", "b")]
-    entry = TypedEntry(kind, "c", "u", 1, kind.parse(many))
-    document = open_document("json", "d", "g")
-    document.receive("z", "u", 1, 0, [{"p": [], "od": None, "oi": content}])
-    with pytest.raises(SynclineError, match="too many changes"):
-        document.receive("c", "u", 1, 1, many)
-    document.replay(1, [entry])
-    assert document.revision == 2 and document.content()["a"].startswith("x" * 100 + "é")

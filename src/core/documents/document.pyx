@@ -16,17 +16,7 @@ from syncline.core.storage.commits cimport encode_snapshot, payload_digest
 from syncline.core.ot.ot cimport unit_is_utf16
 from syncline.core.documents.undo cimport Undo
 from syncline.core.storage.window cimport (
-    EDIT,
-    REDO,
-    RESTORE,
-    UNDO,
-    ClientState,
-    Commit,
-    Window,
-    new_receipt,
-    read_count,
-    read_kind,
-    read_seq,
+    EDIT, REDO, RESTORE, UNDO, ClientState, Commit, Window, new_receipt, read_count, read_kind, read_seq,
     require_nameable,
 )
 

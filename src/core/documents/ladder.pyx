@@ -28,16 +28,7 @@ from syncline.core.storage.commits cimport Entry
 from syncline.core.ot.position_map cimport PositionMap
 from syncline.core.ot.ot cimport Operation
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    parts_close,
-    parts_open,
-    parts_push,
-    transform_parts,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, parts_close, parts_open, parts_push, transform_parts,
 )
 
 from syncline.core.ot.position_map import PositionMap as _PositionMap

@@ -14,19 +14,8 @@ cimport cython
 from syncline.core.storage.record_format cimport Writer, damaged
 from syncline.core.ot.ot cimport MAX_COMPONENTS, Operation, new_operation
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    count_points,
-    invalid,
-    parts_close,
-    parts_open,
-    parts_push,
-    transform_parts,
-    utf16_length,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, count_points, invalid, parts_close, parts_open, parts_push,
+    transform_parts, utf16_length,
 )
 from syncline.core.documents.undo_log cimport CLOSED, DELETING, MAX_TYPED, TYPING, Source, Stroke, UndoLog
 

@@ -15,15 +15,7 @@ from syncline.core.storage.commits cimport Entry, new_entry
 from syncline.core.documents.ladder cimport Ladder
 from syncline.core.ot.ot cimport MAX_COMPONENTS, Operation, digest_parts, new_operation, read_parts, unit_is_utf16
 from syncline.core.ot.components cimport (
-    MAX_LENGTH,
-    Part,
-    Parts,
-    has_astral,
-    invalid,
-    out_of_range,
-    parts_close,
-    parts_finish,
-    parts_open,
+    MAX_LENGTH, Part, Parts, has_astral, invalid, out_of_range, parts_close, parts_finish, parts_open,
 )
 from syncline.core.text.text cimport Text
 from syncline.core.storage.window cimport Commit, Window, read_count

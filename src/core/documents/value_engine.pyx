@@ -12,7 +12,7 @@ cimport cython
 from syncline.core.documents.engine cimport Arrival, Caret, Engine
 from syncline.core.storage.window cimport Commit, Window, read_kind
 
-from syncline.core.documents.document_type import NO_LIMIT
+from syncline.core.documents.document_type import NO_LIMIT as _NO_LIMIT
 from syncline.core.storage.commits import decode_payloads, encode_payloads, new_text_snapshot
 from syncline.core.errors import ErrorCode, Laborious, SynclineError, TooFarBehind
 from syncline.core.values.json_values import exceeds
@@ -192,7 +192,7 @@ cdef class ValueEngine(Engine):
 
     cdef int take(self, Commit commit, int64_t revision) except -1:
         cdef TypedEntry entry = <TypedEntry?>commit
-        self.apply(entry.operation, NO_LIMIT)
+        self.apply(entry.operation, _NO_LIMIT)
         self.applied_bytes = len(entry.payload)
         return 0
 

@@ -1,4 +1,4 @@
-"""Components and operations of JSON documents. See json_parts.pyx."""
+"""Components and operations of JSON documents. See json/components.pyx."""
 
 from libc.stdint cimport int64_t
 

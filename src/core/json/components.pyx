@@ -1,6 +1,6 @@
 """Components and operations of JSON documents: what json0.pyx computes with. Read from JSON, written to it, measured.
 
-A component is one of the five kinds of json_parts.pxd at a path; an operation is a list of them. Neither is ever changed once it is
+A component is one of the five kinds of json/components.pxd at a path; an operation is a list of them. Neither is ever changed once it is
 made, so they share paths, values and each other. What is removed (``old``) is what its author says; ``resolve`` puts in what is there.
 """
 
@@ -14,15 +14,7 @@ from libc.string cimport memcmp
 
 cimport cython
 
-from syncline.core.values.json_values cimport (
-    LEVELS,
-    check_claim,
-    check_index,
-    check_key,
-    check_value,
-    same_value,
-    size,
-)
+from syncline.core.values.json_values cimport LEVELS, check_claim, check_index, check_key, check_value, same_value, size
 from syncline.core.ot.components cimport invalid
 from syncline.core.values.text0 cimport StringEdit, describe_edits, length_of, new_edit, same_edits
 

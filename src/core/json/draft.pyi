@@ -1,4 +1,4 @@
-"""A JSON document while an operation is made on it. See json_draft.pyx."""
+"""A JSON document while an operation is made on it. See json/draft.pyx."""
 
 from typing import final
 

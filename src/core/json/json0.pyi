@@ -39,7 +39,7 @@ def compose(first: Op, second: Op) -> Op:
     """What ``first`` and then ``second`` do; neighbours that touch the same place become one. O(both)."""
 
 def diff(before: Value, after: Value) -> Op:
-    """An operation from ``before`` to ``after`` that keeps what is equal: see json_diff.py."""
+    """An operation from ``before`` to ``after`` that keeps what is equal: see json/diff.py."""
 
 def drift(before: Value, after: Value) -> Op:
     """The same, but for integers: what they changed by is added, so that it meets what others add."""

@@ -29,24 +29,8 @@ cimport cython
 
 from syncline.core.json.draft cimport Draft, new_draft
 from syncline.core.json.components cimport (
-    ITEM,
-    KEY,
-    MOVE,
-    SUM,
-    TEXT,
-    Component,
-    Op as Op_,
-    copy_of,
-    index_at,
-    new_component,
-    new_op,
-    parse_op,
-    part_at,
-    reach,
-    same_path,
-    same_step,
-    with_edits,
-    with_old,
+    ITEM, KEY, MOVE, SUM, TEXT, Component, Op as Op_, copy_of, index_at, new_component, new_op, parse_op, part_at,
+    reach, same_path, same_step, with_edits, with_old,
 )
 from syncline.core.values.json_values cimport LARGEST
 from syncline.core.values.text0 cimport EditCrossing, compose_edits, invert_edits, new_crossing
@@ -56,7 +40,7 @@ from syncline.core.json.diff import diff as diff_components
 from syncline.core.json.diff import drift as drift_components
 from syncline.core.json.components import MAX_COMPONENTS, Op
 
-# Elements that one operation may move along in lists, and bytes that it may copy in strings (json_draft.pyx): some fifty milliseconds.
+# Elements that one operation may move along in lists, and bytes that it may copy in strings (json/draft.pyx): some fifty milliseconds.
 MAX_SHIFTED = 50_000_000
 # The same, for what a transform may follow of changes in what is removed.
 MAX_FOLLOWED = 10_000_000
@@ -190,7 +174,7 @@ cdef Component new_pair(kind, tuple path, Component removing, Component putting)
 
 
 def diff(before, after):
-    """An operation from ``before`` to ``after`` that keeps what is equal: see json_diff.py."""
+    """An operation from ``before`` to ``after`` that keeps what is equal: see json/diff.py."""
     return parse_op(diff_components(before, after))
 
 

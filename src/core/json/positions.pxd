@@ -1,1 +1,1 @@
-"""The native face of json_positions.pyx: nothing of it is for other modules."""
+"""The native face of json/positions.pyx: nothing of it is for other modules."""

@@ -1,4 +1,4 @@
-"""Places in JSON documents, for cursors. See json_positions.pyx."""
+"""Places in JSON documents, for cursors. See json/positions.pyx."""
 
 from typing import TypeAlias
 

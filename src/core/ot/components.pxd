@@ -1,4 +1,4 @@
-"""Arrays of components, and the text they insert. See parts.pyx."""
+"""Arrays of components, and the text they insert. See ot/components.pyx."""
 
 from libc.stdint cimport int32_t, int64_t
 

@@ -1,1 +1,1 @@
-"""Arrays of components, and the text they insert: for native modules only. See parts.pyx."""
+"""Arrays of components, and the text they insert: for native modules only. See ot/components.pyx."""

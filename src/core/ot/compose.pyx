@@ -11,21 +11,8 @@ from libc.stdlib cimport calloc, free
 
 from syncline.core.ot.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    RETAIN,
-    Part,
-    Parts,
-    Points,
-    Source,
-    compose_parts,
-    parts_close,
-    parts_open,
-    parts_push,
-    points_close,
-    points_copy,
-    points_open,
-    points_text,
+    DELETE, INSERT, RETAIN, Part, Parts, Points, Source, compose_parts, parts_close, parts_open, parts_push,
+    points_close, points_copy, points_open, points_text,
 )
 
 from syncline.core.ot.ot import Operation as _Operation

@@ -1,4 +1,4 @@
-"""The native face of ot.pyx, for text.pyx, entries.pyx and document.pyx."""
+"""The native face of ot.pyx, for text.pyx, commits.pyx and document.pyx."""
 
 from libc.stdint cimport int64_t, uint64_t
 

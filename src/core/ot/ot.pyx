@@ -18,11 +18,7 @@ the tie rule. Every function here is O(components + inserted characters), and O(
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.unicode cimport (
-    PyUnicode_DATA,
-    PyUnicode_FromKindAndData,
-    PyUnicode_GET_LENGTH,
-    PyUnicode_KIND,
-    PyUnicode_READ,
+    PyUnicode_DATA, PyUnicode_FromKindAndData, PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_READ,
     PyUnicode_Substring,
 )
 from libc.stdint cimport int64_t, uint64_t
@@ -32,32 +28,9 @@ from libc.string cimport memcmp, memcpy
 cimport cython
 
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    Points,
-    Source,
-    Sums,
-    compose_parts,
-    count_astral,
-    count_points,
-    has_astral,
-    invalid,
-    out_of_range,
-    parts_close,
-    parts_finish,
-    parts_open,
-    parts_push,
-    points_append,
-    points_close,
-    points_open,
-    points_text,
-    require_well_formed,
-    transform_parts,
-    utf16_length,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, Points, Source, Sums, compose_parts, count_astral,
+    count_points, has_astral, invalid, out_of_range, parts_close, parts_finish, parts_open, parts_push,
+    points_append, points_close, points_open, points_text, require_well_formed, transform_parts, utf16_length,
     widen,
 )
 

@@ -1,4 +1,4 @@
-"""The native face of history.pyx, for document.pyx."""
+"""The native face of position_map.pyx, for document.pyx."""
 
 from libc.stdint cimport int32_t, int64_t
 

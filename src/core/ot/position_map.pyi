@@ -1,4 +1,4 @@
-"""A history of operations folded into one map: transform against all of it in one pass. See history.pyx."""
+"""A history of operations folded into one map: transform against all of it in one pass. See position_map.pyx."""
 
 from collections.abc import Iterable
 from typing import final

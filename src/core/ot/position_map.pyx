@@ -23,16 +23,7 @@ cimport cython
 
 from syncline.core.ot.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    out_of_range,
-    parts_close,
-    parts_open,
-    parts_push,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, out_of_range, parts_close, parts_open, parts_push,
 )
 
 from syncline.core.ot import compose as _compose

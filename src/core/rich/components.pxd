@@ -1,4 +1,4 @@
-"""Arrays of rich text components. See pieces.pyx."""
+"""Arrays of rich text components. See rich/components.pyx."""
 
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t

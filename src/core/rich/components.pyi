@@ -1,1 +1,1 @@
-"""Arrays of rich text components, for rich.pyx. Everything here is native; see pieces.pyx."""
+"""Arrays of rich text components, for rich.pyx. Everything here is native; see rich/components.pyx."""

@@ -1,4 +1,4 @@
-"""What a delta looks like elsewhere. See rich_forms.pyx."""
+"""What a delta looks like elsewhere. See rich/forms.pyx."""
 
 from libc.stdint cimport uint64_t
 

@@ -1,1 +1,1 @@
-"""What a delta looks like elsewhere, for rich.pyx. Everything here is native; see rich_forms.pyx."""
+"""What a delta looks like elsewhere, for rich.pyx. Everything here is native; see rich/forms.pyx."""

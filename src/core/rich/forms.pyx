@@ -5,13 +5,7 @@ from the store a damaged body.
 """
 
 from cpython.long cimport PyLong_AsLongLongAndOverflow
-from cpython.unicode cimport (
-    PyUnicode_DATA,
-    PyUnicode_GET_LENGTH,
-    PyUnicode_KIND,
-    PyUnicode_READ,
-    PyUnicode_Substring,
-)
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_GET_LENGTH, PyUnicode_KIND, PyUnicode_READ, PyUnicode_Substring
 from libc.stdint cimport int64_t, uint64_t
 
 cimport cython
@@ -20,14 +14,7 @@ from msgspec import DecodeError, msgpack
 
 from syncline.core.values.attributes cimport hash_of, read_attributes, read_embed, same_attributes, without_nulls
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    count_points,
-    invalid,
-    require_well_formed,
-    utf16_length,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, count_points, invalid, require_well_formed, utf16_length,
 )
 from syncline.core.rich.components cimport Piece, Pieces, pieces_push, pointer
 

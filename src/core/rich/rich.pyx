@@ -23,39 +23,15 @@ cimport cython
 from typing import Any
 
 from syncline.core.values.attributes cimport (
-    compose_attributes,
-    copied,
-    invert_attributes,
-    transform_attributes,
-    weight_of,
+    compose_attributes, copied, invert_attributes, transform_attributes, weight_of,
 )
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Points,
-    count_points,
-    invalid,
-    out_of_range,
-    points_append,
-    points_close,
-    points_open,
-    points_text,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Points, count_points, invalid, out_of_range, points_append, points_close,
+    points_open, points_text,
 )
 from syncline.core.rich.components cimport (
-    Cursor,
-    Piece,
-    Pieces,
-    as_dict,
-    cursor_open,
-    cursor_skip,
-    pieces_close,
-    pieces_open,
-    pieces_push,
-    pieces_release,
-    pieces_same,
-    pointer,
+    Cursor, Piece, Pieces, as_dict, cursor_open, cursor_skip, pieces_close, pieces_open, pieces_push,
+    pieces_release, pieces_same, pointer,
 )
 from syncline.core.rich.forms cimport decode_pieces, encode_pieces, fingerprint, read_ops, write_ops
 

@@ -20,25 +20,10 @@ from syncline.core.values.attributes cimport compose_attributes, weight_of, with
 from syncline.core.values.content_hash cimport hash_value, mix
 from syncline.core.ot.ot cimport new_operation
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Parts,
-    out_of_range,
-    parts_close,
-    parts_open,
-    parts_push,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Parts, out_of_range, parts_close, parts_open, parts_push,
 )
 from syncline.core.rich.components cimport (
-    Piece,
-    Pieces,
-    as_dict,
-    attributes_same,
-    pieces_close,
-    pieces_open,
-    pieces_push,
-    pointer,
+    Piece, Pieces, as_dict, attributes_same, pieces_close, pieces_open, pieces_push, pointer,
 )
 from syncline.core.rich.rich cimport Delta, new_delta
 from syncline.core.text.text cimport Text

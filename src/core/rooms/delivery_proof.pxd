@@ -1,4 +1,4 @@
-"""The native face of digest.pyx."""
+"""The native face of delivery_proof.pyx."""
 
 from libc.stdint cimport uint32_t
 

@@ -1,4 +1,4 @@
-"""Proof of delivery: a hash of each publication of a room, and their running sum. See digest.pyx."""
+"""Proof of delivery: a hash of each publication of a room, and their running sum. See delivery_proof.pyx."""
 
 from collections.abc import Iterable
 

@@ -3,7 +3,7 @@
 
 Invariants: offsets of one epoch are 1, 2, 3, ... without gaps; a ring holds the newest ones, consecutive, and knows the position
 of the newest even when it holds none; a publication is encoded at most once per codec, whoever and how many receive it. A ring
-keeps a digest (digest.pyx) per codec from when the first one asks for it; before that it pays nothing.
+keeps a digest (delivery_proof.pyx) per codec from when the first one asks for it; before that it pays nothing.
 
 Complexity: append O(1) amortised; ``since`` and ``last`` O(result); ``publish`` and ``broadcast`` O(members), no copy per member.
 """

@@ -1,4 +1,4 @@
-"""The native face of entries.pyx, for document.pyx."""
+"""The native face of commits.pyx, for document.pyx."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 

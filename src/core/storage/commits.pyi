@@ -1,4 +1,4 @@
-"""Committed operations, and how they and snapshots are written for the store. See entries.pyx."""
+"""Committed operations, and how they and snapshots are written for the store. See commits.pyx."""
 
 from typing import final
 

@@ -7,7 +7,7 @@
     snapshot  0x21  flags, clients (count, then name, user, seq, revision, digest each; the longest silent first), text,
                     [to the end: what clients can undo; see undo.pyx]
 
-A damaged body raises ValueError (see bodies.pyx).
+A damaged body raises ValueError (see record_format.pyx).
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -24,18 +24,8 @@ from syncline.core.storage.record_format cimport MAX_COUNT, Reader, Writer, dama
 from syncline.core.storage.log_body cimport OF_POINTS, OF_UNITS, WRITTEN, LogReader, LogWriter, Stamp
 from syncline.core.ot.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    count_points,
-    parts_close,
-    parts_open,
-    parts_push,
-    require_well_formed,
-    utf16_length,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, count_points, parts_close, parts_open, parts_push,
+    require_well_formed, utf16_length,
 )
 from syncline.core.storage.window cimport ClientState, Commit, read_kind
 

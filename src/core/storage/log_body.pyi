@@ -1,4 +1,4 @@
-"""Run-length columns of committed operations, for entries.pyx and others in the core. See log_body.pyx."""
+"""Run-length columns of committed operations, for commits.pyx and others in the core. See log_body.pyx."""
 
 from typing import final
 

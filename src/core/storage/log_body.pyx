@@ -30,26 +30,10 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 cimport cython
 
 from syncline.core.storage.record_format cimport (
-    MAX_COUNT,
-    Column,
-    Reader,
-    Writer,
-    column_fixed,
-    column_varint,
-    damaged,
-    unzigzag,
-    zigzag,
+    MAX_COUNT, Column, Reader, Writer, column_fixed, column_varint, damaged, unzigzag, zigzag,
 )
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    count_points,
-    has_astral,
-    parts_push,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, count_points, has_astral, parts_push,
 )
 
 from syncline.core.storage.record_format import pack

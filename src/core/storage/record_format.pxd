@@ -1,4 +1,4 @@
-"""Writer and Reader of what goes to the store. See bodies.pyx."""
+"""Writer and Reader of what goes to the store. See record_format.pyx."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 

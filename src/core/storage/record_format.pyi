@@ -1,4 +1,4 @@
-"""How bodies are written for the store: version, content, checksum; plain or packed. See bodies.pyx."""
+"""How bodies are written for the store: version, content, checksum; plain or packed. See record_format.pyx."""
 
 from typing import final
 

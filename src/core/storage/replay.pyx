@@ -19,14 +19,7 @@ cimport cython
 from syncline.core.storage.record_format cimport damaged
 from syncline.core.storage.log_body cimport BACKSPACED, GENERAL, TYPED, LogReader, Run, Stamp
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    Parts,
-    count_points,
-    has_astral,
-    parts_close,
-    parts_open,
+    DELETE, INSERT, MAX_LENGTH, Parts, count_points, has_astral, parts_close, parts_open,
 )
 from syncline.core.text.splices cimport Splices, splices_close, splices_open, splices_push
 from syncline.core.text.text cimport Text

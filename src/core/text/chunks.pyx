@@ -20,18 +20,8 @@ from libc.string cimport memcpy, memmove
 
 from syncline.core.crc cimport crc_cells, crc_combine
 from syncline.core.text.nodes cimport (
-    MAX_DEPTH,
-    Inner,
-    Leaf,
-    filled,
-    give_inner,
-    give_leaf,
-    insert_child,
-    move_children,
-    remove_child,
-    settle,
-    take_inner,
-    take_leaf,
+    MAX_DEPTH, Inner, Leaf, filled, give_inner, give_leaf, insert_child, move_children, remove_child, settle,
+    take_inner, take_leaf,
 )
 
 cdef extern from "Python.h":

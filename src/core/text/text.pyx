@@ -17,47 +17,15 @@ from libc.string cimport memcpy, memmove
 cimport cython
 
 from syncline.core.text.chunks cimport (
-    CELLS,
-    count_high,
-    decode,
-    encode,
-    is_high,
-    is_low,
-    tree_erase,
-    tree_hash,
-    tree_piece,
-    tree_seek_points,
-    tree_wide_before,
-    tree_write,
+    CELLS, count_high, decode, encode, is_high, is_low, tree_erase, tree_hash, tree_piece, tree_seek_points,
+    tree_wide_before, tree_write,
 )
 from syncline.core.crc cimport crc_cells
-from syncline.core.text.nodes cimport (
-    FANOUT,
-    Tree,
-    tree_check,
-    tree_copy,
-    tree_free,
-    tree_new,
-    tree_release,
-    tree_reserve,
-)
+from syncline.core.text.nodes cimport FANOUT, Tree, tree_check, tree_copy, tree_free, tree_new, tree_release, tree_reserve
 from syncline.core.ot.ot cimport Operation, new_operation, unit_is_utf16
 from syncline.core.ot.components cimport (
-    DELETE,
-    INSERT,
-    MAX_LENGTH,
-    RETAIN,
-    Part,
-    Parts,
-    count_points,
-    has_astral,
-    invalid,
-    out_of_range,
-    parts_close,
-    parts_open,
-    parts_push,
-    require_well_formed,
-    utf16_length,
+    DELETE, INSERT, MAX_LENGTH, RETAIN, Part, Parts, count_points, has_astral, invalid, out_of_range, parts_close,
+    parts_open, parts_push, require_well_formed, utf16_length,
 )
 from syncline.core.text.splices cimport Splice, Splices, splices_check, splices_close, splices_open, splices_read
 

@@ -15,12 +15,7 @@ from libc.stdint cimport int64_t
 cimport cython
 
 from syncline.core.ot.components cimport (
-    count_points,
-    has_astral,
-    invalid,
-    out_of_range,
-    require_well_formed,
-    utf16_length,
+    count_points, has_astral, invalid, out_of_range, require_well_formed, utf16_length,
 )
 from syncline.core.text.text cimport Text
 

@@ -1,1 +1,1 @@
-"""Nothing of wire_document.pyx is called natively from elsewhere."""
+"""Nothing of document_push.pyx is called natively from elsewhere."""

@@ -1,4 +1,4 @@
-"""The push `document:operation` as one WebSocket frame, written from the entries of a text. See wire_document.pyx."""
+"""The push `document:operation` as one WebSocket frame, written from the entries of a text. See document_push.pyx."""
 
 from ..ot.ot import Unit
 from ..storage.commits import Entry

@@ -1,4 +1,4 @@
-"""Envelopes <-> bytes, JSON and MessagePack. See wire.pyx."""
+"""Envelopes <-> bytes, JSON and MessagePack. See envelopes.pyx."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple

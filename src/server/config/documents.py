@@ -1,4 +1,4 @@
-"""The section ``documents`` of the configuration (config.py)."""
+"""The section ``documents`` of the configuration (schema.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the configuration: TOML file, then environment, then command line, over the defaults of config.py.
+"""Reads the configuration: TOML file, then environment, then command line, over the defaults of schema.py.
 
 Every error is reported at once, each with where and what was found, and what is allowed. Secrets are never quoted.
 """

@@ -1,4 +1,4 @@
-"""The section ``rooms`` of the configuration (config.py)."""
+"""The section ``rooms`` of the configuration (schema.py)."""
 
 from __future__ import annotations
 
