@@ -95,8 +95,8 @@ $(STAMPS)/native: $(STAMPS)/build $(STAMPS)/flags $(NATIVE)
 	@touch $@
 
 # build.py takes Node from the machine, or else installs one from PyPI into .venv.
-$(STAMPS)/bundle: $(STAMPS)/build $(wildcard tools/browser/*.*)
-	@echo "==> bundling the demo page's editor (CodeMirror; 8 packages from npm, about 2 MB)"
+$(STAMPS)/bundle: $(STAMPS)/build $(wildcard tools/browser/*.* src/client/browser/*.js)
+	@echo "==> bundling the browser client and the demo page's editor (CodeMirror; 8 packages from npm, about 2 MB)"
 	@$(PY) tools/browser/build.py
 	@touch $@
 
@@ -270,7 +270,7 @@ sdist: $(STAMPS)/build $(STAMPS)/bundle ## an archive of the sources, with the d
 
 clean: ## remove what was built (not .venv)
 	rm -rf build dist src/*.egg-info *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	rm -f src/server/web/pages/codemirror.js $(STAMPS)/flags $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle
+	rm -f src/server/web/pages/codemirror.js src/server/web/pages/syncline.js* $(STAMPS)/flags $(STAMPS)/install $(STAMPS)/native $(STAMPS)/bundle
 	find src -name '*.so' -delete
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -141,7 +141,7 @@ setup(
     package_data={
         "": ["py.typed", "*.pyi", "*.pxd"],
         "syncline.client": ["browser/*.js", "browser/*.ts"],
-        "syncline.server.web.pages": ["*.html", "*.css", "*.js", "*.svg", "*.png", "*.webmanifest"],
+        "syncline.server.web.pages": ["*.html", "*.css", "*.js", "*.map", "*.svg", "*.png", "*.webmanifest"],
     },
     cmdclass={"build_ext": ReportedBuildExt, "build_py": BundledBuildPy, "sdist": BundledSdist},
     ext_modules=cythonize(

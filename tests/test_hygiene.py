@@ -58,7 +58,8 @@ def test_the_projects_files_are_known_where_git_refuses(
 ) -> None:
     here = [".gitignore", "README.md", "src/core/a.pyx", "tests/c.c", "tests/deep/b.py"]
     built = ["src/a.c", "src/core/a.c", "src/core/a.so", "src/x.egg-info/PKG-INFO", "build/x.py", "x.db", ".venv/b.py"]
-    tree(tmp_path, *here[1:], *built, "tests/__pycache__/b.pyc", "src/server/web/pages/codemirror.js")
+    bundled = [f"src/server/web/pages/{name}" for name in ("codemirror.js", "syncline.js", "syncline.js.map")]
+    tree(tmp_path, *here[1:], *built, *bundled, "tests/__pycache__/b.pyc")
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     if refusing:  # git's own switch for its own tests of "dubious ownership"
         monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")

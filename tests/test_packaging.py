@@ -22,7 +22,7 @@ import syncline
 from tests import layers
 from tests.project import ROOT, project_files
 
-BUNDLE = "server/web/pages/codemirror.js"
+BUNDLES = [f"server/web/pages/{name}" for name in ("codemirror.js", "syncline.js", "syncline.js.map")]
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("packaging")]
 
@@ -90,7 +90,7 @@ def test_the_sdist_holds_the_whole_project(sdist: frozenset[str]) -> None:
     """Everything that the project has: what builds it, tests it, measures it and says what it does."""
     missing = {path.relative_to(ROOT).as_posix() for path in project_files()} - sdist
     assert not missing, sorted(missing)
-    assert f"src/{BUNDLE}" in sdist
+    assert {f"src/{name}" for name in BUNDLES} <= sdist
     assert not [name for name in sdist if name.endswith((".so", ".c", ".pyc")) or "node_modules" in name]
 
 
@@ -108,12 +108,26 @@ def test_the_wheel_holds_modules_stubs_and_pages(built: Built) -> None:
             expected.add(name)
     missing = expected - built.wheel
     assert not missing, sorted(missing)
-    assert f"syncline/{BUNDLE}" in built.wheel
+    assert {f"syncline/{name}" for name in BUNDLES} <= built.wheel
 
 
 @pytest.mark.full
 def test_the_wheel_holds_nothing_else(built: Built) -> None:
-    allowed = {".py", ".pyi", ".pxd", ".so", ".typed", ".html", ".css", ".js", ".ts", ".svg", ".png", ".webmanifest"}
+    allowed = {
+        ".py",
+        ".pyi",
+        ".pxd",
+        ".so",
+        ".typed",
+        ".html",
+        ".css",
+        ".js",
+        ".map",
+        ".ts",
+        ".svg",
+        ".png",
+        ".webmanifest",
+    }
     strangers = [
         name
         for name in built.wheel

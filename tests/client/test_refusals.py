@@ -125,7 +125,7 @@ async def test_what_a_server_never_takes_is_told_in_the_end(
 
     def never(submission: Submission, core: Any, time: float) -> Any:
         nonlocal tries
-        if submission.data.seq == 1:
+        if submission.seq == 1:
             tries += 1
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, "for the test")
         return receive(submission, core, time)

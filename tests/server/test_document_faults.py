@@ -11,7 +11,6 @@ from syncline.core.rich.rich_type import RichType
 from syncline.server.app import App
 from syncline.server.documents import history as document_history
 from syncline.server.documents import live_document
-from syncline.server.protocol.events import DocumentCursor
 from tests.loglines import LogLines
 from tests.serving import Serve
 from tests.waiting import until
@@ -207,7 +206,7 @@ async def test_cursors_are_set_some_at_a_time(app: App, monkeypatch: pytest.Monk
         live = app.node.documents.live["d"]
         monkeypatch.setattr(live_document, "TURN_SECONDS", -1.0)
         for client, at in (("a", 2), ("b", 3)):
-            live.move_cursor(live.collaborators[client], DocumentCursor("d", 1, at, at))
+            live.move_cursor(live.collaborators[client], 1, at, at)
         told = [await cleo.push("document:cursor") for _ in range(2)]
         assert [[(one["client"], one["anchor"]) for one in push["cursors"]] for push in told] == [
             [("a", 2)],

@@ -495,7 +495,7 @@ async def test_what_a_former_connection_left_waiting_cannot_meet_its_resubmissio
 
 async def test_a_load_that_has_just_ended_is_not_waited_for_again(app: App) -> None:
     """The document is unloaded in the turn in which its load ends, before anything else hears of that end."""
-    documents = app.node.documents
+    documents = app.node.documents.registry
     loading = asyncio.ensure_future(documents.open("d", "ada"))
     async with asyncio.timeout(10):
         while "d" not in documents.live:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from syncline.server.sessions import eager
+from syncline.server.protocol import eager
 
 
 async def test_what_does_not_wait_is_done_at_once() -> None:

