@@ -71,3 +71,32 @@ export async function use(): Promise<void> {
   // @ts-expect-error made by client.document()
   new SynclineText();
 }
+
+/** An application says what it says in a room. */
+interface Team {
+  message: { text: string };
+  events: { typing: boolean; knock: { at: string } };
+  metadata: { mood: string } | null;
+}
+
+export async function useOwnTypes(): Promise<void> {
+  const team: Room<Team> = await client.join<Team>("team");
+  team.on("message", ({ data }) => data.text.length);
+  // @ts-expect-error no such field
+  team.on("message", ({ data }) => data.txt);
+  team.on("event", (event) => (event.name === "knock" ? event.data.at.length : Number(event.data)));
+  team.on("members", (members) => [...members.values()].map(({ metadata }) => metadata?.mood));
+  await team.send({ text: "hi" });
+  // @ts-expect-error not what is said there
+  await team.send({ txt: "hi" });
+  await team.sendEvent("typing", true);
+  // @ts-expect-error no such event
+  await team.sendEvent("typed", true);
+  // @ts-expect-error not its data
+  await team.sendEvent("knock", { at: 1 });
+  for (const { data } of team.history) data.text.length;
+  const lobby = client.room<{ message: string }>("lobby");
+  lobby.on("message", ({ data }) => data.length);
+  lobby.on("event", ({ name, data }) => [name.length, data.whatever]);
+  await lobby.sendEvent("anything", { at: 1 });
+}

@@ -265,7 +265,7 @@ export class Client implements Emitter<ClientEvents> {
   readonly lastClose: { code: number; reason: string } | null;
   /** Bytes that the network has not taken yet. */
   readonly buffered: number;
-  readonly rooms: Map<string, Room>;
+  readonly rooms: Map<string, Room<any>>;
   readonly documents: Map<string, SynclineDocument<any>>;
   on<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): Unsubscribe;
   off<Name extends keyof ClientEvents>(name: Name, callback: (detail: ClientEvents[Name]) => unknown): void;
@@ -288,9 +288,10 @@ export class Client implements Emitter<ClientEvents> {
   /** Rejects with SynclineError. Requests that were lost with a connection are not sent again. */
   request(event: string, data?: object, options?: Abortable): Promise<any>;
   /** The handle, joined now (without a connection: when there is one) and after each reconnect. */
-  room(name: string, options?: RoomOptions): Room;
+  /** `Types`: what the application says in it, e.g. `client.room<{ message: { text: string } }>("lobby")`. Nothing checks it at run time. */
+  room<Types extends Partial<RoomTypes> = RoomTypes>(name: string, options?: RoomOptions): Room<Types>;
   /** Joins and waits for it; rejects when the server refuses. Given up by all who wait, the join is undone. */
-  join(name: string, options?: RoomOptions & Abortable): Promise<Room>;
+  join<Types extends Partial<RoomTypes> = RoomTypes>(name: string, options?: RoomOptions & Abortable): Promise<Room<Types>>;
   /**
    * The handle, joined now and after each reconnect. `signal`: aborted before the first join, it is left. One that is open already as
    * another type or under another id stays: `ready` of what is returned rejects with invalid_data.
@@ -348,23 +349,35 @@ export interface Position {
   epoch: string;
 }
 
-export interface Publication extends Position {
+/** What an application says in a room; whatever a room's types leave out is as here. */
+export interface RoomTypes {
+  /** What `send` takes and `message` brings. */
+  message: any;
+  /** The data of custom events, by name. */
+  events: { [name: string]: any };
+  /** What `setPresence` says beside the status. */
+  metadata: Metadata;
+}
+type Told<Types, Key extends keyof RoomTypes> = Types extends { [K in Key]: infer Type } ? Type : RoomTypes[Key];
+type EventName<Types> = keyof Told<Types, "events"> & string;
+
+export interface Publication<Data = any> extends Position {
   room: string;
   user: string;
   name: string;
   /** Unix seconds. */
   time: number;
-  data: any;
+  data: Data;
 }
 
-export interface Message extends Publication {
+export interface Message<Data = any> extends Publication<Data> {
   /** It comes from the history: sent before this client was there, or while it was away. */
   replayed: boolean;
 }
 
 export type RoomRole = "owner" | "moderator" | "member" | "reader";
 
-export interface Member {
+export interface Member<Meta = Metadata> {
   user: string;
   name: string;
   /** null: a room does not tell it of who is here; `allMembers` does. */
@@ -372,7 +385,7 @@ export interface Member {
   status: Status | "offline";
   /** Unix seconds. */
   last_seen: number | null;
-  metadata: Metadata;
+  metadata: Meta;
 }
 
 export interface Occupancy {
@@ -380,17 +393,17 @@ export interface Occupancy {
   connections: number;
 }
 
-export interface RoomEvents {
-  message: Message;
+export interface RoomEvents<Types extends Partial<RoomTypes> = RoomTypes> {
+  message: Message<Told<Types, "message">>;
   /** A custom event. */
-  event: { room: string; name: string; user: string; data: any };
-  members: Map<string, Member>;
+  event: { [Name in EventName<Types>]: { room: string; name: Name; user: string; data: Told<Types, "events">[Name] } }[EventName<Types>];
+  members: Map<string, Member<Told<Types, "metadata">>>;
   user_joined: { room: string; user: string; name: string };
   user_left: { room: string; user: string; name: string };
-  presence: Member & { room: string };
+  presence: Member<Told<Types, "metadata">> & { room: string };
   /** In large rooms, about each second while it changes. */
   occupancy: Occupancy;
-  joined: { role: RoomRole; recovered: boolean | null; members: Member[]; position: Position };
+  joined: { role: RoomRole; recovered: boolean | null; members: Member<Told<Types, "metadata">>[]; position: Position };
   /** The server no longer has everything that came after `position`. */
   lost: { position: Position };
   /**
@@ -419,19 +432,19 @@ export interface Proof {
   readonly duplicates: number;
 }
 
-export class Room implements Emitter<RoomEvents> {
+export class Room<Types extends Partial<RoomTypes> = RoomTypes> implements Emitter<RoomEvents<Types>> {
   private constructor();
   readonly client: Client;
   readonly name: string;
   readonly state: JoinState;
-  readonly ready: Promise<Room>;
+  readonly ready: Promise<Room<Types>>;
   readonly position: Position | null;
   /**
    * What the first join brought (`history` of the options), and what has come until somebody listens for `message`: oldest first; at
    * most what the join brought and `earlyMessages` more: then the oldest is dropped, whichever it is. Who listens before it is joined, on
    * the handle of `client.room`, hears what the join brought as events, too.
    */
-  readonly history: readonly Message[];
+  readonly history: readonly Message<Told<Types, "message">>[];
   /** How many of it were dropped. */
   readonly historyDropped: number;
   readonly role: RoomRole | null;
@@ -445,24 +458,28 @@ export class Room implements Emitter<RoomEvents> {
   /** How many are here; in a large room only this is kept up to date. */
   readonly occupancy: Occupancy;
   /** Who is here; in a room too large for that, some of those who were here at the join. */
-  readonly members: Map<string, Member>;
+  readonly members: Map<string, Member<Told<Types, "metadata">>>;
   readonly proof: Proof;
   /** Whether every message that was sent is answered. */
   readonly settled: boolean;
-  on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => unknown): Unsubscribe;
-  off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents[Name]) => unknown): void;
+  on<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents<Types>[Name]) => unknown): Unsubscribe;
+  off<Name extends keyof RoomEvents>(name: Name, callback: (detail: RoomEvents<Types>[Name]) => unknown): void;
   /**
    * Resolves when it is stored and sent to everybody here. Unless `retry` is false it waits for the room, and is sent
    * again after a lost connection, published once. `echo: false`: not to this client itself. Aborted, it is not sent (again).
    */
   send(
-    data: unknown,
+    data: Told<Types, "message">,
     options?: { key?: string; echo?: boolean; retry?: boolean } & Abortable,
   ): Promise<{ room: string; duplicate?: boolean } & Position>;
   /** At most once, without history; with `to` only to those in the room. Rejects with TypeError when the options are others. */
-  sendEvent(name: string, data?: unknown, options?: { to?: { users?: string[]; connections?: string[] } }): Promise<unknown>;
+  sendEvent<Name extends EventName<Types>>(
+    name: Name,
+    data?: Told<Types, "events">[Name],
+    options?: { to?: { users?: string[]; connections?: string[] } },
+  ): Promise<unknown>;
   /** Every stored member, also those who are not here. */
-  allMembers(options?: Abortable): Promise<Member[]>;
+  allMembers(options?: Abortable): Promise<Member<Told<Types, "metadata">>[]>;
   /** Sets a member's role; null removes the user from the room. */
   grant(user: string, role: RoomRole | null): Promise<void>;
   /**
