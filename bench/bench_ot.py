@@ -295,7 +295,7 @@ BLOCK = 65_536  # operations: what one of 128 KiB holds before it is packed
 
 
 def stored_history(history: list[Edit], *, pause: float = 0.2) -> tuple[list[bytes], list[bytes], list[str]]:
-    """The history as the server's upkeep stores it, ``pause`` seconds between keystrokes: packed blocks of log bodies with
+    """The history as the server's compaction stores it, ``pause`` seconds between keystrokes: packed blocks of log bodies with
     times in seconds, the snapshots before each (checkpoints), and the text after each."""
     entries = [
         Entry("k3j9x0q2", "ada", seq, operation, time=1_700_000_000 + seq * pause)

@@ -104,7 +104,7 @@ def test_a_circle_is_found() -> None:
         ("server/seams/store.py", "from ..node import Node"),
         ("server/seams/store.py", "from ..backends.sqlite import Store"),
         ("server/config/schema.py", "import syncline.server.protocol.handlers.rooms"),
-        ("server/sessions/session.py", "from ..rooms.hub import Seat"),
+        ("server/sessions/session.py", "from ..rooms.hub import Membership"),
         ("server/rooms/hub.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..node import Node"),
         ("server/rooms/hub.py", "from ..documents import live_document"),
         ("server/transports/ws.py", "from ..node import Node"),

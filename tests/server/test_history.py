@@ -70,7 +70,7 @@ async def app(serve: Serve) -> AsyncIterator[App]:
 
 
 async def at_rest(app: App) -> None:
-    """Returns when nothing waits for upkeep."""
+    """Returns when nothing waits for compaction."""
     await until(lambda: app.node.documents.compaction._worker is None)
 
 

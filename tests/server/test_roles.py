@@ -25,18 +25,18 @@ async def another(app: App, client: Wire) -> AsyncIterator[Wire]:
         yield other
 
 
-@pytest.mark.parametrize("seats", [1, 2])
+@pytest.mark.parametrize("memberships", [1, 2])
 @pytest.mark.parametrize("password", ["s3cret", None])
 @pytest.mark.parametrize("before", ["owner", "moderator", "member", "reader"])
-async def test_who_is_removed_stays_out(app: App, before: str, password: str | None, seats: int) -> None:
+async def test_who_is_removed_stays_out(app: App, before: str, password: str | None, memberships: int) -> None:
     async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob, another(app, bob) as second:
         await ada.call("room:create", room="r", password=password, default_role=None)
         await ada.call("room:join", room="r")
         await ada.call("room:grant", room="r", user=bob.user, role=before)
-        for client in (bob, second)[:seats]:
+        for client in (bob, second)[:memberships]:
             assert (await client.call("room:join", room="r"))["role"] == before
         await ada.call("room:grant", room="r", user=bob.user, role=None)
-        for client in (bob, second)[:seats]:
+        for client in (bob, second)[:memberships]:
             await client.push("room:removed", room="r")
         async with another(app, bob) as third:
             for client in (bob, second, third):

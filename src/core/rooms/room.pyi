@@ -89,7 +89,7 @@ class HistoryRing:
         """The digest at a position, or None: nobody asked for one yet, another epoch, or not kept (any more)."""
 
 class Member:
-    """What a room needs from whoever sits in it. All ways are ``deliver`` unless a member knows better."""
+    """What a room needs from whoever is in it. All ways are ``deliver`` unless a member knows better."""
 
     kind: str
     def __init__(self, kind: str = "json") -> None: ...

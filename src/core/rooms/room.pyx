@@ -312,7 +312,7 @@ cdef class HistoryRing:
 
 
 cdef class Member:
-    """What a room needs from whoever sits in it: ``kind`` (its codec) and the ways to give it a frame. All but ``deliver`` are
+    """What a room needs from whoever is in it: ``kind`` (its codec) and the ways to give it a frame. All but ``deliver`` are
     the same as ``deliver`` unless a member knows better."""
 
     def __init__(self, str kind not None="json"):

@@ -28,7 +28,7 @@ from .history import widen
 from .loaded import Context, Loaded
 from .snapshots import Snapshots
 from .submission import Submission, fate_known
-from .turn_scheduler import TURN_SECONDS, Pace
+from .turn_scheduler import TURN_SECONDS, TurnScheduler
 
 log = logging.getLogger("syncline.documents")
 
@@ -48,7 +48,7 @@ class LiveDocument(Loaded):
         self._entries: list[AnyEntry] = []  # what that commit stores
         self._cursors = MovedCursors()
         self._settled: list[Callable[[], None]] = []  # joins that wait for the end of the commit
-        self._pace = Pace(context.clock, context.turns.add, context.config.documents.rest_microseconds)
+        self._scheduler = TurnScheduler(context.clock, context.turns.add, context.config.documents.rest_microseconds)
         self._preparing = False
         self.snapshots = Snapshots(core.revision)
         self.hashes = Hashes(core.revision)
@@ -72,7 +72,7 @@ class LiveDocument(Loaded):
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, "one restoration waits already; try again")
         self._inbox.append(submission)
         self.schedule()
-        self._pace.submitted(len(self._inbox), len(self.collaborators))
+        self._scheduler.submitted(len(self._inbox), len(self.collaborators))
 
     def move_cursor(self, collaborator: Collaborator, revision: int, anchor: Any, head: Any) -> None:
         """Queues a cursor; the newest per client wins."""
@@ -81,7 +81,7 @@ class LiveDocument(Loaded):
 
     def schedule(self) -> None:
         if not self.committing and not self._preparing:
-            self._pace.schedule(self._turn)
+            self._scheduler.schedule(self._turn)
 
     def _turn(self) -> None:
         if self.closed or self.committing or self._preparing:
@@ -96,7 +96,7 @@ class LiveDocument(Loaded):
             self._preparing = True
             self.context.spawn(self.hashes.take(self))
             return
-        self._pace.sent(len(self.collaborators))
+        self._scheduler.sent(len(self.collaborators))
         end = self.context.clock.monotonic() + TURN_SECONDS
         self._cursors.take(self, end)  # first: what is pushed about them is at a revision that everybody has
         if not self._receive(end):
@@ -247,7 +247,7 @@ class LiveDocument(Loaded):
                 self.core.drop_cursor(entry.client)
         for slow, at in broadcast(self.id, revision, self._entries, self.hashes.due(self), self.collaborators.values()):
             self.context.registry.left_out(self, slow, at)
-        self._pace.sent(len(self.collaborators))
+        self._scheduler.sent(len(self.collaborators))
         self._entries = []
         self._answer()
         if not self._settled:  # who waits may need the window as it is

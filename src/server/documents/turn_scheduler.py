@@ -54,7 +54,7 @@ class RunQueue:
                 self._call_soon(self._run)
 
 
-class Pace:
+class TurnScheduler:
     """Calls ``turn`` soon after ``schedule``, once, but not before the rest after the last one is over.
 
     It is held only until it was called: its document is to be freed when it is unloaded, not when cycles are looked for.

@@ -257,10 +257,12 @@ class _NodeCollector(Collector):
         yield _counter("syncline_block_bytes", "Bytes of those blocks, packed.", counters.block_bytes)
         yield _counter("syncline_checkpoints", "Checkpoints stored.", counters.checkpoints)
         yield _counter("syncline_operations_pruned", "Operations deleted for good.", counters.operations_pruned)
-        yield _counter("syncline_history_failures", "Failed upkeep of a history.", counters.history_failures)
+        yield _counter(
+            "syncline_history_failures", "Compactions, checkpoints and prunings that failed.", counters.history_failures
+        )
         yield _gauge(
             "syncline_history_waiting",
-            "Documents whose history waits for upkeep.",
+            "Documents whose history waits for compaction.",
             self._node.documents.compaction.waiting,
         )
 

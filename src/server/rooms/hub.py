@@ -1,11 +1,11 @@
-"""The rooms of this node, and who sits in which. The maps that must agree are changed here only.
+"""The rooms of this node, and who is in which. The maps that must agree are changed here only.
 
-A room is *live* on this node while a connection of it sits in it; the hub subscribes it at the broker with the first one and
-unsubscribes after the last one. A live room remembers its record, and its seats the roles of who is there; the roles of who was there
+A room is *live* on this node while a connection of it is in it; the hub subscribes it at the broker with the first one and
+unsubscribes after the last one. A live room remembers its record, and its memberships the roles of who is there; the roles of who was there
 lately are remembered too. ``role_changed`` keeps them right, so joining a live room reads the store at most once per new user. (With
 several nodes over one store a grant on another one must reach ``role_changed`` here.)
 
-Bound: ``recent`` (user, room) roles of who is away, the longest away goes first. Memory: a seat is one object; a user with one
+Bound: ``recent`` (user, room) roles of who is away, the longest away goes first. Memory: a membership is one object; a user with one
 connection in a room, or one connection at all, costs no collection of its own.
 """
 
@@ -28,10 +28,10 @@ from ..sessions.session import Session, Sessions
 log = logging.getLogger("syncline.hub")
 
 
-class Seat:
+class Membership:
     """One session in one room, and how it is there.
 
-    ``role``: None when it was taken away, and the seat with it. ``status``, ``metadata`` (raw JSON or None) and ``last_seen`` (Unix
+    ``role``: None when it was taken away, and the membership with it. ``status``, ``metadata`` (raw JSON or None) and ``last_seen`` (Unix
     seconds, when it said so last) are the presence tracker's.
     """
 
@@ -57,16 +57,16 @@ class Seat:
         return self.session.name
 
 
-def seat_of(session: Session, room: str) -> Seat:
-    """The session's seat in a room that it has joined. Raises SynclineError(not_a_member)."""
-    seat: Seat | None = session.rooms.get(room)
-    if seat is None:
+def membership_of(session: Session, room: str) -> Membership:
+    """The session's membership in a room that it has joined. Raises SynclineError(not_a_member)."""
+    membership: Membership | None = session.rooms.get(room)
+    if membership is None:
         raise SynclineError(ErrorCode.NOT_A_MEMBER, f"join the room {room!r} first")
-    return seat
+    return membership
 
 
 class LiveRoom:
-    """A room that has members on this node: the fan-out group and the seats, per user.
+    """A room that has members on this node: the fan-out group and the memberships, per user.
 
     ``pins``: joins under way, which keep the room live while they wait. ``grants``: how often a role in it was changed.
     ``counting``, ``sample``: the presence tracker's (presence.py).
@@ -79,22 +79,22 @@ class LiveRoom:
         self.group = group
         self.room_class = group.room_class
         self.record: RoomRecord | None = None
-        self.users: dict[str, Seat | list[Seat]] = {}  # a list when the user has several connections here
+        self.users: dict[str, Membership | list[Membership]] = {}  # a list when the user has several connections here
         self.pins = 0
         self.grants = 0
         self.counting = False
         self.sample: object = None
 
-    def seats(self, user: str) -> list[Seat]:
+    def memberships(self, user: str) -> list[Membership]:
         """Of one user, in order of arrival; a copy."""
         held = self.users.get(user)
         if held is None:
             return []
-        return [held] if isinstance(held, Seat) else list(held)
+        return [held] if isinstance(held, Membership) else list(held)
 
-    def __iter__(self) -> Iterator[Seat]:
+    def __iter__(self) -> Iterator[Membership]:
         for held in self.users.values():
-            if isinstance(held, Seat):
+            if isinstance(held, Membership):
                 yield held
             else:
                 yield from held
@@ -151,47 +151,47 @@ class Hub:
             del self._moving[name]
             done.set_result(None)
 
-    def sit(self, room: LiveRoom, session: Session, role: str) -> Seat:
-        """Adds the session. Sitting again just sets the role. Raises SessionGone when the connection was lost."""
+    def enter(self, room: LiveRoom, session: Session, role: str) -> Membership:
+        """Adds the session. Entering again just sets the role. Raises SessionGone when the connection was lost."""
         session.require_open()
-        seat: Seat | None = session.rooms.get(room.name)
-        if seat is not None:
-            seat.role = role
-            return seat
-        seat = Seat(room, session, role, self._now())
+        membership: Membership | None = session.rooms.get(room.name)
+        if membership is not None:
+            membership.role = role
+            return membership
+        membership = Membership(room, session, role, self._now())
         held = room.users.get(session.user)
         if held is None:
-            room.users[session.user] = seat
+            room.users[session.user] = membership
             self._away.pop((session.user, room.name), None)
         elif isinstance(held, list):
-            held.append(seat)
+            held.append(membership)
         else:
-            room.users[session.user] = [held, seat]
-        session.rooms[room.name] = seat
+            room.users[session.user] = [held, membership]
+        session.rooms[room.name] = membership
         room.group.add(session.connection)
-        return seat
+        return membership
 
-    def leave(self, seat: Seat) -> None:
-        """Takes the seat away. Idempotent."""
-        room, session = seat.room, seat.session
+    def leave(self, membership: Membership) -> None:
+        """Takes the membership away. Idempotent."""
+        room, session = membership.room, membership.session
         if session.rooms.pop(room.name, None) is None:
             return
         room.group.discard(session.connection)
         session.connection.caught_up(room.name)
-        others = [other for other in room.seats(session.user) if other is not seat]
+        others = [other for other in room.memberships(session.user) if other is not membership]
         if others:
             room.users[session.user] = others[0] if len(others) == 1 else others
         else:
             del room.users[session.user]
-            self._remember(session.user, room.name, seat.role)
+            self._remember(session.user, room.name, membership.role)
         self.close_if_empty(room)
 
-    def leave_all(self, session: Session) -> list[Seat]:
-        """Takes the session out of its rooms; returns the seats that it had."""
-        seats: list[Seat] = list(session.rooms.values())
-        for seat in seats:
-            self.leave(seat)
-        return seats
+    def leave_all(self, session: Session) -> list[Membership]:
+        """Takes the session out of its rooms; returns the memberships that it had."""
+        memberships: list[Membership] = list(session.rooms.values())
+        for membership in memberships:
+            self.leave(membership)
+        return memberships
 
     def _remember(self, user: str, room: str, role: str | None) -> None:
         if role is None:  # it was taken away
@@ -210,19 +210,19 @@ class Hub:
         held = room.users.get(user)
         if held is None:
             return self._away.get((user, room.name))
-        return held.role if isinstance(held, Seat) else held[0].role
+        return held.role if isinstance(held, Membership) else held[0].role
 
-    def role_changed(self, name: str, user: str, role: str | None) -> list[Seat]:
-        """The store has a new role for the user: all that was read before is void. Returns the user's seats that had another."""
+    def role_changed(self, name: str, user: str, role: str | None) -> list[Membership]:
+        """The store has a new role for the user: all that was read before is void. Returns the user's memberships that had another."""
         self._away.pop((user, name), None)
         room = self.rooms.get(name)
         if room is None:
             return []
         room.grants += 1
-        seats = [seat for seat in room.seats(user) if seat.role != role]
-        for seat in seats:
-            seat.role = role
-        return seats
+        memberships = [membership for membership in room.memberships(user) if membership.role != role]
+        for membership in memberships:
+            membership.role = role
+        return memberships
 
     def close_if_empty(self, room: LiveRoom) -> None:
         if room.users or room.pins or self.rooms.get(room.name) is not room:
@@ -247,7 +247,7 @@ class Hub:
     async def recover(self, room: LiveRoom, since: Position, limit: int) -> list[Publication] | None:
         """What follows ``since`` up to the room's newest publication, or None when it cannot be had.
 
-        Complete at the moment of return: whoever sits down before the next await misses nothing.
+        Complete at the moment of return: whoever enters before the next await misses nothing.
         """
         ring = room.group.history
         ring.expire(self._now())

@@ -21,7 +21,7 @@ from ..seams.event_log import EventLog
 from ..seams.outcome import Done, NotWritten
 from ..seams.store import Store
 from ..sessions.session import Session, Sessions
-from .hub import Hub, Seat, seat_of
+from .hub import Hub, Membership, membership_of
 from .presence import PresenceTracker
 
 log = logging.getLogger("syncline.messages")
@@ -231,12 +231,12 @@ class Messages:
         return self._hub.deliver_to(room, targets.users, targets.connections, push)
 
 
-def _writing(session: Session, room: str) -> Seat:
+def _writing(session: Session, room: str) -> Membership:
     """Raises SynclineError (not_a_member, forbidden)."""
-    seat = seat_of(session, room)
-    if seat.role == "reader":
+    membership = membership_of(session, room)
+    if membership.role == "reader":
         raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
-    return seat
+    return membership
 
 
 def refusal(error: Exception | None) -> SynclineError:

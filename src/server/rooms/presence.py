@@ -1,14 +1,14 @@
 """Who is in a room and how: one status per user over several connections, away after a grace period.
 
-The seats of the hub say who is here; the tracker adds who was lost and may come back, decides what the members are told, and keeps the
-Presence backend informed.
+The memberships of the hub say who is here; the tracker adds who was lost and may come back, decides what the members are told, and
+keeps the Presence backend informed.
 
 What is told: joins, departures and changed statuses of one turn of the event loop go out in one frame (`room:changes` between
 nodes). A room above ``presence.occupancy_users`` users is only *counted*: its members get `room:occupancy`, at most each
 ``presence.occupancy_seconds``, until it has shrunk to three quarters of that; with n users coming and going at once that is n frames
 instead of n * n.
 
-Bounds: what hangs on a seat is in the seat; one record per user within ``presence.grace_seconds`` of a lost connection; the changes of
+Bounds: what hangs on a membership is in it; one record per user within ``presence.grace_seconds`` of a lost connection; the changes of
 one turn; ``presence.unwritten`` changes for the backend (presence_writes.py); one timer per counted room. A join costs O(1) and a list
 of at most ``presence.list_limit`` users, in a larger room of ``presence.sample_users``, made once in ``presence.occupancy_seconds`` and
 anew when one of those was told to have changed.
@@ -31,7 +31,7 @@ from ..seams.broker import Broker
 from ..seams.clock import Clock, Timer
 from ..seams.presence import Presence, PresenceChange, PresenceEntry
 from ..sessions.session import Session, Sessions
-from .hub import Hub, LiveRoom, Seat
+from .hub import Hub, LiveRoom, Membership
 from .presence_state import Sample, State, Stated, absent_state, entry_of, raw, state_of, user_of
 from .presence_writes import PresenceWrites, Reading
 
@@ -102,31 +102,33 @@ class PresenceTracker:
 
     # What happens in rooms -----------------------------------------------------------------------------------
 
-    def entered(self, seat: Seat) -> None:
-        """A connection sat down that was not in the room. Tells the others when it is the user's first."""
-        room = seat.room
-        lost = self._take_lost(room.name, seat.user)
+    def entered(self, membership: Membership) -> None:
+        """A connection entered that was not in the room. Tells the others when it is the user's first."""
+        room = membership.room
+        lost = self._take_lost(room.name, membership.user)
         if lost is not None:
             # Back within the grace period: nobody is told, and what it said before (busy, say) holds.
-            seat.status, seat.metadata = lost.entry.status, lost.entry.metadata
+            membership.status, membership.metadata = lost.entry.status, lost.entry.metadata
             self._write(room.name, lost.entry, here=False)
-        elif len(seats := room.seats(seat.user)) == 1:
-            self._notice(room.name, "room:user_joined", seat.user, seat.name, skip=seat.session.connection.id)
+        elif len(memberships := room.memberships(membership.user)) == 1:
+            self._notice(
+                room.name, "room:user_joined", membership.user, membership.name, skip=membership.session.connection.id
+            )
         else:
-            self._tell_if_changed(room.name, seats, [other for other in seats if other is not seat])
-        forget_sample(room, seat.user)
-        self._write(room.name, entry_of(seat), here=True)
+            self._tell_if_changed(room.name, memberships, [other for other in memberships if other is not membership])
+        forget_sample(room, membership.user)
+        self._write(room.name, entry_of(membership), here=True)
         self._recounted(room.name)
 
-    def left(self, seat: Seat, *, lost: bool, resumed: bool = False) -> None:
-        """A connection stood up, or was lost: then the user may come back within the grace period. ``resumed``: it is about to."""
-        room, user = seat.room.name, seat.user
-        forget_sample(seat.room, user)
-        rest = seat.room.seats(user)
-        entry = entry_of(seat, self._clock.time())
+    def left(self, membership: Membership, *, lost: bool, resumed: bool = False) -> None:
+        """A connection left, or was lost: then the user may come back within the grace period. ``resumed``: it is about to."""
+        room, user = membership.room.name, membership.user
+        forget_sample(membership.room, user)
+        rest = membership.room.memberships(user)
+        entry = entry_of(membership, self._clock.time())
         if rest:
             self._write(room, entry, here=False)
-            self._tell_if_changed(room, rest, [*rest, seat])
+            self._tell_if_changed(room, rest, [*rest, membership])
         elif lost and (self._config.grace_seconds > 0 or resumed):
             grace = max(self._config.grace_seconds, _RESUME_SECONDS) if resumed else self._config.grace_seconds
             timer = self._clock.call_later(grace, self._expired, room, user)
@@ -169,12 +171,12 @@ class PresenceTracker:
             self._tell(room, absent_state(entry.user, entry.name, entry.last_seen))
         self._notice(room, "room:user_left", entry.user, entry.name)
 
-    def update(self, seat: Seat, status: str, metadata: bytes | None) -> None:
+    def update(self, membership: Membership, status: str, metadata: bytes | None) -> None:
         """`presence:update` of one connection; the room is told what it makes of the user's status."""
-        seat.status, seat.metadata, seat.last_seen = status, metadata, self._clock.time()
-        forget_sample(seat.room, seat.user)
-        self._write(seat.room.name, entry_of(seat), here=True)
-        self._tell(seat.room.name, state_of(seat.room.seats(seat.user)))
+        membership.status, membership.metadata, membership.last_seen = status, metadata, self._clock.time()
+        forget_sample(membership.room, membership.user)
+        self._write(membership.room.name, entry_of(membership), here=True)
+        self._tell(membership.room.name, state_of(membership.room.memberships(membership.user)))
 
     # What is told --------------------------------------------------------------------------------------------
 
@@ -184,7 +186,7 @@ class PresenceTracker:
     def _tell(self, room: str, state: State) -> None:
         self._change(room, _Change("presence:update", {"room": room, **state}))
 
-    def _tell_if_changed(self, room: str, now: Sequence[Seat], before: Sequence[Seat]) -> None:
+    def _tell_if_changed(self, room: str, now: Sequence[Membership], before: Sequence[Membership]) -> None:
         after, was = state_of(now), state_of(before)
         if (after["status"], after["metadata"]) != (was["status"], was["metadata"]):
             self._tell(room, after)
@@ -223,8 +225,8 @@ class PresenceTracker:
         own = {skip: number for number, (_, _, skip) in enumerate(changes) if skip}
         whole: dict[str, bytes] = {}
         deliveries = 0
-        for seat in live:
-            connection, codec = seat.session.connection, seat.session.codec
+        for membership in live:
+            connection, codec = membership.session.connection, membership.session.codec
             number = own.get(connection.id)
             if number is None:
                 frame = whole.get(codec)
@@ -290,7 +292,7 @@ class PresenceTracker:
 
     def _states(self, room: LiveRoom) -> Iterable[State]:
         for held in room.users.values():
-            yield state_of([held] if isinstance(held, Seat) else held)
+            yield state_of([held] if isinstance(held, Membership) else held)
         for lost in self._lost.get(room.name, {}).values():
             yield state_of([lost.entry])
 
@@ -365,7 +367,7 @@ class PresenceTracker:
         entries = sample.of(session.codec)
         if session.user in sample.users:
             return entries
-        return [*entries[: limit - 1], raw(session.codec, state_of(room.seats(session.user)))]
+        return [*entries[: limit - 1], raw(session.codec, state_of(room.memberships(session.user)))]
 
     # The backend ---------------------------------------------------------------------------------------------
 
@@ -381,9 +383,9 @@ class PresenceTracker:
             return
         now = self._clock.time()
         for room in self._hub.rooms.values():
-            for seat in room:
+            for membership in room:
                 # The metadata's age decides between connections, so it is kept: only the backend's copy is renewed.
-                self._write(room.name, entry_of(seat, now), here=True)
+                self._write(room.name, entry_of(membership, now), here=True)
 
     def stop(self) -> None:
         """Ends the grace periods and the timers; what was seen of whom is still written."""

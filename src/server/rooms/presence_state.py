@@ -9,7 +9,7 @@ import msgspec
 
 from ...core.values.json_values import json_decoder
 from ..seams.presence import PresenceEntry
-from .hub import Seat
+from .hub import Membership
 
 _decode = json_decoder().decode
 
@@ -20,7 +20,7 @@ State = dict[str, Any]  # of one user, as the protocol shows it
 
 
 class Stated(Protocol):
-    """A seat, or another node's entry."""
+    """A membership, or another node's entry."""
 
     @property
     def user(self) -> str: ...
@@ -79,7 +79,7 @@ def absent_state(user: str, name: str, last_seen: float | None) -> State:
     return {"user": user, "name": name, "status": status, "last_seen": last_seen, "metadata": None}
 
 
-def entry_of(seat: Seat, seen: float | None = None) -> PresenceEntry:
-    session = seat.session
-    at = seat.last_seen if seen is None else seen
-    return PresenceEntry(session.user, session.connection.id, session.name, seat.status, at, seat.metadata)
+def entry_of(membership: Membership, seen: float | None = None) -> PresenceEntry:
+    session = membership.session
+    at = membership.last_seen if seen is None else seen
+    return PresenceEntry(session.user, session.connection.id, session.name, membership.status, at, membership.metadata)

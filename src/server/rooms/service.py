@@ -22,7 +22,7 @@ from ..seams.outcome import Conflict, LastOwner
 from ..seams.store import RoomRecord, Store
 from ..sessions.session import Session
 from . import passwords
-from .hub import Hub, LiveRoom, Seat, seat_of
+from .hub import Hub, LiveRoom, Membership, membership_of
 from .presence import PresenceTracker
 
 
@@ -32,7 +32,7 @@ class Joined:
     all that it missed; None: it did not ask. ``members`` and ``occupancy`` are as the protocol shows them. ``behind``: it was too slow
     to be sent them before."""
 
-    seat: Seat
+    membership: Membership
     recovered: bool | None
     publications: list[Publication]
     members: Sequence[Any]
@@ -105,14 +105,14 @@ class Rooms:
             # From here to the reply nothing awaits: no publication can fall between.
             behind = session.connection.caught_up(name)
             new = name not in session.rooms
-            seat = hub.sit(room, session, role)
+            membership = hub.enter(room, session, role)
         finally:
             room.pins -= 1
             hub.close_if_empty(room)
         if new:
-            self.presence.entered(seat)
+            self.presence.entered(membership)
         members = self.presence.listed(room, session, elsewhere)
-        return Joined(seat, recovered, publications, members, self.presence.occupancy(room, elsewhere), behind)
+        return Joined(membership, recovered, publications, members, self.presence.occupancy(room, elsewhere), behind)
 
     async def _record(self, session: Session, name: str) -> RoomRecord:
         """The stored room; made when joins make rooms. Raises SynclineError."""
@@ -173,10 +173,10 @@ class Rooms:
 
     async def leave(self, session: Session, name: str, *, resign: bool = False) -> None:
         """``resign``: the user's role is given up, too. Raises SynclineError (not_a_member, forbidden), Unavailable."""
-        seat = seat_of(session, name)
+        membership = membership_of(session, name)
         if resign:
             await self._resign(session.user, name)
-        self._stand_up(seat)
+        self._leave_room(membership)
         if resign:
             self.role_changed(name, session.user, None)  # the user's other connections are out, too
 
@@ -191,20 +191,20 @@ class Rooms:
             except Conflict:
                 continue  # changed meanwhile
 
-    def _stand_up(self, seat: Seat) -> None:
-        self.hub.leave(seat)
-        self.presence.left(seat, lost=False)
+    def _leave_room(self, membership: Membership) -> None:
+        self.hub.leave(membership)
+        self.presence.left(membership, lost=False)
 
     def session_gone(self, session: Session, resumed: bool) -> None:
-        """Its seats are given up: the socket is gone."""
-        for seat in self.hub.leave_all(session):
-            self.presence.left(seat, lost=True, resumed=resumed)
+        """Its memberships are given up: the socket is gone."""
+        for membership in self.hub.leave_all(session):
+            self.presence.left(membership, lost=True, resumed=resumed)
 
     # Members -------------------------------------------------------------------------------------------------
 
     async def members(self, session: Session, name: str) -> list[dict[str, Any]]:
         """All who have a role, by user, with how they are. As it is when this returns. Raises SynclineError(not_a_member), Unavailable."""
-        room = seat_of(session, name).room
+        room = membership_of(session, name).room
         names: dict[str, str] = {}  # of those who are not here
         with self.presence.reading(name) as reading:
             roles = await self._store.room_members(name)
@@ -223,7 +223,7 @@ class Rooms:
     async def grant(self, session: Session, name: str, user: str, role: str | None) -> None:
         """Gives ``user`` a role, or takes it away (None). Raises SynclineError (not_a_member, forbidden), Unavailable."""
         store = self._store
-        seat_of(session, name)
+        membership_of(session, name)
         while True:
             own = await store.room_role(name, session.user)
             present = await store.room_role(name, user)
@@ -240,12 +240,12 @@ class Rooms:
 
     def role_changed(self, name: str, user: str, role: str | None) -> None:
         """A grant takes effect at once; None takes the user out of the room."""
-        for seat in self.hub.role_changed(name, user, role):
+        for membership in self.hub.role_changed(name, user, role):
             if role is None:
-                self._stand_up(seat)
-                seat.session.push("room:removed", {"room": name})
+                self._leave_room(membership)
+                membership.session.push("room:removed", {"room": name})
             else:
-                seat.session.push("room:role", {"room": name, "role": role})
+                membership.session.push("room:role", {"room": name, "role": role})
         if role is None:
             self.presence.removed(name, user)
 

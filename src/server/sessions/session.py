@@ -67,8 +67,8 @@ class SessionGone(Exception):
 
 
 class Session:
-    """``rooms`` and ``documents`` are what it takes part in, by name: the hub's seats and the documents' collaborators, which alone change
-    them."""
+    """``rooms`` and ``documents`` are what it takes part in, by name: the hub's memberships and the documents' collaborators, who alone
+    change them."""
 
     __slots__ = (
         "_bad",

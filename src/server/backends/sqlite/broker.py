@@ -3,9 +3,9 @@
 The offset is given inside the transaction that stores the publication, so a transaction that fails leaves no gap behind
 it, and nothing in memory has to be taken back. Delivery follows COMMIT, in order of submission.
 
-A *channel* is a room that is subscribed or was used lately: its newest publications in a ring, exactly those on disk
+A *kept room* is a room that is subscribed or was used lately: its newest publications in a ring, exactly those on disk
 (the ring's bounds are the table's; what has grown too old since the last publication stays on disk until the next one, or
-until it is swept), so that ``history`` needs the disk once per channel.
+until it is swept), so that ``history`` needs the disk once per kept room.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .trouble import as_written
 SWEPT: Final = 500  # rooms in one sweep
 
 
-class _Channel:
+class _KeptRoom:
     """Invariant: between two callbacks of the database ``ring.position`` is the last publication delivered."""
 
     __slots__ = ("complete", "counted", "pins", "ring", "subscribed")
@@ -74,8 +74,8 @@ class SqliteBroker(Part):
         self._max_histories = max_histories
         self._keys = StoredKeys(idempotency_keys, idempotency_seconds)
         self._publications = Publications(self._history_size, history_bytes, history_seconds, self._keys, now)
-        self._busy: dict[str, _Channel] = {}  # subscribed or pinned
-        self._idle: OrderedDict[str, _Channel] = OrderedDict()  # by last use
+        self._busy: dict[str, _KeptRoom] = {}  # subscribed or pinned
+        self._idle: OrderedDict[str, _KeptRoom] = OrderedDict()  # by last use
         self._events: BrokerEvents | None = None
         self.idle_bytes = 0  # about what the rings of ``_idle`` hold
 
@@ -118,7 +118,7 @@ class SqliteBroker(Part):
         return self._keys.keys.held_bytes
 
     def busy_bytes(self) -> int:
-        return sum(channel.ring.held_bytes for channel in self._busy.values())
+        return sum(kept.ring.held_bytes for kept in self._busy.values())
 
     def release(self, size: int) -> int:
         released = 0
@@ -129,23 +129,23 @@ class SqliteBroker(Part):
 
     def shrink(self, size: int) -> int:
         cut = 0
-        for channel in self._busy.values():
-            if channel.ring.drop_to(size):
-                channel.complete = False  # the rest is on disk
+        for kept in self._busy.values():
+            if kept.ring.drop_to(size):
+                kept.complete = False  # the rest is on disk
                 cut += 1
         return cut
 
-    def _recount(self, room: str, channel: _Channel) -> None:
+    def _recount(self, room: str, kept: _KeptRoom) -> None:
         """After its ring, or its place, has changed."""
-        held = channel.ring.held_bytes if room in self._idle else 0
-        self.idle_bytes += held - channel.counted
-        channel.counted = held
+        held = kept.ring.held_bytes if room in self._idle else 0
+        self.idle_bytes += held - kept.counted
+        kept.counted = held
 
     def _forget_idle(self) -> None:
         """The one that is unused for longest."""
-        _, channel = self._idle.popitem(last=False)
-        self.idle_bytes -= channel.counted
-        channel.counted = 0
+        _, kept = self._idle.popitem(last=False)
+        self.idle_bytes -= kept.counted
+        kept.counted = 0
 
     # Publishing ----------------------------------------------------------------------------------------------
 
@@ -158,8 +158,8 @@ class SqliteBroker(Part):
         )
 
     def publish_ephemeral(self, room: str, event: str, payload: bytes) -> None:
-        channel = self._busy.get(room)
-        if channel is not None and channel.subscribed and self._open and self._events is not None:
+        kept = self._busy.get(room)
+        if kept is not None and kept.subscribed and self._open and self._events is not None:
             self._events.on_ephemeral(room, event, payload)
 
     def _published(
@@ -173,53 +173,53 @@ class SqliteBroker(Part):
             done(position, None)
             return
         publication.offset, publication.epoch = position
-        channel = self._busy.get(publication.room) or self._idle.get(publication.room)
+        kept = self._busy.get(publication.room) or self._idle.get(publication.room)
         try:
-            if channel is not None:
-                channel.ring.append(publication)
-                if not channel.subscribed and not channel.pins:
-                    self._recount(publication.room, channel)
-                if channel.subscribed and self._events is not None:
+            if kept is not None:
+                kept.ring.append(publication)
+                if not kept.subscribed and not kept.pins:
+                    self._recount(publication.room, kept)
+                if kept.subscribed and self._events is not None:
                     self._events.on_publication(publication)
         finally:
             done(position, None)
 
-    # Channels ------------------------------------------------------------------------------------------------
+    # Kept rooms ----------------------------------------------------------------------------------------------
 
-    async def _pin(self, room: str) -> _Channel:
-        """The channel of a room, complete, kept until ``_unpin``."""
+    async def _pin(self, room: str) -> _KeptRoom:
+        """The kept room, complete, held until ``_unpin``."""
         while True:
             self._require_open()
-            channel = self._busy.get(room) or self._idle.pop(room, None)
-            if channel is not None:
+            kept = self._busy.get(room) or self._idle.pop(room, None)
+            if kept is not None:
                 break
             # In line with the publications: what was published before has been delivered when ``_enter`` runs, what
             # comes later has not. So the position it takes from the disk is exactly the last one delivered.
             await self._database.write(partial(self._publications.head, room=room), partial(self._enter, room))
-        self._busy[room] = channel
-        self._recount(room, channel)
-        channel.pins += 1
+        self._busy[room] = kept
+        self._recount(room, kept)
+        kept.pins += 1
         try:
-            if not channel.complete:
-                await self._complete(room, channel)
+            if not kept.complete:
+                await self._complete(room, kept)
         except BaseException:
-            self._unpin(room, channel)
+            self._unpin(room, kept)
             raise
-        return channel
+        return kept
 
     def _enter(self, room: str, head: Head) -> None:
         # Not pinned: who asked may have been cancelled.
         if room not in self._busy and room not in self._idle:
             ring = self._ring(head.epoch, head.offset)
-            self._idle[room] = _Channel(ring)
+            self._idle[room] = _KeptRoom(ring)
             self._evict()
 
     def _ring(self, epoch: str, offset: int) -> HistoryRing:
         return HistoryRing(epoch, offset, self._history_size, self._history_bytes, self._history_seconds)
 
-    async def _complete(self, room: str, channel: _Channel) -> None:
+    async def _complete(self, room: str, kept: _KeptRoom) -> None:
         """Puts what is on disk before what has come since."""
-        epoch, newest = channel.ring.epoch, channel.ring.offset
+        epoch, newest = kept.ring.epoch, kept.ring.offset
 
         def work(connection: sqlite3.Connection) -> list[Publication]:
             rows = connection.execute(
@@ -232,28 +232,28 @@ class SqliteBroker(Part):
             return [stored(*as_written(row, "tttrcbnt", "a message")) for row in rows]
 
         stored = await self._database.read(work)
-        if channel.complete or channel.ring.epoch != epoch:
+        if kept.complete or kept.ring.epoch != epoch:
             return  # another call was quicker, or the history was dropped
-        if channel.ring.offset - len(channel.ring) > newest:
-            return await self._complete(room, channel)  # it was cut meanwhile: what has gone is on disk by now
-        live = channel.ring.last(len(channel.ring))
+        if kept.ring.offset - len(kept.ring) > newest:
+            return await self._complete(room, kept)  # it was cut meanwhile: what has gone is on disk by now
+        live = kept.ring.last(len(kept.ring))
         start = stored[0].offset - 1 if stored else newest
         ring = self._ring(epoch, start)
         for publication in (*stored, *live):
             if publication.offset > ring.offset:
                 ring.append(publication)
-        channel.ring = ring
-        channel.complete = True
+        kept.ring = ring
+        kept.complete = True
 
-    def _unpin(self, room: str, channel: _Channel) -> None:
-        channel.pins -= 1
-        self._settle(room, channel)
+    def _unpin(self, room: str, kept: _KeptRoom) -> None:
+        kept.pins -= 1
+        self._settle(room, kept)
 
-    def _settle(self, room: str, channel: _Channel) -> None:
-        """A channel that is no longer in use becomes the newest idle one."""
-        if not channel.subscribed and channel.pins == 0 and self._busy.pop(room, None) is not None:
-            self._idle[room] = channel
-            self._recount(room, channel)
+    def _settle(self, room: str, kept: _KeptRoom) -> None:
+        """One that is no longer in use becomes the newest idle one."""
+        if not kept.subscribed and kept.pins == 0 and self._busy.pop(room, None) is not None:
+            self._idle[room] = kept
+            self._recount(room, kept)
             self._evict()
 
     def _evict(self) -> None:
@@ -262,22 +262,22 @@ class SqliteBroker(Part):
             self._forget_idle()
 
     async def subscribe(self, room: str) -> Position:
-        channel = await self._pin(room)
-        channel.subscribed = True
-        self._unpin(room, channel)
+        kept = await self._pin(room)
+        kept.subscribed = True
+        self._unpin(room, kept)
         # Nothing awaits from here to the caller: nothing is delivered between this position and the return.
-        return channel.ring.position
+        return kept.ring.position
 
     async def unsubscribe(self, room: str) -> None:
-        channel = self._busy.get(room)
-        if channel is not None:
-            channel.subscribed = False
-            self._settle(room, channel)
+        kept = self._busy.get(room)
+        if kept is not None:
+            kept.subscribed = False
+            self._settle(room, kept)
 
     async def history(self, room: str, since: Position | None, limit: int) -> History:
-        channel = await self._pin(room)
-        self._unpin(room, channel)
-        ring = channel.ring
+        kept = await self._pin(room)
+        self._unpin(room, kept)
+        ring = kept.ring
         ring.expire(self._now())
         if since is None:
             return History(ring.last(max(limit, 0)), ring.position)
@@ -314,10 +314,10 @@ class SqliteBroker(Part):
 
         def trimmed(_: None) -> None:
             for room in rooms:
-                channel = self._busy.get(room) or self._idle.get(room)
-                if channel is not None:
-                    channel.ring.expire(horizon + self._history_seconds)
-                    self._recount(room, channel)
+                kept = self._busy.get(room) or self._idle.get(room)
+                if kept is not None:
+                    kept.ring.expire(horizon + self._history_seconds)
+                    self._recount(room, kept)
 
         await self._database.write(trim, trimmed)
 
@@ -325,10 +325,10 @@ class SqliteBroker(Part):
         self._require_open()
 
         def forgotten(epoch: str) -> None:
-            channel = self._busy.get(room) or self._idle.get(room)
-            if channel is not None:
-                channel.ring = self._ring(epoch, 0)
-                channel.complete = True
-                self._recount(room, channel)
+            kept = self._busy.get(room) or self._idle.get(room)
+            if kept is not None:
+                kept.ring = self._ring(epoch, 0)
+                kept.complete = True
+                self._recount(room, kept)
 
         await self._database.write(partial(self._publications.forget, room=room), forgotten)

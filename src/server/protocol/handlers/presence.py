@@ -9,7 +9,7 @@ import msgspec
 from ....core.errors import ErrorCode, SynclineError
 from ....core.values.json_values import json_decoder
 from ....core.wire.salvage import admissible
-from ...rooms.hub import seat_of
+from ...rooms.hub import membership_of
 from ..events import PresenceUpdate
 from ..native import NativeSession
 from ..registry import Events
@@ -36,7 +36,7 @@ def update(session: NativeSession, data: PresenceUpdate, request: Request) -> di
             raise SynclineError(ErrorCode.INVALID_DATA, "the metadata has no JSON form") from error
         if metadata is not None and len(metadata) > limit:
             raise SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
-    seats = list(session.rooms.values()) if data.room is None else [seat_of(session, data.room)]
-    for seat in seats:
-        session.services.presence.update(seat, data.status, metadata)
-    return {"status": data.status, "rooms": [seat.room.name for seat in seats]}
+    memberships = list(session.rooms.values()) if data.room is None else [membership_of(session, data.room)]
+    for membership in memberships:
+        session.services.presence.update(membership, data.status, metadata)
+    return {"status": data.status, "rooms": [membership.room.name for membership in memberships]}

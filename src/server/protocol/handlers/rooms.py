@@ -24,12 +24,12 @@ async def create(session: NativeSession, data: RoomCreate, request: Request) -> 
 async def join(session: NativeSession, data: RoomJoin, request: Request) -> dict[str, Any]:
     since = None if data.recover is None else Position(data.recover.offset, data.recover.epoch)
     joined = await session.services.rooms.join(session, data.room, data.password, since, data.history)
-    seat = joined.seat
-    position = seat.room.group.history.position
+    membership = joined.membership
+    position = membership.room.group.history.position
     answer: dict[str, Any] = {
         "room": data.room,
-        "role": seat.role,
-        "class": seat.room.room_class,
+        "role": membership.role,
+        "class": membership.room.room_class,
         "position": {"offset": position.offset, "epoch": position.epoch},
         "recovered": joined.recovered,
         "publications": publications_raw(session.codec, joined.publications),
@@ -39,7 +39,7 @@ async def join(session: NativeSession, data: RoomJoin, request: Request) -> dict
     if data.digest:
         state = data.digest if joined.recovered and isinstance(data.digest, DigestState) else None
         own = None if state is None else (state.since, state.proven)
-        answer["digest"] = delivery_proof.begin(seat, joined.publications, own, behind=joined.behind)
+        answer["digest"] = delivery_proof.begin(membership, joined.publications, own, behind=joined.behind)
     return answer
 
 
