@@ -275,8 +275,8 @@ cdef class Document(Window):
     cdef object commit(
         self, str client, str user, int64_t number, object operation, uint8_t mark, uint64_t digest, double time
     ):
-        """Applies an operation that is at the head. Raises when it does not fit."""
-        cdef ClientState state = self.clients.get(client)
+        """Applies an operation that is at the head, and was just admitted. Raises when it does not fit."""
+        cdef ClientState state = self.author
         cdef Commit entry
         cdef bint first
         if state is None:

@@ -296,8 +296,8 @@ cdef class Undo:
         self.planned = None
         # Nobody else's items have to see it when there is nobody else: a single author costs no log.
         others = len(self.stacks)
-        if undoable and client in self.stacks:
-            others -= 1
+        if others == 1 and undoable and client in self.stacks:
+            others = 0
         self.log.append(operation if others else None, size)
         self.revision += 1
         if not self.stacks:

@@ -43,6 +43,7 @@ cdef class Window:
     cdef Py_ssize_t first
     cdef Py_ssize_t occupied     # footprint of the window
     cdef dict clients            # name -> ClientState
+    cdef ClientState author      # of what was admitted last; None: a client that is not known
     cdef list silent             # of them, the longest silent last; those that were not when it was made are skipped
     cdef bint forgotten          # some client is no longer in `clients`
     cdef Py_ssize_t max_operations

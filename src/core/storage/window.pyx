@@ -247,6 +247,7 @@ cdef class Window:
         Raises SynclineError (revision_unknown, sequence_conflict, client_taken), OutdatedRevision.
         """
         cdef ClientState state = self.clients.get(client)
+        self.author = state
         if base > self.revision:
             raise SynclineError(ErrorCode.REVISION_UNKNOWN, f"the document is at revision {self.revision}")
         if state is not None:
