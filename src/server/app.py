@@ -16,7 +16,7 @@ import uvicorn
 from .backends import memory
 from .backends.jwt import JwtAuth
 from .config.load import ConfigError
-from .config.reload import Reload, adopt, plan
+from .config.reload import Reload, plan
 from .config.schema import Config
 from .limits.arrivals import places
 from .node import Node
@@ -199,7 +199,7 @@ class App:
         """Takes a configuration over that was read again. Raises ConfigError, StartError; nothing has changed then."""
         reload = plan(self.node.config, read)
         auth = await _auth(reload.config, self.node.store)
-        adopt(self.node.config, reload)
+        self.node.config.swap(reload.config)
         self.node.authentication.auth = auth  # also when no setting is new: the key files may be
         self.node.reconfigured()
         return reload
@@ -251,7 +251,7 @@ async def create(config: Config, inherited: Listeners | None = None) -> App:
         raise
     endpoint = ws.Endpoint(node, node.session, node.pings)
     settings = uvicorn.Config(
-        http.create(node, api.routes(config.api, node.messages, node.clock, node.counters)),
+        http.create(node, api.routes(config, node.messages, node.clock, node.counters)),
         # uvicorn wants classes, and calls them.
         http=cast("type[asyncio.Protocol]", endpoint.front),
         ws=cast("type[asyncio.Protocol]", endpoint.upgraded),

@@ -100,7 +100,7 @@ class Node:
             strangers_of_address=limits.address_unidentified,
         )
         self.guesses = Guesses(limits.wrong_passwords_per_minute, clock.monotonic)
-        self.rates: Rates = Rates(limits, clock)
+        self.rates: Rates = Rates(config, clock)
         #: For password hashes: each takes milliseconds of several cores and 64 MiB, so one at a time.
         self.hashing = FairThread(loop, "syncline-hash", limits.waiting_work)
         # Sessions.
@@ -109,7 +109,7 @@ class Node:
         self.pings: PingWheel[WebSocket] = PingWheel(
             limits.ping_seconds, limits.pong_timeout_seconds, self._dead, self._seen
         )
-        self.users = Users(store, clock, limits)
+        self.users = Users(store, clock, config)
         self.authentication = Authentication(
             config,
             auth,
@@ -128,9 +128,7 @@ class Node:
         history = (rooms.history_size, rooms.history_bytes, rooms.history_seconds)
         classes = RoomClasses(rooms.latest, rooms.volatile)
         self.hub = hub = Hub(broker, sessions, self.spawn, history, clock.time, classes.of, limits.recent_users)
-        self.presence = PresenceTracker(
-            presence, broker, clock, hub, sessions, config.presence, self.spawn, loop.call_soon
-        )
+        self.presence = PresenceTracker(presence, broker, clock, hub, sessions, config, self.spawn, loop.call_soon)
         self.rooms = Rooms(config, store, clock, hub, self.presence, self.guesses, self.hashing, counters)
         self.memory = MemoryBound(config, clock, broker, sessions, hub, self.documents.registry, loop.call_soon)
         self.readiness = Readiness(store, broker, clock, EVERYWHERE)

@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from syncline.client import connect
 from syncline.core.wire import envelopes as wire
-from syncline.server.config.schema import LimitsConfig
+from syncline.server.config.schema import Config, LimitsConfig
 from syncline.server.limits.rates import Rates, sizes
 from tests.serving import Serve
 
@@ -78,8 +78,8 @@ def test_a_request_larger_than_the_burst_passes_and_is_paid_for() -> None:
     assert ada.take(1) > 48  # all of it counts
 
 
-def limits(**values: float) -> LimitsConfig:
-    return LimitsConfig(**values)  # type: ignore[arg-type]
+def limits(**values: float) -> Config:
+    return Config(limits=LimitsConfig(**values))  # type: ignore[arg-type]
 
 
 class Somebody:
@@ -155,8 +155,7 @@ def test_changed_limits_hold_for_everybody_and_keep_the_account() -> None:
     ]  # the last one has not said who it is
 
     def change(**values: float) -> None:
-        for name, value in values.items():
-            object.__setattr__(config, name, value)
+        config.swap(replace(config, limits=replace(config.limits, **values)))  # type: ignore[arg-type]
         rates.reconfigured(before)
 
     change(user_requests_per_second=1, user_requests_burst=3)

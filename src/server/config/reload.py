@@ -1,7 +1,7 @@
-"""Takes a configuration that was read again over into the one that is in use, as far as that goes without a restart.
+"""What of a configuration that was read again holds without a restart.
 
-Parts of the server hold the sections and read them when they need them. So the sections are changed where they are, here and nowhere
-else; what a part took from them when it was made it takes anew (``Node.reconfigured``).
+Parts of the server hold the whole ``Config`` and read it when they need it: it is given the new sections all at once (``Config.swap``).
+What a part took from it when it was made it takes anew (``Node.reconfigured``).
 """
 
 from __future__ import annotations
@@ -42,10 +42,3 @@ def plan(running: Config, read: Config) -> Reload:
     if problems:
         raise ConfigError([f"{problem}; together with what needs a restart" for problem in problems])
     return Reload(config, tuple(key for key in new if not key.restart), tuple(key for key in new if key.restart))
-
-
-def adopt(running: Config, reload: Reload) -> None:
-    """Makes the changed keys hold."""
-    for key in reload.changed:
-        # Frozen for everybody else.
-        object.__setattr__(getattr(running, key.section), key.name, _value(reload.config, key))

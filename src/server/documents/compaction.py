@@ -26,6 +26,7 @@ from ...core.storage.commits import merge_bodies, new_text_snapshot
 from ...core.storage.log_body import LogReader, pack_entries
 from ...core.storage.record_format import pack, raw_size
 from ...core.types import document_type
+from ..config.documents import DocumentsConfig
 from ..limits.fair_thread import Steps
 from ..seams.outcome import Unavailable
 from ..seams.store import DocumentSnapshot, DocumentState, StoredDocument, Turn
@@ -54,12 +55,15 @@ class Compaction:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._config = context.config.documents
         self._waiting: dict[str, None] = {}  # in order
         self._worker: asyncio.Task[None] | None = None
         self._timer: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()  # one document at a time
         self._closed = False
+
+    @property
+    def _config(self) -> DocumentsConfig:
+        return self._context.config.documents
 
     @property
     def waiting(self) -> int:

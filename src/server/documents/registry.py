@@ -12,6 +12,7 @@ import logging
 from ...core.documents.document import Document
 from ...core.errors import ErrorCode, SynclineError
 from ...core.types import document_type
+from ..config.documents import DocumentsConfig
 from ..limits.fair_thread import Steps
 from ..seams.store import DocumentRecord, DocumentSnapshot, StoredDocument
 from ..sessions.ids import new_id
@@ -35,10 +36,13 @@ class DocumentRegistry:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._config = context.config.documents
         self.live: dict[str, LiveDocument] = {}
         self._loading: dict[str, asyncio.Task[LiveDocument]] = {}
         self._reads = asyncio.Semaphore(READS)  # their bodies are in memory beside what they become
+
+    @property
+    def _config(self) -> DocumentsConfig:
+        return self._context.config.documents
 
     def left_out(self, live: Loaded, collaborator: Collaborator, at: int) -> None:
         """It reads too slowly and was not given what follows revision ``at``."""

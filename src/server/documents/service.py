@@ -28,7 +28,6 @@ class Documents:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._limits = context.config.limits
         self._store = context.store
         self.compaction = Compaction(context)
         context.compact = self.compaction.consider
@@ -64,7 +63,7 @@ class Documents:
         """``answered`` gets the state; operations that it lacks follow until this returns.
 
         Raises SynclineError, Unavailable, SessionGone."""
-        limit = self._limits.documents
+        limit = self.context.config.limits.documents
         if data.document not in session.documents and len(session.documents) >= limit:
             raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {limit} documents on one connection")
         await join(self.registry, self.divergences, session, data, answered)

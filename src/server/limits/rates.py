@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from ...core.bucket import Bucket
 from ...core.errors import ErrorCode, SynclineError
 from ...core.wire import envelopes as wire
-from ..config.schema import LimitsConfig
+from ..config.schema import Config
 from ..seams.clock import Clock
 
 
@@ -100,7 +100,7 @@ class Limited(Protocol):
 class Rates:
     """The node's limits. ``opened`` and ``closed`` come in pairs per session of a user."""
 
-    def __init__(self, config: LimitsConfig, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
         self._users: dict[str, _OfUser] = {}
@@ -108,7 +108,7 @@ class Rates:
         self._read()
 
     def _read(self) -> None:
-        limits = self._config
+        limits = self._config.limits
         of_connection = Limits(
             (limits.requests_per_second, max(limits.requests_burst, 1.0)),
             (limits.bytes_per_second, max(limits.bytes_burst, limits.bytes_per_second)),

@@ -26,7 +26,7 @@ import msgspec
 from ...core.values.json_values import json_decoder
 from ...core.wire import envelopes as wire
 from ...core.wire.envelopes import Push
-from ..config.schema import PresenceConfig
+from ..config.schema import Config
 from ..seams.broker import Broker
 from ..seams.clock import Clock, Timer
 from ..seams.presence import Presence, PresenceChange, PresenceEntry
@@ -78,7 +78,7 @@ class PresenceTracker:
         clock: Clock,
         hub: Hub,
         sessions: Sessions,
-        config: PresenceConfig,
+        config: Config,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
@@ -94,7 +94,7 @@ class PresenceTracker:
         self._recount: set[str] = set()  # counted rooms that changed since they were told
         self._telling = False  # at the end of this turn
         self._pacing: dict[str, Timer] = {}  # counted rooms that were told lately
-        self.writes = PresenceWrites(presence, config.ttl_seconds, config.unwritten, spawn)
+        self.writes = PresenceWrites(presence, config.presence.ttl_seconds, config.presence.unwritten, spawn)
 
     def __len__(self) -> int:
         """Users here, counted per room."""
@@ -129,8 +129,12 @@ class PresenceTracker:
         if rest:
             self._write(room, entry, here=False)
             self._tell_if_changed(room, rest, [*rest, membership])
-        elif lost and (self._config.grace_seconds > 0 or resumed):
-            grace = max(self._config.grace_seconds, _RESUME_SECONDS) if resumed else self._config.grace_seconds
+        elif lost and (self._config.presence.grace_seconds > 0 or resumed):
+            grace = (
+                max(self._config.presence.grace_seconds, _RESUME_SECONDS)
+                if resumed
+                else self._config.presence.grace_seconds
+            )
             timer = self._clock.call_later(grace, self._expired, room, user)
             self._lost.setdefault(room, {})[user] = _Lost(entry, timer)
         else:
@@ -259,7 +263,7 @@ class PresenceTracker:
         if room is None:
             return
         if not room.counting:
-            if len(room.users) + len(self._lost.get(name, ())) <= self._config.occupancy_users:
+            if len(room.users) + len(self._lost.get(name, ())) <= self._config.presence.occupancy_users:
                 return
             room.counting = True
         self._recount.add(name)
@@ -276,12 +280,14 @@ class PresenceTracker:
                 continue
             counts = self.occupancy(room)
             told: State = {"room": name, **counts}
-            if counts["users"] <= self._config.occupancy_users * 3 // 4:
+            if counts["users"] <= self._config.presence.occupancy_users * 3 // 4:
                 room.counting = False
                 room.sample = None
-                told["members"] = self._listed(room, self._config.list_limit)  # from now on it is told one by one again
+                told["members"] = self._listed(
+                    room, self._config.presence.list_limit
+                )  # from now on it is told one by one again
             self._hub.broadcast(name, Push("room:occupancy", told, key="\0occupancy"))
-            self._pacing[name] = self._clock.call_later(self._config.occupancy_seconds, self._paced, name)
+            self._pacing[name] = self._clock.call_later(self._config.presence.occupancy_seconds, self._paced, name)
 
     def _paced(self, name: str) -> None:
         del self._pacing[name]
@@ -352,7 +358,7 @@ class PresenceTracker:
     ) -> list[State] | list[msgspec.Raw]:
         """For the answer to a join: all up to ``presence.list_limit`` users, of more ``presence.sample_users``, the session's own among
         them."""
-        full, limit = self._config.list_limit, self._config.sample_users
+        full, limit = self._config.presence.list_limit, self._config.presence.sample_users
         if elsewhere:
             states = self._merged(room, elsewhere)
             own = states.pop(session.user)
@@ -363,7 +369,7 @@ class PresenceTracker:
         now = self._clock.monotonic()
         sample = room.sample
         if not isinstance(sample, Sample) or sample.until <= now:
-            sample = room.sample = Sample(self._listed(room, limit), now + self._config.occupancy_seconds)
+            sample = room.sample = Sample(self._listed(room, limit), now + self._config.presence.occupancy_seconds)
         entries = sample.of(session.codec)
         if session.user in sample.users:
             return entries

@@ -56,8 +56,7 @@ class Rooms:
     ) -> None:
         self.hub = hub
         self.presence = presence
-        self._limits = config.limits
-        self._config = config.rooms
+        self._config = config
         self._store = store
         self._clock = clock
         self._guesses = guesses
@@ -84,8 +83,10 @@ class Rooms:
         Raises SynclineError (limit_exceeded, room_not_found, forbidden, password_required, password_wrong, rate_limited), Unavailable,
         SessionGone."""
         hub = self.hub
-        if name not in session.rooms and len(session.rooms) >= self._limits.rooms:
-            raise SynclineError(ErrorCode.LIMIT_EXCEEDED, f"at most {self._limits.rooms} rooms on one connection")
+        if name not in session.rooms and len(session.rooms) >= self._config.limits.rooms:
+            raise SynclineError(
+                ErrorCode.LIMIT_EXCEEDED, f"at most {self._config.limits.rooms} rooms on one connection"
+            )
         room = hub.rooms.get(name)
         record = None
         if room is None:
@@ -117,8 +118,8 @@ class Rooms:
     async def _record(self, session: Session, name: str) -> RoomRecord:
         """The stored room; made when joins make rooms. Raises SynclineError."""
         record = await self._store.room(name)
-        if record is None and self._config.create_on_join:
-            fresh = RoomRecord(name, session.user, self._config.default_role, None, self._clock.time())
+        if record is None and self._config.rooms.create_on_join:
+            fresh = RoomRecord(name, session.user, self._config.rooms.default_role, None, self._clock.time())
             # Else somebody else was quicker.
             record = fresh if await self._store.create_room(fresh) else await self._store.room(name)
         if record is None:
@@ -160,7 +161,7 @@ class Rooms:
             raise SynclineError(ErrorCode.PASSWORD_WRONG, "wrong password")
 
     async def _missed(self, room: LiveRoom, since: Position | None, last: int) -> tuple[bool | None, list[Publication]]:
-        limit = self._config.history_size
+        limit = self._config.rooms.history_size
         recovered: bool | None = None
         if since is not None:
             publications = await self.hub.recover(room, since, limit)

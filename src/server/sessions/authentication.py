@@ -40,8 +40,7 @@ class Authentication:
     ) -> None:
         """``comes_by``: ``watch`` is called for each session at least once in so many seconds."""
         self.auth = auth
-        self._all = config
-        self._config = config.auth
+        self._config = config
         self._users = users
         self._sessions = sessions
         self._counters = sessions.counters
@@ -56,7 +55,7 @@ class Authentication:
     def expect(self, session: Session) -> None:
         """A new connection without a user: it has ``auth.timeout_seconds`` to say who it is."""
         session.expiry = self._clock.call_later(
-            self._config.timeout_seconds, session.close, errors.AUTHENTICATION_TIMEOUT
+            self._config.auth.timeout_seconds, session.close, errors.AUTHENTICATION_TIMEOUT
         )
 
     async def authenticate(
@@ -103,7 +102,7 @@ class Authentication:
             name = name.strip() or "Guest " + user[-4:]
         else:
             raise SynclineError(ErrorCode.UNAUTHENTICATED, "a token is required")
-        lifetime = self._config.guest_token_seconds
+        lifetime = self._config.auth.guest_token_seconds
         token = auth.issue(user, name, ttl=lifetime, guest=True)
         expires_at = self._clock.time() + lifetime
         return await self.accept(session, Credentials(user, name, expires_at, guest=True), issued=token)
@@ -149,7 +148,7 @@ class Authentication:
         return result
 
     def _accepted(self, session: Session) -> dict[str, Any]:
-        limits = self._all.limits
+        limits = self._config.limits
         return {
             "user": session.user,
             "name": session.name,
@@ -163,7 +162,7 @@ class Authentication:
 
     def _common_limits(self) -> dict[str, float]:
         """Those that hold for open connections when they are changed, beside the rates."""
-        config = self._all
+        config = self._config
         return {
             "batch_size": config.limits.batch_size,
             "rooms": config.limits.rooms,
@@ -197,7 +196,7 @@ class Authentication:
         if token is None:
             if not session.guest:
                 raise SynclineError(ErrorCode.INVALID_DATA, "a token is required")
-            lifetime = self._config.guest_token_seconds
+            lifetime = self._config.auth.guest_token_seconds
             issued = token = auth.issue(session.user, session.name, ttl=lifetime, guest=True)
         credentials = self.check(token)
         if credentials.user != session.user:
@@ -217,7 +216,7 @@ class Authentication:
         if expires_at is None:
             session.warn_at = None
         elif expires_at != session.expires_at:
-            now, warning = self._clock.time(), self._config.expiry_warning_seconds
+            now, warning = self._clock.time(), self._config.auth.expiry_warning_seconds
             end = self._end(expires_at)
             session.warn_at = end - min(warning, (end - now) * WARNING_PART) if warning else None
         session.expires_at = expires_at
@@ -225,7 +224,7 @@ class Authentication:
 
     def _end(self, expires_at: float) -> float:
         """When a token ends whose `exp` is ``expires_at``: for connections it has opened as for those that it may open."""
-        return expires_at + self._config.leeway_seconds
+        return expires_at + self._config.auth.leeway_seconds
 
     def watch(self, session: Session) -> None:
         """Warns and closes when it is time. Only what is due before the ping wheel comes by again gets a timer."""

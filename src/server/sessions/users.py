@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from ..config.schema import LimitsConfig
+from ..config.schema import Config
 from ..seams.auth import Credentials
 from ..seams.clock import Clock
 from ..seams.store import Store, UserRecord
@@ -13,7 +13,7 @@ from ..seams.store import Store, UserRecord
 class Users:
     """Remembers who was recorded lately. Bound: ``limits.recent_users``, the longest unused goes first."""
 
-    def __init__(self, store: Store, clock: Clock, config: LimitsConfig) -> None:
+    def __init__(self, store: Store, clock: Clock, config: Config) -> None:
         self._store = store
         self._clock = clock
         self._config = config
@@ -34,5 +34,5 @@ class Users:
             recorded = name
         self._recorded[user] = recorded
         self._recorded.move_to_end(user)
-        while len(self._recorded) > self._config.recent_users:
+        while len(self._recorded) > self._config.limits.recent_users:
             self._recorded.popitem(last=False)

@@ -24,7 +24,7 @@ from ...core.errors import SynclineError
 from ...core.rooms.room import Position
 from ...core.wire.payload import check_payload
 from ...core.wire.salvage import mend
-from ..config.schema import ApiConfig
+from ..config.schema import Config
 from ..limits.refusals import LONGEST
 from ..net.bearer import bearer
 from ..observe.counters import Counters
@@ -72,12 +72,12 @@ class _FieldName:
 T = TypeVar("T", Publishing, Event)
 
 
-def routes(config: ApiConfig, messages: Messages, clock: Clock, counters: Counters) -> list[Route]:
+def routes(config: Config, messages: Messages, clock: Clock, counters: Counters) -> list[Route]:
     """There is nothing at them without a key."""
     fields = msgspec.json.Decoder(dict[_FieldName, msgspec.Raw], dec_hook=lambda _, text: _FieldName(text))
 
     async def publish(request: Request) -> Response:
-        body = await _body(request, config.body_bytes)
+        body = await _body(request, config.api.body_bytes)
         arrived = clock.monotonic()
         told = _decoded(body, Publishing, fields)
         if not told.rooms:
@@ -88,7 +88,7 @@ def routes(config: ApiConfig, messages: Messages, clock: Clock, counters: Counte
         return JSONResponse({"results": [await outcome for outcome in outcomes]}, headers={"cache-control": "no-store"})
 
     async def send(request: Request) -> Response:
-        body = await _body(request, config.body_bytes)
+        body = await _body(request, config.api.body_bytes)
         arrived = clock.monotonic()
         told = _decoded(body, Event, fields)
         if not (told.rooms or told.users or told.connections or told.everyone):
@@ -101,11 +101,11 @@ def routes(config: ApiConfig, messages: Messages, clock: Clock, counters: Counte
 
     def guarded(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
-            if not config.key:
+            if not config.api.key:
                 raise HTTPException(404)
             lines = request.headers.getlist("authorization")
             given = bearer(lines[0]).encode("latin-1") if len(lines) == 1 else b""
-            if not hmac.compare_digest(given, config.key.encode()):
+            if not hmac.compare_digest(given, config.api.key.encode()):
                 raise HTTPException(401, "the API key is missing or wrong", {"www-authenticate": "Bearer"})
             for name in request.query_params:
                 text = "what is asked for is said in the body: there are no query parameters"
