@@ -84,7 +84,7 @@ def test_each_line_of_gitignore_is_one_that_is_understood() -> None:
 
 
 def test_files_stay_small_enough_to_read() -> None:
-    limits = (("src/core/", 600), ("src/server/", 600), ("", 800))
+    limits = (("src/client/", 800), ("src/load/", 660), ("src/", 600), ("", 800))
     code = {".py", ".pyi", ".pyx", ".pxd", ".js", ".mjs", ".ts", ".css", ".html", ".sh"}
     found = []
     for path in project_files():

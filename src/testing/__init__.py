@@ -19,11 +19,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .broker import BrokerSuite, DurableBrokerSuite, Recorder
+    from .broker import BrokerSuite, DurableBrokerSuite
     from .clock import ManualClock
     from .events import DurableEventLogSuite, EventLogSuite
     from .outcome import Outcomes, settled
     from .presence import DurablePresenceSuite, PresenceSuite
+    from .recorder import Recorder
     from .store import DurableStoreSuite, StoreSuite
 
 __all__ = [
@@ -42,11 +43,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    "broker": ("BrokerSuite", "DurableBrokerSuite", "Recorder"),
+    "broker": ("BrokerSuite", "DurableBrokerSuite"),
     "clock": ("ManualClock",),
     "events": ("DurableEventLogSuite", "EventLogSuite"),
     "outcome": ("Outcomes", "settled"),
     "presence": ("DurablePresenceSuite", "PresenceSuite"),
+    "recorder": ("Recorder",),
     "store": ("DurableStoreSuite", "StoreSuite"),
 }
 

@@ -444,64 +444,6 @@ class StoreSuite(HistorySuite, RolesSuite):
             seen = since + len(stored.turns)
         assert seen == 60
 
-    # Turns ---------------------------------------------------------------------------------------------------
-
-    async def test_turns_cover_the_revisions_asked_for(self, store: Store) -> None:
-        turns = await with_turns(store, 3, 1, 2, 5, 1)  # bases 0 3 4 6 11, end 12
-        for since in range(-1, 14):
-            for until in range(-1, 14):
-                wanted = range(since + 1, until + 1)
-                expected = [one for one in turns if any(one.base < r <= one.base + one.count for r in wanted)]
-                assert await store.turns("notes", since, until) == expected, (since, until)
-
-    async def test_turns_of_another_document_do_not_show(self, store: Store) -> None:
-        await with_turns(store, 1, 1)
-        other = await with_turns(store, 2, 2, record=replace(NOTES, id="other"))
-        assert await store.turns("other", 0, 10) == other
-
-    # Snapshots -----------------------------------------------------------------------------------------------
-
-    async def test_a_load_needs_only_the_turns_after_the_snapshot(self, store: Store) -> None:
-        turns = await with_turns(store, 2, 1, 3, 1)
-        for revision, rest in ((2, turns[1:]), (3, turns[2:]), (6, turns[3:]), (7, [])):
-            snapshot = DocumentSnapshot(revision, b"text at %d" % revision)
-            await store.save_snapshot("notes", NOTES.generation, snapshot)
-            stored = await store.load_document("notes")
-            assert stored is not None
-            assert (stored.snapshot, stored.turns) == (snapshot, rest)
-
-    async def test_a_snapshot_in_the_middle_of_a_turn_keeps_that_turn(self, store: Store) -> None:
-        turns = await with_turns(store, 2, 3, 1)
-        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(4, b"text"))
-        stored = await store.load_document("notes")
-        assert stored is not None
-        assert stored.turns == turns[1:]
-
-    async def test_turns_stay_readable_behind_a_snapshot(self, store: Store) -> None:
-        turns = await with_turns(store, 2, 1, 3)
-        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(6, b"text"))
-        assert await store.turns("notes", 0, 6) == turns
-
-    async def test_snapshots_that_must_not_count_are_ignored(self, store: Store) -> None:
-        await with_turns(store, 2, 2)
-        good = DocumentSnapshot(3, b"good")
-        await store.save_snapshot("notes", NOTES.generation, good)
-        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(2, b"older"))
-        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(5, b"ahead of the log"))
-        await store.save_snapshot("notes", "generation-0", DocumentSnapshot(4, b"of another generation"))
-        await store.save_snapshot("nowhere", NOTES.generation, DocumentSnapshot(0, b"of nothing"))
-        stored = await store.load_document("notes")
-        assert stored is not None
-        assert stored.snapshot == good
-        assert await store.load_document("nowhere") is None
-
-    async def test_a_snapshot_does_not_move_the_fence(self, store: Store) -> None:
-        await with_turns(store, 2)
-        await store.save_snapshot("notes", NOTES.generation, DocumentSnapshot(1, b""))
-        with pytest.raises(Conflict):
-            await append(store, "notes", turn(1))
-        assert await append(store, "notes", turn(2)) == 3
-
     # Roles and deletion --------------------------------------------------------------------------------------
 
     async def test_document_roles_are_set_replaced_and_removed(self, store: Store) -> None:
