@@ -16,7 +16,7 @@ UNIT: Literal["unicode"] = "unicode"
 
 
 class CodePoints:
-    """A text addressed in code points, over the core's UTF-16 text. Edits cost what ``core.text`` says."""
+    """A text addressed in code points, over the core's UTF-16 text. Edits cost what ``core.text.text`` says."""
 
     __slots__ = ("_text",)
 

@@ -1,0 +1,1 @@
+"""Bytes, operations, rooms: no socket, clock, log or environment."""

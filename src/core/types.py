@@ -1,4 +1,4 @@
-"""The types of documents. Another one is a module with a ``DocumentType`` and a line in ``DOCUMENT_TYPES``."""
+"""The types of documents. Another one is a folder with a ``ValueType`` and a line in ``DOCUMENT_TYPES``; docs/types.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Picks the parts that the configuration names, wires them, and serves. The only place that names backends."""
+"""Picks the parts that the configuration names, wires them, and serves. Nobody else names them but the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server process: owns the hub, the documents, the backends and the tasks. start, drain, stop.
+"""One server process: makes its parts (sessions, rooms, messages, presence, documents) and hands each what it needs; start, drain, stop.
 
 The node sees backends only through the seams; app.py picks them.
 """

@@ -52,10 +52,10 @@ class Taken:
 class Answer:
     """Of one submission."""
 
-    arrived = 0.0
     wanted = True
 
-    def __init__(self) -> None:
+    def __init__(self, arrived: float) -> None:
+        self.arrived = arrived
         self.result: Any = None
         self.error: SynclineError | None = None
 
@@ -77,10 +77,15 @@ async def caller(node: Node, user: str) -> tuple[Session, Taken]:
 
 
 async def test_rooms_and_messages(app: App) -> None:
-    node = app.node
+    node, now = app.node, app.node.clock.monotonic
     rooms, messages = node.rooms, node.messages
     (ada, to_ada), (bob, to_bob) = await caller(node, "ada"), await caller(node, "bob")
     await rooms.create(ada, "vault", "s3cret", "reader")
+    for name in ("", "a\nb", "x" * 129):
+        with pytest.raises(SynclineError, match="a name has"):
+            await rooms.join(ada, name)
+        with pytest.raises(SynclineError, match="a name has"):
+            await node.documents.create(ada, name, None, None, "text")
     with pytest.raises(SynclineError, match="wrong password"):
         await rooms.join(bob, "vault", "guess")
     joined = await rooms.join(bob, "vault", "s3cret")
@@ -92,19 +97,24 @@ async def test_rooms_and_messages(app: App) -> None:
         outcomes.append(outcome)
 
     with pytest.raises(SynclineError, match="readers do not send"):
-        messages.send(bob, "vault", b"1", done, arrived=0.0)
+        messages.send(bob, "vault", b"1", done, arrived=now())
     for _ in range(2):
-        messages.send(ada, "vault", b'{"text": "hi"}', done, arrived=0.0, once="k")
+        messages.send(ada, "vault", b'{"text": "hi"}', done, arrived=now(), once="k")
+    with pytest.raises(SynclineError):
+        messages.send(ada, "vault", b'{"a": oops', done, arrived=now())
     await until(lambda: len(outcomes) == 2)
     assert [(position is not None and position.offset, again) for position, again, _ in outcomes] == [
         (1, False),
         (1, True),
     ]
-    messages.tell(ada, "vault", "knock", b"true", None, arrived=0.0)
-    messages.tell(ada, "vault", "whisper", b"true", Targets(("bob",)), arrived=0.0)
-    node.presence.update(joined.membership, "busy", b'"deep work"')
+    messages.tell(ada, "vault", "knock", b"true", None, arrived=now())
+    messages.tell(ada, "vault", "whisper", b"true", Targets(("bob",)), arrived=now())
+    assert rooms.set_status(bob, "busy", b'"deep work"') == ["vault"]
+    for status, metadata in (("flying", b"1"), ("away", b"{bad"), ("away", b'"' + b"x" * 100_000 + b'"')):
+        with pytest.raises(SynclineError, match=r"status|JSON|limited|invalid"):
+            rooms.set_status(bob, status, metadata)
     await rooms.grant(ada, "vault", "bob", "member")
-    messages.send(bob, "vault", b"2", done, arrived=0.0)
+    messages.send(bob, "vault", b"2", done, arrived=now())
     await until(lambda: len(outcomes) == 3)
     members = {one["user"]: (one["role"], one["status"]) for one in await rooms.members(bob, "vault")}
     assert members == {"ada": ("owner", "online"), "bob": ("member", "busy")}
@@ -123,7 +133,7 @@ async def test_rooms_and_messages(app: App) -> None:
 
 
 async def test_documents(app: App) -> None:
-    node = app.node
+    node, now = app.node, app.node.clock.monotonic
     documents = node.documents
     (ada, to_ada), (bob, to_bob) = await caller(node, "ada"), await caller(node, "bob")
     await documents.create(ada, "notes", "Hello", None, "text")
@@ -136,7 +146,7 @@ async def test_documents(app: App) -> None:
     assert [(state["text"], state["role"]) for state in states] == [("Hello", "owner"), ("Hello", "editor")]
 
     async def submitted(session: Session, kind: Any, seq: int, revision: int, operand: Any = None) -> Any:
-        answer = Answer()
+        answer = Answer(now())
         documents.submit(session, "notes", answer, kind, seq, revision, operand)
         await until(lambda: answer.result is not None or answer.error is not None)
         assert answer.error is None
@@ -151,7 +161,7 @@ async def test_documents(app: App) -> None:
     page = await documents.page(bob, "notes", 0, 10)
     assert [(entry.client, entry.kind) for entry in page.entries] == [("a", "edit"), ("b", "edit"), ("a", "undo")]
     assert [one.user for one in (await documents.blame(ada, "notes", 0, None, "utf-16")).ranges] == ["bob", None]
-    answer = Answer()
+    answer = Answer(now())
     await documents.restore(bob, "notes", answer, 2, 3, 1)
     await until(lambda: answer.result is not None)
     assert node.documents.live["notes"].core.content() == "Hello!"

@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t
 cdef struct Piece:
     PyObject *attributes  # a dict of attributes.pyx, owned; NULL: none
     PyObject *embed       # an embed, owned; only of an insert of length 1. NULL: text, or no insert
-    int32_t kind          # parts.Kind
+    int32_t kind          # Kind of ot/components.pxd
     int32_t length        # > 0, in UTF-16 units
 
 # A growable list of pieces that keeps itself canonical. It points into itself while short: never copy one.

@@ -30,7 +30,7 @@ class LogReader:
     def text(self) -> str: ...
 
 def pack_entries(body: bytes, level: int = 9) -> bytes:
-    """The packed form of a body of entries (``bodies.pack``); a body of the first form stays as it is.
+    """The packed form of a body of entries (``record_format.pack``); a body of the first form stays as it is.
 
     Columns of a different nature are cut into deflate blocks of their own: 3 % smaller. Raises ValueError.
     """

@@ -456,7 +456,7 @@ cdef class LogReader:
 
 
 def pack_entries(bytes body not None, int level=9):
-    """The packed form of a body of entries (``bodies.pack``); a body of the first form stays as it is.
+    """The packed form of a body of entries (``record_format.pack``); a body of the first form stays as it is.
 
     Columns of a different nature are cut into deflate blocks of their own: 3 % smaller. Raises ValueError.
     """

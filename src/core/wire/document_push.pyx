@@ -1,7 +1,7 @@
 # cython: language_level=3
 """The push `document:operation` as one WebSocket frame, written from the entries of a text as they are in memory.
 
-What ``wire.Push`` makes of dicts, byte for byte, without the dicts: this frame is built for every turn of every document.
+What ``envelopes.Push`` makes of dicts, byte for byte, without the dicts: this frame is built for every turn of every document.
 Strings that need escapes go through msgspec.
 """
 

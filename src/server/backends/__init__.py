@@ -1,0 +1,1 @@
+"""Implementations of the seams: one driver library a file. Named by app and cli alone."""

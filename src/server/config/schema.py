@@ -1,7 +1,7 @@
 """The configuration: one typed, frozen tree. Each field says its unit, its bounds and what zero means.
 
-``config_load.load`` reads TOML and environment (``SYNCLINE_SECTION__KEY``) over these defaults and reports every error
-at once; ``config_docs`` writes docs/configuration.md from this tree.
+``load.load`` reads TOML and environment (``SYNCLINE_SECTION__KEY``) over these defaults and reports every error at once; docs.py writes
+docs/configuration.md from this tree. The sections rooms and documents are in rooms.py and documents.py.
 """
 
 from __future__ import annotations

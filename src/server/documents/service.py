@@ -1,5 +1,5 @@
-"""What can be done with documents: made, joined, edited, left, looked into, granted roles in. In plain values: whoever asks has decoded
-and shapes."""
+"""What can be done with documents: made, joined, edited, left, looked into, granted roles in. In plain values: callers (handlers,
+or a program in the process) decode what came, and make an answer of what is returned."""
 
 from __future__ import annotations
 
@@ -79,10 +79,17 @@ class Documents:
     def submit(
         self, session: Session, document: str, answer: Answer, kind: Kind, seq: int, revision: int, operand: Any = None
     ) -> None:
-        """An operation (``edit``), or what the core makes one of: ``undo``, ``redo``, or ``restore`` for a first content. ``answer`` hears
-        what became of it. Raises SynclineError (not_joined, forbidden, limit_exceeded)."""
+        """An operation (``edit``, its ``operand``), or what the core makes one of: ``undo``, ``redo``. ``seq`` counts from 1 for each
+        client id. ``answer`` hears once what became of it, perhaps before this returns. Raises SynclineError (not_joined, forbidden,
+        limit_exceeded)."""
         live, collaborator = self.joined(session, document)
         live.submit(Submission(collaborator, answer, kind, seq, revision, operand))
+
+    def initialize(
+        self, session: Session, document: str, answer: Answer, seq: int, revision: int, content: Any
+    ) -> None:
+        """A first content, which the second one loses. As ``submit``."""
+        self.submit(session, document, answer, "restore", seq, revision, content)
 
     async def restore(self, session: Session, document: str, answer: Answer, seq: int, revision: int, to: int) -> None:
         """Back to the content of revision ``to``. As ``submit``; raises revision_unknown, history_trimmed too, Unavailable."""

@@ -1,1 +1,1 @@
-"""The process: its signals, its sockets, what systemd is told, whether it is ready. Stands on config."""
+"""The process: its signals, its sockets, what systemd is told, whether it is ready. Stands on config and seams."""

@@ -13,12 +13,11 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 
-# No control characters and no surrogates: names end up in logs, keys and pages.
-# \Z and not $, which a line break may follow.
-_NAME = r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+\Z"
+from ..net.names import LONGEST_NAME, NAME
+
 _DISPLAY_NAME = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
 _VISIBLE = r"\A[!-~]+\Z"
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=_NAME)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME, pattern=NAME)]
 DisplayName = Annotated[str, msgspec.Meta(max_length=128, pattern=_DISPLAY_NAME)]
 Token = Annotated[str, msgspec.Meta(max_length=16_384)]
 Password = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
@@ -34,7 +33,7 @@ Status = Literal["online", "away", "busy"]
 
 
 _WORDS = {
-    f"matching regex {_NAME!r}": "without control characters",
+    f"matching regex {NAME!r}": "without control characters",
     f"matching regex {_DISPLAY_NAME!r}": "without control characters",
     f"matching regex {_VISIBLE!r}": "of visible ASCII characters",
 }

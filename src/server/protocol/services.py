@@ -1,4 +1,4 @@
-"""What handlers ask."""
+"""The node's services, as handlers ask them: ``session.services``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which class a room is of, by its name: what a slow reader gets of its messages (core.room)."""
+"""Which class a room is of, by its name: what a slow reader gets of its messages (core/rooms/room.pyx)."""
 
 from __future__ import annotations
 

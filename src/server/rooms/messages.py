@@ -14,6 +14,7 @@ from ...core.errors import ErrorCode, SynclineError
 from ...core.rooms.room import Position, Publication
 from ...core.wire import envelopes as wire
 from ...core.wire.envelopes import Push
+from ...core.wire.salvage import admissible
 from ..observe.counters import Counters, Source
 from ..seams.broker import Broker
 from ..seams.clock import Clock
@@ -86,11 +87,12 @@ class Messages:
         echo: bool = True,
         once: str = "",
     ) -> None:
-        """A message of a member, its ``payload`` in the session's codec; ``done`` when it has reached the room, or has not. ``arrived``:
-        when it was read, by ``Clock.monotonic``. ``echo`` False: its author does not get it.
+        """A message of a member, its ``payload`` one value in the session's codec; ``done`` when it has reached the room, or has not.
+        ``arrived``: when it was read, by ``Clock.monotonic``. ``echo`` False: its author does not get it.
 
-        Raises SynclineError (not_a_member, forbidden)."""
+        Raises SynclineError (not_a_member, forbidden, invalid_data: a payload that not every member could decode)."""
         _writing(session, room)
+        payload = admissible(session.codec, payload)
         publication = Publication(room, session.user, session.name, self._clock.time(), session.codec, payload, key=key)
         if not echo:
             publication.skip = session.connection.id
@@ -107,10 +109,9 @@ class Messages:
     def tell(
         self, session: Session, room: str, name: str, payload: bytes, targets: Targets | None, *, arrived: float
     ) -> None:
-        """An event of a member for the room, or those ``targets`` in it; at most once. ``payload`` in the session's codec.
-
-        Raises SynclineError (not_a_member, forbidden)."""
+        """An event of a member for the room, or those ``targets`` in it; at most once. As ``send``."""
         _writing(session, room)
+        payload = admissible(session.codec, payload)
         event = {"room": room, "name": name, "user": session.user, "data": msgspec.Raw(payload)}
         self._tell(room, targets, Push("event:custom", event, session.codec))
         self._counters.custom_events["client"].observe(self._clock.monotonic() - arrived)
@@ -135,7 +136,8 @@ class Messages:
         key: str = "",
         once: str = "",
     ) -> None:
-        """A message of whoever may speak in ``user``'s name, in a room that ``exists``. As ``send``."""
+        """A message of whoever may speak in ``user``'s name, in a room that ``exists``. ``payload``: one that ``admissible`` has let pass.
+        Otherwise as ``send``."""
         publication = Publication(room, user, name, self._clock.time(), codec, payload, key=key)
 
         def published(position: Position | None, error: Exception | None) -> None:

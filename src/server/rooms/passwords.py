@@ -1,4 +1,4 @@
-"""Password hashes: argon2id (RFC 9106). Slow on purpose: callers run these in a thread (``Node.hashing``)."""
+"""Password hashes: argon2id (RFC 9106). Slow on purpose: callers run these in a thread (``Rooms`` is handed one)."""
 
 from __future__ import annotations
 

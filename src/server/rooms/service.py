@@ -1,4 +1,5 @@
-"""What can be done with rooms: made, joined, left, looked into, granted roles in. In plain values: whoever asks has decoded and shapes.
+"""What can be done with rooms: made, joined, left, looked into, granted roles in. In plain values: callers (handlers, or a
+program in the process) decode what came, and make an answer of what is returned.
 
 A role that was read is only used as long as it is known that nobody has changed it: joins look again when somebody did, grants are
 conditional writes (ARCHITECTURE.md, Decisions).
@@ -8,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from ...core.errors import ErrorCode, SynclineError
 from ...core.rooms.room import Position, Publication
+from ...core.values.json_values import json_decoder
+from ...core.wire.salvage import admissible
 from ..config.schema import Config
 from ..limits.fair_thread import FairThread
 from ..limits.guesses import Guesses
 from ..net.addresses import subscriber
+from ..net.names import LONGEST_NAME, is_name
 from ..observe.counters import Counters
 from ..seams.clock import Clock
 from ..seams.outcome import Conflict, LastOwner
@@ -24,6 +30,10 @@ from ..sessions.session import Session
 from . import passwords
 from .hub import Hub, LiveRoom, Membership, membership_of
 from .presence import PresenceTracker
+
+STATUSES: Final = ("online", "away", "busy")
+
+_json = json_decoder().decode
 
 
 @dataclass(slots=True, frozen=True)
@@ -64,7 +74,8 @@ class Rooms:
         self._counters = counters
 
     async def create(self, session: Session, name: str, password: str | None, default_role: str | None) -> None:
-        """Its maker is its owner. Raises SynclineError (room_exists, rate_limited), Unavailable, SessionGone."""
+        """Its maker is its owner. Raises SynclineError (room_exists, rate_limited, invalid_data: no name), Unavailable, SessionGone."""
+        _require_name(name)
         hashed = None
         if password is not None:
             work, check = session.work("create"), session.require_open
@@ -119,6 +130,7 @@ class Rooms:
         """The stored room; made when joins make rooms. Raises SynclineError."""
         record = await self._store.room(name)
         if record is None and self._config.rooms.create_on_join:
+            _require_name(name)
             fresh = RoomRecord(name, session.user, self._config.rooms.default_role, None, self._clock.time())
             # Else somebody else was quicker.
             record = fresh if await self._store.create_room(fresh) else await self._store.room(name)
@@ -221,6 +233,35 @@ class Rooms:
             listed.append({**state, "name": state["name"] or names.get(user) or user, "role": role})
         return listed
 
+    def set_status(self, session: Session, status: str, metadata: bytes = b"", room: str | None = None) -> list[str]:
+        """How the session's user is, in one room or in all that it is in; returns those. ``metadata``: one value in the session's codec;
+        b"": none.
+
+        Raises SynclineError (not_a_member, message_too_large, invalid_data)."""
+        if status not in STATUSES:
+            raise SynclineError(ErrorCode.INVALID_DATA, f"no status: {status!r}")
+        shown = self._metadata(session, metadata) if metadata else None
+        memberships = list(session.rooms.values()) if room is None else [membership_of(session, room)]
+        for membership in memberships:
+            self.presence.update(membership, status, shown)
+        return [membership.room.name for membership in memberships]
+
+    def _metadata(self, session: Session, metadata: bytes) -> bytes | None:
+        """As JSON, whatever it came as; None for null."""
+        limit = self._config.presence.metadata_bytes
+        too_large = SynclineError(ErrorCode.MESSAGE_TOO_LARGE, f"presence metadata is limited to {limit} bytes")
+        if len(metadata) > 2 * limit:  # however it is written
+            raise too_large
+        raw = admissible(session.codec, metadata)
+        try:
+            value = _json(raw) if session.codec == "json" else msgspec.msgpack.decode(raw)
+            shown = None if value is None else msgspec.json.encode(value)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise SynclineError(ErrorCode.INVALID_DATA, "the metadata has no JSON form") from error
+        if shown is not None and len(shown) > limit:
+            raise too_large
+        return shown
+
     async def grant(self, session: Session, name: str, user: str, role: str | None) -> None:
         """Gives ``user`` a role, or takes it away (None). Raises SynclineError (not_a_member, forbidden), Unavailable."""
         store = self._store
@@ -256,3 +297,11 @@ def _may_grant(own: str | None, present: str | None, role: str | None) -> bool:
     if own == "moderator":
         return present in (None, "member", "reader") and role in (None, "member", "reader")
     return own == "owner"
+
+
+def _require_name(name: str) -> None:
+    """Raises SynclineError(invalid_data)."""
+    if not is_name(name):
+        raise SynclineError(
+            ErrorCode.INVALID_DATA, f"a name has 1 to {LONGEST_NAME} characters, none of which is a control character"
+        )

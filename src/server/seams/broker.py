@@ -18,7 +18,7 @@ class History:
 
 
 class BrokerEvents(Protocol):
-    """What a broker calls: the node, handed down at start."""
+    """What a broker calls (``rooms.messages.Messages``), handed down at start."""
 
     def on_publication(self, publication: Publication) -> None:
         """A publication of a subscribed room, in offset order within the room. Must not block."""

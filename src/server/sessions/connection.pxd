@@ -4,11 +4,11 @@ from .flusher cimport Flushed, Flusher
 
 cdef class Connection(Flushed):
     cdef:
-        readonly object transport        # seams.Transport
+        readonly object transport        # seams.transport.Transport
         readonly Flusher flusher
         readonly Py_ssize_t max_bytes
         object _on_overflow              # called once, when the reader is too slow
-        object _deflater                 # core.deflate.Deflater or None
+        object _deflater                 # core.wire.deflate.Deflater or None
         list _queue                      #: bytes; a Keyed; None where one was replaced
         Py_ssize_t _base                 # the number of the first one in _queue
         Py_ssize_t _holes                # Nones in _queue

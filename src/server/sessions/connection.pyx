@@ -53,7 +53,7 @@ cdef class Connection(Flushed):
         on_overflow not None,
         deflater=None,
     ):
-        """``deflater``: of core.deflate, when the client reads compressed messages."""
+        """``deflater``: of core.wire.deflate, when the client reads compressed messages."""
         Member.__init__(self, kind)
         self.id = id
         self.transport = transport

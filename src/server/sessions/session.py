@@ -164,7 +164,7 @@ class Session:
     # The transport calls these -------------------------------------------------------------------------------
 
     def opened(self, connection: Connection, credentials: Credentials | None) -> None:
-        """``credentials``: of the handshake; None: it has not said yet for whom it is."""
+        """``credentials``: of the handshake, for a protocol that has one; here they are not looked at (``Authentication.accept``)."""
         self.connection = connection
         self.sessions.add(self)
 

@@ -25,7 +25,7 @@ class Sockets:
     def __init__(self, host: Host, pings: PingWheel[WebSocket]) -> None: ...
 
 class WebSocket(FrameReader, asyncio.BufferedProtocol):
-    """The event loop's protocol, ``seams.Transport`` and reader of frames of one connection."""
+    """The event loop's protocol, ``seams.transport.Transport`` and reader of frames of one connection."""
 
     @property
     def sockets(self) -> Sockets: ...

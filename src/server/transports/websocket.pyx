@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""One WebSocket after its handshake: the event loop's protocol, ``seams.Transport`` and reader of frames in one native object.
+"""One WebSocket after its handshake: the event loop's protocol, ``seams.transport.Transport`` and reader of frames in one native object.
 
 All sockets of a node lend the event loop one read buffer; a frame is looked at where it lies, and what is incomplete is kept by the
 socket's reader (core/wire/frames.pyx). So an idle connection has no buffer, and frames are answered strictly in order.
@@ -79,7 +79,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         self._opcode = _TEXT if session.codec == "json" else _BINARY
 
     def open(self, socket not None, credentials=None, deflater=None):
-        """The 101 response was written to ``socket``. ``credentials``: of the handshake; ``deflater``: of core.deflate, when
+        """The 101 response was written to ``socket``. ``credentials``: of the handshake; ``deflater``: of core.wire.deflate, when
         the peer reads compressed messages."""
         host = self.sockets.host
         session = self.session
@@ -222,7 +222,7 @@ cdef class WebSocket(FrameReader, asyncio.BufferedProtocol):
         if self._socket is not None and not self._socket.is_closing():
             self._socket.write_eof()
 
-    # seams.Transport -----------------------------------------------------------------------------------------
+    # seams.transport.Transport -----------------------------------------------------------------------------------------
 
     def write(self, bytes data not None):
         """Straight to the kernel while the event loop holds nothing for this socket: half of what its own ``write`` costs.

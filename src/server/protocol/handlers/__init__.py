@@ -1,4 +1,4 @@
-"""Request handlers, one file per noun. ``table()`` is what the node dispatches by."""
+"""Request handlers, one file per noun. ``table()`` is what ``NativeSession`` dispatches by."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ async def restore(session: NativeSession, data: DocumentRestore, request: Reques
 
 @EVENTS.on("document:initialize", DocumentInitialize, content=("content",))
 def initialize(session: NativeSession, data: DocumentInitialize, request: Request) -> None:
-    session.services.documents.submit(session, data.document, request, "restore", data.seq, data.revision, data.content)
+    session.services.documents.initialize(session, data.document, request, data.seq, data.revision, data.content)
 
 
 @EVENTS.on("document:cursor", DocumentCursor)

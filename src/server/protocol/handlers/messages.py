@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 
 from ....core.rooms.room import Position
-from ....core.wire.salvage import admissible
 from ...rooms.messages import Targets, refusal
 from ..events import CustomEvent, MessageSend
 from ..native import NativeSession
@@ -18,11 +17,8 @@ EVENTS = Events()
 
 
 def payload_of(session: NativeSession, raw: msgspec.Raw) -> bytes:
-    """The raw payload: one that every member can decode. Raises SynclineError(invalid_data)."""
-    payload = bytes(raw)
-    if not payload:
-        return b"null" if session.codec == "json" else b"\xc0"
-    return admissible(session.codec, payload)
+    """As it came; null when there is none."""
+    return bytes(raw) or (b"null" if session.codec == "json" else b"\xc0")
 
 
 @EVENTS.on("message:send", MessageSend)
