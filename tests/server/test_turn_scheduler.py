@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from syncline.server.documents.turn_scheduler import TURN_SECONDS, Pace, RunQueue
+from syncline.server.documents.turn_scheduler import TURN_SECONDS, RunQueue, TurnScheduler
 from syncline.testing import ManualClock
 from tests.serving import Serve
 
@@ -19,7 +19,7 @@ class Turns:
         self.clock.advance(1.0)
         self.soon: list[Callable[[], object]] = []
         self.count = 0
-        self.pace = Pace(self.clock, self.soon.append, rest)
+        self.pace = TurnScheduler(self.clock, self.soon.append, rest)
 
     def turn(self) -> None:
         self.count += 1
