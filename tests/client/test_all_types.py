@@ -11,6 +11,7 @@ import pytest
 from syncline.client import Committed, Document, Rebased, RequestError, connect, documents
 from syncline.core.errors import ErrorCode, SynclineError
 from syncline.core.ot.ot import Operation
+from syncline.server.documents import catching_up
 from syncline.server.documents import join as document_join
 from tests.serving import serving, ws_url
 from tests.waiting import until
@@ -95,10 +96,12 @@ async def test_who_was_away_too_long_is_told_what_was_there(
             async def gone(*args: Any) -> Any:
                 raise SynclineError(ErrorCode.HISTORY_TRIMMED, "for the test")
 
-            monkeypatch.setattr(document_join, "history", gone)
+            for place in (document_join, catching_up):
+                monkeypatch.setattr(place, "history", gone)
             clock.gate.set()
             await document.settled()
-            monkeypatch.setattr(document_join, "history", read)
+            for place in (document_join, catching_up):
+                monkeypatch.setattr(place, "history", read)
             await other.wait_for(lambda: other.revision == document.revision)
             assert other.content == document.content and str(document.content).count("x") == 2
         assert len(told) == 1 and told[0].before == EDITED[kind] and str(told[0].content).count("x") == 2

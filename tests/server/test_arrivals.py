@@ -326,7 +326,7 @@ async def test_a_refusal_is_not_written_into_an_answer(tmp_path: Path) -> None:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 raw.settimeout(PATIENCE)
                 raw.connect(("127.0.0.1", app.port))
-                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8)
+                raw.sendall(b"GET /syncline.js.map HTTP/1.1\r\nHost: localhost\r\n\r\n" * 8)
                 answer = raw.recv(100)
                 with suppress(OSError):
                     raw.sendall(HEAD + b"X: " + b"a" * 20_000)
@@ -376,7 +376,7 @@ async def test_an_upgrade_waits_for_the_answers_before_it(
         await asyncio.to_thread(request, app, HEAD + b"\r\n")
         tasks = len(asyncio.all_tasks())
         for count in (1, 4):
-            asked = b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * count
+            asked = b"GET /syncline.js.map HTTP/1.1\r\nHost: localhost\r\n\r\n" * count
             assert b"101 Switching" not in await asyncio.to_thread(untaken, app, asked, UPGRADE % path)
             assert app.node.sessions.connections == {}
         at_once = await asyncio.to_thread(
@@ -392,7 +392,7 @@ async def test_an_answer_that_is_not_taken(tmp_path: Path, more: bytes, monkeypa
     """Though all of it was handed to the transport."""
     monkeypatch.setattr(front, "ANSWER_SECONDS", 0.3)
     async with serving(tmp_path) as app:
-        asked = b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
+        asked = b"GET /syncline.js.map HTTP/1.1\r\nHost: localhost\r\n" + more + b"\r\n"
         assert (await asyncio.to_thread(untaken, app, asked)).startswith(b"HTTP/1.1 200 ")
 
 

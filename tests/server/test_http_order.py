@@ -235,7 +235,7 @@ def test_clients_that_reset_are_no_fault_of_ours(
             # Also those that go while they are answered.
             for _ in range(10):
                 raw = Raw(app)
-                await raw.send(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 9)
+                await raw.send(b"GET /syncline.js.map HTTP/1.1\r\nHost: localhost\r\n\r\n" * 9)
                 raw.reset()
             await until(lambda: not len(app.node.arrivals) and len(asyncio.all_tasks()) <= tasks)
             assert set(reasons(app)) == {"gone"}

@@ -78,6 +78,18 @@ async def test_at_the_door(app: App, codec: str) -> None:
         assert told == ["room:user_joined"] or told == [], told
 
 
+async def test_who_may_not_send_is_told_that_first(app: App) -> None:
+    """Whatever it sent: a client that was just removed has done nothing wrong."""
+    async with dial(app.url, name="Ada") as ada, dial(app.url, name="Bob") as bob:
+        await ada.call("room:create", room="r", default_role="reader")
+        await bob.call("room:join", room="r")
+        for payload in JSON:
+            assert await sent_raw(ada, "message:send", {"room": "elsewhere"}, "data", payload) == "not_a_member"
+            assert await sent_raw(bob, "message:send", {"room": "r"}, "data", payload) == "forbidden"
+            assert await sent_raw(bob, "event:custom", {"room": "r", "name": "n"}, "data", payload) == "forbidden"
+        assert [session._bad for session in app.node.sessions.connections.values()] == [0, 0]
+
+
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
 async def test_numbers_of_64_bits_and_all_doubles_pass_whole(app: App, codec: str) -> None:
     async with dial(app.url, name="Ada", codec=codec) as ada:

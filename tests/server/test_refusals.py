@@ -256,7 +256,7 @@ async def test_an_answer_that_is_not_taken(
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 raw.settimeout(PATIENCE)
                 raw.connect(("127.0.0.1", app.port))
-                raw.sendall(b"GET /syncline.js HTTP/1.1\r\nHost: localhost\r\n\r\n" * 12)
+                raw.sendall(b"GET /syncline.js.map HTTP/1.1\r\nHost: localhost\r\n\r\n" * 12)
                 wait_until(lambda: app.node.refusals.counts["untaken"])
 
         await asyncio.to_thread(takes_nothing)

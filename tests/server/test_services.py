@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from syncline.core import errors
 from syncline.core.errors import SynclineError
 from syncline.core.rooms.room import Position
 from syncline.server.app import App
@@ -130,6 +131,20 @@ async def test_rooms_and_messages(app: App) -> None:
     for session in (ada, bob):
         session.lost()
     assert not node.sessions.connections and not node.hub.rooms
+    assert len(node.arrivals) == node.arrivals.known == 0, "it has taken no place of a client with a socket"
+
+
+async def test_a_callers_token_ends_too(app: App) -> None:
+    """No ping wheel comes by a session without a socket."""
+    session, taken = Session(app.node.sessions, "json"), Taken()
+    session.opened(Connection(new_id(), "json", taken, app.node.flusher, 2**20, session.overflowed), None)
+    clock, authentication = app.node.clock, app.node.authentication
+    authentication._comes_by = 0.0
+    await authentication.accept(
+        session, Credentials("ada", "Ada", clock.time() + 0.2 - app.node.config.auth.leeway_seconds)
+    )
+    await until(lambda: taken.closed is not None)
+    assert taken.closed == errors.TOKEN_EXPIRED.code
 
 
 async def test_documents(app: App) -> None:
@@ -175,8 +190,6 @@ async def test_documents(app: App) -> None:
 
 
 async def test_who_is_disconnected_is_told(app: App) -> None:
-    from syncline.core import errors
-
     session, taken = await caller(app.node, "ada")
     await app.node.rooms.join(session, "lobby")
     session.close(errors.DRAIN)

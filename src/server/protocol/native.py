@@ -33,7 +33,7 @@ log = logging.getLogger("syncline.session")
 
 
 class NativeSession(Session):
-    __slots__ = ("_inbox", "_inbox_bytes", "_paused", "_placed", "_waiting", "services")
+    __slots__ = ("_inbox", "_inbox_bytes", "_paused", "_waiting", "services")
 
     def __init__(self, services: Services, codec: wire.Codec, address: str = "") -> None:
         """``address``: the client's; "" when it is not known."""
@@ -44,7 +44,6 @@ class NativeSession(Session):
         self._inbox_bytes = 0
         self._waiting = False  # a request waits; the following ones go to the inbox
         self._paused = False  # reading from the socket is paused
-        self._placed = False  # its socket counts among the arrivals
 
     @property
     def pending(self) -> int:
@@ -66,7 +65,7 @@ class NativeSession(Session):
         super().opened(connection, credentials)
         self.allowance = services.rates.connection()
         services.arrivals.enter(self, connection.transport.abort, subscriber(self.address))
-        self._placed = True
+        self.placed = True
         services.authentication.expect(self)
         if credentials is not None:
             self.handshake = credentials
@@ -112,8 +111,8 @@ class NativeSession(Session):
             Request(self, None, None, arrived).fail(error)
 
     def lost(self, *, resumed: bool = False) -> None:
-        if self._placed and not resumed:
-            self._placed = False
+        if self.placed and not resumed:
+            self.placed = False
             self.services.arrivals.left(self, subscriber(self.address), identified=bool(self.user))
         self._inbox, self._inbox_bytes = None, 0
         super().lost(resumed=resumed)

@@ -22,7 +22,7 @@ from ..seams.event_log import EventLog
 from ..seams.outcome import Done, NotWritten
 from ..seams.store import Store
 from ..sessions.session import Session, Sessions
-from .hub import Hub, Membership, membership_of
+from .hub import Hub, membership_of
 from .presence import PresenceTracker
 
 log = logging.getLogger("syncline.messages")
@@ -81,7 +81,6 @@ class Messages:
         room: str,
         payload: bytes,
         done: Published,
-        *,
         arrived: float,
         key: str = "",
         echo: bool = True,
@@ -91,9 +90,11 @@ class Messages:
         ``arrived``: when it was read, by ``Clock.monotonic``. ``echo`` False: its author does not get it.
 
         Raises SynclineError (not_a_member, forbidden, invalid_data: a payload that not every member could decode)."""
-        _writing(session, room)
-        payload = admissible(session.codec, payload)
-        publication = Publication(room, session.user, session.name, self._clock.time(), session.codec, payload, key=key)
+        if membership_of(session, room).role == "reader":
+            raise _no_writer()
+        codec = session.codec
+        payload = admissible(codec, payload)
+        publication = Publication(room, session.user, session.name, self._clock.time(), codec, payload, key=key)
         if not echo:
             publication.skip = session.connection.id
 
@@ -102,7 +103,9 @@ class Messages:
             self._counters.published("client", self._clock.monotonic() - arrived, publication, position)
             if position is None:
                 log.warning("publish to %s failed: %s", room, error, extra=session.about)
-            done(position, position is not None and publication.offset != position.offset, error)
+                done(None, False, error)
+            else:
+                done(position, publication.offset != position.offset, None)
 
         self.publish(publication, published, once)
 
@@ -110,7 +113,8 @@ class Messages:
         self, session: Session, room: str, name: str, payload: bytes, targets: Targets | None, *, arrived: float
     ) -> None:
         """An event of a member for the room, or those ``targets`` in it; at most once. As ``send``."""
-        _writing(session, room)
+        if membership_of(session, room).role == "reader":
+            raise _no_writer()
         payload = admissible(session.codec, payload)
         event = {"room": room, "name": name, "user": session.user, "data": msgspec.Raw(payload)}
         self._tell(room, targets, Push("event:custom", event, session.codec))
@@ -142,8 +146,6 @@ class Messages:
 
         def published(position: Position | None, error: Exception | None) -> None:
             self._counters.published(source, self._clock.monotonic() - arrived, publication, position)
-            if position is None:
-                log.warning("publish to %s failed: %s", room, error)
             done(position, position is not None and publication.offset != position.offset, error)
 
         self.publish(publication, published, once)
@@ -156,7 +158,9 @@ class Messages:
 
         for room in dict.fromkeys(rooms):
             self._tell(room, None, push(room))
-        if targets.everyone or targets.users or targets.connections:
+        if targets.everyone:
+            self._tell("", Targets(everyone=True), push(None))
+        elif targets.users or targets.connections:
             self._tell("", targets, push(None))
 
     # To the broker -------------------------------------------------------------------------------------------
@@ -233,12 +237,8 @@ class Messages:
         return self._hub.deliver_to(room, targets.users, targets.connections, push)
 
 
-def _writing(session: Session, room: str) -> Membership:
-    """Raises SynclineError (not_a_member, forbidden)."""
-    membership = membership_of(session, room)
-    if membership.role == "reader":
-        raise SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
-    return membership
+def _no_writer() -> SynclineError:
+    return SynclineError(ErrorCode.FORBIDDEN, "readers do not send")
 
 
 def refusal(error: Exception | None) -> SynclineError:

@@ -38,7 +38,7 @@ class Authentication:
         comes_by: float,
         call_soon: Callable[[Callable[[], None]], object],
     ) -> None:
-        """``comes_by``: ``watch`` is called for each session at least once in so many seconds."""
+        """``comes_by``: ``watch`` is called for each session that is ``placed`` at least once in so many seconds."""
         self.auth = auth
         self._config = config
         self._users = users
@@ -138,7 +138,8 @@ class Authentication:
         session.user = credentials.user
         session.name = credentials.name or credentials.user
         session.guest = credentials.guest
-        self._arrivals.identified(session, subscriber(session.address))
+        if session.placed:
+            self._arrivals.identified(session, subscriber(session.address))
         self._sessions.authenticated(session)
         self._rates.opened(session)
         self._set_expiry(session, credentials.expires_at)
@@ -238,7 +239,7 @@ class Authentication:
             session.warn_at = None
             session.push("auth:expiring", {"expires_at": session.expires_at, "seconds_left": end - now})
         wait = (end if session.warn_at is None else session.warn_at) - now
-        if wait <= self._comes_by:
+        if wait <= self._comes_by or not session.placed:
             # Never less than a millisecond: a timer that fires early must not spin.
             session.expiry = self._clock.call_later(max(wait, 0.001), self._due, session)
 

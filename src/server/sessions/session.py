@@ -83,6 +83,7 @@ class Session:
         "guest",
         "handshake",
         "name",
+        "placed",
         "rooms",
         "sessions",
         "state",
@@ -106,6 +107,7 @@ class Session:
         self.rooms: dict[str, Any] = {}
         self.documents: dict[str, Any] = {}
         self.allowance: Allowance | None = None  # None: no limits
+        self.placed = False  # its socket is among the arrivals, and the ping wheel comes by
         self._bad = 0
         self._bad_since = 0.0
         self.warn_at: float | None = None  # when `auth:expiring` is to be sent for the present token; None: no more

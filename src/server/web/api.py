@@ -182,6 +182,7 @@ async def _published(messages: Messages, room: str, told: Publishing, arrived: f
         if answer.done():  # the client is gone
             return
         if position is None:
+            log.warning("publish to %s failed: %s", room, error)
             answer.set_result({"room": room, "error": refusal(error).code.value})
             return
         result = {"room": room, "offset": position.offset, "epoch": position.epoch}

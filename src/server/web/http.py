@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
@@ -130,13 +130,13 @@ def _matches(condition: str, etag: str) -> bool:
     return any(candidate.strip().removeprefix("W/") in (etag, "*") for candidate in condition.split(","))
 
 
-def _read(folder: Traversable, *, cross_origin: bool) -> dict[str, _File]:
-    """The files of a package's folder by name; none when it was not installed."""
+def _read(folder: Traversable, wanted: Callable[[str], bool], *, cross_origin: bool) -> dict[str, _File]:
+    """The files of a package's folder by name, those that are ``wanted``; none when it was not installed."""
     files = {}
     if folder.is_dir():
         for entry in folder.iterdir():
             suffix = entry.name[entry.name.rfind(".") :]
-            if entry.is_file() and suffix in _TYPES:
+            if wanted(entry.name) and entry.is_file() and suffix in _TYPES:
                 files[entry.name] = _File.make(suffix, entry.read_bytes(), cross_origin=cross_origin)
     return files
 
@@ -147,11 +147,10 @@ _BUNDLED: Final = ("syncline.js", "syncline.js.map")
 
 def _client(sources: Traversable, pages: Traversable) -> dict[str, _File]:
     """The browser client and its types: bundled, or else its sources, which import each other."""
-    files = _read(sources, cross_origin=True)
-    bundled = {name: file for name, file in _read(pages, cross_origin=True).items() if name in _BUNDLED}
-    if len(bundled) < len(_BUNDLED):
-        return files
-    return {name: file for name, file in files.items() if not name.endswith(".js")} | bundled
+    bundled = _read(pages, lambda name: name in _BUNDLED, cross_origin=True)
+    whole = len(bundled) == len(_BUNDLED)
+    files = _read(sources, lambda name: not (whole and name.endswith(".js")), cross_origin=True)
+    return files | bundled if whole else files
 
 
 def _files(config: Config) -> dict[str, _File]:
@@ -161,7 +160,7 @@ def _files(config: Config) -> dict[str, _File]:
     folder = package / "server" / "web" / "pages"
     found = {f"/{name}": file for name, file in _client(package / "client" / "browser", folder).items()}
     if config.server.demo:
-        pages = {name: file for name, file in _read(folder, cross_origin=False).items() if name not in _BUNDLED}
+        pages = _read(folder, lambda name: name not in _BUNDLED, cross_origin=False)
         if "codemirror.js" not in pages or "index.html" not in pages:
             log.warning("the demo page was not built: / says how to do it")
             pages = {"index.html": _File.make(".html", _UNBUNDLED, cross_origin=False)}

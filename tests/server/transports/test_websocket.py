@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from syncline.core.wire.frames import CLOSE, PING, PONG, TEXT
 from syncline.server.app import App
-from syncline.server.sessions.session import Session
+from syncline.server.protocol.native import NativeSession
 from syncline.server.transports import websocket, ws
 from syncline.server.transports.websocket import READ_BYTES, WebSocket
 from tests.oracle.frames import client_frame
@@ -240,15 +240,15 @@ async def test_one_read_of_compressed_messages_leaves_others_their_turn(serve: S
             for one in (loud, quiet):
                 one.send(request("auth", name="Ada"))
                 assert (await one.frame())[0] == TEXT
-            order: list[Session] = []
-            receive = Session.receive
+            order: list[NativeSession] = []
+            receive = NativeSession.receive
 
-            def noted(session: Session, message: bytes, arrived: float) -> None:
+            def noted(session: NativeSession, message: bytes, arrived: float) -> None:
                 order.append(session)
                 receive(session, message, arrived)
 
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Session, "receive", noted)
+                patch.setattr(NativeSession, "receive", noted)
                 loud.send(flood)
                 quiet.send(request("ping"))
                 await until(lambda: len(order) == 41)
@@ -318,10 +318,10 @@ async def test_nothing_is_left_of_a_connection_without_the_garbage_collector(ser
                 await raw.frame()
                 connection = weakref.ref(next(iter(app.node.sessions.connections.values())).connection)
                 assert alive(HttpToolsProtocol, ws._Front) == 0
-                assert alive(WebSocket) == alive(Session) == 1
+                assert alive(WebSocket) == alive(NativeSession) == 1
             await leak_free(app)
             # The ping wheel lets go of the socket when its turn comes.
-            await until(lambda: connection() is None and not alive(WebSocket, Session))
+            await until(lambda: connection() is None and not alive(WebSocket, NativeSession))
     finally:
         gc.enable()
 
@@ -351,7 +351,7 @@ async def test_an_idle_connection_is_few_objects(app: App) -> None:
     before = await add(10)
     more = await add(50) - before
     per_connection = {kind: count / 50 for kind, count in more.items() if count >= 25}
-    for kind in ("WebSocket", "Connection", "Session"):
+    for kind in ("WebSocket", "Connection", "NativeSession"):
         assert per_connection[kind] == 1
     most = 18
     if per_connection.get("_SelectorSocketTransport") and sys.version_info >= (3, 12):

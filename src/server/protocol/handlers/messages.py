@@ -32,16 +32,9 @@ def send(session: NativeSession, data: MessageSend, request: Request) -> None:
             result["duplicate"] = True
         request.reply(result)
 
-    session.services.messages.send(
-        session,
-        data.room,
-        payload_of(session, data.data),
-        published,
-        arrived=request.arrived,
-        key=data.key,
-        echo=data.echo,
-        once=data.idempotency_key or "",
-    )
+    key, once = data.key, data.idempotency_key or ""
+    payload = payload_of(session, data.data)
+    session.services.messages.send(session, data.room, payload, published, request.arrived, key, data.echo, once)
 
 
 @EVENTS.on("event:custom", CustomEvent)
