@@ -36,7 +36,10 @@ from syncline.server import app
 from syncline.server.config.load import load
 
 #: Modules with a counter of native objects, as ``live_*``.
-COUNTED = ("document", "history", "nodes", "ot", "rich", "rich_text", "steps", "text", "text_engine", "value_engine")
+COUNTED = (
+    *("documents.document", "documents.steps", "documents.text_engine", "documents.value_engine"),
+    *("ot.ot", "ot.position_map", "rich.rich", "rich.rich_text", "text.nodes", "text.text"),
+)
 
 #: What pymalloc serves; larger objects come from malloc.
 SMALL = 512
