@@ -1,4 +1,4 @@
-"""The README's examples run as they stand there, and ARCHITECTURE.md knows every module."""
+"""Examples of the README and of the page on embedding run as they stand there."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ def test_the_browser_example_names_what_is_there() -> None:
         assert re.search(rf"^  (?:async )?{method}\(", modules, re.MULTILINE), method
     for getter in re.findall(r"\bnotes\.(\w+)\b(?!\()", code):
         assert re.search(rf"^  get {getter}\(|this\.{getter} =", modules, re.MULTILINE), getter
+
+
+def test_the_example_of_embedding(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "embedding.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "1 {'text': 'paid'}\n"), run.stderr
