@@ -63,6 +63,11 @@ class AuthConfig:
         choices=("guest", "jwt"),
         restart=True,
     )
+    users: str = setting(
+        "any",
+        "any: whoever has a good token is a user. known: only whom the store has (`syncline user add`). Guests are let in by mode.",
+        choices=("any", "known"),
+    )
     algorithm: str = setting("HS256", "How tokens are signed.", choices=("HS256", "RS256", "EdDSA"))
     secret: str = setting(
         "",

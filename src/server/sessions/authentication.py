@@ -128,7 +128,8 @@ class Authentication:
         session.step(Transition.CREDENTIALS)
         try:
             await self._users.record(credentials, known=issued is None)
-        except Exception:
+        except Exception as error:
+            self._counters.auth_failures += isinstance(error, SynclineError)
             if session.state is State.AUTHED:
                 session.step(Transition.REJECTED)
             raise
