@@ -40,7 +40,7 @@ ARROWS: dict[str, str] = {
     # The load generator must not share a fault with the server it measures.
     "load": _CORE,
     "server": "",
-    "server.net": "",
+    "server.net": "core",
     "server.config": "core server.net",
     "server.seams": _CORE,
     "server.backends": f"{_CORE} server.config server.seams",

@@ -20,34 +20,7 @@ from syncline.server.sessions.ids import new_id
 from syncline.server.sessions.session import Session, State
 from tests.waiting import until
 
-
-class Taken:
-    """A transport that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[bytes] = []
-        self.closed: int | None = None
-
-    def write(self, data: bytes) -> None:
-        self.told.append(data)
-
-    def buffered(self) -> int:
-        return 0
-
-    def unread(self) -> tuple[int, float]:
-        return 0, 0.0
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed = code
-
-    def abort(self) -> None:
-        self.closed = 1006
-
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
-
-    def has(self, event: str) -> bool:
-        return any(f'"{event}"'.encode() in one for one in self.told)
+from .sink import Sink
 
 
 class Answer:
@@ -67,9 +40,9 @@ class Answer:
         self.error = error
 
 
-async def caller(node: Node, user: str) -> tuple[Session, Taken]:
+async def caller(node: Node, user: str) -> tuple[Session, Sink]:
     """Somebody in this process; a session of no protocol."""
-    session, taken = Session(node.sessions, "json"), Taken()
+    session, taken = Session(node.sessions, "json"), Sink()
     connection = Connection(new_id(), "json", taken, node.flusher, 2**20, session.overflowed)
     session.opened(connection, None)
     await node.authentication.accept(session, Credentials(user, user.title()))
@@ -136,7 +109,7 @@ async def test_rooms_and_messages(app: App) -> None:
 
 async def test_a_callers_token_ends_too(app: App) -> None:
     """No ping wheel comes by a session without a socket."""
-    session, taken = Session(app.node.sessions, "json"), Taken()
+    session, taken = Session(app.node.sessions, "json"), Sink()
     session.opened(Connection(new_id(), "json", taken, app.node.flusher, 2**20, session.overflowed), None)
     clock, authentication = app.node.clock, app.node.authentication
     authentication._comes_by = 0.0

@@ -18,6 +18,7 @@ from tests.scale import seeds
 from tests.serving import Serve, leak_free
 from tests.waiting import until
 
+from .sink import Sink
 from .wsclient import dial
 
 
@@ -126,33 +127,6 @@ def random_frame(rng: random.Random, codec: str) -> bytes:
                 break
         frame = bytes(mutable)
     return frame if rng.random() < 0.95 else rng.randbytes(rng.randrange(60))
-
-
-class Sink:
-    """A transport that takes everything and keeps what was sent last."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self.closed: int | None = None
-
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
-
-    def buffered(self) -> int:
-        return 0
-
-    def unread(self) -> tuple[int, float]:
-        return 0, 0.0
-
-    def close(self, code: int, reason: str) -> None:
-        self.closed = code
-
-    def abort(self) -> None:
-        self.closed = 1006
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 @pytest.mark.parametrize("seed", seeds(6, 60, 300))

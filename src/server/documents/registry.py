@@ -14,7 +14,7 @@ from ...core.errors import ErrorCode, SynclineError
 from ...core.types import document_type
 from ..config.documents import DocumentsConfig
 from ..limits.fair_thread import Steps
-from ..net.names import LONGEST_NAME, is_name
+from ..net.names import require_name
 from ..seams.store import DocumentRecord, DocumentSnapshot, StoredDocument
 from ..sessions.ids import new_id
 from .catching_up import let_catch_up
@@ -58,11 +58,7 @@ class DocumentRegistry:
 
         Raises SynclineError (document_too_large, operation_invalid, invalid_data), Unavailable.
         """
-        if not is_name(document):
-            raise SynclineError(
-                ErrorCode.INVALID_DATA,
-                f"a name has 1 to {LONGEST_NAME} characters, none of which is a control character",
-            )
+        require_name(document)
         type = document_type(type_name)
         body = None if content is None else type.new_snapshot(content, self._config.max_length)
         record = DocumentRecord(document, new_id(), owner, default_role, self._context.clock.time(), type_name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ...core.errors import ErrorCode, SynclineError
+
 #: No control characters and no surrogates. \Z and not $, which a line break may follow.
 NAME: Final = r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+\Z"
 LONGEST_NAME: Final = 128
@@ -12,5 +14,8 @@ LONGEST_NAME: Final = 128
 _NAME: Final = re.compile(NAME)
 
 
-def is_name(text: str) -> bool:
-    return len(text) <= LONGEST_NAME and _NAME.match(text) is not None
+def require_name(text: str) -> None:
+    """Raises SynclineError(invalid_data)."""
+    if len(text) > LONGEST_NAME or _NAME.match(text) is None:
+        why = f"a name has 1 to {LONGEST_NAME} characters, none of which is a control character"
+        raise SynclineError(ErrorCode.INVALID_DATA, why)

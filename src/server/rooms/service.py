@@ -21,7 +21,7 @@ from ..config.schema import Config
 from ..limits.fair_thread import FairThread
 from ..limits.guesses import Guesses
 from ..net.addresses import subscriber
-from ..net.names import LONGEST_NAME, is_name
+from ..net.names import require_name
 from ..observe.counters import Counters
 from ..seams.clock import Clock
 from ..seams.outcome import Conflict, LastOwner
@@ -75,7 +75,7 @@ class Rooms:
 
     async def create(self, session: Session, name: str, password: str | None, default_role: str | None) -> None:
         """Its maker is its owner. Raises SynclineError (room_exists, rate_limited, invalid_data: no name), Unavailable, SessionGone."""
-        _require_name(name)
+        require_name(name)
         hashed = None
         if password is not None:
             work, check = session.work("create"), session.require_open
@@ -130,7 +130,7 @@ class Rooms:
         """The stored room; made when joins make rooms. Raises SynclineError."""
         record = await self._store.room(name)
         if record is None and self._config.rooms.create_on_join:
-            _require_name(name)
+            require_name(name)
             fresh = RoomRecord(name, session.user, self._config.rooms.default_role, None, self._clock.time())
             # Else somebody else was quicker.
             record = fresh if await self._store.create_room(fresh) else await self._store.room(name)
@@ -297,11 +297,3 @@ def _may_grant(own: str | None, present: str | None, role: str | None) -> bool:
     if own == "moderator":
         return present in (None, "member", "reader") and role in (None, "member", "reader")
     return own == "owner"
-
-
-def _require_name(name: str) -> None:
-    """Raises SynclineError(invalid_data)."""
-    if not is_name(name):
-        raise SynclineError(
-            ErrorCode.INVALID_DATA, f"a name has 1 to {LONGEST_NAME} characters, none of which is a control character"
-        )
